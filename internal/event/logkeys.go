@@ -1,0 +1,23 @@
+package event
+
+// The names of log fields. Each thing has one name, in every package.
+const (
+	LogDelivery   = "delivery_id"
+	LogConnection = "connection"
+	LogRepository = "repository"
+	LogSHA        = "sha"
+	LogRun        = "run_id"
+	LogRelease    = "release_id"
+	LogRule       = "rule"
+	LogAttempt    = "attempt"
+	LogDuration   = "duration"
+	LogError      = "error"
+	LogState      = "state"
+	LogReason     = "reason"
+	LogOperation  = "operation"
+	LogTask       = "task_id"
+	LogPipeline   = "pipeline"
+	LogExecution  = "execution_id"
+	LogEvent      = "event"
+	LogAddr       = "addr"
+)

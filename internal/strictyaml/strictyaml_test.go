@@ -1,0 +1,293 @@
+package strictyaml_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/strictyaml"
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// sample has a field of every supported sort.
+type sample struct {
+	Name    string            `yaml:"name,omitempty"`
+	On      bool              `yaml:"on,omitempty"`
+	Count   int               `yaml:"count,omitempty"`
+	Small   int8              `yaml:"small,omitempty"`
+	Size    uint16            `yaml:"size,omitempty"`
+	Ratio   float64           `yaml:"ratio,omitempty"`
+	Timeout time.Duration     `yaml:"timeout,omitempty"`
+	Globs   []string          `yaml:"globs,omitempty"`
+	Numbers []int             `yaml:"numbers,omitempty"`
+	Limit   *int              `yaml:"limit,omitempty"`
+	Labels  map[string]string `yaml:"labels,omitempty"`
+	Parts   []part            `yaml:"parts,omitempty"`
+	Extra   *part             `yaml:"extra,omitempty"`
+	Either  *either           `yaml:"either,omitempty"`
+	Ghost   string            `yaml:"ghost,hidden,omitempty"`
+	common  `yaml:",inline"`
+	Code    string `yaml:"-"`
+}
+
+type part struct {
+	Title string        `yaml:"title,omitempty"`
+	Grace time.Duration `yaml:"grace,omitempty"`
+	Sub   []part        `yaml:"sub,omitempty"`
+}
+
+type common struct {
+	Owner string `yaml:"owner,omitempty"`
+}
+
+// either is the word none or a part.
+type either struct {
+	None bool
+	Part part
+}
+
+func (e *either) UnmarshalYAMLNode(node strictyaml.Node) error {
+	switch {
+	case node.Kind() == strictyaml.Map:
+		return node.Decode(&e.Part)
+	case node.Scalar() == "none":
+		e.None = true
+		return nil
+	case node.Scalar() == "plain":
+		return errors.New("is too plain")
+	}
+	return node.Complain("is neither none nor a part", `write none or {title: "…"}`)
+}
+
+func (e either) MarshalYAML() (any, error) {
+	if e.None {
+		return "none", nil
+	}
+	return e.Part, nil
+}
+
+// TestDecode reads each testdata/*.yaml and compares what came of it, then
+// complaints, with the golden file beside it.
+func TestDecode(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("glob testdata: %v, %d files", err, len(files))
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got sample
+			_, complaints := strictyaml.Decode(filepath.Base(file), data, &got)
+			encoded, err := strictyaml.Encode(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			out.Write(encoded)
+			out.WriteString("---\n")
+			for _, c := range complaints {
+				fmt.Fprintf(&out, "%d: %s\n", c.Column, c)
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".golden", out.Bytes())
+			if len(complaints) == 0 {
+				var again sample
+				if _, complaints := strictyaml.Decode("encoded", encoded, &again); len(complaints) > 0 {
+					t.Errorf("decode what was encoded: %v", complaints)
+				}
+				if diff := cmp.Diff(got, again, cmp.AllowUnexported(sample{})); diff != "" {
+					t.Errorf("encode and decode again (-first +again):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func golden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
+
+func TestAt(t *testing.T) {
+	const text = `name: a
+parts:
+  - title: x
+    sub: [{title: y}, {}]
+labels: {"a.b": c}
+`
+	var s sample
+	doc, complaints := strictyaml.Decode("f.yaml", []byte(text), &s)
+	if len(complaints) > 0 {
+		t.Fatal(complaints)
+	}
+	for _, tt := range []struct {
+		path         string
+		line, column int
+	}{
+		{"", 1, 1},
+		{"name", 1, 7},
+		{"parts", 2, 1},
+		{"parts[0]", 3, 5},
+		{"parts[0].title", 3, 12},
+		{"parts[0].sub", 4, 5},
+		{"parts[0].sub[0].title", 4, 19},
+		{"parts[0].sub[1].title", 4, 23}, // not there: the entry
+		{"parts[0].grace", 3, 5},         // not there: the entry
+		{"parts[7].title", 2, 1},         // not there: the list
+		{`labels["a.b"]`, 5, 17},
+		{"owner", 1, 1}, // not there: the document
+	} {
+		line, column := doc.At(tt.path)
+		if line != tt.line || column != tt.column {
+			t.Errorf("At(%q) = %d, %d; want %d, %d", tt.path, line, column, tt.line, tt.column)
+		}
+	}
+	got := doc.Complain("parts[0].grace", "is missing", "write grace: 5m").String()
+	if want := "f.yaml:3: parts[0].grace: is missing; write grace: 5m"; got != want {
+		t.Errorf("Complain = %q, want %q", got, want)
+	}
+}
+
+// TestDecodeKeepsDefaults: a key that is not in the file leaves the value that
+// was there.
+func TestDecodeKeepsDefaults(t *testing.T) {
+	s := sample{Name: "before", Count: 7, Extra: &part{Title: "kept", Grace: time.Minute}}
+	if _, complaints := strictyaml.Decode("f", []byte("count: 8\nextra: {grace: 5m}\n"), &s); len(complaints) > 0 {
+		t.Fatal(complaints)
+	}
+	want := sample{Name: "before", Count: 8, Extra: &part{Title: "kept", Grace: 5 * time.Minute}}
+	if diff := cmp.Diff(want, s, cmp.AllowUnexported(sample{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestDecodeBounds: hostile documents are refused with a complaint, and soon.
+func TestDecodeBounds(t *testing.T) {
+	var laughs strings.Builder
+	laughs.WriteString("parts:\n  - sub: &a0 [{title: x}]\n")
+	for i := 1; i < 30; i++ {
+		fmt.Fprintf(&laughs, "  - sub: &a%d [{sub: *a%d}, {sub: *a%d}]\n", i, i-1, i-1)
+	}
+	var merges strings.Builder
+	merges.WriteString("a0: &a0 {x: y}\n")
+	for i := 1; i < 40; i++ {
+		fmt.Fprintf(&merges, "a%d: &a%d {<<: [*a%d, *a%d]}\n", i, i, i-1, i-1)
+	}
+	merges.WriteString("labels: *a39\n")
+
+	for name, tt := range map[string]struct{ text, want string }{
+		"too large":     {strings.Repeat("#", 4<<20+1), "is larger than 4 MiB"},
+		"brackets":      {strings.Repeat("[", 200_000), "nested more than 100 levels deep"},
+		"braces":        {"a: " + strings.Repeat("{a: ", 200_000), "nested more than 100 levels deep"},
+		"dashes":        {strings.Repeat("- ", 200_000), "nested more than 100 levels deep"},
+		"keys":          {strings.Repeat("? ", 200_000), "nested more than 100 levels deep"},
+		"tags":          {strings.Repeat("!a ", 200_000), "nested more than 100 levels deep"},
+		"anchors":       {strings.Repeat("&a ", 200_000), "nested more than 100 levels deep"},
+		"colons":        {"[" + strings.Repeat("a: ", 200_000) + "]", "nested more than 100 levels deep"},
+		"laughs":        {laughs.String(), "has more than 1000000 values"},
+		"merge laughs":  {merges.String(), "has more than 1000000 values"},
+		"alias in self": {"parts: &p\n  - sub: *p\n", "is nested too deep, or contains itself"},
+		"merge of self": {"labels: &l {<<: *l, a: b}\n", "is nested too deep, or contains itself"},
+		"alias of self": {"name: &n\n  *n\n", "is an alias of itself"},
+		"many keys":     {"labels:\n" + strings.Repeat("  a: b\n", 200_000), "has more than 10000 keys"},
+		"not utf-8":     {"name: a\nowner: \xff\n", "f:2: is not UTF-8 text"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s sample
+			_, complaints := strictyaml.Decode("f", []byte(tt.text), &s)
+			if !strings.Contains(complaints.Error(), tt.want) {
+				t.Errorf("complaints = %.300q, want one with %q", complaints.Error(), tt.want)
+			}
+		})
+	}
+}
+
+func TestComplaintsErr(t *testing.T) {
+	if err := (strictyaml.Complaints{}).Err(); err != nil {
+		t.Errorf("no complaints: err = %v, want nil", err)
+	}
+	complaints := strictyaml.Complaints{
+		{File: "b", Line: 1, Problem: "third"},
+		{File: "a", Line: 9, Problem: "second"},
+		{File: "a", Line: 2, Path: "x.y", Problem: "first", Instead: "write z"},
+	}
+	const want = "a:2: x.y: first; write z\na:9: second\nb:1: third"
+	if got := complaints.Err().Error(); got != want {
+		t.Errorf("Error() = %q, want %q", got, want)
+	}
+}
+
+func TestCheckSyntax(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text string
+		want *strictyaml.SyntaxError
+	}{
+		"well":             {"a: [1, 2]\nb: {c: d}\n", nil},
+		"several":          {"a: 1\n---\nb: 2\n", nil},
+		"empty":            {"", nil},
+		"open bracket":     {"a: [1\nb: 2\n", &strictyaml.SyntaxError{Line: 2, Column: 1, Problem: "',' or ']' must be specified"}},
+		"too deep to read": {strings.Repeat("[", 200_000), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := strictyaml.CheckSyntax([]byte(tt.text))
+			var got *strictyaml.SyntaxError
+			if err != nil && !errors.As(err, &got) {
+				t.Fatalf("err = %T, want *SyntaxError", err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var s sample
+		doc, complaints := strictyaml.Decode("f", data, &s)
+		if doc == nil {
+			t.Fatal("no document")
+		}
+		if line, column := doc.At("parts[3].sub[1].title"); line < 1 || column < 0 {
+			t.Errorf("At = %d, %d", line, column)
+		}
+		for _, c := range complaints {
+			if c.Problem == "" || c.File != "f" {
+				t.Errorf("complaint without problem or file: %+v", c)
+			}
+		}
+	})
+}

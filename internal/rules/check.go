@@ -1,0 +1,230 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// checkShape looks at which keys of a rule stand together.
+func (l *loader) checkShape(d *decodedFile, path string, spec *ruleSpec) {
+	switch {
+	case spec.Ignore && spec.Check != nil:
+		l.complain(d, path+".check", "stands in a rule that says ignore: true", "keep one of check and ignore")
+	case !spec.Ignore && spec.Check == nil:
+		l.complain(d, path+".check", "is missing", "write check: {} to check the code, or ignore: true")
+	}
+	switch {
+	case len(spec.Release) == 0:
+	case spec.Ignore:
+		l.complain(d, path+".release", "stands in a rule that says ignore: true", "remove it, or write check: {} instead of ignore")
+	case spec.Check == nil:
+		l.complain(d, path+".release", "has no check to wait for", "write check: {} above it")
+	}
+	if spec.Ignore && spec.Continue {
+		l.complain(d, path+".continue", "has no meaning in a rule that says ignore: true", "remove one of them")
+	}
+}
+
+// checkWithoutMergeRequest complains about what only a merge request has.
+func (l *loader) checkWithoutMergeRequest(d *decodedFile, path string, spec *ruleSpec) {
+	const instead = "add merge_request to on, or remove the key"
+	complain := func(key, problem string) { l.complain(d, path+"."+key, problem, instead) }
+	if spec.Match.Labels != nil {
+		complain("match.labels", "only a merge request has labels")
+	}
+	if spec.Match.Draft != nil {
+		complain("match.draft", "only a merge request can be a draft")
+	}
+	if spec.Match.Fork != nil {
+		complain("match.fork", "only a merge request can come from a fork")
+	}
+	if len(spec.Match.SourceBranch) > 0 {
+		complain("match.source_branch", "only a merge request has a source branch")
+	}
+	if spec.Check == nil {
+		return
+	}
+	if spec.Check.Scan == string(ScanIncremental) {
+		complain("check.scan", "only a merge request can be scanned incrementally")
+	}
+	if ref := RefMode(spec.Check.Ref); ref != "" && ref != RefAuto {
+		complain("check.ref", "only a run of a merge request sends a ref")
+	}
+}
+
+// checkValues looks at the values of a check, of a rule or of the defaults.
+func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
+	l.oneOf(d, path+".scan", check.Scan, string(ScanFull), string(ScanIncremental))
+	l.oneOf(d, path+".ref", check.Ref, string(RefAuto), string(RefPull), string(RefMergeRequest), string(RefOmit))
+	if project := check.Project; project != nil && !projectID(project.ID) {
+		problem := quote(project.ID) + " is no project id"
+		if project.ID == "" {
+			problem = "is missing"
+		}
+		l.complain(d, path+".project.id", problem, "write the 32 lower-case hex digits of the CodeArts project")
+	}
+	l.checkTimeout(d, path+".timeout", check.Timeout)
+	if create := check.Create; create != nil {
+		// The enum of V3's repo_type: specs/codearts-check.md 1.4.
+		l.oneOf(d, path+".create.repo_type", create.RepoType,
+			"DevCloud", "Gitee", "GitHub", "GitPub", "gitcode", "gitlab", "self_gitlab", "tfs_git", "bitbucket")
+		if _, fault := parseTemplate(create.Name); fault != "" {
+			l.complain(d, path+".create.name", fault, "known here: {"+strings.Join(placeholders(), "} {")+"}")
+		}
+	}
+}
+
+// oneOf complains about a word that is given and not among the words.
+func (l *loader) oneOf(d *decodedFile, path, word string, words ...string) {
+	if word != "" && !slices.Contains(words, word) {
+		last := len(words) - 1
+		l.complain(d, path, quote(word)+" is not known", "write "+strings.Join(words[:last], ", ")+" or "+words[last])
+	}
+}
+
+func (l *loader) checkTimeout(d *decodedFile, path string, timeout *time.Duration) {
+	if timeout != nil && *timeout <= 0 {
+		l.complain(d, path, timeout.String()+" leaves no time", "write a duration above 0, such as 45m")
+	}
+}
+
+// checkRelease looks at one release of a rule; before are those above it.
+func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec, before []releaseSpec) {
+	complain := func(key, problem, instead string) { l.complain(d, path+key, problem, instead) }
+	switch {
+	case release.Pipeline == "":
+		complain(".pipeline", "is missing", "write the id of the release pipeline")
+	case !dashedUUID(release.Pipeline):
+		complain(".pipeline", quote(release.Pipeline)+" is no pipeline id", "write it with its dashes, as caf409b1-10df-483a-b14d-7b05f7e12c88")
+	}
+	l.checkTimeout(d, path+".timeout", release.Timeout)
+
+	switch ReleaseAction(release.Action) {
+	case ReleaseStart:
+		if release.Task != "" {
+			complain(".task", "goes with approve and refuse only", "write select: [{stage: …, tasks: […]}] to start some tasks")
+		}
+		if release.Message != "" {
+			complain(".message", "goes with approve and refuse only", "remove it")
+		}
+	case ReleaseApprove, ReleaseRefuse:
+		if release.Task == "" {
+			complain(".task", "is missing", "write the machine name of the checkpoint, such as ujgdh4")
+		}
+		if len(release.Select) > 0 {
+			complain(".select", "goes with start only", "remove it; task names the checkpoint")
+		}
+	case "":
+		complain(".action", "is missing", "write start, approve or refuse")
+	default:
+		l.oneOf(d, path+".action", release.Action, string(ReleaseStart), string(ReleaseApprove), string(ReleaseRefuse))
+	}
+	for i, s := range release.Select {
+		if s.Stage == "" {
+			complain(fmt.Sprintf(".select[%d].stage", i), "is missing", "write the name of a stage")
+		}
+		if len(s.Tasks) == 0 || slices.Contains(s.Tasks, "") {
+			complain(fmt.Sprintf(".select[%d].tasks", i), "names no task", "write the tasks of the stage: [api, web]")
+		}
+	}
+	for _, other := range before {
+		if release.Pipeline == "" || release.Action != other.Action || release.Pipeline != other.Pipeline || release.Task != other.Task {
+			continue
+		}
+		if release.Action == string(ReleaseStart) {
+			complain("", "starts a pipeline that this rule starts already", "keep one start; select takes several stages")
+		} else {
+			complain("", "decides a checkpoint that this rule decides already", "keep one of them")
+		}
+		return
+	}
+}
+
+// clauses compiles the conditions of a rule, in the order in which they are
+// tried; the first is `on`.
+func (l *loader) clauses(d *decodedFile, path string, on []event.Kind, match *matchSpec) []clause {
+	clauses := []clause{onClause(on)}
+	add := func(field string, patterns []string, fold bool, value func(*subject) (shown, compared string)) {
+		if patterns == nil {
+			return
+		}
+		place := path + ".match." + field
+		if len(patterns) == 0 {
+			l.complain(d, place, "is an empty list", "write at least one pattern, or remove the key")
+		}
+		compiled := compileGlobs(patterns, fold, func(i int, problem, instead string) {
+			l.complain(d, fmt.Sprintf("%s[%d]", place, i), problem, instead)
+		})
+		clauses = append(clauses, &globClause{name: field, globs: compiled, value: value})
+	}
+	add("connection", match.Connection, false, connectionOf)
+	add("repository", match.Repository, true, repositoryOf)
+	add("branch", match.Branch, false, branchOf)
+	add("source_branch", match.SourceBranch, false, sourceBranchOf)
+	l.checkShortNames(d, path+".match.branch", match.Branch)
+	l.checkShortNames(d, path+".match.source_branch", match.SourceBranch)
+	if match.Labels != nil {
+		l.checkLabels(d, path+".match.labels", match.Labels)
+		clauses = append(clauses, newLabelsClause(match.Labels))
+	}
+	if match.Draft != nil {
+		clauses = append(clauses, &flagClause{name: "draft", want: *match.Draft, value: draftOf})
+	}
+	if match.Fork != nil {
+		clauses = append(clauses, &flagClause{name: "fork", want: *match.Fork, value: forkOf})
+	}
+	return clauses
+}
+
+// checkShortNames complains about refs/heads/main, which would match no branch.
+func (l *loader) checkShortNames(d *decodedFile, path string, patterns []string) {
+	for i, pattern := range patterns {
+		name := strings.TrimPrefix(pattern, "!")
+		for _, prefix := range []string{"refs/heads/", "refs/tags/"} {
+			if short, long := strings.CutPrefix(name, prefix); long {
+				l.complain(d, fmt.Sprintf("%s[%d]", path, i), quote(pattern)+" would match nothing", "write the short name: "+short)
+			}
+		}
+	}
+}
+
+func (l *loader) checkLabels(d *decodedFile, path string, labels *labelsSpec) {
+	if len(labels.Any)+len(labels.All)+len(labels.None) == 0 {
+		l.complain(d, path, "names no label", "write any: […], all: […] or none: […]")
+	}
+	for _, list := range [][]string{labels.Any, labels.All, labels.None} {
+		if slices.Contains(list, "") {
+			l.complain(d, path, "has an empty label", "write the label's name")
+		}
+	}
+	for i, label := range labels.None {
+		same := func(other string) bool { return strings.EqualFold(other, label) }
+		wanted := slices.ContainsFunc(labels.All, same) || len(labels.Any) == 1 && same(labels.Any[0])
+		if wanted {
+			l.complain(d, fmt.Sprintf("%s.none[%d]", path, i), quote(label)+" is wanted and forbidden", "remove it from one of the lists")
+		}
+	}
+}
+
+// projectID says that id is 32 lower-case hex digits.
+func projectID(id string) bool { return len(id) == 32 && hexDigits(id) }
+
+// dashedUUID says that id is a UUID as 8-4-4-4-12 hex digits, of either case.
+func dashedUUID(id string) bool {
+	parts := strings.Split(strings.ToLower(id), "-")
+	if len(parts) != 5 {
+		return false
+	}
+	for i, length := range []int{8, 4, 4, 4, 12} {
+		if len(parts[i]) != length || !hexDigits(parts[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func hexDigits(text string) bool { return strings.Trim(text, "0123456789abcdef") == "" }

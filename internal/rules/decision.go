@@ -1,0 +1,170 @@
+package rules
+
+import (
+	"time"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// Outcome is what the rules said of an event, in one word.
+type Outcome string
+
+const (
+	// Matched: at least one rule asks for a check.
+	Matched Outcome = "matched"
+	// Dropped: the deciding rule says `ignore: true`.
+	Dropped Outcome = "ignored"
+	// NoMatch: no rule matched.
+	NoMatch Outcome = "no_match"
+)
+
+// Decision is the answer of the rules to one event, with the trace of every
+// rule and clause that was tried.
+type Decision struct {
+	Event   event.Event `json:"event"`
+	Outcome Outcome     `json:"outcome"`
+	// Reason is one sentence that says why the outcome is what it is.
+	Reason string `json:"reason"`
+	// Matches holds the rules that ask for a check, in the order of the file;
+	// more than one only where a rule says `continue: true`.
+	Matches []Match `json:"matches"`
+	// Trace has one entry a rule, in the order of the file.
+	Trace []RuleTrace `json:"trace"`
+}
+
+// Match is one rule that matched and what it asks for.
+type Match struct {
+	Rule     string    `json:"rule"`
+	Check    Check     `json:"check"`
+	Releases []Release `json:"releases"`
+}
+
+// Result is what became of one rule.
+type Result string
+
+const (
+	// RuleMatched: every clause of the rule holds.
+	RuleMatched Result = "matched"
+	// RuleSkipped: a clause of the rule does not hold.
+	RuleSkipped Result = "skipped"
+	// RuleNotTried: a rule above matched and does not continue.
+	RuleNotTried Result = "not_tried"
+)
+
+// RuleTrace says what became of one rule and why.
+type RuleTrace struct {
+	Rule   string `json:"rule"`
+	Result Result `json:"result"`
+	// Reason is the text that explain prints behind the rule's name.
+	Reason string `json:"reason"`
+	// File and Line say where the rule stands.
+	File string `json:"file"`
+	Line int    `json:"line"`
+	// Clauses are those that were tried, in the order of trying: up to and with
+	// the first that does not hold.
+	Clauses []Clause `json:"clauses"`
+}
+
+// Clause is one condition of a rule, as it was tried.
+type Clause struct {
+	// Field is the key in the rules file: on, connection, repository, branch …
+	Field string `json:"field"`
+	Holds bool   `json:"holds"`
+	// Text says which values were compared, e.g.
+	// `branch "main" matches "main"` or `event is push, rule wants merge_request`.
+	Text string `json:"text"`
+}
+
+// Scan says how much of the code a check looks at.
+type Scan string
+
+const (
+	// ScanFull looks at the whole branch.
+	ScanFull Scan = "full"
+	// ScanIncremental looks at what a merge request changes.
+	ScanIncremental Scan = "incremental"
+)
+
+// RefMode says which `ref` a run of a merge request's task sends.
+type RefMode string
+
+const (
+	// RefAuto sends what the documents say for the host, and tries the other
+	// once when the code could not be pulled.
+	RefAuto RefMode = "auto"
+	// RefPull and RefMergeRequest send that word; RefOmit sends none.
+	RefPull         RefMode = "pull"
+	RefMergeRequest RefMode = "merge_request"
+	RefOmit         RefMode = "omit"
+)
+
+// Check is what a rule asks CodeArts Check to do, with the defaults filled in.
+type Check struct {
+	// ProjectID is the CodeArts project (32 hex digits), not the IAM project.
+	ProjectID   string `json:"project_id"`
+	ProjectName string `json:"project_name"`
+	// Scan is resolved for the event: incremental for merge requests and full
+	// for the rest, unless the rule says otherwise.
+	Scan Scan    `json:"scan"`
+	Ref  RefMode `json:"ref"`
+	// Languages are CodeArts Check's names; empty means that they are detected.
+	Languages []string `json:"languages,omitempty"`
+	// TaskName is the name for a task that has to be created, with its
+	// placeholders filled in but not yet made legal or unique.
+	TaskName string `json:"task_name"`
+	// AuthID is the id of the project's code-source extension point, which V3
+	// wants for every repository outside CodeArts Repo.
+	AuthID string `json:"auth_id,omitempty"`
+	// RepoType overrides the V3 `repo_type` that the host gives; empty: by host.
+	RepoType string `json:"repo_type,omitempty"`
+	// Supersede ends older runs of the same branch or merge request.
+	Supersede bool `json:"supersede"`
+	// Timeout is how long a run may take from its creation to its end.
+	Timeout time.Duration `json:"timeout_ns"`
+	Gate    Gate          `json:"gate"`
+}
+
+// Gate is the thresholds that a run's open defects must not exceed. A nil limit
+// allows any number.
+type Gate struct {
+	Critical   *int `json:"critical"`
+	Major      *int `json:"major"`
+	Minor      *int `json:"minor"`
+	Suggestion *int `json:"suggestion"`
+	// NewOnly counts only the defects that the summary calls new.
+	NewOnly bool `json:"new_only"`
+}
+
+// ReleaseAction says what a release does with its pipeline.
+type ReleaseAction string
+
+const (
+	// ReleaseStart starts the pipeline when the verdict is passed.
+	ReleaseStart ReleaseAction = "start"
+	// ReleaseApprove agrees to a waiting checkpoint when the verdict is passed.
+	ReleaseApprove ReleaseAction = "approve"
+	// ReleaseRefuse refuses a waiting checkpoint when the verdict is failed.
+	ReleaseRefuse ReleaseAction = "refuse"
+)
+
+// Release is one thing that a rule wants done with a pipeline after the verdict.
+type Release struct {
+	// Pipeline is the id of a ServiceStage release task (UUID with dashes).
+	Pipeline string        `json:"pipeline"`
+	Action   ReleaseAction `json:"action"`
+	// Select narrows a start to these tasks; empty starts all.
+	Select []Select `json:"select,omitempty"`
+	// Task names the checkpoint to decide (the machine name); only with approve
+	// and refuse.
+	Task string `json:"task,omitempty"`
+	// Message goes with the approval; empty: one that names the run and commit.
+	Message string `json:"message,omitempty"`
+	// Timeout is how long the release may take from its creation to its end.
+	Timeout time.Duration `json:"timeout_ns"`
+}
+
+// Select names tasks of one stage of a pipeline.
+type Select struct {
+	Stage string   `json:"stage"`
+	Tasks []string `json:"tasks"`
+}

@@ -1,0 +1,141 @@
+package rules
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// Write writes the decision for a reader in a terminal: what happened, each rule
+// with why it matched or did not, and what the rules that matched ask for. Values
+// from the event that could break the lines are quoted. Errors of w are dropped.
+func (d Decision) Write(w io.Writer) {
+	fmt.Fprintln(w, subjectLine(&d.Event))
+	if d.Event.IgnoredReason != "" {
+		fmt.Fprintf(w, "  %-10s%s\n", "ignored", plainText(d.Event.IgnoredReason))
+		return
+	}
+	width := 0
+	for _, t := range d.Trace {
+		width = max(width, len(t.Rule))
+	}
+	matches := d.Matches
+	for _, t := range d.Trace {
+		result := strings.ReplaceAll(string(t.Result), "_", " ")
+		fmt.Fprintf(w, "  %-10s%-*s   %s\n", result, width, t.Rule, t.Reason)
+		if t.Result != RuleMatched {
+			continue
+		}
+		if len(matches) == 0 || matches[0].Rule != t.Rule {
+			fmt.Fprintf(w, "    %-10s%s\n", "ignore", "asks for no check")
+			continue
+		}
+		matches[0].write(w)
+		matches = matches[1:]
+	}
+	if d.Outcome == NoMatch {
+		fmt.Fprintf(w, "  %-10s%s\n", "no match", d.Reason)
+	}
+}
+
+// subjectLine says what happened, where and at which commit.
+func subjectLine(ev *event.Event) string {
+	var b strings.Builder
+	switch ev.Kind {
+	case event.Push:
+		b.WriteString("push to " + plain(ev.Branch))
+	case event.Tag:
+		b.WriteString("tag " + plain(ev.Branch))
+	case event.MergeRequest:
+		fmt.Fprintf(&b, "merge request %d (%s) of %s into %s", ev.Number, plain(string(ev.Action)), plain(ev.SourceBranch), plain(ev.Branch))
+	case event.Comment:
+		b.WriteString("comment")
+		if ev.Number != 0 {
+			fmt.Fprintf(&b, " on merge request %d", ev.Number)
+		}
+	default:
+		b.WriteString("event")
+	}
+	if ev.Repository.FullName != "" {
+		separator := " of "
+		if ev.Kind == event.MergeRequest {
+			separator = " in "
+		}
+		b.WriteString(separator + plain(ev.Repository.FullName))
+	}
+	if ev.HeadSHA != "" {
+		b.WriteString(" at " + plain(ev.HeadSHA[:min(7, len(ev.HeadSHA))]))
+	}
+	if ev.Repository.Host != "" {
+		b.WriteString(" (" + plain(string(ev.Repository.Host)) + ")")
+	}
+	return b.String()
+}
+
+// plainText returns a sentence as it is, and quoted when it would break the line.
+func plainText(sentence string) string {
+	unprintable := func(r rune) bool { return !strconv.IsPrint(r) }
+	if !utf8.ValidString(sentence) || strings.ContainsFunc(sentence, unprintable) {
+		return quote(sentence)
+	}
+	return sentence
+}
+
+func (m *Match) write(w io.Writer) {
+	ref := "ref " + string(m.Check.Ref)
+	if m.Check.Ref == RefOmit {
+		ref = "ref omitted"
+	}
+	fmt.Fprintf(w, "    %-10stask %s, %s scan, %s; gate %s\n", "check", quote(m.Check.TaskName), m.Check.Scan, ref, m.Check.Gate.text())
+	for _, release := range m.Releases {
+		wanted := "passed"
+		if release.Action == ReleaseRefuse {
+			wanted = "failed"
+		}
+		fmt.Fprintf(w, "    %-10s%s   undecided: waits for the verdict, acts when it is %s\n", "release", release.text(), wanted)
+	}
+}
+
+// text returns the limits on one line, e.g. `critical = 0, major ≤ 5`.
+func (g *Gate) text() string {
+	var limits []string
+	for _, l := range []struct {
+		name string
+		max  *int
+	}{{"critical", g.Critical}, {"major", g.Major}, {"minor", g.Minor}, {"suggestion", g.Suggestion}} {
+		switch {
+		case l.max == nil:
+		case *l.max == 0:
+			limits = append(limits, l.name+" = 0")
+		default:
+			limits = append(limits, fmt.Sprintf("%s ≤ %d", l.name, *l.max))
+		}
+	}
+	if len(limits) == 0 {
+		return "allows any number"
+	}
+	if g.NewOnly {
+		limits = append(limits, "new defects only")
+	}
+	return strings.Join(limits, ", ")
+}
+
+// text returns the release on one line, e.g. `caf409b1… start deploy[api]`.
+func (r *Release) text() string {
+	text := r.Pipeline[:min(8, len(r.Pipeline))] + "… " + string(r.Action)
+	for _, s := range r.Select {
+		tasks := make([]string, 0, len(s.Tasks))
+		for _, task := range s.Tasks {
+			tasks = append(tasks, plain(task))
+		}
+		text += " " + plain(s.Stage) + "[" + strings.Join(tasks, ", ") + "]"
+	}
+	if r.Task != "" {
+		text += " " + plain(r.Task)
+	}
+	return text
+}

@@ -1,0 +1,190 @@
+package rules
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/strictyaml"
+)
+
+// file is a rules file as it is written. With the defaults filled in it is also
+// what Effective prints. Pointers tell what was not given from what was given as
+// zero.
+type file struct {
+	// Version is 1.
+	Version  *int          `yaml:"version"`
+	Defaults *defaultsSpec `yaml:"defaults,omitempty"`
+	Rules    []ruleSpec    `yaml:"rules"`
+}
+
+// defaultsSpec fills in what a rule's check does not give, key by key.
+type defaultsSpec struct {
+	Check *checkSpec `yaml:"check,omitempty"`
+	Gate  *gateSpec  `yaml:"gate,omitempty"`
+}
+
+type ruleSpec struct {
+	// Name is unique over all files: lower-case letters, digits, _ and -.
+	Name string `yaml:"name"`
+	// On lists the kinds of events that the rule is for; at least one.
+	On []string `yaml:"on,flow"`
+	// Match narrows the rule; absent: every event of those kinds.
+	Match matchSpec `yaml:"match,omitempty"`
+	// Check and Ignore: exactly one of them.
+	Check  *checkSpec `yaml:"check,omitempty"`
+	Ignore bool       `yaml:"ignore,omitempty"`
+	// Release is what is done after the verdict, in this order.
+	Release []releaseSpec `yaml:"release,omitempty"`
+	// Continue tries the rules below too, although this one matched.
+	Continue bool `yaml:"continue,omitempty"`
+}
+
+// matchSpec is the conditions of a rule; all that are given must hold.
+type matchSpec struct {
+	Connection []string `yaml:"connection,flow,omitempty"`
+	// Repository is compared without regard to case, as the hosts do.
+	Repository []string `yaml:"repository,flow,omitempty"`
+	// Branch is the pushed branch or tag, or the target of a merge request.
+	Branch       []string    `yaml:"branch,flow,omitempty"`
+	SourceBranch []string    `yaml:"source_branch,flow,omitempty"`
+	Labels       *labelsSpec `yaml:"labels,omitempty"`
+	Draft        *bool       `yaml:"draft,omitempty"`
+	Fork         *bool       `yaml:"fork,omitempty"`
+	Paths        *later      `yaml:"paths,hidden,omitempty"`
+	If           *later      `yaml:"if,hidden,omitempty"`
+}
+
+// labelsSpec compares labels without regard to case.
+type labelsSpec struct {
+	Any  []string `yaml:"any,flow,omitempty"`
+	All  []string `yaml:"all,flow,omitempty"`
+	None []string `yaml:"none,flow,omitempty"`
+}
+
+type checkSpec struct {
+	Project   *projectSpec   `yaml:"project,omitempty"`
+	Scan      string         `yaml:"scan,omitempty"`
+	Ref       string         `yaml:"ref,omitempty"`
+	Languages *languages     `yaml:"languages,omitempty"`
+	Create    *createSpec    `yaml:"create,omitempty"`
+	Supersede *bool          `yaml:"supersede,omitempty"`
+	Timeout   *time.Duration `yaml:"timeout,omitempty"`
+	Gate      *gateSpec      `yaml:"gate,omitempty"`
+}
+
+type projectSpec struct {
+	// ID is the CodeArts project: 32 hex digits.
+	ID   string `yaml:"id,omitempty"`
+	Name string `yaml:"name,omitempty"`
+}
+
+// createSpec says how a missing task is made.
+type createSpec struct {
+	Name     string `yaml:"name,omitempty"`
+	AuthID   string `yaml:"auth_id,omitempty"`
+	RepoType string `yaml:"repo_type,omitempty"`
+}
+
+type gateSpec struct {
+	Critical   *limit `yaml:"critical,omitempty"`
+	Major      *limit `yaml:"major,omitempty"`
+	Minor      *limit `yaml:"minor,omitempty"`
+	Suggestion *limit `yaml:"suggestion,omitempty"`
+	NewOnly    *bool  `yaml:"new_only,omitempty"`
+}
+
+type releaseSpec struct {
+	Pipeline string         `yaml:"pipeline"`
+	Action   string         `yaml:"action"`
+	Select   []selectSpec   `yaml:"select,omitempty"`
+	Task     string         `yaml:"task,omitempty"`
+	Message  string         `yaml:"message,omitempty"`
+	Timeout  *time.Duration `yaml:"timeout,omitempty"`
+	Hold     *later         `yaml:"hold,hidden,omitempty"`
+}
+
+type selectSpec struct {
+	Stage string   `yaml:"stage"`
+	Tasks []string `yaml:"tasks,flow"`
+}
+
+// limit is a number of defects from 0, or the word any.
+type limit struct {
+	any bool
+	max int
+}
+
+const anyNumber = "any"
+
+// UnmarshalYAMLNode reads a number from 0, or the word any.
+func (l *limit) UnmarshalYAMLNode(node strictyaml.Node) error {
+	const instead = "write the highest number that passes, from 0, or any"
+	if node.Kind() == strictyaml.Text && node.Scalar() == anyNumber {
+		l.any = true
+		return nil
+	}
+	if node.Kind() != strictyaml.Int {
+		return node.Complain("is no limit", instead)
+	}
+	if err := node.Decode(&l.max); err != nil {
+		return err
+	}
+	if l.max < 0 {
+		return node.Complain(strconv.Itoa(l.max)+" is less than 0", instead)
+	}
+	return nil
+}
+
+// MarshalYAML writes what UnmarshalYAMLNode reads.
+func (l limit) MarshalYAML() (any, error) {
+	if l.any {
+		return anyNumber, nil
+	}
+	return l.max, nil
+}
+
+// languages is the word auto, or a list of CodeArts Check's names. Any name is
+// taken, because a project can have languages of its own.
+type languages []string
+
+const autoLanguages = "auto"
+
+// UnmarshalYAMLNode reads the word auto, one name, or a list of names.
+func (l *languages) UnmarshalYAMLNode(node strictyaml.Node) error {
+	if node.Kind() == strictyaml.Text && node.Scalar() == autoLanguages {
+		*l = nil
+		return nil
+	}
+	var names []string
+	if err := node.Decode(&names); err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return node.Complain("names no language", "write auto, or names such as [GO, JAVA]")
+	}
+	for _, name := range names {
+		if name == "" || name == autoLanguages {
+			return node.Complain(strconv.Quote(name)+" is no language", "write auto alone, or names such as [GO, JAVA]")
+		}
+	}
+	*l = names
+	return nil
+}
+
+// MarshalYAML writes what UnmarshalYAMLNode reads.
+func (l languages) MarshalYAML() (any, error) {
+	if len(l) == 0 {
+		return autoLanguages, nil
+	}
+	return []string(l), nil
+}
+
+// later is the value of a key that the language has a place for and this
+// version does not act upon. To accept it silently would be to match more than
+// was asked for.
+type later struct{}
+
+// UnmarshalYAMLNode refuses any value.
+func (*later) UnmarshalYAMLNode(node strictyaml.Node) error {
+	return node.Complain("is not supported yet", "remove the key; the rule does not do what it says without it, so reconsider the rule too")
+}

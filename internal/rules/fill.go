@@ -1,0 +1,206 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// What holds where neither the rule nor the defaults say otherwise.
+const (
+	defaultCheckTimeout   = 45 * time.Minute
+	defaultReleaseTimeout = 2 * time.Hour
+	defaultTaskName       = "{repository}-{branch}"
+	// defaultLimit is the gate for critical and major defects where no limit is
+	// given at all; minor defects and suggestions are allowed in any number.
+	defaultLimit = 0
+)
+
+// fillCheck returns the check of a rule with every key given: the rule's own
+// value, else that of the defaults, else ours. The project is taken as a whole,
+// because a name belongs to its id; create and gate go key by key. Scan stays
+// empty where it depends on the event.
+func (l *loader) fillCheck(d *decodedFile, path string, on []event.Kind, own *checkSpec) *checkSpec {
+	defaults := l.defaults.Check
+	if defaults == nil {
+		defaults = &checkSpec{}
+	}
+	full := &checkSpec{
+		Project:   or(own.Project, defaults.Project, nil),
+		Scan:      orWord(own.Scan, defaults.Scan, ""),
+		Ref:       orWord(own.Ref, defaults.Ref, string(RefAuto)),
+		Languages: or(own.Languages, defaults.Languages, &languages{}),
+		Supersede: or(own.Supersede, defaults.Supersede, new(true)),
+		Timeout:   or(own.Timeout, defaults.Timeout, new(defaultCheckTimeout)),
+		Gate:      fillGate(own.Gate, l.defaults.Gate),
+	}
+	switch {
+	case !slices.Contains(on, event.MergeRequest):
+		full.Scan, full.Ref = string(ScanFull), string(RefAuto)
+	case len(on) == 1:
+		full.Scan = orWord(full.Scan, string(ScanIncremental), "")
+	}
+	ownCreate, defaultCreate := or(own.Create, &createSpec{}, nil), or(defaults.Create, &createSpec{}, nil)
+	full.Create = &createSpec{
+		Name:     orWord(ownCreate.Name, defaultCreate.Name, defaultTaskName),
+		AuthID:   orWord(ownCreate.AuthID, defaultCreate.AuthID, ""),
+		RepoType: orWord(ownCreate.RepoType, defaultCreate.RepoType, ""),
+	}
+	if full.Project == nil {
+		l.complain(d, path+".check.project", "is missing", "write project: {id: …} here or in defaults.check")
+		full.Project = &projectSpec{}
+	}
+	return full
+}
+
+func fillGate(own, defaults *gateSpec) *gateSpec {
+	none := &gateSpec{}
+	own, defaults = or(own, none, nil), or(defaults, none, nil)
+	allowed := &limit{any: true}
+	full := &gateSpec{
+		Critical:   or(own.Critical, defaults.Critical, nil),
+		Major:      or(own.Major, defaults.Major, nil),
+		Minor:      or(own.Minor, defaults.Minor, nil),
+		Suggestion: or(own.Suggestion, defaults.Suggestion, nil),
+		NewOnly:    or(own.NewOnly, defaults.NewOnly, new(bool)),
+	}
+	if full.Critical == nil && full.Major == nil && full.Minor == nil && full.Suggestion == nil {
+		full.Critical, full.Major = &limit{max: defaultLimit}, &limit{max: defaultLimit}
+	}
+	full.Critical, full.Major = or(full.Critical, allowed, nil), or(full.Major, allowed, nil)
+	full.Minor, full.Suggestion = or(full.Minor, allowed, nil), or(full.Suggestion, allowed, nil)
+	return full
+}
+
+func or[T any](own, defaults, ours *T) *T {
+	if own != nil {
+		return own
+	}
+	if defaults != nil {
+		return defaults
+	}
+	return ours
+}
+
+func orWord(own, defaults, ours string) string {
+	if own != "" {
+		return own
+	}
+	if defaults != "" {
+		return defaults
+	}
+	return ours
+}
+
+// fillFrom compiles a check with every key given into the rule.
+func (r *rule) fillFrom(check *checkSpec) {
+	r.scan, r.ref = Scan(check.Scan), RefMode(check.Ref)
+	r.taskName, _ = parseTemplate(check.Create.Name)
+	r.check = Check{
+		ProjectID:   check.Project.ID,
+		ProjectName: check.Project.Name,
+		Languages:   *check.Languages,
+		AuthID:      check.Create.AuthID,
+		RepoType:    check.Create.RepoType,
+		Supersede:   *check.Supersede,
+		Timeout:     *check.Timeout,
+		Gate: Gate{
+			Critical:   check.Gate.Critical.number(),
+			Major:      check.Gate.Major.number(),
+			Minor:      check.Gate.Minor.number(),
+			Suggestion: check.Gate.Suggestion.number(),
+			NewOnly:    *check.Gate.NewOnly,
+		},
+	}
+}
+
+// number returns the limit as a Gate has it: nil allows any number.
+func (l *limit) number() *int {
+	if l.any {
+		return nil
+	}
+	return &l.max
+}
+
+// compileRelease fills in the timeout of a release and returns it compiled.
+func compileRelease(spec *releaseSpec) Release {
+	spec.Timeout = or(spec.Timeout, new(defaultReleaseTimeout), nil)
+	compiled := Release{
+		Pipeline: spec.Pipeline,
+		Action:   ReleaseAction(spec.Action),
+		Task:     spec.Task,
+		Message:  spec.Message,
+		Timeout:  *spec.Timeout,
+	}
+	for _, s := range spec.Select {
+		compiled.Select = append(compiled.Select, Select(s))
+	}
+	return compiled
+}
+
+// template is the name for a new task: text and placeholders, one after another.
+type template []templatePart
+
+type templatePart struct{ text, placeholder string }
+
+// placeholders lists what may stand in braces in create.name.
+func placeholders() []string {
+	return []string{"owner", "repository", "branch", "number", "connection", "host"}
+}
+
+// parseTemplate reads create.name; fault says what is wrong with it.
+func parseTemplate(text string) (parsed template, fault string) {
+	for text != "" {
+		plainText, rest, open := strings.Cut(text, "{")
+		if strings.Contains(plainText, "}") {
+			return nil, "has a } without {"
+		}
+		if plainText != "" {
+			parsed = append(parsed, templatePart{text: plainText})
+		}
+		if !open {
+			break
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			return nil, "has a { without }"
+		}
+		if !slices.Contains(placeholders(), name) {
+			return nil, quote("{"+name+"}") + " is no placeholder"
+		}
+		parsed = append(parsed, templatePart{placeholder: name})
+		text = after
+	}
+	return parsed, ""
+}
+
+// expand returns the template with the event's values. {repository} is the last
+// segment of the repository's path and {owner} what stands before it; {number}
+// is empty when the event is not about a merge request.
+func (t template) expand(ev *event.Event) string {
+	cut := strings.LastIndex(ev.Repository.FullName, "/")
+	var b strings.Builder
+	for _, part := range t {
+		b.WriteString(part.text)
+		switch part.placeholder {
+		case "owner":
+			b.WriteString(ev.Repository.FullName[:max(cut, 0)])
+		case "repository":
+			b.WriteString(ev.Repository.FullName[cut+1:])
+		case "branch":
+			b.WriteString(ev.Branch)
+		case "number":
+			if ev.Number != 0 {
+				fmt.Fprint(&b, ev.Number)
+			}
+		case "connection":
+			b.WriteString(ev.Connection)
+		case "host":
+			b.WriteString(string(ev.Repository.Host))
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,241 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/strictyaml"
+)
+
+// Source is one rules file: the name for complaints, and the contents.
+type Source struct {
+	Name string
+	Data []byte
+}
+
+// Load reads the rules of one or several files, in the order of their names.
+// Rule names are unique over all files, and only one file has defaults, which
+// hold for all of them.
+//
+// It returns a policy, or every complaint about the files at once; never both.
+func Load(sources ...Source) (*Policy, strictyaml.Complaints) {
+	l := &loader{rulesByName: map[string]string{}, caught: map[event.Kind]string{}}
+	sources = slices.Clone(sources)
+	slices.SortStableFunc(sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
+	for _, source := range sources {
+		l.decode(source)
+	}
+	for _, d := range l.decoded {
+		l.checkFile(d)
+	}
+
+	p := &Policy{}
+	for _, d := range l.decoded {
+		for i, spec := range d.content.Rules {
+			p.rules = append(p.rules, l.rule(d, i, spec))
+		}
+	}
+	if len(p.rules) == 0 && len(l.complaints) == 0 {
+		l.complaints = append(l.complaints, noRules(sources))
+	}
+	if len(l.complaints) > 0 {
+		return nil, l.complaints.Sorted()
+	}
+	if err := p.seal(); err != nil {
+		return nil, strictyaml.Complaints{{File: sources[0].Name, Problem: err.Error()}}
+	}
+	return p, nil
+}
+
+func noRules(sources []Source) strictyaml.Complaint {
+	c := strictyaml.Complaint{File: "rules", Problem: "has no rules", Instead: "write at least one under rules"}
+	if len(sources) > 0 {
+		c.File = sources[0].Name
+	}
+	return c
+}
+
+// loader collects the complaints about all files while it compiles their rules.
+type loader struct {
+	complaints strictyaml.Complaints
+	decoded    []*decodedFile
+	defaults   defaultsSpec
+	// defaultsFile is the file that has them; empty when none has.
+	defaultsFile string
+	// rulesByName says where each name was given first, as file:line.
+	rulesByName map[string]string
+	// caught names, for each kind, the rule that takes every event of it.
+	caught map[event.Kind]string
+}
+
+// decodedFile is a file that could be decoded, if not without complaints.
+type decodedFile struct {
+	name    string
+	doc     *strictyaml.Document
+	content file
+	// broken are the paths that decoding complained about.
+	broken []string
+}
+
+func (l *loader) decode(source Source) {
+	d := &decodedFile{name: source.Name}
+	var complaints strictyaml.Complaints
+	d.doc, complaints = strictyaml.Decode(source.Name, source.Data, &d.content)
+	l.complaints = append(l.complaints, complaints...)
+	for _, c := range complaints {
+		if c.Path == "" {
+			return
+		}
+		d.broken = append(d.broken, c.Path)
+	}
+	l.decoded = append(l.decoded, d)
+}
+
+// complain adds a complaint about the value at path, unless decoding complained
+// about it, about something in it, or about what it stands in: what is broken
+// there would only be said again.
+func (l *loader) complain(d *decodedFile, path, problem, instead string) {
+	for _, broken := range d.broken {
+		if within(broken, path) || within(path, broken) {
+			return
+		}
+	}
+	l.complaints = append(l.complaints, d.doc.Complain(path, problem, instead))
+}
+
+// within says that path is outer, or leads into it.
+func within(path, outer string) bool {
+	rest, ok := strings.CutPrefix(path, outer)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// checkFile looks at what stands outside of the rules.
+func (l *loader) checkFile(d *decodedFile) {
+	switch version := d.content.Version; {
+	case version == nil:
+		l.complain(d, "version", "is missing", "write version: 1")
+	case *version != 1:
+		l.complain(d, "version", fmt.Sprintf("%d is not a version that can be read", *version), "write version: 1")
+	}
+	defaults := d.content.Defaults
+	if defaults == nil {
+		return
+	}
+	if l.defaultsFile != "" {
+		l.complain(d, "defaults", fmt.Sprintf("stand in %s too", l.defaultsFile), "keep the defaults in one file; they hold for all")
+		return
+	}
+	l.defaults, l.defaultsFile = *defaults, d.name
+	if defaults.Check != nil {
+		l.checkValues(d, "defaults.check", defaults.Check)
+		if defaults.Check.Gate != nil {
+			l.complain(d, "defaults.check.gate", "stands in the wrong place", "write it as defaults.gate")
+		}
+	}
+}
+
+// rule checks the rule at index i of a file and compiles it with the defaults
+// filled in. With complaints the rule is not to be used.
+func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
+	path := fmt.Sprintf("rules[%d]", i)
+	line, _ := d.doc.At(path)
+	r := &rule{name: spec.Name, file: d.name, line: line, continues: spec.Continue, ignores: spec.Ignore, releases: []Release{}}
+
+	l.checkName(d, path, spec.Name, line)
+	r.on = l.kinds(d, path, spec.On)
+	l.checkShape(d, path, &spec)
+	if !slices.Contains(r.on, event.MergeRequest) && len(r.on) > 0 {
+		l.checkWithoutMergeRequest(d, path, &spec)
+	}
+	r.clauses = l.clauses(d, path, r.on, &spec.Match)
+	if spec.Check != nil {
+		l.checkValues(d, path+".check", spec.Check)
+		spec.Check = l.fillCheck(d, path, r.on, spec.Check)
+		r.fillFrom(spec.Check)
+	}
+	for n := range spec.Release {
+		place := fmt.Sprintf("%s.release[%d]", path, n)
+		l.checkRelease(d, place, &spec.Release[n], spec.Release[:n])
+		r.releases = append(r.releases, compileRelease(&spec.Release[n]))
+	}
+	l.checkReachable(d, path, r)
+	r.spec = spec
+	return r
+}
+
+func (l *loader) checkName(d *decodedFile, path, name string, line int) {
+	path += ".name"
+	const instead = "write lower-case letters, digits, - and _, at most 63, beginning with a letter or digit"
+	first, taken := l.rulesByName[name]
+	switch {
+	case name == "":
+		l.complain(d, path, "is missing", instead)
+	case !legalName(name):
+		l.complain(d, path, quote(name)+" is no name for a rule", instead)
+	case taken:
+		l.complain(d, path, fmt.Sprintf("%q is the name of the rule at %s too", name, first), "give each rule its own name")
+	default:
+		l.rulesByName[name] = fmt.Sprintf("%s:%d", d.name, line)
+	}
+}
+
+// legalName says that name is ^[a-z0-9][a-z0-9_-]{0,62}$.
+func legalName(name string) bool {
+	for i, c := range []byte(name) {
+		letter := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '_' && c != '-') {
+			return false
+		}
+	}
+	return len(name) >= 1 && len(name) <= 63
+}
+
+// kinds reads `on`.
+func (l *loader) kinds(d *decodedFile, path string, on []string) []event.Kind {
+	instead := "write push, tag, merge_request or comment"
+	if len(on) == 0 {
+		l.complain(d, path+".on", "is missing", instead)
+	}
+	kinds := make([]event.Kind, 0, len(on))
+	for i, word := range on {
+		kind := event.Kind(word)
+		place := fmt.Sprintf("%s.on[%d]", path, i)
+		switch {
+		case !slices.Contains(event.Kinds(), kind):
+			l.complain(d, place, quote(word)+" is no kind of event", instead)
+		case slices.Contains(kinds, kind):
+			l.complain(d, place, quote(word)+" is given twice", "keep one of them")
+		default:
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+// checkReachable complains when earlier rules take every event that this one is
+// for, and remembers what this one takes.
+func (l *loader) checkReachable(d *decodedFile, path string, r *rule) {
+	var takers []string
+	for _, kind := range r.on {
+		if taker, taken := l.caught[kind]; taken && !slices.Contains(takers, quote(taker)) {
+			takers = append(takers, quote(taker))
+		} else if !taken {
+			takers = nil
+			break
+		}
+	}
+	if len(takers) > 0 {
+		l.complain(d, path, "can never be reached: every such event is taken above by "+strings.Join(takers, " and "),
+			"move this rule up, or narrow what stands above by match, or let it say continue: true")
+	}
+	if r.continues || slices.ContainsFunc(r.clauses[1:], func(c clause) bool { return !c.always() }) {
+		return
+	}
+	for _, kind := range r.on {
+		if _, taken := l.caught[kind]; !taken {
+			l.caught[kind] = r.name
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/strictyaml"
+)
+
+// Policy is the rules of all files, compiled. It does not change, and may be
+// used from several goroutines at once.
+type Policy struct {
+	rules     []*rule
+	effective []byte
+	hash      string
+}
+
+// rule is one compiled rule.
+type rule struct {
+	name, file string
+	line       int
+	on         []event.Kind
+	// clauses are in the order of trying; the first is `on`.
+	clauses            []clause
+	continues, ignores bool
+	// check lacks what depends on the event: scan, ref and the task's name.
+	check    Check
+	scan     Scan
+	ref      RefMode
+	taskName template
+	releases []Release
+	// spec is what Effective prints: the rule with the defaults filled in.
+	spec ruleSpec
+}
+
+// seal computes what the rules as a whole give.
+func (p *Policy) seal() error {
+	content := file{Version: new(1)}
+	for _, r := range p.rules {
+		content.Rules = append(content.Rules, r.spec)
+	}
+	data, err := strictyaml.Encode(content)
+	if err != nil {
+		return fmt.Errorf("write effective rules: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	p.effective, p.hash = data, hex.EncodeToString(sum[:])[:12]
+	return nil
+}
+
+// Hash returns twelve hex digits that change when the effective rules do:
+// comments, order of keys and the splitting into files make no difference.
+func (p *Policy) Hash() string { return p.hash }
+
+// Effective returns the rules as one YAML file with every default filled in;
+// Load reads it back into the same policy.
+func (p *Policy) Effective() ([]byte, error) { return slices.Clone(p.effective), nil }
+
+// RuleInfo is what a list of rules shows of one.
+type RuleInfo struct {
+	Name string `json:"name"`
+	File string `json:"file"`
+	Line int    `json:"line"`
+	// On lists the kinds of events that the rule is for.
+	On []event.Kind `json:"on"`
+	// Match lists the keys under match that narrow the rule; empty: none do.
+	Match    []string `json:"match"`
+	Ignore   bool     `json:"ignore"`
+	Continue bool     `json:"continue"`
+	// Project and Gate are of the check; empty when the rule ignores.
+	Project string `json:"project,omitempty"`
+	Gate    string `json:"gate,omitempty"`
+	// Releases are as explain shows them, e.g. `caf409b1… start`.
+	Releases []string `json:"releases"`
+}
+
+// Rules returns all rules in the order in which they are tried.
+func (p *Policy) Rules() []RuleInfo {
+	infos := make([]RuleInfo, 0, len(p.rules))
+	for _, r := range p.rules {
+		info := RuleInfo{
+			Name: r.name, File: r.file, Line: r.line, On: slices.Clone(r.on),
+			Match: []string{}, Ignore: r.ignores, Continue: r.continues, Releases: []string{},
+		}
+		for _, c := range r.clauses[1:] {
+			info.Match = append(info.Match, c.field())
+		}
+		if !r.ignores {
+			info.Project, info.Gate = r.check.ProjectID, r.check.Gate.text()
+		}
+		for _, release := range r.releases {
+			info.Releases = append(info.Releases, release.text())
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}

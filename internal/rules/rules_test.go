@@ -1,0 +1,347 @@
+package rules_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// archive reads one case: rules files (*.yaml), the event, and what is wanted.
+func archive(t testing.TB, file string) (a *txtar.Archive, sources []rules.Source, find func(name string) []byte) {
+	t.Helper()
+	a, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range a.Files {
+		if strings.HasSuffix(f.Name, ".yaml") {
+			sources = append(sources, rules.Source{Name: f.Name, Data: f.Data})
+		}
+	}
+	return a, sources, func(name string) []byte {
+		for _, f := range a.Files {
+			if f.Name == name {
+				return f.Data
+			}
+		}
+		return nil
+	}
+}
+
+// want compares got with the file of that name in the archive; with -update it
+// puts it there.
+func want(t *testing.T, file string, a *txtar.Archive, name string, got []byte) {
+	t.Helper()
+	i := slices.IndexFunc(a.Files, func(f txtar.File) bool { return f.Name == name })
+	if *update {
+		if i < 0 {
+			i = len(a.Files)
+			a.Files = append(a.Files, txtar.File{Name: name})
+		}
+		a.Files[i].Data = got
+		if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if i < 0 {
+		t.Fatalf("%s has no %s", file, name)
+	}
+	if diff := cmp.Diff(string(a.Files[i].Data), string(got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+func glob(t testing.TB, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("glob %s: %v, %d files", pattern, err, len(files))
+	}
+	return files
+}
+
+// TestDecide decides the event of each testdata/cases/*.txtar by its rules and
+// compares the decision and its explanation.
+func TestDecide(t *testing.T) {
+	for _, file := range glob(t, "testdata/cases/*.txtar") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			a, sources, find := archive(t, file)
+			policy, complaints := rules.Load(sources...)
+			if len(complaints) > 0 {
+				t.Fatal(complaints)
+			}
+			var ev event.Event
+			if err := json.Unmarshal(find("event.json"), &ev); err != nil {
+				t.Fatal(err)
+			}
+			decision := policy.Decide(ev)
+
+			var explained, asJSON bytes.Buffer
+			decision.Write(&explained)
+			want(t, file, a, "explain.txt", explained.Bytes())
+			encoder := json.NewEncoder(&asJSON)
+			encoder.SetEscapeHTML(false)
+			encoder.SetIndent("", "  ")
+			decision.Event = event.Event{}
+			if err := encoder.Encode(decision); err != nil {
+				t.Fatal(err)
+			}
+			want(t, file, a, "decision.json", asJSON.Bytes())
+		})
+	}
+}
+
+// TestEffective: the effective rules load, are the same policy, and are as the
+// golden file says.
+func TestEffective(t *testing.T) {
+	for _, file := range glob(t, "testdata/cases/*.txtar") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			a, sources, find := archive(t, file)
+			policy, complaints := rules.Load(sources...)
+			if len(complaints) > 0 {
+				t.Fatal(complaints)
+			}
+			effective, err := policy.Effective()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if find("effective.txt") != nil {
+				want(t, file, a, "effective.txt", effective)
+			}
+			again, complaints := rules.Load(rules.Source{Name: "effective.yaml", Data: effective})
+			if len(complaints) > 0 {
+				t.Fatalf("load effective rules: %v\n%s", complaints, effective)
+			}
+			if again.Hash() != policy.Hash() {
+				t.Errorf("hash of effective rules is %s, want %s", again.Hash(), policy.Hash())
+			}
+		})
+	}
+}
+
+// TestLoadComplains compares all complaints about each testdata/bad/*.yaml.
+func TestLoadComplains(t *testing.T) {
+	for _, file := range glob(t, "testdata/bad/*.yaml") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			policy, complaints := rules.Load(rules.Source{Name: filepath.Base(file), Data: data})
+			if policy != nil || len(complaints) == 0 {
+				t.Fatal("loaded without a complaint")
+			}
+			golden := strings.TrimSuffix(file, ".yaml") + ".golden"
+			got := complaints.Error() + "\n"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			wanted, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(wanted), got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestLoadFolder: several files are one policy, in the order of their names.
+func TestLoadFolder(t *testing.T) {
+	const (
+		shared = "version: 1\ndefaults: {check: {project: {id: 41b8df4bf53f4d51b8e6c5b32e8d2a07}}}\n"
+		one    = "version: 1\nrules:\n  - {name: one, on: push, match: {branch: main}, check: {}}\n"
+		two    = "version: 1\nrules:\n  - {name: two, on: push, check: {}}\n"
+	)
+	a := rules.Source{Name: "a.yaml", Data: []byte(one)}
+	b := rules.Source{Name: "b.yaml", Data: []byte(two)}
+	z := rules.Source{Name: "z.yaml", Data: []byte(shared)}
+
+	policy, complaints := rules.Load(z, b, a)
+	if len(complaints) > 0 {
+		t.Fatal(complaints)
+	}
+	infos := policy.Rules()
+	if len(infos) != 2 || infos[0].Name != "one" || infos[0].File != "a.yaml" || infos[0].Line != 3 || infos[1].Name != "two" {
+		t.Errorf("rules = %+v, want one of a.yaml:3, then two", infos)
+	}
+	if infos[0].Project != "41b8df4bf53f4d51b8e6c5b32e8d2a07" {
+		t.Errorf("project = %q: the defaults of z.yaml do not hold for a.yaml", infos[0].Project)
+	}
+
+	other := rules.Source{Name: "y.yaml", Data: []byte(shared)}
+	twin := rules.Source{Name: "c.yaml", Data: []byte(two)}
+	_, complaints = rules.Load(a, b, z, other, twin)
+	const wanted = `c.yaml:3: rules[0]: can never be reached: every such event is taken above by "two"; move this rule up, or narrow what stands above by match, or let it say continue: true
+c.yaml:3: rules[0].name: "two" is the name of the rule at b.yaml:3 too; give each rule its own name
+z.yaml:2: defaults: stand in y.yaml too; keep the defaults in one file; they hold for all`
+	if diff := cmp.Diff(wanted, complaints.Error()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestLoadNothing(t *testing.T) {
+	if _, complaints := rules.Load(); complaints.Error() != "rules: has no rules; write at least one under rules" {
+		t.Errorf("no files: %v", complaints)
+	}
+	empty := rules.Source{Name: "r.yaml", Data: []byte("version: 1\nrules: []\n")}
+	if _, complaints := rules.Load(empty); complaints.Error() != "r.yaml: has no rules; write at least one under rules" {
+		t.Errorf("no rules: %v", complaints)
+	}
+}
+
+// TestHash: what does not change the meaning does not change the hash.
+func TestHash(t *testing.T) {
+	hash := func(text string) string {
+		policy, complaints := rules.Load(rules.Source{Name: "r.yaml", Data: []byte(text)})
+		if len(complaints) > 0 {
+			t.Fatal(complaints)
+		}
+		if len(policy.Hash()) != 12 {
+			t.Errorf("hash %q has not 12 digits", policy.Hash())
+		}
+		return policy.Hash()
+	}
+	const project = "project: {id: 41b8df4bf53f4d51b8e6c5b32e8d2a07}"
+	first := hash("version: 1\nrules:\n  - {name: a, on: push, check: {" + project + "}}\n")
+	same := hash("# words\nversion: 1\ndefaults: {check: {" + project + ", timeout: 45m}}\nrules:\n  - check: {}\n    on: [push]\n    name: a\n")
+	different := hash("version: 1\nrules:\n  - {name: a, on: push, check: {" + project + ", timeout: 46m}}\n")
+	if first != same {
+		t.Errorf("same rules written otherwise: %s and %s", first, same)
+	}
+	if first == different {
+		t.Error("another timeout gives the same hash")
+	}
+}
+
+// TestSharedPolicy decides from several goroutines, for the race detector.
+func TestSharedPolicy(t *testing.T) {
+	_, sources, find := archive(t, "testdata/cases/design.txtar")
+	policy, complaints := rules.Load(sources...)
+	if len(complaints) > 0 {
+		t.Fatal(complaints)
+	}
+	var ev event.Event
+	if err := json.Unmarshal(find("event.json"), &ev); err != nil {
+		t.Fatal(err)
+	}
+	reasons := make(chan string)
+	for range 8 {
+		go func() { reasons <- policy.Decide(ev).Reason }()
+	}
+	for range 8 {
+		if reason := <-reasons; reason != `rule "release-main" matched` {
+			t.Errorf("reason = %q", reason)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	for _, file := range glob(f, "testdata/bad/*.yaml") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	for _, file := range glob(f, "testdata/cases/*.txtar") {
+		_, sources, _ := archive(f, file)
+		for _, source := range sources {
+			f.Add(source.Data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		policy, complaints := rules.Load(rules.Source{Name: "r.yaml", Data: data})
+		if (policy == nil) == (len(complaints) == 0) {
+			t.Fatalf("policy %v with complaints %v", policy, complaints)
+		}
+		if policy == nil {
+			return
+		}
+		effective, err := policy.Effective()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, complaints := rules.Load(rules.Source{Name: "effective.yaml", Data: effective})
+		if len(complaints) > 0 {
+			t.Fatalf("load effective rules: %v\n%s", complaints, effective)
+		}
+		if again.Hash() != policy.Hash() {
+			t.Errorf("effective rules are another policy:\n%s", effective)
+		}
+	})
+}
+
+func FuzzDecide(f *testing.F) {
+	var policies []*rules.Policy
+	for _, file := range glob(f, "testdata/cases/*.txtar") {
+		_, sources, find := archive(f, file)
+		policy, complaints := rules.Load(sources...)
+		if len(complaints) > 0 {
+			f.Fatal(complaints)
+		}
+		policies = append(policies, policy)
+		var ev event.Event
+		if err := json.Unmarshal(find("event.json"), &ev); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(ev.Kind), ev.Connection, ev.Repository.FullName, ev.Branch, ev.SourceBranch, ev.HeadSHA, strings.Join(ev.Labels, ","), ev.IgnoredReason, ev.Number)
+	}
+	f.Fuzz(func(t *testing.T, kind, connection, repository, branch, source, sha, labels, ignored string, number int) {
+		ev := event.Event{
+			Kind: event.Kind(kind), Connection: connection, Branch: branch, SourceBranch: source,
+			HeadSHA: sha, Number: number, Labels: strings.Split(labels, ","), IgnoredReason: ignored,
+			Repository: event.Repository{FullName: repository},
+		}
+		for _, policy := range policies {
+			decision := policy.Decide(ev)
+			if len(decision.Trace) != len(policy.Rules()) {
+				t.Fatalf("trace has %d rules, want %d", len(decision.Trace), len(policy.Rules()))
+			}
+			if (decision.Outcome == rules.Matched) != (len(decision.Matches) > 0) {
+				t.Errorf("outcome %s with %d matches", decision.Outcome, len(decision.Matches))
+			}
+			var out bytes.Buffer
+			decision.Write(&out)
+			lines := 1
+			if ignored == "" {
+				lines += len(decision.Trace)
+				for _, match := range decision.Matches {
+					lines += 1 + len(match.Releases)
+				}
+				last := decision.Trace[len(decision.Trace)-1]
+				dropped := slices.ContainsFunc(decision.Trace, func(r rules.RuleTrace) bool {
+					return r.Result == rules.RuleMatched && !slices.ContainsFunc(decision.Matches, func(m rules.Match) bool { return m.Rule == r.Rule })
+				})
+				if dropped || decision.Outcome == rules.NoMatch && last.Result != rules.RuleNotTried {
+					lines++
+				}
+			} else {
+				lines++
+			}
+			if got := strings.Count(out.String(), "\n"); got != lines {
+				t.Errorf("explanation has %d lines, want %d:\n%q", got, lines, out.String())
+			}
+			if i := strings.IndexFunc(out.String(), func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }); i >= 0 {
+				t.Errorf("explanation has a control character at %d: %q", i, out.String())
+			}
+		}
+	})
+}

@@ -1,0 +1,218 @@
+package huaweicloud
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// kind says what sort of failure an Error is; the zero value is an answer that
+// says no.
+type kind int
+
+const (
+	kindAnswer kind = iota
+	// kindAuth is an answer that refuses the credentials.
+	kindAuth
+	// kindNotSent is a failure before a byte of the request was written.
+	kindNotSent
+	// kindHeld is a call that was not sent because it could not be authorized:
+	// there is no token, or the credentials were refused a short while ago.
+	kindHeld
+	// kindMalformed is a call that cannot be put into a request.
+	kindMalformed
+	// kindNoAnswer is a request that may have been acted upon: its answer was
+	// lost or came too late.
+	kindNoAnswer
+	// kindUndecodable is an answer that is not what the API's page promises.
+	kindUndecodable
+)
+
+// Error is a failed call: an answer that says no, in whichever of the services'
+// shapes, or no answer at all.
+type Error struct {
+	// Operation is the call's.
+	Operation string
+	// Status is the HTTP status of the answer; 0 when there was none.
+	Status int
+	// Code is the service's own code, e.g. CC.00050015 or APIGW.0308; empty when
+	// it sent none.
+	Code string
+	// Message is the service's text, shortened to one line and free of the
+	// credentials that the request carried.
+	Message string
+	// RequestID names the exchange in the service's logs; often empty.
+	RequestID string
+
+	kind       kind
+	retryAfter time.Duration
+	cause      error
+}
+
+// Error is the operation, the code and the message, with status and request id
+// where there are any.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Operation)
+	for _, part := range []string{e.Code, e.Message} {
+		if part != "" {
+			b.WriteString(": " + part)
+		}
+	}
+	switch {
+	case e.kind == kindNoAnswer:
+		b.WriteString(": no answer")
+	case e.kind == kindNotSent, e.kind == kindMalformed:
+		b.WriteString(": not sent")
+	case e.Code == "" && e.Message == "":
+		b.WriteString(": refused")
+	}
+	if e.cause != nil && e.Message == "" {
+		b.WriteString(": " + clean(e.cause.Error()))
+	}
+	if e.Status != 0 {
+		fmt.Fprintf(&b, " (status %d", e.Status)
+		if e.RequestID != "" {
+			b.WriteString(", request " + e.RequestID)
+		}
+		b.WriteString(")")
+	}
+	return b.String()
+}
+
+// Unwrap gives the transport's or the decoder's error, where there was one.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Retryable reports whether the same call may succeed later. For a call that is
+// not safe to repeat the caller must first look whether it was acted upon,
+// unless NotSent.
+func (e *Error) Retryable() bool {
+	return e.passing() || e.kind == kindAuth || e.kind == kindHeld || e.Busy()
+}
+
+// passing reports whether a repeat within seconds may help.
+func (e *Error) passing() bool {
+	switch e.kind {
+	case kindAuth, kindHeld, kindMalformed, kindUndecodable:
+		return false
+	case kindNotSent, kindNoAnswer:
+		return true
+	}
+	if passingCode(e.Code) {
+		return true
+	}
+	switch e.Status {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return gatewayCode(e.Code) == "0308"
+}
+
+// RetryAfter is the wait that the service asked for, or the time for which
+// refused credentials are not used; at most ten minutes, 0 when nothing is
+// known.
+func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
+
+// NotSent reports that the service certainly did not act: nothing was sent, or
+// the answer is a definite refusal. A 4xx is one, also 429, but neither 408 nor
+// "network busy" (CC.00000000, which comes with status 400); of the errors that
+// CodeArts Check sends with status 200 only those that name a condition found
+// before anything is done.
+func (e *Error) NotSent() bool {
+	switch e.kind {
+	case kindNotSent, kindHeld, kindMalformed, kindAuth:
+		return true
+	case kindNoAnswer, kindUndecodable:
+		return false
+	}
+	if e.Status >= 400 && e.Status < 500 {
+		return e.Status != http.StatusRequestTimeout && e.Code != "CC.00000000"
+	}
+	return e.Status < 300 && refusalCode(e.Code)
+}
+
+// NotFound reports that what the call addresses does not exist. ServiceStage
+// says so with 401 and SVCSTG.00100401 (specs/codearts-check.md 5.5); a path
+// that the gateway does not know (0101) is a wrong endpoint and not this.
+func (e *Error) NotFound() bool {
+	return e.Code == "SVCSTG.00100401" || e.Code == "CC.00050013" ||
+		e.Status == http.StatusNotFound && gatewayCode(e.Code) == ""
+}
+
+// Busy reports CC.00050015: the task has an execution that is not finished.
+func (e *Error) Busy() bool { return e.Code == "CC.00050015" }
+
+// Undecodable reports that an answer came and cannot be understood.
+func (e *Error) Undecodable() bool { return e.kind == kindUndecodable }
+
+// passingCode reports CodeArts Check's codes for faults of the moment, whatever
+// status they come with (specs/codearts-check.md 5.2).
+func passingCode(code string) bool {
+	switch code {
+	case "CC.00000000", // network busy, with status 400
+		"CC.00050001", // query task list error
+		"CC.00050002", // query task detail error
+		"CC.00050003", // query templates error
+		"CC.00050004", // query task history error
+		"CC.00050006", // service inner error
+		"CC.00050012", // retry later
+		"CC.00050014", // call getTaskBasicInfo failed
+		"INTERNAL_SERVER_ERROR":
+		return true
+	}
+	return false
+}
+
+// refusalCode reports CodeArts Check's codes for what is found wrong before
+// anything is done (specs/codearts-check.md 5.2).
+func refusalCode(code string) bool {
+	switch code {
+	case "CC.00050000", // parameters not valid
+		"CC.00050010", // no permission
+		"CC.00050011", // not in any project
+		"CC.00050013", // project does not exist
+		"CC.00050015", // task is running
+		"BAD_REQUEST":
+		return true
+	}
+	return false
+}
+
+// authRefused reports whether an answer refuses the credentials. A 401 does,
+// except where ServiceStage means "not found" by it; CodeArts Check also says
+// it with status 200 (specs/codearts-check.md 4.2).
+func authRefused(status int, code string) bool {
+	switch {
+	case code == "CC.00000003", code == "CC.00050007":
+		return true
+	case gatewayCode(code) == "0301", gatewayCode(code) == "0307":
+		return true
+	}
+	return status == http.StatusUnauthorized && !strings.HasPrefix(code, "SVCSTG.")
+}
+
+// gatewayCode is the number of an API gateway's code, which has the prefix
+// APIGW. or APIG.; empty for the codes of others.
+func gatewayCode(code string) string {
+	if number, ok := strings.CutPrefix(code, "APIGW."); ok {
+		return number
+	}
+	number, _ := strings.CutPrefix(code, "APIG.")
+	if number == code {
+		return ""
+	}
+	return number
+}
+
+// notAuthorized wraps what Authorize says, so that callers see one type that
+// names the operation which needed the credentials.
+func notAuthorized(operation string, err error) *Error {
+	e := &Error{Operation: operation, kind: kindHeld, Message: "authorize: " + clean(err.Error()), cause: err}
+	if inner := (*Error)(nil); errors.As(err, &inner) {
+		e.retryAfter = inner.retryAfter
+	}
+	return e
+}

@@ -1,0 +1,215 @@
+package codecheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/huaweicloud"
+)
+
+// Memory is what earlier runs learned. The booleans say whether there is
+// something.
+type Memory interface {
+	// Task gives the task that was saved under key, which is of TaskKey's form.
+	Task(ctx context.Context, key string) (Task, bool, error)
+	SaveTask(ctx context.Context, key string, t Task) error
+	// Ref gives the ref that last worked for the merge requests of a connection.
+	Ref(ctx context.Context, connection string) (Ref, bool, error)
+	SaveRef(ctx context.Context, connection string, r Ref) error
+}
+
+// The editions of CodeArts Check's API.
+const (
+	// Dialect2026 has `ref`, `job_id` and the V3 creation.
+	Dialect2026 = "2026"
+	// Dialect2023 has none of them; on-premises installations are likely to
+	// speak it (specs/codearts-check.md 6).
+	Dialect2023 = "2023"
+)
+
+// Interval bounds a wait.
+type Interval struct{ Min, Max time.Duration }
+
+// Options configures a Checker. Client and Memory are mandatory.
+type Options struct {
+	Client *huaweicloud.Client
+	Memory Memory
+	// Dialect is the edition that the service speaks. Default Dialect2026. With
+	// it the service is trusted to honour `job_id`; where it does not, the end
+	// of the execution before could be taken for the end of ours, and
+	// Dialect2023 must be chosen.
+	Dialect string
+	// RepoType gives the V3 `repo_type` of a connection's repositories; empty,
+	// or a nil function: by host (GitHub, Gitee, gitlab for gitlab.com, else
+	// self_gitlab). A rule's own repo_type goes first.
+	RepoType func(connection string) string
+	// DefaultLanguages are the languages of a task that is created for a rule
+	// which names none. Default: the ten that every edition of the API names.
+	// Names are those of the V3 API (specs/codearts-check.md 1.4).
+	DefaultLanguages []string
+	// Poll bounds the wait between two looks at an execution or at a busy task.
+	// The wait is a quarter of the time that has passed. Default 5 to 30
+	// seconds; the service should not be asked more often
+	// (specs/codearts-check.md 5.4).
+	Poll Interval
+	// Grace is how long an execution may be unknown to the progress after it
+	// was started. Default 2 minutes.
+	Grace time.Duration
+	// ResultReads is how often results that are not complete yet are read again.
+	// Default 5.
+	ResultReads int
+	// MaxDefects is how many defects of a run are read, the worst first. Default
+	// 50, at most 100.
+	MaxDefects int
+	// MaxPages bounds the listing of a project's tasks, 100 a page. Default 1000.
+	MaxPages int
+	// PullFailurePatterns are regular expressions that find, in the log of a
+	// failed execution, that the code of the merge request could not be pulled.
+	// The service's texts are not documented; an execution whose log is empty or
+	// cannot be read counts as such a failure too. Default: git's own words for a
+	// missing ref, and the Chinese for a failed pull or download of code.
+	PullFailurePatterns []string
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// Log gets warnings of what is shown nowhere else. Default: none.
+	Log *zap.Logger
+	// Metrics counts what became of runs. Default: counters that nobody reads.
+	Metrics *Metrics
+}
+
+// Checker finds tasks, runs them and judges what they found. It keeps nothing
+// between two calls but the locks under which it creates tasks, and is safe for
+// concurrent use.
+type Checker struct {
+	options     Options
+	api         api
+	pullFailure []*regexp.Regexp
+	creating    *keyedLock
+}
+
+// New returns a checker, or an error that names the first wrong option.
+func New(o Options) (*Checker, error) {
+	if o.Client == nil || o.Memory == nil {
+		return nil, errors.New("create checker: client or memory is missing")
+	}
+	if o.Dialect == "" {
+		o.Dialect = Dialect2026
+	}
+	if o.Dialect != Dialect2026 && o.Dialect != Dialect2023 {
+		return nil, fmt.Errorf("create checker: dialect %q is neither %q nor %q", o.Dialect, Dialect2023, Dialect2026)
+	}
+	if o.RepoType == nil {
+		o.RepoType = func(string) string { return "" }
+	}
+	if len(o.DefaultLanguages) == 0 {
+		o.DefaultLanguages = defaultLanguages()
+	}
+	if o.Poll.Min <= 0 {
+		o.Poll.Min = 5 * time.Second
+	}
+	if o.Poll.Max <= 0 {
+		o.Poll.Max = 30 * time.Second
+	}
+	o.Poll.Max = max(o.Poll.Min, o.Poll.Max)
+	if o.Grace <= 0 {
+		o.Grace = 2 * time.Minute
+	}
+	if o.ResultReads <= 0 {
+		o.ResultReads = 5
+	}
+	if o.MaxDefects <= 0 {
+		o.MaxDefects = 50
+	}
+	o.MaxDefects = min(o.MaxDefects, 100)
+	if o.MaxPages <= 0 {
+		o.MaxPages = 1000
+	}
+	if o.PullFailurePatterns == nil {
+		o.PullFailurePatterns = defaultPullFailurePatterns()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(prometheus.NewRegistry())
+	}
+	c := &Checker{options: o, api: api{client: o.Client, maxPages: o.MaxPages}, creating: newKeyedLock()}
+	for _, pattern := range o.PullFailurePatterns {
+		r, err := regexp.Compile(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("create checker: pull failure pattern: %w", err)
+		}
+		c.pullFailure = append(c.pullFailure, r)
+	}
+	return c, nil
+}
+
+// defaultLanguages are those that both the V2 list of 2023 and the V3 list of
+// 2025 name (specs/codearts-check.md 1.3, 1.4); a language that a region does
+// not know would make every creation fail.
+func defaultLanguages() []string {
+	return []string{"C#", "C++", "CSS", "GO", "HTML", "JAVA", "JAVASCRIPT", "PHP", "PYTHON", "TYPESCRIPT"}
+}
+
+func defaultPullFailurePatterns() []string {
+	return []string{
+		`(?i)couldn'?t find remote ref`,
+		`(?i)remote ref .*(not found|does not exist)`,
+		`(?i)reference not found`,
+		`(?i)refs/(pull|merge[-_]requests?)/`,
+		`(?i)fail(ed|ure)? .{0,20}\b(pull|fetch)`,
+		`(?i)\b(pull|fetch)(ing)?\b.{0,40}fail`,
+		`(拉取|下载|获取).{0,20}(失败|不存在)`,
+	}
+}
+
+// wait is a quarter of the time since start, within the poll interval, and not
+// beyond the run's deadline.
+func (c *Checker) wait(run Run, start time.Time) time.Duration {
+	now := c.options.Now()
+	d := min(max(now.Sub(start)/4, c.options.Poll.Min), c.options.Poll.Max)
+	if left := run.Deadline.Sub(now); left > 0 {
+		d = min(d, left)
+	}
+	return d
+}
+
+func (c *Checker) late(run Run) bool { return !c.options.Now().Before(run.Deadline) }
+
+// end puts run into an end state.
+func (c *Checker) end(run Run, state State, reason string) Run {
+	run.State, run.Reason, run.FinishedAt = state, reason, c.options.Now()
+	c.options.Metrics.finished.WithLabelValues(string(state)).Inc()
+	return run
+}
+
+// giveUpOrRetry says what becomes of run after a call failed: a failure that
+// may pass, the end of the context among them, is returned as it is, so that the
+// step is tried again; any other ends the run as errored with the failure as its
+// reason. Either way the run shows why.
+func (c *Checker) giveUpOrRetry(run Run, err error) (Run, time.Duration, error) {
+	var remote *huaweicloud.Error
+	switch isRemote := errors.As(err, &remote); {
+	case isRemote && remote.Retryable():
+		run.Reason = "waits to try again: " + err.Error()
+		return run, 0, err
+	case isRemote || errors.Is(err, errNoID) || errors.As(err, new(hopeless)):
+		return c.end(run, Errored, err.Error()), 0, nil
+	}
+	return run, 0, err
+}
+
+// hopeless is a reason why a run cannot succeed, found before the service was
+// asked or in what it listed.
+type hopeless string
+
+func (h hopeless) Error() string { return string(h) }

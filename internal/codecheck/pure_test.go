@@ -1,0 +1,228 @@
+package codecheck
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// keyGroups reads testdata/repository_keys.txt: key → addresses.
+func keyGroups(t testing.TB) map[string][]string {
+	t.Helper()
+	b, err := os.ReadFile("testdata/repository_keys.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, key := map[string][]string{}, ""
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "#"):
+		case line == "":
+			key = ""
+		case key == "":
+			key = line
+		default:
+			groups[key] = append(groups[key], line)
+		}
+	}
+	return groups
+}
+
+func TestRepositoryKey(t *testing.T) {
+	groups := keyGroups(t)
+	if len(groups) < 8 {
+		t.Fatalf("only %d groups were read", len(groups))
+	}
+	for key, addresses := range groups {
+		for _, address := range addresses {
+			if got := RepositoryKey(address); got != key {
+				t.Errorf("%q: key %q, want %q", address, got, key)
+			}
+		}
+	}
+}
+
+func FuzzRepositoryKey(f *testing.F) {
+	for _, addresses := range keyGroups(f) {
+		for _, address := range addresses {
+			f.Add(address)
+		}
+	}
+	f.Fuzz(func(t *testing.T, address string) {
+		key := RepositoryKey(address)
+		if key != RepositoryKey(" "+address+"\n") || key != RepositoryKey(strings.ToLower(address)) {
+			t.Errorf("%q: key %q depends on case or on space around it", address, key)
+		}
+		if path, _, _ := strings.Cut(address, "@"); strings.Contains(RepositoryKey("https://u:s3cret@host/"+path), "s3cret") && !strings.Contains(strings.ToLower(path), "s3cret") {
+			t.Errorf("the key of https://u:s3cret@host/%s has the password", path)
+		}
+	})
+}
+
+func TestTaskNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"api-main":                    "api-main",
+		"acme/api-feature/discount":   "acme-api-feature-discount",
+		"支付 服务_v1.2":                  "支付-服务_v1.2",
+		"a  b":                        "a-b",
+		"//x//":                       "x",
+		"":                            "task-e3b0c442",
+		strings.Repeat("x", 128):      strings.Repeat("x", 128),
+		strings.Repeat("é", 3) + "ok": "ok",
+	} {
+		if got := legalName(name); got != want || !isLegal(got) {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+	long := strings.Repeat("长", 200)
+	a, b := legalName(long+"a"), legalName(long+"b")
+	if a == b || !isLegal(a) || utf8.RuneCountInString(a) != 128 {
+		t.Errorf("two long names became %q and %q", a, b)
+	}
+	taken := map[string]bool{"a-b": true}
+	if got := uniqueName("a b", "github.com/acme/api", "main", taken); got == "a-b" || !isLegal(got) || !strings.HasPrefix(got, "a-b-") {
+		t.Errorf("taken name became %q", got)
+	}
+	if uniqueName("a b", "k", "main", taken) == uniqueName("a b", "k", "dev", taken) {
+		t.Error("two branches got one name")
+	}
+}
+
+func isLegal(name string) bool {
+	n := utf8.RuneCountInString(name)
+	return n >= 1 && n <= 128 && !strings.ContainsFunc(name, func(r rune) bool { return !legalInName(r) })
+}
+
+func FuzzTaskName(f *testing.F) {
+	f.Add("acme/api-main")
+	f.Add(strings.Repeat("中", 300))
+	f.Fuzz(func(t *testing.T, name string) {
+		legal := legalName(name)
+		if !isLegal(legal) || legalName(legal) != legal {
+			t.Errorf("%q became %q", name, legal)
+		}
+		if unique := uniqueName(name, "k", "b", map[string]bool{legal: true}); !isLegal(unique) || unique == legal {
+			t.Errorf("%q became %q although taken", name, unique)
+		}
+	})
+}
+
+func TestMatchAmongSeveral(t *testing.T) {
+	row := func(id, name, branch, created string) listedTask {
+		return listedTask{ID: text(id), Name: text(name), URL: "https://github.com/acme/api", Branch: text(branch), CreatedAt: text(created)}
+	}
+	tests := map[string]struct {
+		listed []listedTask
+		want   string
+	}{
+		"other branch":     {[]listedTask{row("a", "n", "dev", "2026-01-01T00:00:00Z")}, ""},
+		"our name":         {[]listedTask{row("a", "n", "main", "2026-01-01T00:00:00Z"), row("b", "acme-api", "main", "2026-02-01T00:00:00Z")}, "b"},
+		"the oldest":       {[]listedTask{row("a", "n", "main", "2026-02-01T00:00:00Z"), row("b", "m", "main", "2026-01-01T00:00:00Z")}, "b"},
+		"an old spelling":  {[]listedTask{row("a", "n", "main", "2026-02-01T00:00:00Z"), row("b", "m", "main", "2020-02-20 11:21:11")}, "b"},
+		"no times":         {[]listedTask{row("a", "n", "main", ""), row("b", "m", "main", "")}, "a"},
+		"one time unknown": {[]listedTask{row("a", "n", "main", ""), row("b", "m", "main", "2026-01-01T00:00:00Z"), row("c", "m", "main", "")}, "b"},
+	}
+	for name, test := range tests {
+		got, ok := match(test.listed, testEvent().Repository, "main", "acme/api")
+		if got.ID != test.want || ok != (test.want != "") {
+			t.Errorf("%s: task %q, want %q", name, got.ID, test.want)
+		}
+	}
+	if _, ok := match([]listedTask{{ID: "a", Branch: "main"}}, event.Repository{}, "main", "n"); ok {
+		t.Error("a task without an address was taken for a repository without one")
+	}
+}
+
+func TestTaskKey(t *testing.T) {
+	push := testEvent()
+	merge := push
+	merge.Kind, merge.Number, merge.SourceBranch = event.MergeRequest, 7, "feature/x"
+	full, incremental := testCheck(), testCheck()
+	incremental.Scan = rules.ScanIncremental
+	sshOnly := push
+	sshOnly.Repository.HTTPSURL = ""
+	const base = testProject + " github.com/acme/api "
+	for want, got := range map[string]string{
+		base + "main":              TaskKey(push, full),
+		base + "feature/x":         TaskKey(merge, full),
+		base + "main feature/x #7": TaskKey(merge, incremental),
+	} {
+		if got != want {
+			t.Errorf("key %q, want %q", got, want)
+		}
+	}
+	if TaskKey(sshOnly, full) != TaskKey(push, full) {
+		t.Error("the same repository has two keys")
+	}
+}
+
+func TestJudge(t *testing.T) {
+	n := func(i int) *int { return &i }
+	counts := Counts{Critical: 1, Major: 3, Minor: 9, Suggestion: 20}
+	fresh := Counts{Major: 1}
+	tests := map[string]struct {
+		gate  rules.Gate
+		fresh *Counts
+		want  Verdict
+	}{
+		"no limit": {rules.Gate{}, nil, Verdict{Passed: true, Reasons: []string{"the gate sets no limit"}}},
+		"equal to every limit": {rules.Gate{Critical: n(1), Major: n(3), Minor: n(9), Suggestion: n(20)}, nil,
+			Verdict{Passed: true, Reasons: []string{"critical 1 ≤ 1", "major 3 ≤ 3", "minor 9 ≤ 9", "suggestion 20 ≤ 20"}}},
+		"one above":           {rules.Gate{Critical: n(1), Major: n(2)}, nil, Verdict{Reasons: []string{"critical 1 ≤ 1", "major 3 > 2"}}},
+		"suggestion above":    {rules.Gate{Suggestion: n(0)}, nil, Verdict{Reasons: []string{"suggestion 20 > 0"}}},
+		"minor above":         {rules.Gate{Minor: n(8)}, nil, Verdict{Reasons: []string{"minor 9 > 8"}}},
+		"new only":            {rules.Gate{Critical: n(0), Major: n(1), NewOnly: true}, &fresh, Verdict{Passed: true, Reasons: []string{"new critical 0 ≤ 0", "new major 1 ≤ 1"}}},
+		"new only above":      {rules.Gate{Major: n(0), NewOnly: true}, &fresh, Verdict{Reasons: []string{"new major 1 > 0"}}},
+		"new only, not known": {rules.Gate{NewOnly: true}, nil, Verdict{Reasons: []string{"the counts of new defects are not known"}}},
+	}
+	for name, test := range tests {
+		for _, access := range []string{"1", "0", ""} {
+			test.want.Access = access
+			if diff := cmp.Diff(test.want, Judge(test.gate, counts, test.fresh, access)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+		}
+	}
+}
+
+func TestLaxNumbers(t *testing.T) {
+	for in, want := range map[string]number{
+		`null`: {}, `""`: {}, `" "`: {}, `0`: {0, true}, `"0"`: {0, true}, `"12"`: {12, true}, `3.0`: {3, true}, `-1`: {-1, true},
+	} {
+		var got number
+		if err := json.Unmarshal([]byte(in), &got); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{`"abc"`, `1.5`, `true`, `{}`, `[1]`, `1e40`, `"NaN"`, `"Inf"`} {
+		var got number
+		if err := json.Unmarshal([]byte(in), &got); err == nil {
+			t.Errorf("%s was read as %+v", in, got)
+		}
+	}
+}
+
+// Whatever a service sends where a number is expected, reading it does not
+// panic, and what is read is never more than what was sent.
+func FuzzLax(f *testing.F) {
+	for _, seed := range []string{`{"task_status":2}`, `{"task_status":null}`, `{"task_status":"0","n":{}}`, `{"task_status":[]}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var answer struct {
+			Status number `json:"task_status"`
+			Text   text   `json:"n"`
+		}
+		if err := json.Unmarshal(b, &answer); err == nil && !answer.Status.set && answer.Status.n != 0 {
+			t.Errorf("%s: a value without being set", b)
+		}
+	})
+}

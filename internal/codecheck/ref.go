@@ -1,0 +1,120 @@
+package codecheck
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// chooseRef decides what a run sends as `ref`, and why. A ref that was chosen
+// before, by an earlier try or after a pull that failed, stays.
+func (c *Checker) chooseRef(ctx context.Context, run Run) (Ref, string, error) {
+	mode := run.Check.Ref
+	switch {
+	case run.RefReason != "":
+		return run.Ref, run.RefReason, nil
+	case run.Check.Scan != rules.ScanIncremental:
+		return "", "none: a branch or tag is scanned, not a merge request", nil
+	case c.options.Dialect == Dialect2023:
+		return "", "none: the 2023 dialect has no ref", nil
+	case mode == rules.RefOmit:
+		return "", "none: the rule says omit", nil
+	case mode == rules.RefPull:
+		return Pull, "the rule says pull", nil
+	case mode == rules.RefMergeRequest:
+		return MergeRequest, "the rule says merge_request", nil
+	}
+	ref, ok, err := c.options.Memory.Ref(ctx, run.Event.Connection)
+	if err != nil {
+		return "", "", fmt.Errorf("recall ref: %w", err)
+	}
+	if ok {
+		return ref, fmt.Sprintf("%s worked last for connection %s", ref, run.Event.Connection), nil
+	}
+	if run.Event.Repository.Host == event.Gitee {
+		return Pull, "documented default for gitee", nil
+	}
+	return MergeRequest, "documented default for every host but gitee", nil
+}
+
+// mayTryOtherRef reports that the run was free to choose its ref and has sent
+// one only.
+func (c *Checker) mayTryOtherRef(run Run) bool {
+	free := run.Check.Ref == rules.RefAuto || run.Check.Ref == ""
+	return free && run.Ref != "" && len(run.RefsTried) == 1
+}
+
+// otherRef sends the run back to its start with the ref that was not tried.
+func otherRef(run Run, why string) Run {
+	tried := run.Ref
+	run.Ref = Pull
+	if tried == Pull {
+		run.Ref = MergeRequest
+	}
+	run.RefReason = fmt.Sprintf("%s was tried first: %s", tried, why)
+	run.State = Queued
+	run.Reason = fmt.Sprintf("the merge request's code could not be pulled by %s, now %s is tried", tried, run.Ref)
+	run.Intent, run.ExecID, run.SeenRunning, run.Polls, run.Reads = nil, "", false, 0, 0
+	return run
+}
+
+// rememberRef keeps the ref of a run whose code could be pulled.
+func (c *Checker) rememberRef(ctx context.Context, run Run) error {
+	if run.Ref == "" || run.Check.Ref != rules.RefAuto && run.Check.Ref != "" {
+		return nil
+	}
+	known, ok, err := c.options.Memory.Ref(ctx, run.Event.Connection)
+	if err == nil && (!ok || known != run.Ref) {
+		err = c.options.Memory.SaveRef(ctx, run.Event.Connection, run.Ref)
+	}
+	if err != nil {
+		return fmt.Errorf("remember ref: %w", err)
+	}
+	return nil
+}
+
+// pullFailed reports whether a failed execution's log says that the code could
+// not be pulled; a log that says nothing may hide that.
+func (c *Checker) pullFailed(entries []logEntry) bool {
+	said := false
+	for _, e := range entries {
+		if strings.TrimSpace(string(e.Log)) == "" {
+			continue
+		}
+		said = true
+		if slices.ContainsFunc(c.pullFailure, func(r *regexp.Regexp) bool { return r.MatchString(string(e.Log)) }) {
+			return true
+		}
+	}
+	return !said
+}
+
+// longestReason bounds what is quoted of a log, in characters.
+const longestReason = 300
+
+// quoted is the part of a log that says what went wrong, on one line: the last
+// two lines of the first entry of level error, or of the last entry. Credentials
+// in addresses are left out.
+func quoted(entries []logEntry) string {
+	chosen := ""
+	for _, e := range entries {
+		if log := strings.TrimSpace(string(e.Log)); log != "" {
+			chosen = log
+			if strings.EqualFold(string(e.Level), "error") {
+				break
+			}
+		}
+	}
+	lines := strings.Split(chosen, "\n")
+	line := strings.Join(strings.Fields(strings.Join(lines[max(len(lines)-2, 0):], " ")), " ")
+	line = regexp.MustCompile(`://[^/@\s]+@`).ReplaceAllString(line, "://***@")
+	if runes := []rune(line); len(runes) > longestReason {
+		return "…" + string(runes[len(runes)-longestReason:])
+	}
+	return line
+}

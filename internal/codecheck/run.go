@@ -1,0 +1,164 @@
+// Package codecheck speaks to CodeArts Check: it finds or creates the task for
+// an event, runs it with the right ref, follows the run to its end, reads the
+// defects and judges the gate.
+package codecheck
+
+import (
+	"time"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// State is where a run stands.
+type State string
+
+const (
+	// Queued waits for its first step.
+	Queued State = "queued"
+	// Starting looks for its task, creates it, or waits for a free task.
+	Starting State = "starting"
+	// Running has an execution at CodeArts Check.
+	Running State = "running"
+	// Passed: the scan worked and no count exceeds the gate.
+	Passed State = "passed"
+	// Failed: the scan worked and the gate is exceeded.
+	Failed State = "failed"
+	// Errored: there is no verdict, because the scan or a call went wrong or the
+	// deadline passed.
+	Errored State = "errored"
+	// Superseded: a newer commit of the same branch or merge request came.
+	Superseded State = "superseded"
+	// Stopped: somebody stopped the execution at CodeArts Check.
+	Stopped State = "stopped"
+)
+
+// States lists every state of a run.
+func States() []State {
+	return []State{Queued, Starting, Running, Passed, Failed, Errored, Superseded, Stopped}
+}
+
+// Ended reports whether s is an end state.
+func (s State) Ended() bool {
+	switch s {
+	case Queued, Starting, Running:
+		return false
+	}
+	return true
+}
+
+// Origin says where a run's task came from.
+type Origin string
+
+const (
+	// Found: the task stood in the project's list.
+	Found Origin = "found"
+	// Created: we created the task for this run.
+	Created Origin = "created"
+	// Remembered: an earlier run found or created it.
+	Remembered Origin = "remembered"
+)
+
+// Task is CodeArts Check's unit: one repository and branch, or one merge request
+// of it.
+type Task struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// URL and Branch are as the project's list or our creation has them.
+	URL    string `json:"url"`
+	Branch string `json:"branch"`
+	// ParentID is the full task that an incremental task hangs under.
+	ParentID string `json:"parent_id,omitempty"`
+}
+
+// Ref is the word that a run sends as `ref`; empty sends none.
+type Ref string
+
+// The two words that the API knows.
+const (
+	Pull         Ref = "pull"
+	MergeRequest Ref = "merge_request"
+)
+
+// Counts are open defects by severity.
+type Counts struct {
+	Critical   int `json:"critical"`
+	Major      int `json:"major"`
+	Minor      int `json:"minor"`
+	Suggestion int `json:"suggestion"`
+}
+
+// Defect is one finding.
+type Defect struct {
+	ID string `json:"id"`
+	// Severity is critical, major, minor or suggestion.
+	Severity string `json:"severity"`
+	Rule     string `json:"rule"`
+	Text     string `json:"text"`
+	File     string `json:"file"`
+	Line     int    `json:"line"`
+}
+
+// Verdict is what the gate said of a run's defects, and why.
+type Verdict struct {
+	Passed bool `json:"passed"`
+	// Reasons has one line for each limit that was compared, e.g.
+	// "major 3 > 0" or "critical 0 ≤ 0".
+	Reasons []string `json:"reasons"`
+	// Access is CodeArts Check's own `is_access`, as sent; it is shown beside
+	// our counts and never decides.
+	Access string `json:"is_access"`
+}
+
+// Run is one execution of a task for one commit, asked for by one rule.
+type Run struct {
+	ID         string          `json:"id"`
+	DeliveryID string          `json:"delivery_id"`
+	Rule       string          `json:"rule"`
+	Event      event.Event     `json:"event"`
+	Check      rules.Check     `json:"check"`
+	Releases   []rules.Release `json:"releases,omitempty"`
+	State      State           `json:"state"`
+	// Reason says in a sentence why the run is in its state; for the operator.
+	Reason string `json:"reason"`
+
+	Task   Task   `json:"task"`
+	Origin Origin `json:"task_origin,omitempty"`
+
+	// Ref is what was sent last, RefReason why, RefsTried every ref that was
+	// sent, in order.
+	Ref       Ref    `json:"ref"`
+	RefReason string `json:"ref_reason"`
+	RefsTried []Ref  `json:"refs_tried,omitempty"`
+
+	// Intent is committed before the request that starts the execution is sent.
+	Intent *Intent `json:"intent,omitempty"`
+	ExecID string  `json:"exec_id,omitempty"`
+
+	Counts    Counts   `json:"counts"`
+	NewCounts *Counts  `json:"new_counts,omitempty"`
+	Defects   []Defect `json:"defects,omitempty"`
+	Verdict   *Verdict `json:"verdict,omitempty"`
+
+	// Polls counts the looks at the execution's progress, Reads those at its
+	// results.
+	Polls int `json:"polls"`
+	Reads int `json:"reads,omitempty"`
+	// SeenRunning says that the progress of this execution was seen as running:
+	// a later end is then its own and not that of the one before.
+	SeenRunning bool `json:"seen_running,omitempty"`
+
+	Deadline   time.Time `json:"deadline"`
+	CreatedAt  time.Time `json:"created_at"`
+	StartedAt  time.Time `json:"started_at,omitzero"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+}
+
+// Intent is what we saw before we asked for an execution.
+type Intent struct {
+	SentAt time.Time `json:"sent_at"`
+	// LastCheckTime is the task's time of the last check before ours, as sent.
+	LastCheckTime string `json:"last_check_time"`
+	// LastExecID is the newest execution before ours, where it can be asked.
+	LastExecID string `json:"last_exec_id,omitempty"`
+}

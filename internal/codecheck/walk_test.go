@@ -1,0 +1,343 @@
+package codecheck
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testProject = "41b8df4bf53f4d51b8e6c5b32e8d2a07"
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// memory keeps what runs learned in maps.
+type memory struct {
+	mu    sync.Mutex
+	tasks map[string]Task
+	refs  map[string]Ref
+}
+
+func newMemory() *memory { return &memory{tasks: map[string]Task{}, refs: map[string]Ref{}} }
+
+func (m *memory) Task(_ context.Context, key string) (Task, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, ok := m.tasks[key]
+	return t, ok, nil
+}
+
+func (m *memory) SaveTask(_ context.Context, key string, t Task) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tasks[key] = t
+	return nil
+}
+
+func (m *memory) Ref(_ context.Context, connection string) (Ref, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.refs[connection]
+	return r, ok, nil
+}
+
+func (m *memory) SaveRef(_ context.Context, connection string, r Ref) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refs[connection] = r
+	return nil
+}
+
+func testEvent() event.Event {
+	return event.Event{
+		Connection: "github-acme", Kind: event.Push, Action: event.Updated, Branch: "main",
+		HeadSHA: "1f2e3d4c5b6a79880f1e2d3c4b5a69788f0e1d2c", Author: "alice", Sender: "alice", NewCode: true,
+		Repository: event.Repository{Host: event.GitHub, ID: "1", FullName: "acme/api", DefaultBranch: "main",
+			HTTPSURL: "https://github.com/acme/api.git", SSHURL: "git@github.com:acme/api.git"},
+	}
+}
+
+func testCheck() rules.Check {
+	critical, major := 0, 0
+	return rules.Check{ProjectID: testProject, ProjectName: "payments", Scan: rules.ScanFull, Ref: rules.RefAuto,
+		Languages: []string{"GO"}, TaskName: "api-main", AuthID: "auth-1", Timeout: 45 * time.Minute,
+		Gate: rules.Gate{Critical: &critical, Major: &major}}
+}
+
+// walk is one file of testdata/walks: a run's way through Start and Poll, with
+// every request that is made and its answer. Its lines:
+//
+//	dialect 2023            the service's edition
+//	event {…}, check {…}    laid over testEvent and testCheck
+//	task KEY {…}            a task that an earlier run saved; $P is the project
+//	ref CONNECTION REF      a ref that worked before
+//	start, poll, stop       a step; the requests it makes follow:
+//	> METHOD URI BODY       the request that must come next
+//	< STATUS BODY           its answer; "< lost" acts and drops the connection
+//	header NAME VALUE       a header of the answer before
+//	after DURATION          time passes
+//	crash                   the run is again what was saved last
+//	# …                     a remark
+type walk struct {
+	t       *testing.T
+	lines   []string
+	clock   time.Time
+	memory  *memory
+	dialect string
+	run     Run
+	saved   Run
+
+	mu        sync.Mutex
+	exchanges []exchange
+	// story is what the golden file holds.
+	story bytes.Buffer
+}
+
+type exchange struct{ request, status, answer, header, value string }
+
+func TestWalks(t *testing.T) {
+	files, err := filepath.Glob("testdata/walks/*.walk")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no walks: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".walk"), func(t *testing.T) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := strings.ReplaceAll(string(b), "$P", testProject)
+			w := &walk{t: t, lines: strings.Split(strings.TrimSpace(text), "\n"), memory: newMemory(),
+				clock: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), dialect: Dialect2026}
+			w.run = Run{ID: "run-1", Event: testEvent(), Check: testCheck(), State: Queued, CreatedAt: w.clock}
+			w.walk()
+
+			golden := strings.TrimSuffix(file, ".walk") + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, w.story.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), w.story.String()); diff != "" {
+				t.Errorf("story (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// tell adds a line to the story.
+func (w *walk) tell(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fmt.Fprintf(&w.story, format+"\n", args...)
+}
+
+func (w *walk) walk() {
+	server := httptest.NewServer(w)
+	defer server.Close()
+	w.preamble()
+	w.run.Deadline = w.run.CreatedAt.Add(w.run.Check.Timeout)
+	client, err := huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: server.URL, Retries: -1})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer client.CloseIdle()
+	checker, err := New(Options{Client: client, Memory: w.memory, Dialect: w.dialect, Now: func() time.Time { return w.clock }})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for len(w.lines) > 0 {
+		step := w.next()
+		word, rest, _ := strings.Cut(step, " ")
+		switch word {
+		case "after":
+			d, err := time.ParseDuration(rest)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.clock = w.clock.Add(d)
+			w.tell("%s later", d)
+		case "crash":
+			w.run = w.saved
+			w.tell("crash")
+		case "start", "poll", "stop":
+			w.script()
+			w.step(checker, word)
+		default:
+			w.t.Fatalf("line %q", step)
+		}
+	}
+	w.ending()
+}
+
+// ending tells the run as it is at the end, without what the walk itself says,
+// and what is remembered.
+func (w *walk) ending() {
+	b, err := json.Marshal(w.run)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var run map[string]any
+	if err := json.Unmarshal(b, &run); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, key := range []string{"id", "delivery_id", "rule", "event", "check", "created_at", "deadline"} {
+		delete(run, key)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := json.NewEncoder(&w.story)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(map[string]any{"run": run, "tasks": w.memory.tasks, "refs": w.memory.refs}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *walk) next() string {
+	line := w.lines[0]
+	w.lines = w.lines[1:]
+	if line == "" || strings.HasPrefix(line, "#") {
+		if len(w.lines) > 0 {
+			return w.next()
+		}
+		w.t.Fatal("file ends in a remark")
+	}
+	return line
+}
+
+// preamble reads the lines before the first step.
+func (w *walk) preamble() {
+	for {
+		line := w.next()
+		word, rest, _ := strings.Cut(line, " ")
+		var err error
+		switch word {
+		case "dialect":
+			w.dialect = rest
+		case "event":
+			err = json.Unmarshal([]byte(rest), &w.run.Event)
+		case "check":
+			err = json.Unmarshal([]byte(rest), &w.run.Check)
+		case "task":
+			open := strings.Index(rest, " {")
+			var t Task
+			err = json.Unmarshal([]byte(rest[open+1:]), &t)
+			w.memory.tasks[rest[:open]] = t
+		case "ref":
+			connection, ref, _ := strings.Cut(rest, " ")
+			w.memory.refs[connection] = Ref(ref)
+		default:
+			w.lines = append([]string{line}, w.lines...)
+			return
+		}
+		if err != nil {
+			w.t.Fatalf("%s: %v", line, err)
+		}
+	}
+}
+
+// script reads the exchanges of the next step.
+func (w *walk) script() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.lines) > 0 && (strings.HasPrefix(w.lines[0], "> ") || strings.HasPrefix(w.lines[0], "#")) {
+		if strings.HasPrefix(w.lines[0], "#") {
+			w.lines = w.lines[1:]
+			continue
+		}
+		x := exchange{request: strings.TrimPrefix(w.next(), "> ")}
+		x.status, x.answer, _ = strings.Cut(strings.TrimPrefix(w.next(), "< "), " ")
+		if len(w.lines) > 0 && strings.HasPrefix(w.lines[0], "header ") {
+			x.header, x.value, _ = strings.Cut(strings.TrimPrefix(w.next(), "header "), " ")
+		}
+		w.exchanges = append(w.exchanges, x)
+	}
+}
+
+func (w *walk) step(c *Checker, word string) {
+	var wait time.Duration
+	var err error
+	ctx := context.Background()
+	switch word {
+	case "start":
+		w.run, wait, err = c.Start(ctx, w.run, func(_ context.Context, r Run) error {
+			w.saved = r
+			w.tell("  saved: %s, ref %q, intent %v", r.State, r.Ref, r.Intent != nil)
+			return nil
+		})
+	case "poll":
+		w.run, wait, err = c.Poll(ctx, w.run)
+	case "stop":
+		err = c.Stop(ctx, w.run)
+	}
+	waits := ""
+	if wait > 0 {
+		waits = ", wait " + wait.String()
+	}
+	w.tell("%s: %s%s: %s", word, w.run.State, waits, w.run.Reason)
+	if err != nil {
+		w.tell("  error: %v", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, x := range w.exchanges {
+		w.t.Errorf("%s did not ask: %s", word, x.request)
+	}
+	w.exchanges = nil
+}
+
+func (w *walk) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	got := strings.TrimSpace(r.Method + " " + r.RequestURI + " " + string(body))
+	w.tell("  > %s", got)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.exchanges) == 0 || w.exchanges[0].request != got {
+		w.t.Errorf("request %s\nwant %+v", got, w.exchanges)
+		rw.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	x := w.exchanges[0]
+	w.exchanges = w.exchanges[1:]
+	if x.status == "lost" {
+		if conn, _, err := http.NewResponseController(rw).Hijack(); err == nil {
+			conn.Close()
+		}
+		return
+	}
+	status, err := strconv.Atoi(x.status)
+	if err != nil {
+		w.t.Errorf("answer status %q", x.status)
+		return
+	}
+	if x.header != "" {
+		rw.Header().Set(x.header, x.value)
+	}
+	rw.WriteHeader(status)
+	_, _ = io.WriteString(rw, x.answer)
+}

@@ -1,0 +1,210 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden parts of testdata")
+
+// TestCases plays every file of testdata/cases: a release, the exchanges that
+// its next step must make in this order, and what must come of it. The file
+// says after how long the step is taken, measured from the tests' epoch.
+//
+//	-- release.json --    fields that differ from newRelease's
+//	-- after --           e.g. 10s
+//	-- exchanges --       > METHOD path below the project, then the JSON body
+//	                      < status, headers as Name=value, then the body; or: < drop
+//	-- want.json --       golden
+func TestCases(t *testing.T) {
+	files, err := filepath.Glob("testdata/cases/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := playCase(t, archive)
+			i := section(archive, "want.json")
+			if *update {
+				if i < 0 {
+					archive.Files = append(archive.Files, txtar.File{Name: "want.json"})
+					i = len(archive.Files) - 1
+				}
+				archive.Files[i].Data = got
+				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if i < 0 {
+				t.Fatal("no want.json; run with -update and read what it says")
+			}
+			if diff := cmp.Diff(string(archive.Files[i].Data), string(got)); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
+// outcome is what a step did, as the golden files show it. Saved are the reasons
+// of the releases that were saved on the way, those with an intent marked.
+type outcome struct {
+	State       State      `json:"state"`
+	Reason      string     `json:"reason"`
+	Wait        string     `json:"wait,omitempty"`
+	Error       string     `json:"error,omitempty"`
+	RetryAfter  string     `json:"retry_after,omitempty"`
+	ExecutionID string     `json:"execution_id,omitempty"`
+	Status      int        `json:"status,omitempty"`
+	Waiting     []string   `json:"waiting,omitempty"`
+	Intent      *Intent    `json:"intent,omitempty"`
+	Actions     []string   `json:"actions,omitempty"`
+	FinishedAt  *time.Time `json:"finished_at,omitempty"`
+	Saved       []string   `json:"saved,omitempty"`
+}
+
+func playCase(t *testing.T, archive *txtar.Archive) []byte {
+	t.Helper()
+	r := newRelease(rules.ReleaseStart)
+	if i := section(archive, "release.json"); i >= 0 {
+		if err := json.Unmarshal(archive.Files[i].Data, &r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newClock()
+	if i := section(archive, "after"); i >= 0 {
+		d, err := time.ParseDuration(strings.TrimSpace(string(archive.Files[i].Data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Move(d)
+	}
+	i := section(archive, "exchanges")
+	if i < 0 {
+		t.Fatal("no exchanges")
+	}
+	script := &script{t: t, left: strings.Split(strings.TrimSpace(string(archive.Files[i].Data)), "\n")}
+	server := httptest.NewServer(script)
+	defer server.Close()
+	op := newOperator(t, server.URL, c)
+
+	var got outcome
+	var wait time.Duration
+	var err error
+	if r.State == Starting {
+		r, wait, err = op.Act(t.Context(), r, func(_ context.Context, r Release) error {
+			got.Saved = append(got.Saved, fmt.Sprintf("intent=%t: %s", r.Intent != nil, r.Reason))
+			return nil
+		})
+	} else {
+		r, wait, err = op.Follow(t.Context(), r)
+	}
+	script.finish()
+	got.State, got.Reason, got.ExecutionID, got.Status, got.Waiting, got.Intent = r.State, r.Reason, r.ExecutionID, r.Status, r.Waiting, r.Intent
+	if wait > 0 {
+		got.Wait = wait.Round(time.Second).String()
+	}
+	if err != nil {
+		got.Error = err.Error()
+		var asked interface{ RetryAfter() time.Duration }
+		if errors.As(err, &asked) && asked.RetryAfter() > 0 {
+			got.RetryAfter = asked.RetryAfter().String()
+		}
+	}
+	for _, a := range r.Actions {
+		got.Actions = append(got.Actions, strings.TrimSpace(fmt.Sprintf("%s %s: %s %s %s", a.Name, a.Task, a.Outcome, a.ExecutionID, a.Detail)))
+	}
+	if !r.FinishedAt.IsZero() {
+		got.FinishedAt = &r.FinishedAt
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(got); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func section(archive *txtar.Archive, name string) int {
+	for i, f := range archive.Files {
+		if f.Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// script answers requests from the lines of a case and complains about any other.
+type script struct {
+	t    *testing.T
+	mu   sync.Mutex
+	left []string
+}
+
+func (s *script) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	body, _ := io.ReadAll(req.Body)
+	got := strings.TrimSpace("> " + req.Method + " " + strings.TrimPrefix(req.URL.RequestURI(), "/v3/"+projectID) + " " + string(body))
+	if len(s.left) < 2 || s.left[0] != got {
+		s.t.Errorf("request %q, want %q", got, s.left)
+		http.Error(w, "not in the script", http.StatusTeapot)
+		return
+	}
+	reply := s.left[1]
+	s.left = s.left[2:]
+	if reply == "< drop" {
+		panic(http.ErrAbortHandler)
+	}
+	word, reply, _ := strings.Cut(strings.TrimPrefix(reply, "< "), " ")
+	for {
+		header, rest, _ := strings.Cut(reply, " ")
+		name, value, ok := strings.Cut(header, "=")
+		if !ok || strings.ContainsAny(name, `{["<`) {
+			break
+		}
+		w.Header().Set(name, value)
+		reply = rest
+	}
+	status, err := strconv.Atoi(word)
+	if err != nil {
+		s.t.Errorf("reply %q has no status", word)
+		return
+	}
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, reply)
+}
+
+// finish complains about exchanges that were not made.
+func (s *script) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.left) > 0 && s.left[0] != "" {
+		s.t.Errorf("not asked: %q", s.left)
+	}
+}

@@ -1,0 +1,100 @@
+package release
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// decodeAs reads data as what the name of its file begins with.
+func decodeAs(name string, data []byte) (any, error) {
+	kind, _, _ := strings.Cut(name, "_")
+	switch kind {
+	case "list":
+		return decodeList[pipeline](data, "pipelines")
+	case "records":
+		return decodeList[record](data, "records")
+	case "details":
+		return decodeTasks(data)
+	case "answer":
+		var a answer
+		err := json.Unmarshal(data, &a)
+		return a, err
+	}
+	return nil, fmt.Errorf("no kind %q", kind)
+}
+
+// TestDecode reads every file of testdata/decode and compares with the golden
+// file beside it.
+func TestDecode(t *testing.T) {
+	files, err := filepath.Glob("testdata/decode/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".json")
+		t.Run(name, func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			value, err := decodeAs(name, data)
+			got := fmt.Sprintf("%+v\n", value)
+			if err != nil {
+				got = "error: " + err.Error() + "\n"
+			}
+			golden := strings.TrimSuffix(file, ".json") + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
+// FuzzDecode holds what no answer may do: crash a decoder, or give a task
+// without a name or with an endless error text.
+func FuzzDecode(f *testing.F) {
+	files, err := filepath.Glob("testdata/decode/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if pipelines, err := decodeList[pipeline](data, "pipelines"); err == nil && !json.Valid(data) {
+			t.Errorf("invalid JSON was read as %v", pipelines)
+		}
+		if records, err := decodeList[record](data, "records"); err == nil {
+			v := view{records: records}
+			if newest, ok := v.newest(); ok != (len(records) > 0) {
+				t.Errorf("newest of %d records is %v, %t", len(records), newest, ok)
+			}
+		}
+		tasks, _ := decodeTasks(data)
+		for _, task := range tasks {
+			if task.Name == "" || len(task.Error) > maxTaskError+len("…") {
+				t.Errorf("task %+v", task)
+			}
+		}
+	})
+}

@@ -1,0 +1,124 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Follow looks once at the execution of a running release
+// (specs/servicestage-release.md 4) and returns the release to be saved and how
+// long to wait before the next look, 0 when the release has ended. A release
+// that is not running is returned as it is.
+//
+// Only the documented end statuses end it; a status that is not documented goes
+// on until the deadline. The deadline ends it as Failed with the last status;
+// the pipeline itself is not stopped by that. The error is one to try again
+// after (see huaweicloud.Error); nothing is to be saved then.
+func (o *Operator) Follow(ctx context.Context, r Release) (Release, time.Duration, error) {
+	if r.State != Running && r.State != AwaitingApproval {
+		return r, 0, nil
+	}
+	s, err := o.service(ctx)
+	if err != nil {
+		return o.lookFailed(ctx, r, err)
+	}
+	v, err := look(ctx, s, r.Plan.Pipeline)
+	if err != nil {
+		return o.lookFailed(ctx, r, err)
+	}
+	status := v.status(r.ExecutionID, o.fresh(r, v))
+	if status != StatusNone {
+		r.Status = int(status)
+	}
+	// The details are those of the last execution. Where they cannot be had an end
+	// is still an end, and a checkpoint has no name.
+	var tasks []task
+	if _, over := v.overtaken(r.ExecutionID); !over && (status == StatusToBeApproved || status == StatusFailed) {
+		if tasks, err = s.tasks(ctx, r.Plan.Pipeline); err != nil && retryable(err) && !o.expired(r) {
+			return o.lookFailed(ctx, r, err)
+		}
+	}
+
+	execution := "execution " + r.ExecutionID
+	switch status {
+	case StatusSucceeded:
+		return o.finish(r, Succeeded, execution+": "+status.String())
+	case StatusFailed:
+		return o.failed(r, execution, tasks)
+	case StatusSkipped:
+		return o.finish(r, Failed, execution+": nothing was released, all was skipped")
+	case StatusRolledBack:
+		return o.finish(r, Stopped, execution+" was rolled back")
+	case StatusRollbackFailed:
+		return o.finish(r, Failed, execution+": "+status.String())
+	}
+	if o.expired(r) {
+		return o.finish(r, Failed, fmt.Sprintf("the deadline passed; %s was last seen as %s and was not stopped", execution, Status(r.Status)))
+	}
+	r.State, r.Waiting = Running, nil
+	switch status {
+	case StatusToBeApproved:
+		r.State = AwaitingApproval
+		waiting := withStatus(tasks, StatusToBeApproved)
+		for _, t := range waiting {
+			r.Waiting = append(r.Waiting, t.Name)
+		}
+		if len(waiting) == 0 {
+			return o.wait(r, execution+" waits for approval")
+		}
+		return o.wait(r, execution+" waits for approval at "+quoted(waiting))
+	case StatusPaused:
+		return o.wait(r, execution+" is paused and needs a continue")
+	case StatusNone:
+		return o.wait(r, execution+": its status does not show yet")
+	}
+	return o.wait(r, execution+": "+status.String())
+}
+
+// fresh reports whether the list already speaks of the execution of r, and not
+// of the one before: the pipeline's last start is later than it was before ours,
+// or ours is so long ago that it must show.
+func (o *Operator) fresh(r Release, v view) bool {
+	if r.Intent != nil && int64(v.pipeline.LastTriggerAt) > r.Intent.LastTriggerAt {
+		return true
+	}
+	return o.options.Now().Sub(r.StartedAt) >= o.options.SettleFor
+}
+
+// failed ends r: as refused when a checkpoint that waited at the look before now
+// shows as failed, else as failed, with the tasks that failed.
+func (o *Operator) failed(r Release, execution string, tasks []task) (Release, time.Duration, error) {
+	broken := withStatus(tasks, StatusFailed)
+	for _, t := range broken {
+		if slices.Contains(r.Waiting, t.Name) {
+			return o.finish(r, Refused, fmt.Sprintf("%s: checkpoint %q was refused", execution, t.Name))
+		}
+	}
+	reason := execution + ": " + StatusFailed.String()
+	if len(broken) > 0 {
+		reason += " at " + quoted(broken)
+	}
+	for _, t := range broken {
+		if t.Error != "" {
+			reason += fmt.Sprintf("; %q says: %s", t.Name, t.Error)
+		}
+	}
+	return o.finish(r, Failed, reason)
+}
+
+// withStatus returns the tasks that have this status.
+func withStatus(tasks []task, status Status) []task {
+	return slices.DeleteFunc(slices.Clone(tasks), func(t task) bool { return t.Status != status })
+}
+
+// quoted writes the names of tasks as `"a", "b"`; empty when there are none.
+func quoted(tasks []task) string {
+	list := make([]string, len(tasks))
+	for i, t := range tasks {
+		list[i] = fmt.Sprintf("%q", t.Name)
+	}
+	return strings.Join(list, ", ")
+}

@@ -1,0 +1,110 @@
+// Package release speaks to ServiceStage: it starts release pipelines, decides
+// their checkpoints and follows them to the end.
+package release
+
+import (
+	"time"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// State is where a release stands.
+type State string
+
+const (
+	// Held waits with us, for an approval or a window.
+	Held State = "held"
+	// Starting is on its way to its first action: it waits for a free pipeline
+	// or for its checkpoint, or its action has been sent and not answered.
+	Starting State = "starting"
+	// Running has an execution that moves.
+	Running State = "running"
+	// AwaitingApproval has an execution that waits at a checkpoint.
+	AwaitingApproval State = "awaiting_approval"
+	// Succeeded: the pipeline released, or the checkpoint was decided as asked.
+	Succeeded State = "succeeded"
+	// Failed: the pipeline or the call failed, or the deadline passed.
+	Failed State = "failed"
+	// Refused: a checkpoint was refused, or the release was.
+	Refused State = "refused"
+	// Stopped: somebody stopped or rolled back the execution.
+	Stopped State = "stopped"
+	// Unknown: an action was sent and its effect cannot be told; a person must
+	// look. It is never sent again.
+	Unknown State = "unknown"
+)
+
+// States lists every state of a release.
+func States() []State {
+	return []State{Held, Starting, Running, AwaitingApproval, Succeeded, Failed, Refused, Stopped, Unknown}
+}
+
+// Ended reports whether s is an end state.
+func (s State) Ended() bool {
+	switch s {
+	case Held, Starting, Running, AwaitingApproval:
+		return false
+	}
+	return true
+}
+
+// Release is one pipeline that a verdict lets us start or decide.
+type Release struct {
+	ID    string `json:"id"`
+	RunID string `json:"run_id"`
+	// Index is the place in the rule's list of releases; (RunID, Index) is
+	// unique, so that one verdict makes one release.
+	Index int           `json:"index"`
+	Rule  string        `json:"rule"`
+	Plan  rules.Release `json:"plan"`
+	// Event is the event whose commit was checked; HeadSHA is the commit.
+	Event event.Event `json:"event"`
+	// After is the id of the release of the same run that starts this one's
+	// pipeline; then only a checkpoint of its execution is decided.
+	After string `json:"after,omitempty"`
+
+	State  State  `json:"state"`
+	Reason string `json:"reason"`
+
+	// Intent is committed before an action is sent.
+	Intent *Intent `json:"intent,omitempty"`
+	// ExecutionID is the execution that we started, or whose checkpoint we
+	// decide; as text, whatever the service sent.
+	ExecutionID string `json:"execution_id,omitempty"`
+	// Status is the last status number that the service sent; 0: none yet.
+	Status int `json:"status,omitempty"`
+	// Waiting names the checkpoints that wait, as far as the service tells.
+	Waiting []string `json:"waiting,omitempty"`
+	// Actions are the requests that were sent, and what came of each.
+	Actions []Action `json:"actions,omitempty"`
+
+	Polls      int       `json:"polls"`
+	Deadline   time.Time `json:"deadline"`
+	CreatedAt  time.Time `json:"created_at"`
+	StartedAt  time.Time `json:"started_at,omitzero"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+}
+
+// Intent is what we saw before we sent an action.
+type Intent struct {
+	SentAt time.Time `json:"sent_at"`
+	// Action is start, agree or refuse.
+	Action string `json:"action"`
+	// LastExecutionID is the newest execution in the records before ours.
+	LastExecutionID string `json:"last_execution_id,omitempty"`
+	// LastTriggerAt is the pipeline's last trigger time in milliseconds.
+	LastTriggerAt int64 `json:"last_trigger_at,omitempty"`
+}
+
+// Action is one request that changed something, or tried to.
+type Action struct {
+	// Name is start, agree or refuse.
+	Name        string    `json:"name"`
+	Task        string    `json:"task,omitempty"`
+	At          time.Time `json:"at"`
+	ExecutionID string    `json:"execution_id,omitempty"`
+	// Outcome is accepted, adopted, refused or unknown.
+	Outcome string `json:"outcome"`
+	Detail  string `json:"detail,omitempty"`
+}

@@ -1,0 +1,170 @@
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// The values of the field approval_type (specs/servicestage-release.md 1.1).
+const (
+	approvalAgree  = "agree"
+	approvalRefuse = "refuse"
+)
+
+// service makes the calls of the release management chapter
+// (specs/servicestage-release.md 1) in one IAM region project.
+type service struct {
+	client  *huaweicloud.Client
+	project string
+}
+
+// pipeline is one entry of the list (1.2). Its status is that of its last
+// execution.
+type pipeline struct {
+	ID            text   `json:"id"`
+	Status        Status `json:"status"`
+	LastTriggerAt millis `json:"last_trigger_at"`
+}
+
+// record is one execution of a pipeline (1.4). All but the id may be missing.
+type record struct {
+	ID          text   `json:"id"`
+	Status      Status `json:"status"`
+	TriggerAt   millis `json:"trigger_at"`
+	TriggerAtV2 millis `json:"triggerAt"`
+}
+
+// triggeredAt is the time at which the execution was started, in milliseconds
+// since 1970; 0 when the service does not say.
+func (r record) triggeredAt() int64 { return int64(max(r.TriggerAt, r.TriggerAtV2)) }
+
+// answer is what an action answers (1.1). ID is the execution's.
+type answer struct {
+	ID     text   `json:"id"`
+	Status Status `json:"status"`
+}
+
+// startBody is the body of `start`; without selected tasks all are run.
+type startBody struct {
+	SelectedTasks []selectedTasks `json:"selected_tasks,omitempty"`
+}
+
+type selectedTasks struct {
+	StageName string   `json:"stage_name"`
+	Tasks     []string `json:"tasks"`
+}
+
+// approvalBody is the body of `approval`.
+type approvalBody struct {
+	TaskName     string `json:"task_name"`
+	ApprovalType string `json:"approval_type"`
+	Message      string `json:"message,omitempty"`
+}
+
+// list returns the project's pipelines.
+func (s service) list(ctx context.Context) ([]pipeline, error) {
+	data, err := s.get(ctx, "list pipelines", huaweicloud.Path("/v3/%s/pipeline/pipelines", s.project))
+	if err != nil {
+		return nil, err
+	}
+	pipelines, err := decodeList[pipeline](data, "pipelines")
+	if err != nil {
+		return nil, fmt.Errorf("list pipelines: %w", err)
+	}
+	return pipelines, nil
+}
+
+// records returns the executions of a pipeline, in the service's order. One
+// without an id is left out: it cannot be told from others.
+func (s service) records(ctx context.Context, id string) ([]record, error) {
+	data, err := s.get(ctx, "list pipeline records",
+		huaweicloud.Path("/v3/%s/pipeline/pipelines/%s/records", s.project, id))
+	if err != nil {
+		return nil, err
+	}
+	records, err := decodeList[record](data, "records")
+	if err != nil {
+		return nil, fmt.Errorf("list pipeline records: %w", err)
+	}
+	return slices.DeleteFunc(records, func(r record) bool { return r.ID == "" }), nil
+}
+
+// tasks returns the tasks of a pipeline with the status that they have in its
+// last execution; StatusNone where the details carry none.
+func (s service) tasks(ctx context.Context, id string) ([]task, error) {
+	data, err := s.get(ctx, "show pipeline", huaweicloud.Path("/v3/%s/pipeline/pipelines/%s", s.project, id))
+	if err != nil {
+		return nil, err
+	}
+	tasks, err := decodeTasks(data)
+	if err != nil {
+		return nil, fmt.Errorf("show pipeline: %w", err)
+	}
+	return tasks, nil
+}
+
+// start starts the pipeline: all tasks, or the selected ones. Like every action
+// it is sent once: the client repeats none after a lost answer.
+func (s service) start(ctx context.Context, id string, selected []rules.Select) (answer, error) {
+	var body startBody
+	for _, group := range selected {
+		body.SelectedTasks = append(body.SelectedTasks, selectedTasks{StageName: group.Stage, Tasks: group.Tasks})
+	}
+	return s.act(ctx, "start pipeline", id, "start", body)
+}
+
+// decide agrees to or refuses the checkpoint that body names.
+func (s service) decide(ctx context.Context, id string, body approvalBody) (answer, error) {
+	return s.act(ctx, "decide checkpoint", id, "approval", body)
+}
+
+// stop stops the pipeline's execution.
+func (s service) stop(ctx context.Context, id string) error {
+	_, err := s.act(ctx, "stop pipeline", id, "stop", struct{}{})
+	return err
+}
+
+func (s service) act(ctx context.Context, operation, id, action string, body any) (answer, error) {
+	var got answer
+	err := s.client.Do(ctx, huaweicloud.Call{
+		Operation: operation,
+		Method:    http.MethodPost,
+		Path:      huaweicloud.Path("/v3/%s/pipeline/pipelines/%s/action", s.project, id),
+		Query:     url.Values{"action_id": {action}},
+		Body:      body,
+	}, &got)
+	return got, err
+}
+
+func (s service) get(ctx context.Context, operation, path string) (json.RawMessage, error) {
+	var data json.RawMessage
+	err := s.client.Do(ctx, huaweicloud.Call{Operation: operation, Method: http.MethodGet, Path: path, Safe: true}, &data)
+	return data, err
+}
+
+// notSent reports whether err proves that the service did not act.
+func notSent(err error) bool {
+	var e *huaweicloud.Error
+	return errors.As(err, &e) && e.NotSent()
+}
+
+// retryable reports whether the same request may succeed later.
+func retryable(err error) bool {
+	var e interface{ Retryable() bool }
+	return errors.As(err, &e) && e.Retryable()
+}
+
+// hopeless reports whether a refusal has nothing to do with the pipeline's
+// state, so that another look at it cannot help: no such pipeline, no rights.
+func hopeless(err error) bool {
+	var e *huaweicloud.Error
+	return errors.As(err, &e) && (e.NotFound() || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound)
+}

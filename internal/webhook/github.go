@@ -1,0 +1,286 @@
+package webhook
+
+import (
+	"crypto/hmac"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/go-github/v60/github"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// verifyGitHub demands X-Hub-Signature-256, an HMAC over the raw body, JSON or
+// form; the older SHA-1 header is not looked at (specs/githosts.md 1.1).
+func verifyGitHub(c Connection, header http.Header, body []byte) error {
+	signature := header.Get("X-Hub-Signature-256")
+	if signature == "" {
+		return refuse("X-Hub-Signature-256 is missing: set a secret on the webhook")
+	}
+	encoded, ok := strings.CutPrefix(signature, "sha256=")
+	if !ok {
+		return refuse("X-Hub-Signature-256 does not start with sha256=")
+	}
+	got, err := hex.DecodeString(encoded)
+	if err != nil {
+		return refuse("X-Hub-Signature-256 is not hexadecimal")
+	}
+	for _, secret := range c.Secrets {
+		if secret != "" && hmac.Equal(got, hmacSHA256([]byte(secret), body)) {
+			return nil
+		}
+	}
+	return refuse("X-Hub-Signature-256 does not fit the body: give the webhook and this connection the same secret")
+}
+
+// githubPayload returns the JSON of a body that is JSON itself, or a form with
+// the JSON in its field "payload": the default of a webhook made by GitHub's
+// API.
+func githubPayload(header http.Header, body []byte) ([]byte, error) {
+	if !isForm(header) {
+		return body, nil
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, errors.New("read form body: it is not percent-encoded as forms are")
+	}
+	if !form.Has("payload") {
+		return nil, errors.New(`read form body: it has no field "payload"`)
+	}
+	return []byte(form.Get("payload")), nil
+}
+
+func isForm(header http.Header) bool {
+	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	return kind == "application/x-www-form-urlencoded"
+}
+
+// parseGitHub reads the events that carry code or a remark on it; every other
+// event is ignored by its name and its body is not looked at, because the
+// library knows neither all events nor all their shapes (specs/githosts.md 1.4).
+func parseGitHub(header http.Header, body []byte) (event.Event, error) {
+	name := header.Get("X-GitHub-Event")
+	switch name {
+	case "push", "pull_request", "pull_request_review", "issue_comment", "pull_request_review_comment", "commit_comment":
+	case "":
+		return event.Event{}, errors.New("X-GitHub-Event is missing")
+	default:
+		return ignoredKind(name), nil
+	}
+	payload, err := githubPayload(header, body)
+	if err != nil {
+		return event.Event{}, err
+	}
+	parsed, err := github.ParseWebHook(name, payload)
+	if err != nil {
+		return event.Event{}, fmt.Errorf("decode %s event: %w", name, err)
+	}
+	switch e := parsed.(type) {
+	case *github.PushEvent:
+		return githubPush(e)
+	case *github.PullRequestEvent:
+		return githubPullRequest(e)
+	case *github.PullRequestReviewEvent:
+		return githubReview(e)
+	case *github.IssueCommentEvent:
+		return githubIssueComment(e)
+	case *github.PullRequestReviewCommentEvent:
+		return githubReviewComment(e)
+	case *github.CommitCommentEvent:
+		return githubCommitComment(e)
+	}
+	return ignoredKind(name), nil
+}
+
+// githubPush reads a push of a branch or a tag: both are the event "push".
+func githubPush(e *github.PushEvent) (event.Event, error) {
+	ev := pushed(e.GetRef(), e.GetBefore(), e.GetAfter(), e.GetHeadCommit().GetID(), e.GetDeleted())
+	repo := e.GetRepo()
+	ev.Repository = event.Repository{
+		Host:          event.GitHub,
+		ID:            idText(repo.GetID()),
+		FullName:      repo.GetFullName(),
+		HTTPSURL:      repo.GetCloneURL(),
+		SSHURL:        repo.GetSSHURL(),
+		Private:       repo.GetPrivate(),
+		DefaultBranch: repo.GetDefaultBranch(),
+	}
+	ev.Sender = firstOf(e.GetSender().GetLogin(), e.GetPusher().GetLogin(), e.GetPusher().GetName())
+	ev.Author = ev.Sender
+	return settlePush(ev)
+}
+
+func githubPullRequest(e *github.PullRequestEvent) (event.Event, error) {
+	if e.PullRequest == nil {
+		return event.Event{}, errors.New("pull_request is missing")
+	}
+	ev := githubMergeRequest(e.GetRepo(), e.GetPullRequest(), e.GetSender())
+	if ev.Number == 0 {
+		ev.Number = e.GetNumber()
+	}
+	switch e.GetAction() {
+	case "opened":
+		ev.Action = event.Opened
+	case "reopened":
+		ev.Action = event.Reopened
+	case "synchronize":
+		ev.Action, ev.Before = event.Updated, e.GetBefore()
+	case "edited":
+		ev.Action = event.Edited
+		if e.GetChanges().GetBase() != nil {
+			ev.Action = event.Retargeted
+		}
+	case "labeled", "unlabeled":
+		ev.Action = event.Labeled
+	case "ready_for_review":
+		ev.Action = event.Ready
+	case "converted_to_draft":
+		ev.Action = event.Drafted
+	case "closed":
+		ev.Action = event.Closed
+		if e.GetPullRequest().GetMerged() {
+			ev.Action = event.Merged
+		}
+	default:
+		ev.Action = event.Other
+	}
+	return settleMergeRequest(ev, e.GetAction(), e.GetPullRequest().GetState() == "closed")
+}
+
+func githubReview(e *github.PullRequestReviewEvent) (event.Event, error) {
+	if e.PullRequest == nil {
+		return event.Event{}, errors.New("pull_request is missing")
+	}
+	ev := githubMergeRequest(e.GetRepo(), e.GetPullRequest(), e.GetSender())
+	ev.Action = event.Other
+	switch {
+	case e.GetAction() == "submitted" && strings.EqualFold(e.GetReview().GetState(), "approved"):
+		ev.Action = event.Approved
+	case e.GetAction() == "dismissed":
+		ev.Action = event.Unapproved
+	}
+	return settleMergeRequest(ev, "review "+e.GetAction(), e.GetPullRequest().GetState() == "closed")
+}
+
+// githubMergeRequest fills all but the action.
+func githubMergeRequest(repo *github.Repository, pr *github.PullRequest, sender *github.User) event.Event {
+	return event.Event{
+		Kind:         event.MergeRequest,
+		Repository:   githubRepository(repo),
+		Branch:       pr.GetBase().GetRef(),
+		SourceBranch: pr.GetHead().GetRef(),
+		HeadSHA:      pr.GetHead().GetSHA(),
+		Number:       pr.GetNumber(),
+		Title:        pr.GetTitle(),
+		Author:       pr.GetUser().GetLogin(),
+		Sender:       sender.GetLogin(),
+		Draft:        pr.GetDraft(),
+		Fork:         githubFork(pr),
+		Labels:       githubLabels(pr.Labels),
+		UpdatedAt:    githubTime(pr.GetUpdatedAt()),
+	}
+}
+
+// githubFork reports whether the code comes from another repository. GitHub
+// sends head.repo as null when the fork was deleted; where both repositories
+// are missing, the owners in the labels (owner:branch) decide.
+func githubFork(pr *github.PullRequest) bool {
+	head, base := pr.GetHead(), pr.GetBase()
+	switch {
+	case head.GetRepo() != nil:
+		return head.GetRepo().GetID() != base.GetRepo().GetID()
+	case base.GetRepo() != nil:
+		return true
+	}
+	headOwner, _, _ := strings.Cut(head.GetLabel(), ":")
+	baseOwner, _, _ := strings.Cut(base.GetLabel(), ":")
+	return headOwner != baseOwner
+}
+
+// githubIssueComment reads a remark on an issue or a pull request; the host
+// sends no head commit with it (specs/githosts.md 1.3).
+func githubIssueComment(e *github.IssueCommentEvent) (event.Event, error) {
+	issue := e.GetIssue()
+	if issue == nil {
+		return event.Event{}, errors.New("issue is missing")
+	}
+	ev := event.Event{
+		Kind:       event.Comment,
+		Repository: githubRepository(e.GetRepo()),
+		Title:      issue.GetTitle(),
+		Author:     e.GetComment().GetUser().GetLogin(),
+		Sender:     e.GetSender().GetLogin(),
+		Draft:      issue.GetDraft(),
+		Labels:     githubLabels(issue.Labels),
+		UpdatedAt:  githubTime(e.GetComment().GetUpdatedAt()),
+	}
+	if issue.IsPullRequest() {
+		ev.Number = issue.GetNumber()
+	}
+	return settleComment(ev, e.GetAction() == "created")
+}
+
+func githubReviewComment(e *github.PullRequestReviewCommentEvent) (event.Event, error) {
+	if e.PullRequest == nil {
+		return event.Event{}, errors.New("pull_request is missing")
+	}
+	ev := githubMergeRequest(e.GetRepo(), e.GetPullRequest(), e.GetSender())
+	ev.Kind = event.Comment
+	ev.Author = e.GetComment().GetUser().GetLogin()
+	ev.UpdatedAt = githubTime(e.GetComment().GetUpdatedAt())
+	return settleComment(ev, e.GetAction() == "created")
+}
+
+func githubCommitComment(e *github.CommitCommentEvent) (event.Event, error) {
+	return settleComment(event.Event{
+		Kind:       event.Comment,
+		Repository: githubRepository(e.GetRepo()),
+		HeadSHA:    e.GetComment().GetCommitID(),
+		Author:     e.GetComment().GetUser().GetLogin(),
+		Sender:     e.GetSender().GetLogin(),
+		UpdatedAt:  githubTime(e.GetComment().GetUpdatedAt()),
+	}, e.GetAction() == "created")
+}
+
+func githubRepository(repo *github.Repository) event.Repository {
+	return event.Repository{
+		Host:          event.GitHub,
+		ID:            idText(repo.GetID()),
+		FullName:      repo.GetFullName(),
+		HTTPSURL:      repo.GetCloneURL(),
+		SSHURL:        repo.GetSSHURL(),
+		Private:       repo.GetPrivate(),
+		DefaultBranch: repo.GetDefaultBranch(),
+	}
+}
+
+func githubLabels(labels []*github.Label) []string {
+	var names []string
+	for _, label := range labels {
+		names = append(names, label.GetName())
+	}
+	return names
+}
+
+// githubTime spells a time as GitHub does.
+func githubTime(t github.Timestamp) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// idText is a host's number as text; empty for 0, which no host gives out.
+func idText(id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return strconv.FormatInt(id, 10)
+}

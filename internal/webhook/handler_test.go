@@ -1,0 +1,320 @@
+package webhook_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/webhook"
+)
+
+func TestDoor(t *testing.T) {
+	github, gitlab, gitee := connection(event.GitHub), connection(event.GitLab), connection(event.Gitee)
+	stranger := webhook.Connection{Host: event.GitHub, Secrets: []string{"guess"}}
+	next := webhook.Connection{Host: event.Gitee, Secrets: []string{"the next secret"}}
+	githubHeader := func(name string) http.Header {
+		return headers("Content-Type", "application/json", "X-GitHub-Event", name, "X-GitHub-Delivery", "d1")
+	}
+	giteeHeader := func() http.Header {
+		return headers("Content-Type", "application/json", "X-Gitee-Event", "Push Hook", "X-Gitee-Ping", "false")
+	}
+	const form = "application/x-www-form-urlencoded"
+	for _, tc := range []struct {
+		name    string
+		path    string
+		sign    webhook.Connection
+		header  http.Header
+		body    string
+		later   time.Duration // the server's clock, after signing
+		status  int
+		code    string // of the answer: error or status
+		metric  string
+		stored  int
+		chunked bool
+	}{
+		{name: "accepted", path: "/webhooks/the-github", sign: github, header: githubHeader("push"), body: `{}`, status: 202, code: "accepted", metric: "the-github push accepted", stored: 1},
+		{name: "form", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", form, "X-GitHub-Event", "push"), body: "payload=%7B%7D", status: 202, code: "accepted", metric: "the-github push accepted", stored: 1},
+		{name: "form with charset", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", form+"; charset=utf-8", "X-GitHub-Event", "push"), body: "payload=%7B%7D", status: 202, code: "accepted", metric: "the-github push accepted", stored: 1},
+		{name: "gitlab", path: "/webhooks/the-gitlab", sign: gitlab, header: headers("X-Gitlab-Event", "Merge Request Hook"), body: `{}`, status: 202, code: "accepted", metric: "the-gitlab merge_request accepted", stored: 1},
+		{name: "gitee", path: "/webhooks/the-gitee", sign: gitee, header: giteeHeader(), body: `{}`, status: 202, code: "accepted", metric: "the-gitee push accepted", stored: 1},
+		{name: "second secret", path: "/webhooks/the-gitee", sign: next, header: giteeHeader(), body: `{}`, status: 202, code: "accepted", metric: "the-gitee push accepted", stored: 1},
+		{name: "unwanted event", path: "/webhooks/the-github", sign: github, header: githubHeader("gardening"), body: `{}`, status: 202, code: "accepted", metric: "the-github other accepted", stored: 1},
+		{name: "unreadable as its event", path: "/webhooks/the-github", sign: github, header: githubHeader("push"), body: `[1]`, status: 202, code: "accepted", metric: "the-github push accepted", stored: 1},
+
+		{name: "unknown connection", path: "/webhooks/other", sign: github, header: githubHeader("push"), body: `{}`, status: 404, code: "unknown_connection", metric: " other unknown_connection"},
+		{name: "too large", path: "/webhooks/the-github", sign: github, header: githubHeader("push"), body: strings.Repeat(" ", maxBody+1), status: 413, code: "too_large", metric: "the-github push too_large"},
+		{name: "too large, chunked", path: "/webhooks/the-github", sign: github, header: githubHeader("push"), body: strings.Repeat(" ", maxBody+1), chunked: true, status: 413, code: "too_large", metric: "the-github push too_large"},
+		{name: "just not too large, chunked", path: "/webhooks/the-github", sign: github, header: githubHeader("push"), body: strings.Repeat(" ", maxBody-2) + "{}", chunked: true, status: 202, code: "accepted", metric: "the-github push accepted", stored: 1},
+		{name: "bad signature", path: "/webhooks/the-github", sign: stranger, header: githubHeader("push"), body: `{}`, status: 401, code: "unauthorized", metric: "the-github push unauthorized"},
+		{name: "bad signature of no JSON", path: "/webhooks/the-github", sign: stranger, header: githubHeader("push"), body: `{`, status: 401, code: "unauthorized", metric: "the-github push unauthorized"},
+		{name: "bad signature of a ping", path: "/webhooks/the-github", sign: stranger, header: githubHeader("ping"), body: `{}`, status: 401, code: "unauthorized", metric: "the-github ping unauthorized"},
+		{name: "stale", path: "/webhooks/the-gitee", sign: gitee, header: giteeHeader(), body: `{}`, later: 61 * time.Minute, status: 401, code: "unauthorized", metric: "the-gitee push unauthorized"},
+		{name: "stale signing token", path: "/webhooks/the-gitlab", sign: gitlab, header: headers("X-Gitlab-Event", "Push Hook"), body: `{}`, later: 6 * time.Minute, status: 401, code: "unauthorized", metric: "the-gitlab push unauthorized"},
+		{name: "not JSON", path: "/webhooks/the-github", sign: github, header: githubHeader("push"), body: `{"a":`, status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "empty", path: "/webhooks/the-github", sign: github, header: githubHeader("push"), body: ``, status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "form without payload", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", form, "X-GitHub-Event", "push"), body: "load=%7B%7D", status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "form that is none", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", form, "X-GitHub-Event", "push"), body: "payload=%zz", status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "old gitee hook", path: "/webhooks/the-gitee", sign: gitee, header: headers("Content-Type", form, "X-Gitee-Event", "Push Hook"), body: "hook=%7B%7D", status: 400, code: "not_json", metric: "the-gitee push not_json"},
+
+		{name: "github ping", path: "/webhooks/the-github", sign: github, header: githubHeader("ping"), body: `{"zen":"x"}`, status: 200, code: "ping", metric: "the-github ping ping"},
+		{name: "gitee ping", path: "/webhooks/the-gitee", sign: gitee, header: headers("X-Gitee-Event", "push_hooks", "X-Gitee-Ping", "true"), body: `{}`, status: 200, code: "ping", metric: "the-gitee ping ping"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := openDoor(t)
+			header, body := d.signed(t, tc.sign, tc.header, tc.body)
+			if tc.chunked {
+				body = io.MultiReader(body) // its length is not known
+			}
+			d.now = d.now.Add(tc.later)
+			status, answer, _ := d.post(t, tc.path, header, body)
+			if status != tc.status || answer["error"]+answer["status"] != tc.code {
+				t.Errorf("answer is %d %v, want %d %s", status, answer, tc.status, tc.code)
+			}
+			if status >= 400 && answer["message"] == "" {
+				t.Error("the refusal does not say what to do")
+			}
+			d.wantCounted(t, tc.metric)
+			if len(d.inbox.deliveries) != tc.stored {
+				t.Errorf("%d deliveries stored, want %d", len(d.inbox.deliveries), tc.stored)
+			}
+			if log := d.log.String(); !strings.Contains(log, `"msg"`) || strings.Contains(log, secret) {
+				t.Errorf("log is %s", log)
+			}
+		})
+	}
+}
+
+// TestDoorStores: what is stored is the body byte for byte, the headers worth
+// keeping and no secret.
+func TestDoorStores(t *testing.T) {
+	d := openDoor(t)
+	header := headers("Content-Type", "application/json", "User-Agent", "GitLab/19.1.0", "X-Gitlab-Event", "Push Hook",
+		"Idempotency-Key", "k1", "Authorization", "Bearer x", "Cookie", "a=b", "X-Custom", "custom secret")
+	const body = "{ \"object_kind\":\"push\" ,\"é\":1}\n"
+	header, reader := d.signed(t, connection(event.GitLab), header, body)
+	status, answer, _ := d.post(t, "/webhooks/the-gitlab", header, reader)
+	if status != http.StatusAccepted {
+		t.Fatalf("status is %d", status)
+	}
+	got := d.inbox.deliveries[0]
+	if id, err := uuid.Parse(got.ID); err != nil || id.Version() != 7 || got.ID != answer["delivery"] {
+		t.Errorf("id is %q, answered %q", got.ID, answer["delivery"])
+	}
+	want := event.Delivery{
+		ID: got.ID, Connection: "the-gitlab", Host: event.GitLab, Key: "k1", HostID: "k1", Event: "Push Hook", ReceivedAt: d.now,
+		Header: map[string][]string{
+			"Content-Type": {"application/json"}, "User-Agent": {"GitLab/19.1.0"}, "X-Gitlab-Event": {"Push Hook"},
+			"Idempotency-Key": {"k1"}, "Webhook-Id": {"k1"}, "Webhook-Timestamp": {"1767225600"},
+		},
+		Body: []byte(body),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("delivery (-want +got):\n%s", diff)
+	}
+}
+
+// TestDoorBlanksGiteePassword: the password that Gitee repeats in the body is
+// not stored, however it is spelled, and the body still parses.
+func TestDoorBlanksGiteePassword(t *testing.T) {
+	body, err := os.ReadFile("testdata/gitee/push.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const password = `sec"ret/&é`
+	for name, spelled := range map[string]string{
+		"plain":   `"sec\"ret/&é"`,
+		"escaped": `"sec\u0022ret\/\u0026\u00e9"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := openDoor(t)
+			sent := strings.Replace(string(body), `"password": ""`, `"password": `+spelled, 1)
+			header := headers("X-Gitee-Token", password, "X-Gitee-Event", "Push Hook", "X-Gitee-Timestamp", "1767225600000")
+			if status, answer, _ := d.post(t, "/webhooks/gitee-password", header, strings.NewReader(sent)); status != http.StatusAccepted {
+				t.Fatalf("status is %d %v", status, answer)
+			}
+			got := d.inbox.deliveries[0]
+			if string(got.Body) != string(body) {
+				t.Errorf("stored body is %s", got.Body)
+			}
+			if strings.Contains(fmt.Sprint(got), "ret/") || strings.Contains(d.log.String(), "ret/") {
+				t.Error("the password was stored or logged")
+			}
+			ev, err := webhook.Parse(webhook.Connection{Host: event.Gitee}, got.Header, got.Body)
+			if err != nil || ev.Branch != "main" {
+				t.Errorf("parsed %+v, error %v", ev, err)
+			}
+		})
+	}
+}
+
+// TestDoorKeys: the same delivery has the same key, another has another.
+func TestDoorKeys(t *testing.T) {
+	github, gitlab, gitee := connection(event.GitHub), connection(event.GitLab), connection(event.Gitee)
+	const a, b = `{"n":1}`, `{"n":2}`
+	for _, tc := range []struct {
+		name          string
+		c             webhook.Connection
+		first, second http.Header
+		bodies        [2]string
+		duplicate     bool
+	}{
+		{"github id", github, headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), [2]string{a, b}, true},
+		{"github other id", github, headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), headers("X-GitHub-Delivery", "d2", "X-GitHub-Event", "push"), [2]string{a, a}, false},
+		{"github no id", github, headers("X-GitHub-Event", "push"), headers("X-GitHub-Event", "push"), [2]string{a, a}, true},
+		{"github no id, other body", github, headers("X-GitHub-Event", "push"), headers("X-GitHub-Event", "push"), [2]string{a, b}, false},
+		{"github endless id", github, headers("X-GitHub-Delivery", strings.Repeat("d", 129), "X-GitHub-Event", "push"), headers("X-GitHub-Delivery", strings.Repeat("d", 129), "X-GitHub-Event", "push"), [2]string{a, b}, false},
+		{"gitlab key", gitlab, headers("Idempotency-Key", "k"), headers("Idempotency-Key", "k"), [2]string{a, b}, true},
+		{"gitlab signed id counts", gitlab, headers("Idempotency-Key", "k", "webhook-id", "w"), headers("Idempotency-Key", "other", "webhook-id", "w"), [2]string{a, b}, true},
+		{"gitlab no id", gitlab, headers("X-Gitlab-Event", "Push Hook"), headers("X-Gitlab-Event", "Push Hook"), [2]string{a, a}, true},
+		{"gitlab no id, other event", gitlab, headers("X-Gitlab-Event", "Push Hook"), headers("X-Gitlab-Event", "Note Hook"), [2]string{a, a}, false},
+		{"gitee body", gitee, headers("X-Gitee-Event", "Push Hook"), headers("X-Gitee-Event", "Push Hook"), [2]string{a, a}, true},
+		{"gitee other body", gitee, headers("X-Gitee-Event", "Push Hook"), headers("X-Gitee-Event", "Push Hook"), [2]string{a, b}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := openDoor(t)
+			header, body := d.signed(t, tc.c, tc.first, tc.bodies[0])
+			if status, answer, _ := d.post(t, "/webhooks/"+tc.c.Name, header, body); status != http.StatusAccepted {
+				t.Fatalf("first answer is %d %v", status, answer)
+			}
+			header, body = d.signed(t, tc.c, tc.second, tc.bodies[1])
+			status, answer, _ := d.post(t, "/webhooks/"+tc.c.Name, header, body)
+			if duplicate := status == http.StatusOK && answer["status"] == "duplicate"; duplicate != tc.duplicate {
+				t.Errorf("second answer is %d %v", status, answer)
+			}
+		})
+	}
+}
+
+// TestDoorUnavailable: what could not be stored is not acknowledged, and the
+// stranger is not told why.
+func TestDoorUnavailable(t *testing.T) {
+	d := openDoor(t)
+	d.inbox.err = errors.New("open /var/lib/secret-path: disk full")
+	header, body := d.signed(t, connection(event.GitHub), headers("X-GitHub-Event", "push"), `{}`)
+	status, answer, answered := d.post(t, "/webhooks/the-github", header, body)
+	if status != http.StatusServiceUnavailable || answer["error"] != "unavailable" || answered.Get("Retry-After") == "" {
+		t.Errorf("answer is %d %v %v", status, answer, answered)
+	}
+	if strings.Contains(answer["message"], "secret-path") {
+		t.Errorf("message is %q", answer["message"])
+	}
+	if !strings.Contains(d.log.String(), "disk full") {
+		t.Errorf("log is %s", d.log.String())
+	}
+	d.wantCounted(t, "the-github push unavailable")
+}
+
+// TestDoorAborted: a sender that goes away in the middle of its body leaves
+// nothing behind.
+func TestDoorAborted(t *testing.T) {
+	d := openDoor(t)
+	conn := d.begin(t, 100, "{")
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if status := readStatus(t, conn); status != http.StatusBadRequest || len(d.inbox.deliveries) != 0 {
+		t.Errorf("status is %d, %d stored", status, len(d.inbox.deliveries))
+	}
+	d.wantCounted(t, "the-github other aborted")
+}
+
+// TestDoorDoesNotWaitForTooMuch: a body that is announced as too large is
+// refused before any of it arrived. (Of less than 256 KiB net/http itself reads
+// the rest before it answers.)
+func TestDoorDoesNotWaitForTooMuch(t *testing.T) {
+	d := openDoor(t)
+	conn := d.begin(t, 1<<20, "")
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if status := readStatus(t, conn); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("status is %d", status)
+	}
+}
+
+func TestDoorOtherMethod(t *testing.T) {
+	d := openDoor(t)
+	response, err := d.Client().Get(d.URL + "/webhooks/the-github")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("status is %d", response.StatusCode)
+	}
+}
+
+// TestNewMetrics: every outcome of a connection stands at 0 from the start, and
+// no label is left to the sender.
+func TestNewMetrics(t *testing.T) {
+	d := openDoor(t)
+	const perConnection = 6 * 8
+	if got, want := len(d.deliveries(t)), 4*perConnection+1; got != want {
+		t.Fatalf("%d series at the start, want %d", got, want)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		header, body := d.signed(t, connection(event.GitHub), headers("X-GitHub-Event", name), `{}`)
+		d.post(t, "/webhooks/the-github", header, body)
+		d.post(t, "/webhooks/unknown-"+name, header, strings.NewReader(`{}`))
+	}
+	if got, want := len(d.deliveries(t)), 4*perConnection+1; got != want {
+		t.Errorf("%d series after strange events, want %d", got, want)
+	}
+}
+
+// TestNewRefuses: a door that cannot tell friends from strangers does not open,
+// and says everything that is wrong at once.
+func TestNewRefuses(t *testing.T) {
+	ok := connection(event.GitHub)
+	change := func(f func(c *webhook.Connection)) webhook.Connection {
+		c := ok
+		f(&c)
+		return c
+	}
+	for _, tc := range []struct {
+		name        string
+		connections []webhook.Connection
+		want        string
+	}{
+		{"no secret", []webhook.Connection{change(func(c *webhook.Connection) { c.Secrets = nil })}, "no secret"},
+		{"empty secret", []webhook.Connection{change(func(c *webhook.Connection) { c.Secrets = []string{"a", ""} })}, "secret 2 is empty"},
+		{"blank secret", []webhook.Connection{change(func(c *webhook.Connection) { c.Secrets = []string{" \n"} })}, "secret 1 is empty"},
+		{"name twice", []webhook.Connection{ok, ok}, "used twice"},
+		{"no name", []webhook.Connection{change(func(c *webhook.Connection) { c.Name = "" })}, "name must be"},
+		{"upper-case name", []webhook.Connection{change(func(c *webhook.Connection) { c.Name = "GitHub" })}, "name must be"},
+		{"long name", []webhook.Connection{change(func(c *webhook.Connection) { c.Name = strings.Repeat("a", 64) })}, "name must be"},
+		{"unknown host", []webhook.Connection{change(func(c *webhook.Connection) { c.Host = "svn" })}, `unknown host "svn"`},
+		{"signing token elsewhere", []webhook.Connection{change(func(c *webhook.Connection) { c.SigningTokens = []string{signingToken} })}, "only GitLab"},
+		{"mode elsewhere", []webhook.Connection{change(func(c *webhook.Connection) { c.Mode = webhook.ModeSign })}, "only Gitee"},
+		{"unknown mode", []webhook.Connection{change(func(c *webhook.Connection) { c.Host, c.Mode = event.Gitee, "plain" })}, `unknown mode "plain"`},
+		{"signing token without prefix", []webhook.Connection{change(func(c *webhook.Connection) { c.Host, c.SigningTokens = event.GitLab, []string{"dGVzdA=="} })}, `must start with "whsec_"`},
+		{"short signing token", []webhook.Connection{change(func(c *webhook.Connection) { c.Host, c.SigningTokens = event.GitLab, []string{"whsec_dGVzdA=="} })}, "24 to 64 bytes"},
+		{"negative age", []webhook.Connection{change(func(c *webhook.Connection) { c.MaxAge = -1 })}, "is negative"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := webhook.New(webhook.Options{Connections: tc.connections, Inbox: &inbox{}})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error is %v, want one that holds %q", err, tc.want)
+			}
+			if err != nil && (strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "dGVzd")) {
+				t.Errorf("error shows a secret: %v", err)
+			}
+		})
+	}
+	_, err := webhook.New(webhook.Options{MaxBody: -1, Connections: []webhook.Connection{{Name: "a"}, {Name: "B", Host: event.GitLab}}})
+	if err == nil || strings.Count(err.Error(), "\n") != 5 {
+		t.Errorf("not all complaints at once: %v", err)
+	}
+	if _, err := webhook.New(webhook.Options{Connections: []webhook.Connection{ok}, Inbox: &inbox{}}); err != nil {
+		t.Errorf("the smallest options are refused: %v", err)
+	}
+}

@@ -1,0 +1,189 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// Parse says in our words what a verified delivery says. header needs no
+// signature; a form body needs its Content-Type.
+//
+// It returns an event with an IgnoredReason and a nil error for what is
+// authentic and nothing that the rules are asked about, and an error for what
+// cannot be read as the event that it claims to be. The event's Labels are
+// never nil. Parse needs no validated connection: its name and host are enough.
+func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
+	var ev event.Event
+	var err error
+	switch {
+	case isPing(c.Host, header):
+		ev = event.Ignored("ping: the host asks whether anybody is there")
+	case c.Host == event.GitHub:
+		ev, err = parseGitHub(header, body)
+	case c.Host == event.GitLab:
+		ev, err = parseGitLab(header, body)
+	case c.Host == event.Gitee:
+		ev, err = parseGitee(header, body)
+	default:
+		err = fmt.Errorf("unknown host %q", c.Host)
+	}
+	if err != nil {
+		return event.Event{}, fmt.Errorf("read delivery of %q: %w", c.Name, err)
+	}
+	ev.Connection = c.Name
+	if ev.Labels == nil {
+		ev.Labels = []string{}
+	}
+	return ev, nil
+}
+
+// pushed returns the part of a push that every host says alike. commit is the
+// commit that the host names beside after; it counts for tags, because after is
+// the tag object where a tag is annotated. deleted is the host's flag, where it
+// has one.
+func pushed(ref, before, after, commit string, deleted bool) event.Event {
+	ev := event.Event{Before: before, HeadSHA: after}
+	if branch, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
+		ev.Kind, ev.Branch = event.Push, branch
+	} else if tag, ok := strings.CutPrefix(ref, "refs/tags/"); ok {
+		ev.Kind, ev.Branch, ev.HeadSHA = event.Tag, tag, firstOf(commit, after)
+	} else if ref != "" {
+		return event.Ignored(fmt.Sprintf("ref %s is neither a branch nor a tag", quote(ref)))
+	}
+	switch {
+	case deleted || after != "" && event.ZeroHash(after):
+		ev.Action, ev.Deleted, ev.HeadSHA = event.Deleted, true, ""
+	case event.ZeroHash(before):
+		ev.Action, ev.NewCode = event.Created, true
+	default:
+		ev.Action, ev.NewCode = event.Updated, true
+	}
+	if event.ZeroHash(ev.Before) {
+		ev.Before = ""
+	}
+	return ev
+}
+
+// settlePush checks what a push must say and gives a deletion its reason.
+func settlePush(ev event.Event) (event.Event, error) {
+	switch {
+	case ev.Kind == "" && ev.IgnoredReason != "":
+		return ev, nil
+	case ev.Branch == "":
+		return event.Event{}, errors.New("ref is missing")
+	case ev.Deleted && ev.Kind == event.Tag:
+		ev.IgnoredReason = "tag was deleted: nothing to check"
+	case ev.Deleted:
+		ev.IgnoredReason = "branch was deleted: nothing to check"
+	case ev.HeadSHA == "":
+		return event.Event{}, errors.New("the pushed commit is missing")
+	}
+	return checked(ev)
+}
+
+// settleMergeRequest checks what a merge request must say, tells whether its
+// action brings new code, and gives the reason where there is nothing to check.
+// hostAction is the host's own word for the action; closed says that the merge
+// request is closed or merged now.
+func settleMergeRequest(ev event.Event, hostAction string, closed bool) (event.Event, error) {
+	if ev.Number <= 0 {
+		return event.Event{}, errors.New("the merge request's number is missing")
+	}
+	switch ev.Action {
+	case event.Opened, event.Reopened, event.Updated:
+		ev.NewCode = true
+	}
+	switch ev.Action {
+	case event.Opened, event.Reopened, event.Updated, event.Retargeted, event.Labeled, event.Ready, event.Drafted:
+		if closed {
+			ev.IgnoredReason = "merge request is closed: nothing to check"
+		} else if ev.HeadSHA == "" {
+			ev.IgnoredReason = "merge request has no head commit: nothing to check"
+		} else if ev.Branch == "" {
+			return event.Event{}, errors.New("the merge request's target branch is missing")
+		}
+	case event.Edited:
+		ev.IgnoredReason = "merge request got another text: its code is the same"
+	case event.Approved:
+		ev.IgnoredReason = "merge request was approved: its code is the same"
+	case event.Unapproved:
+		ev.IgnoredReason = "merge request lost an approval: its code is the same"
+	case event.Closed:
+		ev.IgnoredReason = "merge request was closed: nothing to check"
+	case event.Merged:
+		ev.IgnoredReason = "merge request was merged: nothing to check"
+	default:
+		if hostAction == "" {
+			ev.IgnoredReason = "merge request names no action, as in a test delivery"
+			break
+		}
+		ev.IgnoredReason = fmt.Sprintf("merge request action %s brings no new code", quote(hostAction))
+	}
+	return checked(ev)
+}
+
+// settleComment ignores what is not a new remark on code.
+func settleComment(ev event.Event, fresh bool) (event.Event, error) {
+	ev.Action = event.Commented
+	switch {
+	case !fresh:
+		ev.Action, ev.IgnoredReason = event.Other, "comment is not new: it was edited or deleted, or the host wrote it"
+	case ev.Number == 0 && ev.HeadSHA == "":
+		ev.IgnoredReason = "comment is not on a merge request or a commit: nothing to check"
+	}
+	return checked(ev)
+}
+
+// checked refuses an event that does not name its repository, or whose commits
+// are not full hashes: they go into calls and comparisons as they are.
+func checked(ev event.Event) (event.Event, error) {
+	if ev.Repository.ID == "" || ev.Repository.FullName == "" {
+		return event.Event{}, errors.New("the repository's id or name is missing")
+	}
+	for _, sha := range []string{ev.Before, ev.HeadSHA} {
+		if sha != "" && !fullHash(sha) {
+			return event.Event{}, fmt.Errorf("%s is not a full commit hash", quote(sha))
+		}
+	}
+	return ev, nil
+}
+
+// fullHash reports whether sha is a whole SHA-1 or SHA-256 in hexadecimal, and
+// not the zero hash.
+func fullHash(sha string) bool {
+	return (len(sha) == 40 || len(sha) == 64) &&
+		strings.Trim(sha, "0123456789abcdef") == "" && !event.ZeroHash(sha)
+}
+
+// ignoredKind is an event of the host that the rules cannot ask for.
+func ignoredKind(name string) event.Event {
+	return event.Ignored(fmt.Sprintf("event %s is not one that rules can ask for", quote(name)))
+}
+
+// draftTitle reports whether the title marks a draft, for hosts and versions
+// that have no flag for it.
+func draftTitle(title string) bool {
+	title = strings.ToLower(strings.TrimSpace(title))
+	for _, prefix := range []string{"draft:", "[draft]", "(draft)", "wip:", "[wip]"} {
+		if strings.HasPrefix(title, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// quote quotes a host's word, cut to a length that fits a log line.
+func quote(word string) string { return fmt.Sprintf("%.60q", word) }
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,223 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// Delivery is a stored delivery and what became of it.
+type Delivery struct {
+	event.Delivery
+	State event.DeliveryState
+	// Reason says in a sentence why it is in its state; empty while received.
+	Reason string
+	// Decision is what the rules said; nil unless the state is decided.
+	Decision  *rules.Decision
+	UpdatedAt time.Time
+}
+
+// The codecs of a stored body.
+const (
+	codecNone = ""
+	codecZstd = "zstd"
+)
+
+// AddDelivery stores d as received. When the same delivery is stored already it
+// stores nothing and returns the stored one's id and state; known is then true.
+func (tx *Tx) AddDelivery(ctx context.Context, d event.Delivery) (id string, state event.DeliveryState, known bool, err error) {
+	header, err := json.Marshal(d.Header)
+	if err != nil {
+		return "", "", false, fmt.Errorf("add delivery %q: marshal header: %w", d.ID, err)
+	}
+	body, codec := tx.store.compress(d.Body)
+	added, err := tx.exec(ctx, `INSERT INTO deliveries
+		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, reason, decision, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', '', $12)
+		ON CONFLICT (connection, key) DO NOTHING`,
+		d.ID, d.Connection, string(d.Host), d.Key, d.HostID, d.Event, micros(d.ReceivedAt), string(header), body, codec,
+		string(event.DeliveryReceived), tx.now())
+	if err != nil {
+		return "", "", false, fmt.Errorf("add delivery %q: %w", d.ID, err)
+	}
+	if added == 1 {
+		return d.ID, event.DeliveryReceived, false, nil
+	}
+	err = tx.conn.QueryRowContext(ctx, `SELECT id, state FROM deliveries WHERE connection = $1 AND key = $2`, d.Connection, d.Key).Scan(&id, &state)
+	if err != nil {
+		return "", "", false, fmt.Errorf("read known delivery: %w", err)
+	}
+	return id, state, true, nil
+}
+
+// Delivery reads one delivery. ErrNotFound when there is none.
+func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
+	row := tx.conn.QueryRowContext(ctx, `SELECT `+deliveryColumns+`, body, codec FROM deliveries WHERE id = $1`, id)
+	var body []byte
+	var codec string
+	d, err := scanDelivery(row, &body, &codec)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Delivery{}, fmt.Errorf("read delivery %q: %w", id, ErrNotFound)
+	}
+	if err == nil {
+		d.Body, err = tx.store.decompress(body, codec)
+	}
+	if err != nil {
+		return Delivery{}, fmt.Errorf("read delivery %q: %w", id, err)
+	}
+	return d, nil
+}
+
+// EndDelivery writes what became of a delivery; decision may be nil.
+func (tx *Tx) EndDelivery(ctx context.Context, id string, state event.DeliveryState, reason string, decision *rules.Decision) error {
+	text := ""
+	if decision != nil {
+		encoded, err := json.Marshal(decision)
+		if err != nil {
+			return fmt.Errorf("end delivery %q: marshal decision: %w", id, err)
+		}
+		text = string(encoded)
+	}
+	changed, err := tx.exec(ctx, `UPDATE deliveries SET state = $2, reason = $3, decision = $4, updated_at = $5 WHERE id = $1`,
+		id, string(state), reason, text, tx.now())
+	if err == nil && changed == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("end delivery %q: %w", id, err)
+	}
+	return nil
+}
+
+// Reopen makes a delivery wait for its decision again.
+func (tx *Tx) Reopen(ctx context.Context, id string) error {
+	return tx.EndDelivery(ctx, id, event.DeliveryReceived, "", nil)
+}
+
+// ClaimEvent makes the delivery the owner of the change that key names, unless
+// another one is; it returns the owner's id.
+func (tx *Tx) ClaimEvent(ctx context.Context, key, deliveryID string) (owner string, err error) {
+	if _, err := tx.exec(ctx, `INSERT INTO event_keys (key, delivery_id) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`, key, deliveryID); err != nil {
+		return "", fmt.Errorf("claim event: %w", err)
+	}
+	if err := tx.conn.QueryRowContext(ctx, `SELECT delivery_id FROM event_keys WHERE key = $1`, key).Scan(&owner); err != nil {
+		return "", fmt.Errorf("claim event: %w", err)
+	}
+	return owner, nil
+}
+
+// MoveHead makes e's commit the newest known one of its line. It reports false,
+// and changes nothing, when e is known to be older than what stands there: its
+// commit is the one that the newer event moved away from.
+func (tx *Tx) MoveHead(ctx context.Context, e event.Event) (moved bool, err error) {
+	changed, err := tx.exec(ctx, `INSERT INTO heads (line, sha, before, updated_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (line) DO UPDATE SET sha = excluded.sha, before = excluded.before, updated_at = excluded.updated_at
+		WHERE heads.before <> excluded.sha OR heads.sha = excluded.before`,
+		e.Line(), e.HeadSHA, e.Before, tx.now())
+	if err != nil {
+		return false, fmt.Errorf("move head: %w", err)
+	}
+	return changed == 1, nil
+}
+
+// Head returns the newest known commit of a line; empty when none is known.
+func (tx *Tx) Head(ctx context.Context, line string) (sha string, err error) {
+	err = tx.conn.QueryRowContext(ctx, `SELECT sha FROM heads WHERE line = $1`, line).Scan(&sha)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read head: %w", err)
+	}
+	return sha, nil
+}
+
+// Deliveries lists deliveries, newest first, without their bodies. An empty
+// state lists all of them; limit bounds the list.
+func (tx *Tx) Deliveries(ctx context.Context, state event.DeliveryState, limit int) ([]Delivery, error) {
+	rows, err := tx.conn.QueryContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries
+		WHERE $1 = '' OR state = $1 ORDER BY received_at DESC, id DESC LIMIT $2`, string(state), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list deliveries: %w", err)
+	}
+	defer rows.Close()
+	var list []Delivery
+	for rows.Next() {
+		d, err := scanDelivery(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list deliveries: %w", err)
+		}
+		list = append(list, d)
+	}
+	return list, rows.Err()
+}
+
+// OldestUndecided is when the oldest delivery that waits for its decision was
+// received; the zero time when none waits.
+func (tx *Tx) OldestUndecided(ctx context.Context) (time.Time, error) {
+	var oldest sql.NullInt64
+	err := tx.conn.QueryRowContext(ctx, `SELECT MIN(received_at) FROM deliveries WHERE state = $1`, string(event.DeliveryReceived)).Scan(&oldest)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read oldest undecided delivery: %w", err)
+	}
+	if !oldest.Valid {
+		return time.Time{}, nil
+	}
+	return fromMicros(oldest.Int64), nil
+}
+
+const deliveryColumns = `id, connection, host, key, host_id, event, received_at, header, state, reason, decision, updated_at`
+
+// scanner is a row, or rows that stand on one.
+type scanner interface{ Scan(dest ...any) error }
+
+func scanDelivery(row scanner, more ...any) (Delivery, error) {
+	var d Delivery
+	var received, updated int64
+	var header, decision string
+	dest := append([]any{&d.ID, &d.Connection, &d.Host, &d.Key, &d.HostID, &d.Event, &received, &header, &d.State, &d.Reason, &decision, &updated}, more...)
+	if err := row.Scan(dest...); err != nil {
+		return Delivery{}, err
+	}
+	d.ReceivedAt, d.UpdatedAt = fromMicros(received), fromMicros(updated)
+	if err := json.Unmarshal([]byte(header), &d.Header); err != nil {
+		return Delivery{}, fmt.Errorf("unmarshal header: %w", err)
+	}
+	if decision != "" {
+		d.Decision = new(rules.Decision)
+		if err := json.Unmarshal([]byte(decision), d.Decision); err != nil {
+			return Delivery{}, fmt.Errorf("unmarshal decision: %w", err)
+		}
+	}
+	return d, nil
+}
+
+// compress returns body as it is stored, exact bytes kept; a body that does not
+// get smaller is stored as it is.
+func (s *Store) compress(body []byte) (stored []byte, codec string) {
+	zipped := s.zip.EncodeAll(body, make([]byte, 0, len(body)/4+64))
+	if len(zipped) >= len(body) {
+		return append([]byte{}, body...), codecNone
+	}
+	return zipped, codecZstd
+}
+
+func (s *Store) decompress(stored []byte, codec string) ([]byte, error) {
+	switch codec {
+	case codecNone:
+		return stored, nil
+	case codecZstd:
+		body, err := s.unzip.DecodeAll(stored, nil)
+		if err != nil {
+			return nil, fmt.Errorf("decompress body: %w", err)
+		}
+		return body, nil
+	}
+	return nil, fmt.Errorf("decompress body: unknown codec %q", codec)
+}

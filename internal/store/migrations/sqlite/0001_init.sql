@@ -1,0 +1,87 @@
+-- Times are microseconds since 1970-01-01 UTC. A `data` column holds the whole
+-- record as JSON; the columns beside it are what is searched.
+
+CREATE TABLE deliveries (
+    id          TEXT PRIMARY KEY,
+    connection  TEXT NOT NULL,
+    host        TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    host_id     TEXT NOT NULL,
+    event       TEXT NOT NULL,
+    received_at BIGINT NOT NULL,
+    header      TEXT NOT NULL,
+    body        BLOB NOT NULL,
+    codec       TEXT NOT NULL,
+    state       TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    decision    TEXT NOT NULL,
+    updated_at  BIGINT NOT NULL,
+    UNIQUE (connection, key)
+);
+CREATE INDEX deliveries_by_state ON deliveries (state, received_at);
+
+-- One row for each change that was put before the rules: the first delivery that
+-- announced it owns it.
+CREATE TABLE event_keys (
+    key         TEXT PRIMARY KEY,
+    delivery_id TEXT NOT NULL
+);
+
+-- The newest known commit of each branch, tag and merge request.
+CREATE TABLE heads (
+    line       TEXT PRIMARY KEY,
+    sha        TEXT NOT NULL,
+    before     TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+
+CREATE TABLE runs (
+    id          TEXT PRIMARY KEY,
+    delivery_id TEXT NOT NULL,
+    rule        TEXT NOT NULL,
+    line        TEXT NOT NULL,
+    sha         TEXT NOT NULL,
+    task_key    TEXT NOT NULL,
+    state       TEXT NOT NULL,
+    deadline    BIGINT NOT NULL,
+    created_at  BIGINT NOT NULL,
+    updated_at  BIGINT NOT NULL,
+    data        TEXT NOT NULL
+);
+-- One rule checks one commit on one task once, unless that ended without a verdict.
+CREATE UNIQUE INDEX runs_once ON runs (task_key, sha, rule)
+    WHERE state NOT IN ('errored', 'superseded', 'stopped');
+CREATE INDEX runs_by_state ON runs (state, created_at);
+CREATE INDEX runs_by_task ON runs (task_key, created_at);
+CREATE INDEX runs_by_delivery ON runs (delivery_id);
+
+CREATE TABLE releases (
+    id         TEXT PRIMARY KEY,
+    run_id     TEXT NOT NULL,
+    place      INTEGER NOT NULL,
+    pipeline   TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    unanswered BOOLEAN NOT NULL,
+    deadline   BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    data       TEXT NOT NULL,
+    UNIQUE (run_id, place)
+);
+-- At most one action on a pipeline is without its answer at any time: else one
+-- release could take another's execution for its own.
+CREATE UNIQUE INDEX releases_unanswered ON releases (pipeline) WHERE unanswered;
+CREATE INDEX releases_by_state ON releases (state, created_at);
+
+-- What earlier runs learned: the task of a repository and branch (or merge
+-- request), and the ref that worked for a connection.
+CREATE TABLE tasks (
+    key        TEXT PRIMARY KEY,
+    data       TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+CREATE TABLE refs (
+    connection TEXT PRIMARY KEY,
+    ref        TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
+);

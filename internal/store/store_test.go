@@ -1,0 +1,541 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
+
+func open(t *testing.T, path string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{SQLite: path, Now: func() time.Time { return noon }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func fresh(t *testing.T) *store.Store { return open(t, filepath.Join(t.TempDir(), "test.db")) }
+
+// update runs fn in a transaction that must succeed.
+func update(t *testing.T, s *store.Store, fn func(*store.Tx) error) {
+	t.Helper()
+	if err := s.Update(t.Context(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func delivery(id, key string, body []byte) event.Delivery {
+	return event.Delivery{
+		ID: id, Connection: "github", Host: event.GitHub, Key: key, HostID: key, Event: "push", ReceivedAt: noon,
+		Header: map[string][]string{"X-Github-Event": {"push"}}, Body: body,
+	}
+}
+
+func TestDeliveryKeepsEveryByte(t *testing.T) {
+	s := fresh(t)
+	bodies := map[string][]byte{
+		"empty":        {},
+		"short":        []byte(`{}`),
+		"zero bytes":   {0, 1, 2, 0, 255},
+		"compressible": bytes.Repeat([]byte(`{"ref":"refs/heads/main"}`), 2000),
+	}
+	for name, body := range bodies {
+		t.Run(name, func(t *testing.T) {
+			want := delivery("id-"+name, "key-"+name, body)
+			var got store.Delivery
+			update(t, s, func(tx *store.Tx) error {
+				if _, _, known, err := tx.AddDelivery(t.Context(), want); err != nil || known {
+					return fmt.Errorf("known %v, error %w", known, err)
+				}
+				var err error
+				got, err = tx.Delivery(t.Context(), want.ID)
+				return err
+			})
+			if diff := cmp.Diff(want, got.Delivery, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("delivery changed (-want +got):\n%s", diff)
+			}
+			if got.State != event.DeliveryReceived {
+				t.Errorf("state %q, want received", got.State)
+			}
+		})
+	}
+}
+
+func TestDeliveryIsKnownByConnectionAndKey(t *testing.T) {
+	s := fresh(t)
+	ctx := t.Context()
+	update(t, s, func(tx *store.Tx) error {
+		if _, _, _, err := tx.AddDelivery(ctx, delivery("first", "guid", nil)); err != nil {
+			return err
+		}
+		return tx.EndDelivery(ctx, "first", event.DeliveryFailed, "not readable", nil)
+	})
+	other := delivery("third", "guid", nil)
+	other.Connection = "github-2"
+	for _, test := range []struct {
+		d         event.Delivery
+		wantID    string
+		wantState event.DeliveryState
+		wantKnown bool
+	}{
+		{delivery("second", "guid", nil), "first", event.DeliveryFailed, true},
+		{other, "third", event.DeliveryReceived, false},
+	} {
+		update(t, s, func(tx *store.Tx) error {
+			id, state, known, err := tx.AddDelivery(ctx, test.d)
+			if id != test.wantID || state != test.wantState || known != test.wantKnown {
+				t.Errorf("add %s: got %s %s known %v", test.d.ID, id, state, known)
+			}
+			return err
+		})
+	}
+}
+
+func TestSameDeliveryAtOnceIsStoredOnce(t *testing.T) {
+	s := fresh(t)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	stored := 0
+	for i := range 16 {
+		wg.Go(func() {
+			err := s.Update(t.Context(), func(tx *store.Tx) error {
+				_, _, known, err := tx.AddDelivery(t.Context(), delivery(fmt.Sprint(i), "guid", nil))
+				mu.Lock()
+				defer mu.Unlock()
+				if !known {
+					stored++
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if stored != 1 {
+		t.Errorf("stored %d times, want once", stored)
+	}
+}
+
+func TestDecisionIsKept(t *testing.T) {
+	s := fresh(t)
+	ctx := t.Context()
+	want := &rules.Decision{
+		Outcome: rules.Matched, Reason: "rule matched",
+		Trace: []rules.RuleTrace{{Rule: "a", Result: rules.RuleMatched, Clauses: []rules.Clause{{Field: "on", Holds: true, Text: "event is push"}}}},
+	}
+	update(t, s, func(tx *store.Tx) error {
+		if _, _, _, err := tx.AddDelivery(ctx, delivery("one", "one", nil)); err != nil {
+			return err
+		}
+		return tx.EndDelivery(ctx, "one", event.DeliveryDecided, want.Reason, want)
+	})
+	var got []store.Delivery
+	var none []store.Delivery
+	if err := s.View(ctx, func(tx *store.Tx) (err error) {
+		if none, err = tx.Deliveries(ctx, event.DeliveryFailed, 10); err != nil {
+			return err
+		}
+		got, err = tx.Deliveries(ctx, event.DeliveryDecided, 10)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(none) != 0 || len(got) != 1 {
+		t.Fatalf("listed %d failed and %d decided, want 0 and 1", len(none), len(got))
+	}
+	if diff := cmp.Diff(want, got[0].Decision); diff != "" {
+		t.Errorf("decision changed (-want +got):\n%s", diff)
+	}
+}
+
+func TestOldestUndecided(t *testing.T) {
+	s := fresh(t)
+	ctx := t.Context()
+	oldest := func() (at time.Time) {
+		if err := s.View(ctx, func(tx *store.Tx) (err error) { at, err = tx.OldestUndecided(ctx); return err }); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	if at := oldest(); !at.IsZero() {
+		t.Errorf("oldest of nothing is %v", at)
+	}
+	update(t, s, func(tx *store.Tx) error {
+		_, _, _, err := tx.AddDelivery(ctx, delivery("one", "one", nil))
+		return err
+	})
+	if at := oldest(); !at.Equal(noon) {
+		t.Errorf("oldest is %v, want %v", at, noon)
+	}
+}
+
+func push(before, sha string) event.Event {
+	return event.Event{
+		Connection: "github", Kind: event.Push, Branch: "main", Before: before, HeadSHA: sha,
+		Repository: event.Repository{ID: "1", FullName: "acme/api"},
+	}
+}
+
+// TestMoveHead walks through orders in which pushes can arrive.
+func TestMoveHead(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		events    []event.Event
+		wantMoved []bool
+		wantHead  string
+	}{
+		{"in order", []event.Event{push("", "a"), push("a", "b"), push("b", "c")}, []bool{true, true, true}, "c"},
+		{"the older one comes late", []event.Event{push("a", "b"), push("", "a")}, []bool{true, false}, "b"},
+		{"forced back", []event.Event{push("", "a"), push("a", "b"), push("b", "a")}, []bool{true, true, true}, "a"},
+		{"the same twice", []event.Event{push("a", "b"), push("a", "b")}, []bool{true, true}, "b"},
+		{"a gap", []event.Event{push("a", "b"), push("x", "y")}, []bool{true, true}, "y"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := fresh(t)
+			for i, ev := range test.events {
+				update(t, s, func(tx *store.Tx) error {
+					moved, err := tx.MoveHead(t.Context(), ev)
+					if moved != test.wantMoved[i] {
+						t.Errorf("event %d moved %v", i, moved)
+					}
+					return err
+				})
+			}
+			update(t, s, func(tx *store.Tx) error {
+				head, err := tx.Head(t.Context(), test.events[0].Line())
+				if head != test.wantHead {
+					t.Errorf("head %q, want %q", head, test.wantHead)
+				}
+				return err
+			})
+		})
+	}
+}
+
+func TestClaimEvent(t *testing.T) {
+	s := fresh(t)
+	for i, test := range []struct{ key, delivery, want string }{
+		{"k", "first", "first"}, {"k", "second", "first"}, {"k", "first", "first"}, {"other", "second", "second"},
+	} {
+		update(t, s, func(tx *store.Tx) error {
+			owner, err := tx.ClaimEvent(t.Context(), test.key, test.delivery)
+			if owner != test.want {
+				t.Errorf("claim %d: owner %q, want %q", i, owner, test.want)
+			}
+			return err
+		})
+	}
+}
+
+func run(id, rule, sha string) codecheck.Run {
+	return codecheck.Run{
+		ID: id, DeliveryID: "d", Rule: rule, State: codecheck.Queued, Event: push("", sha),
+		Check: rules.Check{ProjectID: strings.Repeat("a", 32), Scan: rules.ScanFull}, CreatedAt: noon, Deadline: noon.Add(time.Hour),
+	}
+}
+
+func TestRunOfACommitOnce(t *testing.T) {
+	ctx := t.Context()
+	for _, state := range codecheck.States() {
+		t.Run(string(state), func(t *testing.T) {
+			s := fresh(t)
+			first := run("first", "rule", "a")
+			update(t, s, func(tx *store.Tx) error {
+				if _, _, err := tx.AddRun(ctx, first); err != nil {
+					return err
+				}
+				first.State = state
+				return tx.SaveRun(ctx, first)
+			})
+			// A run that ended without a verdict may be repeated; no other.
+			again := state == codecheck.Errored || state == codecheck.Superseded || state == codecheck.Stopped
+			update(t, s, func(tx *store.Tx) error {
+				id, added, err := tx.AddRun(ctx, run("second", "rule", "a"))
+				if added != again || (!added && id != "first") {
+					t.Errorf("second run added %v as %q, want %v", added, id, again)
+				}
+				return err
+			})
+			update(t, s, func(tx *store.Tx) error {
+				for _, other := range []codecheck.Run{run("other rule", "rule-2", "a"), run("other commit", "rule", "b")} {
+					if _, added, err := tx.AddRun(ctx, other); err != nil || !added {
+						t.Errorf("run of %s added %v, error %v", other.ID, added, err)
+					}
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func TestEndedRunStaysEnded(t *testing.T) {
+	ctx := t.Context()
+	for _, state := range codecheck.States() {
+		s := fresh(t)
+		r := run("one", "rule", "a")
+		update(t, s, func(tx *store.Tx) error {
+			if _, _, err := tx.AddRun(ctx, r); err != nil {
+				return err
+			}
+			r.State, r.Reason = state, "as it is"
+			return tx.SaveRun(ctx, r)
+		})
+		late := r
+		late.State, late.Reason = codecheck.Running, "late"
+		err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, late) })
+		if errors.Is(err, store.ErrEnded) != state.Ended() {
+			t.Errorf("save over %s: error %v", state, err)
+		}
+		want := r
+		if !state.Ended() {
+			want = late
+		}
+		update(t, s, func(tx *store.Tx) error {
+			got, err := tx.Run(ctx, "one")
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("run after a late save over %s (-want +got):\n%s", state, diff)
+			}
+			active, err2 := tx.ActiveRuns(ctx, r.Event.Line())
+			if (len(active) == 1) == state.Ended() {
+				t.Errorf("%d active runs with state %s", len(active), state)
+			}
+			return errors.Join(err, err2)
+		})
+	}
+}
+
+func TestReleaseOncePerVerdictAndStaysEnded(t *testing.T) {
+	ctx := t.Context()
+	for _, state := range release.States() {
+		s := fresh(t)
+		r := release.Release{ID: "one", RunID: "run", Index: 1, State: release.Starting, CreatedAt: noon, Deadline: noon}
+		update(t, s, func(tx *store.Tx) error {
+			if added, err := tx.AddRelease(ctx, r); err != nil || !added {
+				return fmt.Errorf("added %v: %w", added, err)
+			}
+			twin := r
+			twin.ID = "two"
+			if added, err := tx.AddRelease(ctx, twin); err != nil || added {
+				return fmt.Errorf("a second release of the same verdict: added %v, error %w", added, err)
+			}
+			r.State = state
+			return tx.SaveRelease(ctx, r)
+		})
+		late := r
+		late.Reason = "late"
+		err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, late) })
+		if errors.Is(err, store.ErrEnded) != state.Ended() {
+			t.Errorf("save over %s: error %v", state, err)
+		}
+		update(t, s, func(tx *store.Tx) error {
+			list, err := tx.ReleasesOf(ctx, "run")
+			if len(list) != 1 || (list[0].Reason == "late") == state.Ended() {
+				t.Errorf("after a late save over %s: %+v", state, list)
+			}
+			return err
+		})
+	}
+}
+
+func TestOneUnansweredActionPerPipeline(t *testing.T) {
+	s := fresh(t)
+	ctx := t.Context()
+	var releases []release.Release
+	for i, pipeline := range []string{"p", "p", "q"} {
+		r := release.Release{ID: fmt.Sprint(i), RunID: fmt.Sprint(i), Plan: rules.Release{Pipeline: pipeline}, State: release.Starting, CreatedAt: noon, Deadline: noon}
+		update(t, s, func(tx *store.Tx) error { _, err := tx.AddRelease(ctx, r); return err })
+		r.Intent = &release.Intent{Action: "start", SentAt: noon}
+		releases = append(releases, r)
+	}
+	save := func(r release.Release) error {
+		return s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, r) })
+	}
+	for i, want := range []error{nil, store.ErrBusy, nil} {
+		if err := save(releases[i]); !errors.Is(err, want) {
+			t.Errorf("intent of release %d: %v, want %v", i, err, want)
+		}
+	}
+	if err := save(releases[0]); err != nil {
+		t.Errorf("the same intent once more: %v", err)
+	}
+	releases[0].State = release.Running
+	if err := errors.Join(save(releases[0]), save(releases[1])); err != nil {
+		t.Errorf("the next in turn: %v", err)
+	}
+}
+
+func TestMemory(t *testing.T) {
+	s := fresh(t)
+	ctx := t.Context()
+	if _, known, err := s.Task(ctx, "k"); known || err != nil {
+		t.Errorf("unknown task: known %v, error %v", known, err)
+	}
+	if _, known, err := s.Ref(ctx, "github"); known || err != nil {
+		t.Errorf("unknown ref: known %v, error %v", known, err)
+	}
+	for _, want := range []codecheck.Task{{ID: "1", Name: "a"}, {ID: "2", Name: "b", ParentID: "1"}} {
+		if err := s.SaveTask(ctx, "k", want); err != nil {
+			t.Fatal(err)
+		}
+		if got, known, err := s.Task(ctx, "k"); !known || err != nil || got != want {
+			t.Errorf("task %+v, known %v, error %v; want %+v", got, known, err, want)
+		}
+	}
+	for _, want := range []codecheck.Ref{codecheck.Pull, codecheck.MergeRequest, ""} {
+		if err := s.SaveRef(ctx, "github", want); err != nil {
+			t.Fatal(err)
+		}
+		if got, known, err := s.Ref(ctx, "github"); !known || err != nil || got != want {
+			t.Errorf("ref %q, known %v, error %v; want %q", got, known, err, want)
+		}
+	}
+}
+
+func TestNotFound(t *testing.T) {
+	s := fresh(t)
+	ctx := t.Context()
+	for name, read := range map[string]func(*store.Tx) error{
+		"delivery":     func(tx *store.Tx) error { _, err := tx.Delivery(ctx, "x"); return err },
+		"run":          func(tx *store.Tx) error { _, err := tx.Run(ctx, "x"); return err },
+		"release":      func(tx *store.Tx) error { _, err := tx.Release(ctx, "x"); return err },
+		"end delivery": func(tx *store.Tx) error { return tx.EndDelivery(ctx, "x", event.DeliveryFailed, "", nil) },
+	} {
+		if err := s.Update(ctx, read); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: error %v, want not found", name, err)
+		}
+	}
+}
+
+func TestRollback(t *testing.T) {
+	s := fresh(t)
+	ctx := t.Context()
+	boom := errors.New("boom")
+	err := s.Update(ctx, func(tx *store.Tx) error {
+		if _, _, _, err := tx.AddDelivery(ctx, delivery("one", "one", nil)); err != nil {
+			return err
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Errorf("error %v, want boom", err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_ = s.Update(ctx, func(*store.Tx) error { panic("boom") })
+	}()
+	// The writing connection is free again, and nothing was written.
+	update(t, s, func(tx *store.Tx) error {
+		_, err := tx.Delivery(ctx, "one")
+		if !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("error %v, want not found", err)
+		}
+		return nil
+	})
+}
+
+func TestReopenKeepsEverything(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "with space %.db")
+	ctx := t.Context()
+	s := open(t, path)
+	update(t, s, func(tx *store.Tx) error {
+		_, _, _, err := tx.AddDelivery(ctx, delivery("one", "one", []byte("body")))
+		return err
+	})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	looking, err := store.Open(ctx, store.Options{SQLite: path, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer looking.Close()
+	if err := looking.View(ctx, func(tx *store.Tx) error { _, err := tx.Delivery(ctx, "one"); return err }); err != nil {
+		t.Error(err)
+	}
+	if err := looking.Update(ctx, func(*store.Tx) error { return nil }); err == nil {
+		t.Error("a read-only store can be updated")
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("the file is not where it was said to be: %v", err)
+	}
+}
+
+func TestViewCannotWrite(t *testing.T) {
+	s := fresh(t)
+	err := s.View(t.Context(), func(tx *store.Tx) error {
+		_, _, _, err := tx.AddDelivery(t.Context(), delivery("one", "one", nil))
+		return err
+	})
+	if err == nil {
+		t.Error("a view wrote")
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	folder := t.TempDir()
+	garbage := filepath.Join(folder, "garbage.db")
+	if err := os.WriteFile(garbage, bytes.Repeat([]byte("this is no database "), 500), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newer := filepath.Join(folder, "newer.db")
+	s := open(t, newer)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`INSERT INTO schema_version (version) VALUES (4711)`); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		options store.Options
+		want    string
+	}{
+		"no path":           {store.Options{}, "no SQLite path"},
+		"no database":       {store.Options{SQLite: garbage}, "garbage.db"},
+		"no folder":         {store.Options{SQLite: filepath.Join(folder, "none", "x.db")}, "x.db"},
+		"newer schema":      {store.Options{SQLite: newer}, "version 4711"},
+		"read-only, absent": {store.Options{SQLite: filepath.Join(folder, "absent.db"), ReadOnly: true}, "absent.db"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := store.Open(context.Background(), test.options)
+			if err == nil {
+				s.Close()
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %q does not name %q", err, test.want)
+			}
+		})
+	}
+}

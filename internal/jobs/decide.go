@@ -1,0 +1,200 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// decide reads a delivery as an event, puts it before the rules, and saves the
+// decision with a run for each check that it asks for.
+func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, error) {
+	var delivery store.Delivery
+	err := q.store.View(ctx, func(tx *store.Tx) (err error) {
+		delivery, err = tx.Delivery(ctx, args.DeliveryID)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if delivery.State != event.DeliveryReceived {
+		return 0, nil
+	}
+	ev, err := q.read(delivery.Delivery)
+	if err != nil {
+		return 0, q.endDelivery(ctx, delivery, event.DeliveryFailed, err.Error())
+	}
+	if ev.IgnoredReason != "" {
+		return 0, q.endDelivery(ctx, delivery, event.DeliveryIgnored, ev.IgnoredReason)
+	}
+	decision := q.opts.Policy().Decide(ev)
+
+	var result outcome
+	err = q.store.Update(ctx, func(tx *store.Tx) (err error) {
+		result, err = q.saveDecision(ctx, tx, delivery, decision)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	q.logOutcome(delivery, decision, result)
+	return 0, nil
+}
+
+// read parses a delivery. A parser that panics on what a stranger sent fails
+// that one delivery, not the worker.
+func (q *Queue) read(d event.Delivery) (ev event.Event, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.log.Error("panic while reading a delivery", zap.String(event.LogDelivery, d.ID), zap.Any(event.LogError, p), zap.Stack("stack"))
+			err = fmt.Errorf("read event: internal error, please report it with delivery %s", d.ID)
+		}
+	}()
+	return q.opts.Parse(d)
+}
+
+// outcome is what became of a delivery that was put before the rules.
+type outcome struct {
+	state   event.DeliveryState
+	reason  string
+	runs    []codecheck.Run
+	stopped []codecheck.Run
+}
+
+func (q *Queue) saveDecision(ctx context.Context, tx *store.Tx, delivery store.Delivery, decision rules.Decision) (outcome, error) {
+	owner, err := tx.ClaimEvent(ctx, decision.Event.Key(), delivery.ID)
+	if err != nil {
+		return outcome{}, err
+	}
+	if owner != delivery.ID {
+		result := outcome{state: event.DeliveryDuplicate, reason: "the same change was announced by delivery " + owner}
+		return result, tx.EndDelivery(ctx, delivery.ID, result.state, result.reason, nil)
+	}
+	result := outcome{state: event.DeliveryDecided, reason: decision.Reason}
+	if len(decision.Matches) > 0 {
+		if err := q.addRuns(ctx, tx, delivery, decision, &result); err != nil {
+			return outcome{}, err
+		}
+	}
+	return result, tx.EndDelivery(ctx, delivery.ID, result.state, result.reason, &decision)
+}
+
+// addRuns saves a run and its job for each check of the decision, and ends the
+// older runs of the same branch or merge request.
+func (q *Queue) addRuns(ctx context.Context, tx *store.Tx, delivery store.Delivery, decision rules.Decision, result *outcome) error {
+	ev := decision.Event
+	if ev.HeadSHA == "" {
+		result.reason = decision.Reason + "; nothing is checked, because the event names no commit"
+		return nil
+	}
+	newest, err := tx.MoveHead(ctx, ev)
+	if err != nil {
+		return err
+	}
+	if !newest {
+		result.reason = decision.Reason + "; nothing is checked, because a newer commit was announced before this one"
+		return nil
+	}
+	for _, match := range decision.Matches {
+		run := q.newRun(delivery.ID, ev, match)
+		id, added, err := tx.AddRun(ctx, run)
+		if err != nil {
+			return err
+		}
+		if !added {
+			result.reason = decision.Reason + "; the commit was checked already by run " + id
+			continue
+		}
+		if err := q.enqueue(ctx, tx, startRunArgs{RunID: run.ID}); err != nil {
+			return err
+		}
+		result.runs = append(result.runs, run)
+	}
+	return q.supersede(ctx, tx, ev, result)
+}
+
+func (q *Queue) newRun(deliveryID string, ev event.Event, match rules.Match) codecheck.Run {
+	now := q.now().UTC()
+	return codecheck.Run{
+		ID:         q.opts.NewID(),
+		DeliveryID: deliveryID,
+		Rule:       match.Rule,
+		Event:      ev,
+		Check:      match.Check,
+		Releases:   match.Releases,
+		State:      codecheck.Queued,
+		CreatedAt:  now,
+		Deadline:   now.Add(match.Check.Timeout),
+	}
+}
+
+// supersede ends the unfinished runs of older commits of the event's branch or
+// merge request, where their rule allows it: CodeArts Check scans the tip, so
+// their answer would speak of the newer commit.
+func (q *Queue) supersede(ctx context.Context, tx *store.Tx, ev event.Event, result *outcome) error {
+	active, err := tx.ActiveRuns(ctx, ev.Line())
+	if err != nil {
+		return err
+	}
+	for _, run := range active {
+		if run.Event.HeadSHA == ev.HeadSHA || !run.Check.Supersede {
+			continue
+		}
+		run.State = codecheck.Superseded
+		run.Reason = "commit " + short(ev.HeadSHA) + " came"
+		run.FinishedAt = q.now().UTC()
+		if err := tx.SaveRun(ctx, run); err != nil {
+			return err
+		}
+		if run.ExecID != "" {
+			if err := q.enqueue(ctx, tx, stopRunArgs{RunID: run.ID, ExecID: run.ExecID}); err != nil {
+				return err
+			}
+		}
+		result.stopped = append(result.stopped, run)
+	}
+	return nil
+}
+
+func (q *Queue) endDelivery(ctx context.Context, delivery store.Delivery, state event.DeliveryState, reason string) error {
+	err := q.store.Update(ctx, func(tx *store.Tx) error {
+		return tx.EndDelivery(ctx, delivery.ID, state, reason, nil)
+	})
+	if err != nil {
+		return err
+	}
+	q.logOutcome(delivery, rules.Decision{}, outcome{state: state, reason: reason})
+	return nil
+}
+
+func (q *Queue) logOutcome(delivery store.Delivery, decision rules.Decision, result outcome) {
+	q.opts.Metrics.observeDecision(delivery, result.state, decision.Outcome, q.now())
+	fields := []zap.Field{
+		zap.String(event.LogDelivery, delivery.ID), zap.String(event.LogConnection, delivery.Connection),
+		zap.String(event.LogEvent, delivery.Event), zap.String(event.LogState, string(result.state)), zap.String(event.LogReason, result.reason),
+	}
+	if decision.Event.Repository.FullName != "" {
+		fields = append(fields, zap.String(event.LogRepository, decision.Event.Repository.FullName), zap.String(event.LogSHA, decision.Event.HeadSHA))
+	}
+	if result.state == event.DeliveryFailed {
+		q.log.Error("delivery failed", fields...)
+	} else {
+		q.log.Info("delivery ended", fields...)
+	}
+	for _, run := range result.stopped {
+		q.logRun(run)
+	}
+	for _, run := range result.runs {
+		q.logRun(run)
+	}
+}
+
+// short is a commit hash as people read it.
+func short(sha string) string { return sha[:min(len(sha), 8)] }

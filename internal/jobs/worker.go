@@ -1,0 +1,92 @@
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"github.com/riverqueue/river"
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// The kinds of jobs, in the order of the way of one push. A job names a record
+// of ours and nothing else: what is to be done stands in the record.
+type (
+	// decideArgs: read a delivery and put it before the rules.
+	decideArgs struct {
+		DeliveryID string `json:"delivery_id"`
+	}
+	// startRunArgs: find or create the task and run it.
+	startRunArgs struct {
+		RunID string `json:"run_id"`
+	}
+	// pollRunArgs: follow the run to its verdict.
+	pollRunArgs struct {
+		RunID string `json:"run_id"`
+	}
+	// stopRunArgs: stop the execution of a run that was superseded.
+	stopRunArgs struct {
+		RunID  string `json:"run_id"`
+		ExecID string `json:"exec_id"`
+	}
+	// actReleaseArgs: start a pipeline or decide a checkpoint.
+	actReleaseArgs struct {
+		ReleaseID string `json:"release_id"`
+	}
+	// followReleaseArgs: follow a started pipeline to its end.
+	followReleaseArgs struct {
+		ReleaseID string `json:"release_id"`
+	}
+)
+
+func (decideArgs) Kind() string        { return "decide" }
+func (startRunArgs) Kind() string      { return "start_run" }
+func (pollRunArgs) Kind() string       { return "poll_run" }
+func (stopRunArgs) Kind() string       { return "stop_run" }
+func (actReleaseArgs) Kind() string    { return "act_release" }
+func (followReleaseArgs) Kind() string { return "follow_release" }
+
+func (q *Queue) addWorkers(workers *river.Workers) error {
+	for _, add := range []error{
+		addWorker(workers, q, q.decide),
+		addWorker(workers, q, q.startRun),
+		addWorker(workers, q, q.pollRun),
+		addWorker(workers, q, q.stopRun),
+		addWorker(workers, q, q.actRelease),
+		addWorker(workers, q, q.followRelease),
+	} {
+		if add != nil {
+			return add
+		}
+	}
+	return nil
+}
+
+// worker gives the jobs of one kind to one function. The function returns how
+// long to wait before it is called again for the same job; zero: the job is done.
+type worker[A river.JobArgs] struct {
+	river.WorkerDefaults[A]
+	queue *Queue
+	work  func(ctx context.Context, args A) (wait time.Duration, err error)
+}
+
+func addWorker[A river.JobArgs](workers *river.Workers, q *Queue, work func(context.Context, A) (time.Duration, error)) error {
+	return river.AddWorkerSafely(workers, &worker[A]{queue: q, work: work})
+}
+
+// Work does one step and tells River what comes next.
+func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
+	started := w.queue.now()
+	wait, err := w.work(ctx, job.Args)
+	w.queue.opts.Metrics.observeJob(job.Kind, err, w.queue.now().Sub(started))
+	if err != nil {
+		w.queue.log.Warn("job will be tried again", zap.String(event.LogOperation, job.Kind),
+			zap.Int(event.LogAttempt, job.Attempt), zap.Error(err))
+		return retry(err)
+	}
+	if wait > 0 {
+		return river.JobSnooze(wait)
+	}
+	return nil
+}

@@ -1,0 +1,268 @@
+// Package config reads the server file: one strict YAML document that says where
+// Gatewright listens, which git hosts it hears, how it reaches Huawei Cloud and
+// where its rules stand.
+package config
+
+import (
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/strictyaml"
+)
+
+// Config is the server file with every default filled in and every secret read.
+// Paths in it are usable as they are: a relative path of the file has been joined
+// to the file's folder.
+type Config struct {
+	HTTP  HTTP  `yaml:"http"`
+	Store Store `yaml:"store"`
+	// Connections are the git hosts whose webhooks are taken. At least one.
+	Connections []Connection `yaml:"connections"`
+	HuaweiCloud HuaweiCloud  `yaml:"huaweicloud"`
+	// Rules is a rules file, or a folder of them. Default: rules.yaml.
+	Rules     string    `yaml:"rules"`
+	Log       Log       `yaml:"log"`
+	Telemetry Telemetry `yaml:"telemetry"`
+}
+
+// HTTP is the server's own address and its limits.
+type HTTP struct {
+	// Addr is the address to listen on, host:port. Default: ":8080".
+	Addr string `yaml:"addr"`
+	// MaxBody is the largest webhook that is taken. Default: 25MiB, which is
+	// what GitHub and GitLab send at most (specs/githosts.md 1.1, 2.1).
+	MaxBody Size `yaml:"max_body"`
+	// HeaderTimeout bounds the time in which a request's headers arrive.
+	// Default: 5s.
+	HeaderTimeout time.Duration `yaml:"header_timeout"`
+	// ReadTimeout bounds the time in which a whole request arrives. Default: 30s,
+	// since no host waits longer for its answer (specs/githosts.md 1.1).
+	ReadTimeout time.Duration `yaml:"read_timeout"`
+	// ShutdownGrace is how long a stop waits for what is in flight. Default: 20s.
+	ShutdownGrace time.Duration `yaml:"shutdown_grace"`
+	// PprofAddr is the loopback address that serves Go's profiles. Default: empty,
+	// which serves none.
+	PprofAddr string `yaml:"pprof_addr,omitempty"`
+}
+
+// Store is the database.
+type Store struct {
+	SQLite SQLite `yaml:"sqlite"`
+}
+
+// SQLite is a database in one file, for one process.
+type SQLite struct {
+	// Path is the file; it is made when it is missing. Default: gatewright.db.
+	Path string `yaml:"path"`
+}
+
+// Connection is one git host.
+type Connection struct {
+	// Name stands in the webhook URL, in rules, logs and metrics: 1 to 63 of
+	// a-z, 0-9 and "-", the first not "-". Unique.
+	Name string `yaml:"name"`
+	// Kind is github, gitlab or gitee.
+	Kind string `yaml:"kind"`
+	// URL is the host's address, without a slash at its end. Default: the public
+	// host of the kind.
+	URL string `yaml:"url"`
+	// Secrets are the webhook secrets, any of which is accepted. At least one,
+	// but for GitLab with a signing token.
+	Secrets []Secret `yaml:"secrets,omitempty"`
+	// SigningTokens are GitLab's whsec_ tokens (specs/githosts.md 2.1), any of
+	// which is accepted.
+	SigningTokens []Secret `yaml:"signing_tokens,omitempty"`
+	// Mode is how Gitee proves itself: sign or password. Default: sign. Empty for
+	// the other hosts.
+	Mode string `yaml:"mode,omitempty"`
+	// MaxAge is how far the time of a Gitee or GitLab signature may be from now,
+	// in both directions. Default: 1h for Gitee, its own documented limit, and 5m
+	// for GitLab (specs/githosts.md 2.1, 3.1). Zero where there is no signed time:
+	// GitHub, GitLab without a signing token, Gitee with a password.
+	MaxAge time.Duration `yaml:"max_age,omitempty"`
+	// RepoType is what CodeArts Check calls this host when it makes a task
+	// (specs/codearts-check.md 1.4 has the words). Default, by its section 7:
+	// GitHub, Gitee, gitlab for gitlab.com, self_gitlab for another GitLab.
+	RepoType string `yaml:"repo_type"`
+	// Token is the API token of the host. Optional.
+	Token Secret `yaml:"token,omitempty"`
+}
+
+// HuaweiCloud is how CodeArts Check and ServiceStage are reached.
+type HuaweiCloud struct {
+	// Region fills in the endpoints that are not given, by the pattern of the
+	// public cloud (specs/codearts-check.md 6). Optional when they are given.
+	Region    string    `yaml:"region,omitempty"`
+	Endpoints Endpoints `yaml:"endpoints"`
+	// InsecureHTTP allows http:// endpoints on other than loopback hosts.
+	// Default: false.
+	InsecureHTTP bool `yaml:"insecure_http"`
+	// CAFile holds certificate authorities in PEM form that are trusted beside
+	// the system's; private clouds often have their own. Default: none.
+	CAFile string `yaml:"ca_file,omitempty"`
+	// ProjectID is the id of the region's IAM project (32 hex digits), which
+	// stands in ServiceStage's paths. It is not the CodeArts project. Default:
+	// auth.access_key.project_id; with a password empty means that it is taken
+	// from the token.
+	ProjectID string `yaml:"project_id,omitempty"`
+	Auth      Auth   `yaml:"auth"`
+	// Dialect is the edition of CodeArts Check's API. Default: 2026.
+	Dialect Dialect `yaml:"dialect"`
+	// Timeout bounds one call. Default: 30s.
+	Timeout time.Duration `yaml:"timeout"`
+	// MaxConcurrent bounds the calls to one service at the same time. Default: 16;
+	// no rate limit is documented (specs/codearts-check.md 5.4).
+	MaxConcurrent int `yaml:"max_concurrent"`
+	// Poll is how often a running check is looked at. Default: 5s to 30s, as
+	// specs/codearts-check.md 5.4 advises.
+	Poll Poll `yaml:"poll"`
+	// ReleasePoll is how often a running release is looked at. Default: 5s to 30s.
+	ReleasePoll Poll `yaml:"release_poll"`
+
+	ca []byte // the content of CAFile
+}
+
+// Endpoints are the base URLs of the services: absolute, https, without query and
+// without a slash at their end. Default: by HuaweiCloud.Region.
+type Endpoints struct {
+	// IAM is needed only with a password.
+	IAM          string `yaml:"iam,omitempty"`
+	CodeCheck    string `yaml:"codecheck"`
+	ServiceStage string `yaml:"servicestage"`
+}
+
+// Auth is how calls are authorised: exactly one field is not nil.
+type Auth struct {
+	Password  *PasswordAuth  `yaml:"password,omitempty"`
+	AccessKey *AccessKeyAuth `yaml:"access_key,omitempty"`
+}
+
+// PasswordAuth asks IAM for tokens (specs/codearts-check.md 4.1).
+type PasswordAuth struct {
+	// User is an IAM user's name; a HUAWEI ID gets no token by password.
+	User     string `yaml:"user"`
+	Password Secret `yaml:"password"`
+	// Domain is the name of the account that the user belongs to.
+	Domain string `yaml:"domain"`
+	// Project is the name of the region's project. Default: the region.
+	Project string `yaml:"project"`
+}
+
+// AccessKeyAuth signs each call (specs/codearts-check.md 4.3).
+type AccessKeyAuth struct {
+	// ID is the access key (AK). It comes from where the secret key comes from.
+	ID Secret `yaml:"id"`
+	// Secret is the secret key (SK).
+	Secret Secret `yaml:"secret"`
+	// SecurityToken belongs to temporary keys. Optional.
+	SecurityToken Secret `yaml:"security_token,omitempty"`
+	// ProjectID is sent as X-Project-Id. Default: none is sent.
+	ProjectID string `yaml:"project_id,omitempty"`
+}
+
+// Dialect is an edition of CodeArts Check's API.
+type Dialect string
+
+const (
+	// Dialect2026 is the public cloud's: runs take `ref`, progress takes `job_id`.
+	Dialect2026 Dialect = "2026"
+	// Dialect2023 has neither; private clouds are taken to speak it
+	// (specs/codearts-check.md 6, inferred).
+	Dialect2023 Dialect = "2023"
+)
+
+// UnmarshalYAMLNode reads the year, with quotes or without.
+func (d *Dialect) UnmarshalYAMLNode(node strictyaml.Node) error {
+	*d = Dialect(node.Scalar())
+	return nil
+}
+
+// Poll bounds an adaptive interval.
+type Poll struct {
+	Min time.Duration `yaml:"min"`
+	Max time.Duration `yaml:"max"`
+}
+
+// Log is what is logged, to standard error.
+type Log struct {
+	// Level is debug, info, warn or error. Default: info.
+	Level string `yaml:"level"`
+	// Format is json or console. Default: json.
+	Format string `yaml:"format"`
+}
+
+// Telemetry is what is measured.
+type Telemetry struct {
+	// Metrics serves /metrics. Default: true.
+	Metrics bool `yaml:"metrics"`
+}
+
+// Load reads the server file from data. file is its path: complaints name it, and
+// relative paths in the document count from its folder. env looks up an environment
+// variable (os.LookupEnv) and readFile reads a file (os.ReadFile); both are asked
+// only for what the document names. Load touches nothing else: the rules are not
+// read and the database is not opened.
+//
+// It returns either the whole configuration or every complaint at once. No complaint
+// shows the value of a secret.
+func Load(file string, data []byte, env func(string) (string, bool), readFile func(string) ([]byte, error)) (*Config, strictyaml.Complaints) {
+	c := defaults()
+	doc, complaints := strictyaml.Decode(file, data, c)
+	if slices.ContainsFunc(complaints, func(c strictyaml.Complaint) bool { return c.Path == "" }) {
+		// The document as a whole is wrong: all else would only follow from that.
+		return nil, complaints
+	}
+	k := &checker{
+		doc:        doc,
+		complaints: complaints,
+		dir:        filepath.Dir(file),
+		env:        env,
+		readFile:   readFile,
+	}
+	k.config(c)
+	if len(k.complaints) > 0 {
+		return nil, k.complaints.Sorted()
+	}
+	return c, nil
+}
+
+// Redacted returns the effective file as YAML: every default filled in, every path
+// joined, every secret as <secret>. What is empty or off and has no default is left
+// out.
+func (c *Config) Redacted() ([]byte, error) { return strictyaml.Encode(c) }
+
+// Connection returns the connection of that name.
+func (c *Config) Connection(name string) (Connection, bool) {
+	for _, conn := range c.Connections {
+		if conn.Name == name {
+			return conn, true
+		}
+	}
+	return Connection{}, false
+}
+
+// defaults is the file that says nothing. What depends on other settings is filled
+// in by the checker.
+func defaults() *Config {
+	return &Config{
+		HTTP: HTTP{
+			Addr:          ":8080",
+			MaxBody:       25 * MiB,
+			HeaderTimeout: 5 * time.Second,
+			ReadTimeout:   30 * time.Second,
+			ShutdownGrace: 20 * time.Second,
+		},
+		Store: Store{SQLite: SQLite{Path: "gatewright.db"}},
+		HuaweiCloud: HuaweiCloud{
+			Dialect:       Dialect2026,
+			Timeout:       30 * time.Second,
+			MaxConcurrent: 16,
+			Poll:          Poll{Min: 5 * time.Second, Max: 30 * time.Second},
+			ReleasePoll:   Poll{Min: 5 * time.Second, Max: 30 * time.Second},
+		},
+		Rules:     "rules.yaml",
+		Log:       Log{Level: "info", Format: "json"},
+		Telemetry: Telemetry{Metrics: true},
+	}
+}

@@ -1,0 +1,302 @@
+package standin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// scanTimeout ends a run whose repository does not answer.
+const scanTimeout = 10 * time.Minute
+
+// runTask is the body of POST /v2/tasks/{task_id}/run
+// (specs/codearts-check.md 1.5). GitURL and GitBranch count in the 2023 edition
+// only, Ref in the newer only.
+type runTask struct {
+	Ref       *string `json:"ref"`
+	GitURL    string  `json:"git_url"`
+	GitBranch string  `json:"git_branch"`
+}
+
+type runStarted struct {
+	ExecID string `json:"exec_id"`
+}
+
+// run is POST /v2/tasks/{task_id}/run: starts an execution and answers at once.
+// A missing body or null is refused, and so is a task that is running.
+func (s *checkService) run(c *call) answer {
+	if refusal, ok := s.contentType(c); !ok {
+		return refusal
+	}
+	var body runTask
+	if !c.object(&body) {
+		return s.badParameter(c, "the body is not a JSON object, at least {}")
+	}
+	ref := ""
+	if body.Ref != nil && s.opts.Dialect != Dialect2023 {
+		if ref = *body.Ref; ref != "pull" && ref != "merge_request" {
+			return s.badParameter(c, "ref is pull or merge_request")
+		}
+	}
+	c.entry.Ref = ref
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	task, found := s.find(c.task())
+	if !found {
+		return errNoProject()
+	}
+	if e := task.latest(); e != nil && e.state == checking {
+		c.entry.Execution = e.id
+		return errTaskRunning()
+	}
+	started := &execution{id: newID(), ref: ref, startedAt: s.opts.Now().UTC()}
+	task.executions = append(task.executions, started)
+	if len(task.executions) > executionsKept {
+		task.executions = append([]*execution(nil), task.executions[1:]...)
+	}
+	code := s.codeOf(task, ref)
+	if s.opts.Dialect == Dialect2023 && body.GitURL != "" {
+		code.url = body.GitURL
+	}
+	if s.opts.Dialect == Dialect2023 && body.GitBranch != "" && task.parent == nil {
+		code.head = "refs/heads/" + body.GitBranch
+	}
+	started.stop = s.spawn.start(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, scanTimeout)
+		defer cancel()
+		s.execute(ctx, task, started, code)
+	})
+	c.entry.Execution, c.entry.Acted = started.id, true
+	return ok(runStarted{ExecID: started.id})
+}
+
+// code is what a run looks at: a ref of a repository, and for a merge request
+// the branch that it is compared with.
+type code struct {
+	url, head, target string
+}
+
+// codeOf says what a run of task with ref looks at.
+func (s *checkService) codeOf(t *checkTask, ref string) code {
+	switch {
+	case t.parent == nil:
+		return code{url: t.url, head: "refs/heads/" + t.branch}
+	case t.mergeID == "":
+		return code{url: t.url, head: "refs/heads/" + t.source, target: t.target}
+	case ref == "pull" || ref == "" && t.pulls():
+		return code{url: t.url, head: "refs/pull/" + t.mergeID + "/head", target: t.target}
+	default:
+		return code{url: t.url, head: "refs/merge-requests/" + t.mergeID + "/head", target: t.target}
+	}
+}
+
+// execute scans and records the outcome, after ScanDelay at the earliest. An
+// execution that was stopped meanwhile keeps its state.
+func (s *checkService) execute(ctx context.Context, task *checkTask, e *execution, code code) {
+	least := time.NewTimer(s.opts.ScanDelay)
+	defer least.Stop()
+	result, err := s.scan(ctx, code)
+	select {
+	case <-least.C:
+	case <-ctx.Done():
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.state != checking {
+		return
+	}
+	e.finishedAt = s.opts.Now().UTC()
+	if err == nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		e.state, e.failure = checkFailed, failureLog(code, err)
+		s.opts.Log.Info("check failed", zap.String("task_id", task.id), zap.String("execution_id", e.id), zap.Error(err))
+		return
+	}
+	if before := task.latestSuccess(); result.base == nil && before != nil {
+		result.base = before.result.found
+	}
+	e.state, e.result = checkSucceeded, compareReports(result.found, result.base)
+	s.opts.Log.Info("check done", zap.String("task_id", task.id), zap.String("execution_id", e.id))
+}
+
+// failureLog is what log-detail says of a run that got no result.
+func failureLog(code code, err error) string {
+	switch {
+	case errors.Is(err, errUnreachable):
+		return "Cloning into 'source'...\nrepository not reachable"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the check took longer than " + scanTimeout.String()
+	default:
+		return "Cloning into 'source'...\n> git fetch origin " + code.head + "\n" + err.Error()
+	}
+}
+
+// scanned is what a run found. For a merge request found holds the files that it
+// changes, and base the same files on the target branch; otherwise base is nil.
+type scanned struct{ found, base *report }
+
+// scan clones what code names and scans it.
+func (s *checkService) scan(ctx context.Context, code code) (scanned, error) {
+	select {
+	case s.scanning <- struct{}{}:
+		defer func() { <-s.scanning }()
+	case <-ctx.Done():
+		return scanned{}, ctx.Err()
+	}
+	repository, err := openRemote(ctx, s.local, code.url)
+	if err != nil {
+		return scanned{}, err
+	}
+	defer repository.close()
+	head, err := repository.head(code.head)
+	if err != nil {
+		return scanned{}, err
+	}
+	if code.target == "" {
+		return s.remembered(scanKey{head: head}, func() (scanned, error) {
+			objects, err := repository.clone(ctx, head)
+			if err != nil {
+				return scanned{}, err
+			}
+			found, err := scanCommit(ctx, objects, head, nil)
+			return scanned{found: found}, err
+		})
+	}
+	target, err := repository.head("refs/heads/" + code.target)
+	if err != nil {
+		return scanned{}, err
+	}
+	return s.remembered(scanKey{head: head, target: target}, func() (scanned, error) {
+		objects, err := repository.clone(ctx, head, target)
+		if err != nil {
+			return scanned{}, err
+		}
+		paths, err := changedPaths(ctx, objects, target, head)
+		if err != nil {
+			return scanned{}, err
+		}
+		found, err := scanCommit(ctx, objects, head, paths)
+		if err != nil {
+			return scanned{}, err
+		}
+		base, err := scanCommit(ctx, objects, target, paths)
+		return scanned{found: found, base: base}, err
+	})
+}
+
+// scansKept bounds the scans that are remembered.
+const scansKept = 256
+
+// remembered returns the scan for key, made by scan when it is not known yet.
+func (s *checkService) remembered(key scanKey, scan func() (scanned, error)) (scanned, error) {
+	s.mu.Lock()
+	known, ok := s.scans[key]
+	s.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	made, err := scan()
+	if err != nil {
+		return scanned{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.scans[key]; !ok {
+		s.scanOrder = append(s.scanOrder, key)
+	}
+	s.scans[key] = made
+	if len(s.scanOrder) > scansKept {
+		delete(s.scans, s.scanOrder[0])
+		s.scanOrder = s.scanOrder[1:]
+	}
+	return made, nil
+}
+
+// stop is POST /v2/tasks/{task_id}/stop: an empty 200, also when nothing runs.
+func (s *checkService) stop(c *call) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	task, found := s.find(c.task())
+	if !found {
+		return errNoProject()
+	}
+	if e := task.latest(); e != nil && e.state == checking {
+		e.state, e.finishedAt = checkStopped, s.opts.Now().UTC()
+		e.stop()
+		c.entry.Execution, c.entry.Acted = e.id, true
+	}
+	return answer{status: http.StatusOK}
+}
+
+// progressAnswer is specs/codearts-check.md 1.8; before the first check both
+// fields are null.
+type progressAnswer struct {
+	TaskStatus *int          `json:"task_status"`
+	Progress   *progressInfo `json:"progress"`
+}
+
+type progressInfo struct {
+	Ratio *string `json:"ratio"`
+	Info  *string `json:"info"`
+}
+
+// progress is GET /v2/tasks/{task_id}/progress: of the execution job_id, or of
+// the latest. An execution is not shown before RegisterDelay has passed, nor is
+// one that is not known; without job_id the one before it is shown meanwhile.
+func (s *checkService) progress(c *call) answer {
+	jobID := c.query("job_id")
+	if s.opts.Dialect == Dialect2023 {
+		jobID = ""
+	}
+	if jobID != "" && !hexID(jobID) {
+		return s.badParameter(c, "job_id has 32 hex digits")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	task, found := s.find(c.task())
+	if !found {
+		return errNoProject()
+	}
+	var shown *execution
+	for _, e := range task.executions {
+		registered := s.opts.Now().Sub(e.startedAt) >= s.opts.RegisterDelay || e.state != checking
+		if registered && (jobID == "" || e.id == jobID) {
+			shown = e
+		}
+	}
+	if shown == nil {
+		return ok(progressAnswer{})
+	}
+	c.entry.Execution = shown.id
+	status := int(shown.state)
+	return ok(progressAnswer{TaskStatus: &status, Progress: s.progressInfo(shown)})
+}
+
+// progressInfo words the progress in the dialect's way.
+func (s *checkService) progressInfo(e *execution) *progressInfo {
+	var ratio, info string
+	switch e.state {
+	case checking:
+		percent := 99
+		if passed := s.opts.Now().Sub(e.startedAt); passed < s.opts.ScanDelay {
+			percent = int(99 * passed / s.opts.ScanDelay)
+		}
+		ratio, info = strconv.Itoa(percent)+"%", "running"
+		if s.opts.Dialect == Dialect2023 {
+			info = "Performing the check..."
+		}
+	case checkSucceeded:
+		ratio, info = "100%", "success"
+	default:
+		return &progressInfo{}
+	}
+	return &progressInfo{Ratio: &ratio, Info: &info}
+}

@@ -1,0 +1,176 @@
+package standin
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// RefStyle is where a git host keeps the heads of merge requests.
+type RefStyle string
+
+const (
+	// RefPull is refs/pull/{number}/head: GitHub and Gitee. The default.
+	RefPull RefStyle = "pull"
+	// RefMergeRequest is refs/merge-requests/{number}/head: GitLab.
+	RefMergeRequest RefStyle = "merge_request"
+)
+
+// RepositorySpec says what MakeRepository makes.
+type RepositorySpec struct {
+	// Name stands in the README, so that repositories of different names have
+	// different commits. Default "shop".
+	Name string
+	// RefStyle and Number make the ref of the merge request of the feature
+	// branch. Defaults RefPull and 7.
+	RefStyle RefStyle
+	Number   int
+}
+
+// Repository is what MakeRepository made. The hashes are full and depend on the
+// spec alone.
+type Repository struct {
+	Path string
+	// Branch is main, whose tip is CleanSHA; ParentSHA is the commit before.
+	Branch    string
+	CleanSHA  string
+	ParentSHA string
+	// Feature is feature/discount, whose tip BadSHA plants a secret and a syntax
+	// error on top of CleanSHA; it is also the head of merge request Number, at
+	// MergeRef.
+	Feature  string
+	BadSHA   string
+	Number   int
+	MergeRef string
+}
+
+const (
+	mainBranch    = "main"
+	featureBranch = "feature/discount"
+)
+
+// MakeRepository makes a git repository at path, which must not exist or be
+// empty: a small Go program on main without a defect, and the branch
+// feature/discount with one critical and one major defect. main is checked out.
+func MakeRepository(path string, spec RepositorySpec) (Repository, error) {
+	setDefault(&spec.Name, "shop")
+	setDefault(&spec.RefStyle, RefPull)
+	setDefault(&spec.Number, 7)
+	made := Repository{Path: path, Branch: mainBranch, Feature: featureBranch, Number: spec.Number}
+	switch spec.RefStyle {
+	case RefPull:
+		made.MergeRef = fmt.Sprintf("refs/pull/%d/head", spec.Number)
+	case RefMergeRequest:
+		made.MergeRef = fmt.Sprintf("refs/merge-requests/%d/head", spec.Number)
+	default:
+		return Repository{}, fmt.Errorf("make repository: unknown ref style %q", spec.RefStyle)
+	}
+	if entries, err := os.ReadDir(path); err == nil && len(entries) > 0 {
+		return Repository{}, fmt.Errorf("make repository: %q is not empty", path)
+	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return Repository{}, fmt.Errorf("make repository: %w", err)
+	}
+	if err := made.build(spec.Name); err != nil {
+		return Repository{}, fmt.Errorf("make repository %q: %w", path, err)
+	}
+	return made, nil
+}
+
+func (r *Repository) build(name string) error {
+	repository, err := git.PlainInitWithOptions(r.Path, &git.PlainInitOptions{
+		InitOptions: git.InitOptions{DefaultBranch: plumbing.NewBranchReferenceName(mainBranch)},
+	})
+	if err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	tree, err := repository.Worktree()
+	if err != nil {
+		return fmt.Errorf("open worktree: %w", err)
+	}
+	author := committer{tree: tree, root: r.Path, at: time.Date(2026, time.January, 5, 9, 0, 0, 0, time.UTC)}
+	if r.ParentSHA, err = author.commit("Start the shop", firstFiles(name)); err != nil {
+		return err
+	}
+	if r.CleanSHA, err = author.commit("Sum up the cart", cleanFiles()); err != nil {
+		return err
+	}
+	feature := plumbing.NewBranchReferenceName(featureBranch)
+	if err := tree.Checkout(&git.CheckoutOptions{Branch: feature, Create: true}); err != nil {
+		return fmt.Errorf("check out %s: %w", featureBranch, err)
+	}
+	if r.BadSHA, err = author.commit("Give a discount", badFiles()); err != nil {
+		return err
+	}
+	mergeRef := plumbing.NewHashReference(plumbing.ReferenceName(r.MergeRef), plumbing.NewHash(r.BadSHA))
+	if err := repository.Storer.SetReference(mergeRef); err != nil {
+		return fmt.Errorf("set %s: %w", r.MergeRef, err)
+	}
+	if err := tree.Checkout(&git.CheckoutOptions{Branch: plumbing.NewBranchReferenceName(mainBranch)}); err != nil {
+		return fmt.Errorf("check out %s: %w", mainBranch, err)
+	}
+	return nil
+}
+
+// committer makes commits an hour apart.
+type committer struct {
+	tree *git.Worktree
+	root string
+	at   time.Time
+}
+
+// commit writes the files and commits them; it returns the full hash.
+func (c *committer) commit(message string, files map[string]string) (string, error) {
+	for name, text := range files {
+		path := filepath.Join(c.root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return "", fmt.Errorf("write %s: %w", name, err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return "", fmt.Errorf("write %s: %w", name, err)
+		}
+		if _, err := c.tree.Add(name); err != nil {
+			return "", fmt.Errorf("add %s: %w", name, err)
+		}
+	}
+	c.at = c.at.Add(time.Hour)
+	who := &object.Signature{Name: "Ada Example", Email: "ada@example.com", When: c.at}
+	hash, err := c.tree.Commit(message+"\n", &git.CommitOptions{Author: who, Committer: who})
+	if err != nil {
+		return "", fmt.Errorf("commit %q: %w", message, err)
+	}
+	return hash.String(), nil
+}
+
+func firstFiles(name string) map[string]string {
+	return map[string]string{
+		"README.md": "# " + name + "\n\nA small shop.\n",
+		"go.mod":    "module example.com/" + name + "\n\ngo 1.26\n",
+		"main.go":   "// Command shop prints a greeting.\npackage main\n\nimport \"fmt\"\n\nfunc main() {\n\tfmt.Println(\"welcome\")\n}\n",
+		"build.sh":  "#!/bin/sh\nset -eu\n\ngo build -o shop .\n",
+	}
+}
+
+func cleanFiles() map[string]string {
+	return map[string]string{
+		"cart.go":     "package main\n\n// total sums up prices in cents.\nfunc total(prices []int) int {\n\tsum := 0\n\tfor _, p := range prices {\n\t\tsum += p\n\t}\n\treturn sum\n}\n",
+		"prices.json": "{\n  \"apple\": 40,\n  \"pear\": 55\n}\n",
+		"deploy.yaml": "replicas: 2\nimage: registry.example.com/shop\n",
+	}
+}
+
+// badFiles plants two defects. The secret is put together here, so that nothing
+// that looks like one stands in this program's source.
+func badFiles() map[string]string {
+	planted := "ghp_" + strings.Join([]string{"x7Qm2Lr9", "Vt4Kd8Zw", "1Yb6Nc3H", "f5Js0PgT", "uEaR"}, "")
+	return map[string]string{
+		"discount.go": "package main\n\n// discount takes a tenth off.\nfunc discount(total int int {\n\treturn total * 9 / 10\n}\n",
+		"partner.ini": "# access to the partner's shop\ntoken = " + planted + "\n",
+	}
+}

@@ -1,0 +1,226 @@
+// Package standin is a local server that speaks like Huawei Cloud's IAM,
+// CodeArts Check and ServiceStage do, on one address: the calls that a check
+// and a release need, with their exact types, their refusals and their delays.
+// Signatures and tokens are verified, a run clones its repository with git and
+// scans it, and a release walks through its pipeline's stages.
+//
+// It is written from the services' documents (specs/codearts-check.md,
+// specs/servicestage-release.md) and shares nothing with Gatewright's clients,
+// so that a mistake in a client's field name shows. Where the documents are
+// silent there is an option. Everything is kept in memory and gone with Close.
+package standin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path"
+	"sync"
+	"time"
+)
+
+// Server is a stand-in. It is safe for concurrent use.
+type Server struct {
+	opts    Options
+	mux     *http.ServeMux
+	journal *journal
+	faults  *faults
+	tokens  *tokens
+	keys    *keys
+	check   *checkService
+	release *releaseService
+
+	// stop ends the context of all background work, which working counts.
+	stop    context.CancelFunc
+	stopped <-chan struct{}
+	working *sync.WaitGroup
+}
+
+// background runs work in a goroutine of the server's. The context ends when
+// the server is closed. After that nothing is started any more.
+type background func(work func(ctx context.Context))
+
+// start runs work and returns what ends its context sooner.
+func (b background) start(work func(ctx context.Context)) context.CancelFunc {
+	own, stop := context.WithCancel(context.Background())
+	b(func(ctx context.Context) {
+		defer stop()
+		defer context.AfterFunc(ctx, stop)()
+		work(own)
+	})
+	return stop
+}
+
+// New makes a stand-in. It fails when the options contradict themselves, with
+// everything that is wrong. Close must be called in the end.
+func New(opts Options) (*Server, error) {
+	opts = opts.withDefaults()
+	if err := opts.check(); err != nil {
+		return nil, fmt.Errorf("check stand-in options: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var (
+		mu      sync.Mutex
+		working sync.WaitGroup
+	)
+	spawn := func(work func(ctx context.Context)) {
+		mu.Lock()
+		defer mu.Unlock()
+		if ctx.Err() == nil {
+			working.Go(func() { work(ctx) })
+		}
+	}
+	s := &Server{
+		opts:    opts,
+		mux:     http.NewServeMux(),
+		journal: newJournal(opts.JournalSize),
+		faults:  &faults{},
+		tokens:  newTokens(opts),
+		keys:    newKeys(opts),
+		check:   newCheckService(opts, spawn),
+		release: newReleaseService(opts, spawn),
+		stop:    func() { mu.Lock(); stop(); mu.Unlock() },
+		stopped: ctx.Done(),
+		working: &working,
+	}
+	s.routes()
+	return s, nil
+}
+
+// Close stops every run and release, kills their commands, and waits until all
+// has ended. Requests that come later are still answered from memory.
+func (s *Server) Close() {
+	s.stop()
+	s.working.Wait()
+}
+
+// Handler serves the three services and the helper paths under /standin/. The
+// host name of a request does not matter.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path.Clean(r.URL.Path) != r.URL.Path {
+			s.handler(unknownRoute)(w, r)
+			return
+		}
+		s.mux.ServeHTTP(w, r)
+	})
+}
+
+// service is who answers a call, which decides how it refuses.
+type service int
+
+const (
+	serviceNone service = iota
+	serviceIAM
+	serviceCheck
+	serviceRelease
+)
+
+// route is one call that the stand-in knows.
+type route struct {
+	pattern   string
+	operation string
+	service   service
+	handle    func(*call) answer
+}
+
+// unknownRoute answers all that no other route matches, a known path with
+// another method included (specs/codearts-check.md 5.3).
+var unknownRoute = route{
+	pattern:   "/",
+	operation: "unknown",
+	handle: func(*call) answer {
+		return gatewayError(http.StatusNotFound, "APIGW.0101", "The API does not exist or has not been published in the environment")
+	},
+}
+
+func (s *Server) routes() {
+	const (
+		tasks     = "/v2/tasks/{task_id}"
+		pipelines = "/v3/{project_id}/pipeline/pipelines"
+	)
+	routes := []route{
+		{"POST /v3/auth/tokens", "create_token", serviceIAM, s.tokens.create},
+
+		{"GET /v2/{project_id}/tasks", "list_tasks", serviceCheck, s.check.list},
+		{"POST /v2/{project_id}/task", "create_task_v2", serviceCheck, s.check.createV2},
+		{"POST /v3/task", "create_task_v3", serviceCheck, s.check.createV3},
+		{"POST " + tasks + "/run", "run_task", serviceCheck, s.check.run},
+		{"POST " + tasks + "/stop", "stop_task", serviceCheck, s.check.stop},
+		{"DELETE " + tasks, "delete_task", serviceCheck, s.check.remove},
+		{"GET " + tasks + "/progress", "show_progress", serviceCheck, s.check.progress},
+		{"GET " + tasks + "/defects-summary", "show_summary", serviceCheck, s.check.summary},
+		{"GET " + tasks + "/defects-statistic", "show_statistic", serviceCheck, s.check.statistic},
+		{"GET " + tasks + "/defects-detail", "list_defects", serviceCheck, s.check.defects},
+		{"GET /v2/{project_id}/tasks/{task_id}/checkrecord", "list_check_records", serviceCheck, s.check.records},
+		{"GET /v2/{project_id}/tasks/{task_id}/log-detail", "show_log", serviceCheck, s.check.logDetail},
+
+		{"GET " + pipelines, "list_pipelines", serviceRelease, s.release.list},
+		{"GET " + pipelines + "/{pipeline_id}", "show_pipeline", serviceRelease, s.release.details},
+		{"GET " + pipelines + "/{pipeline_id}/records", "list_release_records", serviceRelease, s.release.records},
+		{"POST " + pipelines + "/{pipeline_id}/action", "operate_pipeline", serviceRelease, s.release.operate},
+		unknownRoute,
+	}
+	for _, rt := range routes {
+		s.mux.HandleFunc(rt.pattern, s.handler(rt))
+	}
+	s.mux.HandleFunc("GET /standin/calls", helper(s.serveCalls))
+	s.mux.HandleFunc("GET /standin/counts", helper(s.serveCounts))
+	s.mux.HandleFunc("GET /standin/faults", helper(s.serveFaults))
+	s.mux.HandleFunc("PUT /standin/faults", helper(s.putFaults))
+}
+
+// handler serves one route: it reads the request, applies the faults, checks
+// who asks, acts, writes the journal, and answers, in this order.
+func (s *Server) handler(rt route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c := newCall(r, rt, s.opts.Now())
+		ans, ok := c.readBody(w)
+		fault := s.faults.take(rt.operation)
+		if !s.pause(r.Context(), fault.delay) {
+			panic(http.ErrAbortHandler)
+		}
+		switch {
+		case !ok:
+		case fault.instead != nil:
+			ans = *fault.instead
+		default:
+			ans = s.answer(c, rt, fault)
+		}
+		c.entry.Status, c.entry.Code, c.entry.Lost = ans.status, ans.code, fault.lost
+		s.journal.add(c.entry)
+		if fault.lost {
+			panic(http.ErrAbortHandler)
+		}
+		ans.write(w)
+	}
+}
+
+// answer checks who asks and lets the route act.
+func (s *Server) answer(c *call, rt route, fault effect) answer {
+	if fault.expireToken {
+		s.tokens.expire(c.http.Header.Get("X-Auth-Token"))
+	}
+	if rt.service == serviceCheck || rt.service == serviceRelease {
+		if refusal, ok := s.authenticate(c, rt.service); !ok {
+			return refusal
+		}
+	}
+	return rt.handle(c)
+}
+
+// pause waits for d; it reports false when the caller or the server went away.
+func (s *Server) pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-s.stopped:
+	}
+	return false
+}

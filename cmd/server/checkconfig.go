@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/strictyaml"
+)
+
+func newCheckConfig(env environment) *cobra.Command {
+	var path, rulesPath string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check-config",
+		Short: "Print the effective configuration and rules, or everything that is wrong with them",
+		Long: `Reads the server file and its rules as serve would. When both are right it prints
+them with every default filled in and every secret as <secret>, and exits 0.
+Otherwise it prints all complaints at once, each with file, line, what is wrong
+and what to write instead, and exits 1.
+
+With --rules alone (no --config) only the rules are judged.`,
+		Example: `  gatewright check-config --config gatewright.yaml
+  gatewright check-config --rules rules.yaml
+  gatewright check-config --config gatewright.yaml --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if rulesPath != "" && cmd.Flags().Changed("config") {
+				return usageError{errors.New("give --config or --rules: the server file names its own rules")}
+			}
+			var cfg *config.Config
+			var policy *rules.Policy
+			var err error
+			if rulesPath != "" {
+				policy, err = loadRules(rulesPath)
+			} else {
+				cfg, policy, err = load(path, env)
+			}
+			if err != nil {
+				return reportComplaints(env.Stdout, err, asJSON)
+			}
+			return printEffective(env.Stdout, cfg, policy, asJSON)
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "gatewright.yaml", "the server file")
+	cmd.Flags().StringVar(&rulesPath, "rules", "", "a rules file or folder, to be judged alone")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+// reportComplaints prints what is wrong with the files; any other error is
+// returned as it is.
+func reportComplaints(w io.Writer, err error, asJSON bool) error {
+	complaints := complaintsOf(err)
+	if len(complaints) == 0 {
+		return err
+	}
+	if asJSON {
+		return errors.Join(writeJSON(w, map[string]any{"ok": false, "complaints": complaints}), errNo)
+	}
+	for _, complaint := range complaints {
+		fmt.Fprintln(w, complaint)
+	}
+	return errNo
+}
+
+// complaintsOf collects the complaints of err and of all errors joined in it.
+func complaintsOf(err error) strictyaml.Complaints {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all strictyaml.Complaints
+		for _, err := range joined.Unwrap() {
+			all = append(all, complaintsOf(err)...)
+		}
+		return all
+	}
+	var complaints strictyaml.Complaints
+	errors.As(err, &complaints)
+	return complaints
+}
+
+func printEffective(w io.Writer, cfg *config.Config, policy *rules.Policy, asJSON bool) error {
+	var server []byte
+	var err error
+	if cfg != nil {
+		if server, err = cfg.Redacted(); err != nil {
+			return err
+		}
+	}
+	effective, err := policy.Effective()
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return writeJSON(w, map[string]any{
+			"ok": true, "server_yaml": string(server), "rules_yaml": string(effective), "rules_hash": policy.Hash(),
+		})
+	}
+	if cfg != nil {
+		fmt.Fprintf(w, "# The server file, effective\n%s\n", server)
+	}
+	fmt.Fprintf(w, "# The rules, effective (hash %s)\n%s", policy.Hash(), effective)
+	return nil
+}
+
+func writeJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// demoReport is what `demo --json` prints.
+type demoReport struct {
+	Deliveries []demoDelivery `json:"deliveries"`
+	Decisions  []demoDecision `json:"decisions"`
+	Runs       []demoRun      `json:"runs"`
+	Releases   []demoRelease  `json:"releases"`
+	// Calls counts the requests that the stand-in received, by operation: its
+	// own count, not ours.
+	Calls map[string]int64 `json:"calls"`
+}
+
+type demoDelivery struct {
+	Host  event.Host `json:"host"`
+	Title string     `json:"title"`
+	// Outcome is accepted, duplicate, refused or ignored.
+	Outcome string `json:"outcome"`
+	Status  int    `json:"status"`
+	ID      string `json:"id,omitempty"`
+	State   string `json:"state,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+type demoDecision struct {
+	Delivery string        `json:"delivery"`
+	Host     event.Host    `json:"host"`
+	Event    event.Kind    `json:"event"`
+	Outcome  rules.Outcome `json:"outcome"`
+	Rule     string        `json:"rule,omitempty"`
+	Reason   string        `json:"reason"`
+}
+
+type demoRun struct {
+	ID         string             `json:"id"`
+	Delivery   string             `json:"delivery"`
+	Host       event.Host         `json:"host"`
+	Repository string             `json:"repository"`
+	Branch     string             `json:"branch"`
+	Number     int                `json:"number,omitempty"`
+	SHA        string             `json:"sha"`
+	Rule       string             `json:"rule"`
+	State      codecheck.State    `json:"state"`
+	Reason     string             `json:"reason,omitempty"`
+	Task       codecheck.Origin   `json:"task"`
+	TaskID     string             `json:"task_id"`
+	TaskName   string             `json:"task_name,omitempty"`
+	ExecID     string             `json:"exec_id"`
+	Ref        codecheck.Ref      `json:"ref"`
+	RefReason  string             `json:"ref_reason"`
+	RefsTried  []codecheck.Ref    `json:"refs_tried,omitempty"`
+	Defects    codecheck.Counts   `json:"defects"`
+	Findings   []codecheck.Defect `json:"findings,omitempty"`
+	Verdict    *codecheck.Verdict `json:"verdict"`
+}
+
+type demoRelease struct {
+	ID          string              `json:"id"`
+	Run         string              `json:"run"`
+	Host        event.Host          `json:"host"`
+	SHA         string              `json:"sha"`
+	Pipeline    string              `json:"pipeline"`
+	Action      rules.ReleaseAction `json:"action"`
+	State       release.State       `json:"state"`
+	Reason      string              `json:"reason,omitempty"`
+	ExecutionID string              `json:"execution_id"`
+	Actions     []release.Action    `json:"actions"`
+}
+
+// report collects what happened from the database and from the stand-in. The
+// story has ended, so reading fails only when the database is gone; then the
+// report is empty and the judgement says so.
+func (d *demonstration) report(told []sent) demoReport {
+	r, err := d.records(context.Background())
+	if err != nil {
+		return demoReport{}
+	}
+	report := demoReport{Decisions: []demoDecision{}, Runs: []demoRun{}, Releases: []demoRelease{}, Calls: d.standin.Counts().Calls}
+	states := map[string]demoDelivery{}
+	hosts := map[string]event.Host{}
+	for _, delivery := range r.deliveries {
+		hosts[delivery.ID] = delivery.Host
+		states[delivery.ID] = demoDelivery{State: string(delivery.State), Reason: delivery.Reason}
+		if delivery.Decision == nil {
+			continue
+		}
+		decision := demoDecision{
+			Delivery: delivery.ID, Host: delivery.Host, Event: delivery.Decision.Event.Kind,
+			Outcome: delivery.Decision.Outcome, Reason: delivery.Reason,
+		}
+		if len(delivery.Decision.Matches) > 0 {
+			decision.Rule = delivery.Decision.Matches[0].Rule
+		}
+		report.Decisions = append(report.Decisions, decision)
+	}
+	for _, s := range told {
+		report.Deliveries = append(report.Deliveries, outcomeOf(s, states))
+	}
+	for _, run := range r.runs {
+		report.Runs = append(report.Runs, demoRun{
+			ID: run.ID, Delivery: run.DeliveryID, Host: hosts[run.DeliveryID], Repository: run.Event.Repository.FullName,
+			Branch: run.Event.Branch, Number: run.Event.Number, SHA: run.Event.HeadSHA, Rule: run.Rule,
+			State: run.State, Reason: run.Reason, Task: run.Origin, TaskID: run.Task.ID, TaskName: run.Task.Name, ExecID: run.ExecID,
+			Ref: run.Ref, RefReason: run.RefReason, RefsTried: run.RefsTried,
+			Defects: run.Counts, Findings: run.Defects, Verdict: run.Verdict,
+		})
+	}
+	for _, rel := range r.releases {
+		report.Releases = append(report.Releases, demoRelease{
+			ID: rel.ID, Run: rel.RunID, Host: rel.Event.Repository.Host, SHA: rel.Event.HeadSHA, Pipeline: rel.Plan.Pipeline,
+			Action: rel.Plan.Action, State: rel.State, Reason: rel.Reason, ExecutionID: rel.ExecutionID, Actions: rel.Actions,
+		})
+	}
+	return report
+}
+
+func outcomeOf(s sent, states map[string]demoDelivery) demoDelivery {
+	d := demoDelivery{Host: s.host, Title: s.title, Status: s.status, ID: s.id, Outcome: "refused"}
+	switch s.status {
+	case http.StatusOK:
+		d.Outcome = "duplicate"
+	case http.StatusAccepted:
+		d.Outcome = "accepted"
+		d.State, d.Reason = states[s.id].State, states[s.id].Reason
+		if d.State == string(event.DeliveryIgnored) {
+			d.Outcome = "ignored"
+		}
+	}
+	return d
+}
+
+// judge names every expectation of the story that did not hold.
+func judge(r demoReport) []string {
+	var broken []string
+	expect := func(holds bool, what string) {
+		if !holds {
+			broken = append(broken, what)
+		}
+	}
+	for _, outcome := range []string{"accepted", "duplicate", "refused", "ignored"} {
+		expect(slices.ContainsFunc(r.Deliveries, func(d demoDelivery) bool { return d.Outcome == outcome }), "a delivery is "+outcome)
+	}
+	expect(slices.ContainsFunc(r.Decisions, func(d demoDecision) bool { return d.Outcome == rules.NoMatch }), "an event matches no rule")
+
+	runs := func(holds func(demoRun) bool) int {
+		number := 0
+		for _, run := range r.Runs {
+			if holds(run) {
+				number++
+			}
+		}
+		return number
+	}
+	for _, host := range event.Hosts() {
+		expect(runs(func(run demoRun) bool { return run.Host == host && run.Number == 0 && run.State == codecheck.Passed }) == 1,
+			"the push from "+string(host)+" passes")
+		expect(runs(func(run demoRun) bool {
+			return run.Host == host && run.Number == mergeRequest && run.State == codecheck.Failed && run.Defects.Critical > 0 && run.Defects.Major > 0
+		}) == 1, "the merge request from "+string(host)+" fails its gate on a secret and a syntax error")
+	}
+	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Found }) > 0, "a task is found")
+	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Created && run.Number == 0 }) > 0, "a task is created")
+	expect(runs(func(run demoRun) bool {
+		return run.Host == event.GitHub && len(run.RefsTried) == 2 && run.Ref == codecheck.Pull
+	}) == 1,
+		"GitHub's merge request is pulled with the other ref")
+
+	expect(len(r.Releases) == 2, "one verdict starts a release and approves its checkpoint")
+	for _, rel := range r.Releases {
+		expect(rel.State == release.Succeeded && len(rel.Actions) == 1 && rel.ExecutionID != "", "the release's "+string(rel.Action)+" succeeds with one action")
+	}
+	return broken
+}

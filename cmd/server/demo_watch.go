@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fatih/color"
+	"golang.org/x/term"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// narrator prints the story, one line a step.
+type narrator struct {
+	w       io.Writer
+	silent  bool
+	colour  bool
+	started time.Time
+}
+
+func newNarrator(w io.Writer, silent bool) *narrator {
+	file, isFile := w.(*os.File)
+	colour := isFile && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return &narrator{w: w, silent: silent, colour: colour, started: time.Now()}
+}
+
+func (n *narrator) say(host event.Host, step, format string, args ...any) {
+	if n.silent {
+		return
+	}
+	label := fmt.Sprintf("%-10s", step)
+	if n.colour {
+		c := color.New(colourOf(step))
+		c.EnableColor()
+		label = c.Sprint(label)
+	}
+	fmt.Fprintf(n.w, "%6.2fs  %-6s  %s  %s\n", time.Since(n.started).Seconds(), host, label, fmt.Sprintf(format, args...))
+}
+
+func colourOf(step string) color.Attribute {
+	switch step {
+	case "delivery", "start":
+		return color.FgCyan
+	case "passed", "approved", "released", "done":
+		return color.FgGreen
+	case "failed", "broken":
+		return color.FgRed
+	}
+	return color.FgYellow
+}
+
+// watchEvery is how often the database is looked at for what to tell next.
+const watchEvery = 25 * time.Millisecond
+
+// watch tells what becomes of the deliveries until it is over.
+func (d *demonstration) watch(ctx context.Context, w *watcher, over func(records) bool) error {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		r, err := d.records(ctx)
+		if err != nil {
+			return err
+		}
+		w.tell(r)
+		if over(r) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the story did not end: %w", context.Cause(ctx))
+		case <-ticker.C:
+		}
+	}
+}
+
+// runsEnded: every delivery is decided and every run has ended.
+func runsEnded(r records) bool {
+	return !slices.ContainsFunc(r.deliveries, func(d store.Delivery) bool { return d.State == event.DeliveryReceived }) &&
+		!slices.ContainsFunc(r.runs, func(run codecheck.Run) bool { return !run.State.Ended() })
+}
+
+// allEnded: nothing more will come.
+func allEnded(r records) bool {
+	return runsEnded(r) && !slices.ContainsFunc(r.releases, func(rel release.Release) bool { return !rel.State.Ended() })
+}
+
+// records is everything in the demo's database, oldest first.
+type records struct {
+	deliveries []store.Delivery
+	runs       []codecheck.Run
+	releases   []release.Release
+}
+
+func (d *demonstration) records(ctx context.Context) (r records, err error) {
+	const all = 1000
+	err = d.app.store.View(ctx, func(tx *store.Tx) (err error) {
+		if r.deliveries, err = tx.Deliveries(ctx, "", all); err != nil {
+			return err
+		}
+		if r.runs, err = tx.Runs(ctx, "", all); err != nil {
+			return err
+		}
+		r.releases, err = tx.Releases(ctx, "", all)
+		return err
+	})
+	slices.Reverse(r.deliveries)
+	slices.Reverse(r.runs)
+	slices.Reverse(r.releases)
+	return r, err
+}
+
+// watcher remembers what it has told.
+type watcher struct {
+	*narrator
+	seen  map[string]string
+	hosts map[string]event.Host
+}
+
+func newWatcher(n *narrator) *watcher {
+	return &watcher{narrator: n, seen: map[string]string{}, hosts: map[string]event.Host{}}
+}
+
+// news reports whether a record has changed since it was told last.
+func (w *watcher) news(id, state string) bool {
+	if w.seen[id] == state {
+		return false
+	}
+	w.seen[id] = state
+	return true
+}
+
+// tell tells what is new.
+func (w *watcher) tell(r records) {
+	for _, d := range r.deliveries {
+		w.hosts[d.ID] = d.Host
+		if d.State != event.DeliveryReceived && w.news(d.ID, string(d.State)) {
+			w.tellDecision(d)
+		}
+	}
+	for _, run := range r.runs {
+		w.tellRun(run)
+	}
+	for _, rel := range r.releases {
+		w.tellRelease(rel)
+	}
+}
+
+func (w *watcher) tellDecision(d store.Delivery) {
+	if d.Decision == nil {
+		w.say(d.Host, string(d.State), "%s", d.Reason)
+		return
+	}
+	ev := d.Decision.Event
+	what := fmt.Sprintf("%s to %s", ev.Kind, ev.Branch)
+	if ev.Kind == event.MergeRequest {
+		what = fmt.Sprintf("merge request %d (%s into %s)", ev.Number, ev.SourceBranch, ev.Branch)
+	}
+	if d.Decision.Outcome == rules.Matched {
+		w.say(d.Host, "decision", "%s at %s: rule %q matched", what, shortSHA(ev.HeadSHA), d.Decision.Matches[0].Rule)
+		return
+	}
+	w.say(d.Host, "decision", "%s at %s: %s", what, shortSHA(ev.HeadSHA), d.Reason)
+}
+
+func (w *watcher) tellRun(run codecheck.Run) {
+	host := w.hosts[run.DeliveryID]
+	if run.Task.ID != "" && w.news(run.ID+" task", run.Task.ID) {
+		w.say(host, "task", "%s is %s (%s)", taskName(run), run.Origin, shortSHA(run.Task.ID))
+	}
+	if run.ExecID != "" && w.news(run.ID+" execution", run.ExecID) {
+		ref := "no ref"
+		if run.Ref != "" {
+			ref = fmt.Sprintf("ref %q", run.Ref)
+		}
+		w.say(host, "run", "execution %s with %s: %s", shortSHA(run.ExecID), ref, strings.TrimPrefix(run.RefReason, "none: "))
+	}
+	if !run.State.Ended() || !w.news(run.ID, string(run.State)) {
+		return
+	}
+	if run.Verdict == nil {
+		w.say(host, string(run.State), "%s", run.Reason)
+		return
+	}
+	w.say(host, "defects", "critical %d, major %d, minor %d, suggestion %d", run.Counts.Critical, run.Counts.Major, run.Counts.Minor, run.Counts.Suggestion)
+	for _, defect := range run.Defects {
+		w.say(host, "defect", "%s %s:%d %s", defect.Severity, defect.File, defect.Line, defect.Text)
+	}
+	w.say(host, string(run.State), "gate: %s", strings.Join(run.Verdict.Reasons, ", "))
+}
+
+func (w *watcher) tellRelease(rel release.Release) {
+	host := event.Host(rel.Event.Repository.Host)
+	for i, action := range rel.Actions {
+		step, what := "release", "started pipeline "+rel.Plan.Pipeline
+		if rel.Plan.Action != rules.ReleaseStart {
+			step, what = "approved", fmt.Sprintf("checkpoint %q", action.Task)
+		}
+		if w.news(fmt.Sprintf("%s action %d", rel.ID, i), action.Outcome) {
+			w.say(host, step, "%s, execution %s: %s", what, action.ExecutionID, action.Outcome)
+		}
+	}
+	if rel.State == release.AwaitingApproval && w.news(rel.ID+" waits", strings.Join(rel.Waiting, ",")) {
+		w.say(host, "checkpoint", "execution %s waits at %s", rel.ExecutionID, strings.Join(rel.Waiting, ", "))
+	}
+	if !rel.State.Ended() || !w.news(rel.ID, string(rel.State)) {
+		return
+	}
+	if rel.State == release.Succeeded && rel.Plan.Action == rules.ReleaseStart {
+		w.say(host, "released", "%s at %s by execution %s", rel.Event.Repository.FullName, shortSHA(rel.Event.HeadSHA), rel.ExecutionID)
+		return
+	}
+	w.say(host, string(rel.State), "%s", rel.Reason)
+}
+
+// taskName is how people call a run's task; that of a merge request has no name.
+func taskName(run codecheck.Run) string {
+	if run.Task.Name == "" {
+		return fmt.Sprintf("the task of merge request %d", run.Event.Number)
+	}
+	return fmt.Sprintf("task %q", run.Task.Name)
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/webhook"
+)
+
+// maxPayload bounds a payload file in bytes; more than any host sends.
+const maxPayload = 64 << 20
+
+// recordedFlags are the flags of the commands that read a recorded delivery.
+type recordedFlags struct {
+	config, connection, headers, payload string
+}
+
+func (f *recordedFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.config, "config", "", "the server file, for its connections and secrets")
+	cmd.Flags().StringVar(&f.connection, "connection", "", "a connection of --config; without one: github, gitlab or gitee")
+	cmd.Flags().StringVar(&f.headers, "headers", "", "a file of header lines")
+	cmd.Flags().StringVar(&f.payload, "payload", "", "a file with the body; - reads standard input")
+	for _, flag := range []string{"connection", "headers", "payload"} {
+		if err := cmd.MarkFlagRequired(flag); err != nil {
+			panic("mark flag: " + err.Error())
+		}
+	}
+}
+
+// recorded is a delivery that was read from files.
+type recorded struct {
+	connection webhook.Connection
+	header     http.Header
+	body       []byte
+	// cfg is nil when no server file was given.
+	cfg *config.Config
+}
+
+func (f *recordedFlags) read(env environment) (recorded, error) {
+	var r recorded
+	var err error
+	if f.config != "" {
+		if r.cfg, err = loadConfig(f.config, env); err != nil {
+			return recorded{}, err
+		}
+	}
+	if r.connection, err = findConnection(r.cfg, f.connection); err != nil {
+		return recorded{}, err
+	}
+	headers, err := readFile(f.headers, env.Stdin, 1<<20)
+	if err != nil {
+		return recorded{}, fmt.Errorf("read headers: %w", err)
+	}
+	if r.header, err = webhook.ReadHeaders(bytes.NewReader(headers)); err != nil {
+		return recorded{}, fmt.Errorf("read headers %q: %w", f.headers, err)
+	}
+	if r.body, err = readFile(f.payload, env.Stdin, maxPayload); err != nil {
+		return recorded{}, fmt.Errorf("read payload: %w", err)
+	}
+	return r, nil
+}
+
+// findConnection finds a connection by name, or by host where there is no server
+// file.
+func findConnection(cfg *config.Config, name string) (webhook.Connection, error) {
+	if cfg == nil {
+		if !event.Host(name).Valid() {
+			return webhook.Connection{}, usageError{fmt.Errorf("connection %q: without --config write github, gitlab or gitee", name)}
+		}
+		return webhook.Connection{Name: name, Host: event.Host(name)}, nil
+	}
+	c, known := cfg.Connection(name)
+	if !known {
+		var names []string
+		for _, c := range cfg.Connections {
+			names = append(names, c.Name)
+		}
+		return webhook.Connection{}, usageError{fmt.Errorf("connection %q is not configured; there are %s", name, strings.Join(names, ", "))}
+	}
+	return webhookConnection(c), nil
+}
+
+// verify says what can be said of the signature of a recorded delivery: it is
+// judged as of the time that the delivery was signed.
+func (r recorded) verify() (string, error) {
+	if len(r.connection.Secrets)+len(r.connection.SigningTokens) == 0 {
+		return "not verified: no secret given", nil
+	}
+	now := time.Now()
+	if signed, ok := webhook.SentAt(r.connection, r.header); ok {
+		now = signed
+	}
+	if err := webhook.Verify(r.connection, r.header, r.body, now); err != nil {
+		return "", err
+	}
+	return "valid", nil
+}
+
+// explained is the JSON answer of explain.
+type explained struct {
+	Signature string      `json:"signature"`
+	Event     event.Event `json:"event"`
+	// Decision is nil for an event that is not put before the rules.
+	Decision *rules.Decision `json:"decision"`
+}
+
+func newExplain(env environment) *cobra.Command {
+	var flags recordedFlags
+	var rulesPath, expect string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "explain",
+		Short: "Print what the rules say of a recorded delivery, and why",
+		Long: `Reads a recorded delivery (a file of header lines, a file with the body) and
+prints the decision with every rule and clause that was tried. It works offline,
+with the engine that serve uses. The signature is verified when --config gives the
+connection's secret.
+
+Exit codes: 0; 1 when the delivery cannot be read, its signature is wrong, or
+another rule than --expect wins.`,
+		Example: `  gatewright explain --rules rules.yaml --connection github --headers push.headers --payload push.json
+  gatewright explain --config gatewright.yaml --connection acme --headers push.headers --payload push.json --expect release-main
+  gatewright explain --rules rules.yaml --connection gitlab --headers mr.headers --payload mr.json --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if rulesPath == "" && flags.config == "" {
+				return usageError{errors.New("give --rules, or --config, whose rules are then used")}
+			}
+			delivery, err := flags.read(env)
+			if err != nil {
+				return err
+			}
+			if rulesPath == "" {
+				rulesPath = delivery.cfg.Rules
+			}
+			policy, err := loadRules(rulesPath)
+			if err != nil {
+				return err
+			}
+			answer, err := explain(delivery, policy)
+			if err != nil {
+				return err
+			}
+			if err := answer.write(env, asJSON); err != nil {
+				return err
+			}
+			return answer.judge(env, expect)
+		},
+	}
+	flags.register(cmd)
+	cmd.Flags().StringVar(&rulesPath, "rules", "", "a rules file or folder; default: the one that --config names")
+	cmd.Flags().StringVar(&expect, "expect", "", "exit 1 when another rule than this one wins")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+func explain(delivery recorded, policy *rules.Policy) (explained, error) {
+	signature, err := delivery.verify()
+	if err != nil {
+		return explained{}, err
+	}
+	ev, err := webhook.Parse(delivery.connection, delivery.header, delivery.body)
+	if err != nil {
+		return explained{}, fmt.Errorf("read event: %w", err)
+	}
+	answer := explained{Signature: signature, Event: ev}
+	if ev.IgnoredReason == "" {
+		decision := policy.Decide(ev)
+		answer.Decision = &decision
+	}
+	return answer, nil
+}
+
+func (a explained) write(env environment, asJSON bool) error {
+	if asJSON {
+		return writeJSON(env.Stdout, a)
+	}
+	if a.Decision == nil {
+		fmt.Fprintf(env.Stdout, "ignored: %s\n", a.Event.IgnoredReason)
+	} else {
+		a.Decision.Write(env.Stdout)
+	}
+	fmt.Fprintf(env.Stdout, "signature %s\n", a.Signature)
+	return nil
+}
+
+// judge answers --expect: the winning rule is the first that matched.
+func (a explained) judge(env environment, expect string) error {
+	if expect == "" {
+		return nil
+	}
+	winner := a.winner()
+	if winner == expect {
+		return nil
+	}
+	if winner == "" {
+		winner = "none"
+	}
+	fmt.Fprintf(env.Stderr, "gatewright: expected rule %q, but the winning rule is %s\n", expect, winner)
+	return errNo
+}
+
+func (a explained) winner() string {
+	if a.Decision == nil {
+		return ""
+	}
+	for _, trace := range a.Decision.Trace {
+		if trace.Result == rules.RuleMatched {
+			return trace.Rule
+		}
+	}
+	return ""
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/webhook"
+)
+
+// newHandler is the HTTP surface: webhooks, health and metrics.
+func newHandler(door *webhook.Handler, health *health, registry *prometheus.Registry, metrics bool, log *zap.Logger) http.Handler {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = errorHandler(log)
+	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{
+		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
+			log.Error("panic in a request", zap.String(event.LogOperation, c.Path()), zap.Error(err), zap.ByteString("stack", stack))
+			return errors.New("internal error")
+		},
+	}))
+	door.Register(e)
+	e.GET("/healthz", health.live)
+	e.GET("/readyz", health.readyz)
+	if metrics {
+		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})))
+	}
+	return e
+}
+
+// problem is the body of every answer that says no.
+type problem struct {
+	Error   string `json:"error"`
+	Message string `json:"message"`
+}
+
+// errorHandler answers what no handler answered: strangers get a code and a
+// sentence, the log gets the rest.
+func errorHandler(log *zap.Logger) echo.HTTPErrorHandler {
+	return func(err error, c echo.Context) {
+		if c.Response().Committed {
+			return
+		}
+		status, answer := http.StatusInternalServerError, problem{"internal", "something went wrong here; the log of gatewright says what"}
+		var known *echo.HTTPError
+		if errors.As(err, &known) {
+			status = known.Code
+		}
+		switch status {
+		case http.StatusNotFound:
+			answer = problem{"not_found", "there is nothing here; webhooks go to POST /webhooks/{connection}"}
+		case http.StatusMethodNotAllowed:
+			answer = problem{"method_not_allowed", "this address takes another method; webhooks are sent with POST"}
+		case http.StatusInternalServerError:
+			log.Error("request failed", zap.String(event.LogOperation, c.Path()), zap.Error(err))
+		default:
+			answer = problem{http.StatusText(status), http.StatusText(status)}
+		}
+		if err := c.JSON(status, answer); err != nil {
+			log.Debug("answer not sent", zap.Error(err))
+		}
+	}
+}
+
+// health answers the probes.
+type health struct {
+	store *store.Store
+	ready atomic.Bool
+}
+
+// pingTimeout bounds the look at the database that a probe causes.
+const pingTimeout = 2 * time.Second
+
+// live says that the process lives; nothing else, so that a broken database does
+// not make the cluster kill what only has to wait.
+func (h *health) live(c echo.Context) error {
+	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz says whether webhooks can be taken: the service runs, its rules are
+// loaded (it does not start without) and the database answers.
+func (h *health) readyz(c echo.Context) error {
+	if !h.ready.Load() {
+		return c.JSON(http.StatusServiceUnavailable, problem{"not_ready", "starting or stopping"})
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), pingTimeout)
+	defer cancel()
+	if err := h.store.Ping(ctx); err != nil {
+		return c.JSON(http.StatusServiceUnavailable, problem{"database", "the database does not answer"})
+	}
+	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
+}
+
+// registerBuild says which program and which rules are running.
+func registerBuild(registry prometheus.Registerer, policy *rules.Policy, loaded time.Time) {
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatewright_build_info", Help: "1, with the version of this program.",
+	}, []string{"version"})
+	build.WithLabelValues(version).Set(1)
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatewright_rules_info", Help: "1, with the hash of the rules in force.",
+	}, []string{"hash"})
+	info.WithLabelValues(policy.Hash()).Set(1)
+	last := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gatewright_rules_last_load_timestamp_seconds", Help: "When the rules in force were loaded.",
+	})
+	last.Set(float64(loaded.Unix()))
+	registry.MustRegister(build, info, last)
+}

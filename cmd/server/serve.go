@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+func newServe(env environment) *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Receive webhooks and do the work",
+		Long: `Receives webhooks at POST /webhooks/{connection}, decides them by the rules, runs
+the checks and the releases, and serves /metrics, /healthz and /readyz.
+
+SIGTERM and SIGINT stop it cleanly: it takes no new connection, finishes what is
+in flight within http.shutdown_grace, and leaves the rest in the database, where
+the next start takes it up.`,
+		Example: `  gatewright serve --config gatewright.yaml`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), path, env)
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "gatewright.yaml", "the server file")
+	return cmd
+}
+
+func serve(ctx context.Context, path string, env environment) error {
+	cfg, policy, err := load(path, env)
+	if err != nil {
+		return err
+	}
+	log, err := newLog(cfg.Log, env)
+	if err != nil {
+		return err
+	}
+	a, err := newApp(ctx, cfg, policy, log)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", cfg.HTTP.Addr)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen: %w", err), a.store.Close())
+	}
+	stopProfiles, err := serveProfiles(cfg.HTTP.PprofAddr, log)
+	if err != nil {
+		return errors.Join(err, l.Close(), a.store.Close())
+	}
+	defer stopProfiles()
+	return a.run(ctx, l)
+}
+
+// newLog writes to standard error, so that standard output stays a command's own.
+func newLog(c config.Log, env environment) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(c.Level)
+	if err != nil {
+		return nil, fmt.Errorf("make log: %w", err)
+	}
+	settings := zap.NewProductionEncoderConfig()
+	settings.EncodeTime = zapcore.ISO8601TimeEncoder
+	settings.EncodeDuration = zapcore.SecondsDurationEncoder
+	encoder := zapcore.NewJSONEncoder(settings)
+	if c.Format == "console" {
+		encoder = zapcore.NewConsoleEncoder(settings)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(env.Stderr)), level)), nil
+}
+
+// serveProfiles serves Go's profiles on a loopback address when one is given.
+func serveProfiles(addr string, log *zap.Logger) (stop func(), err error) {
+	if addr == "" {
+		return func() {}, nil
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for profiles: %w", err)
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("profiles not served", zap.Error(err))
+		}
+	}()
+	log.Info("serving profiles", zap.String(event.LogAddr, l.Addr().String()))
+	return func() { _ = server.Close(); <-served }, nil
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/standin"
+)
+
+type standinFlags struct {
+	addr, accessKey, secretKey, user, password, pipelines, dialect string
+	scanDelay                                                      time.Duration
+}
+
+func newStandin(env environment) *cobra.Command {
+	var flags standinFlags
+	cmd := &cobra.Command{
+		Use:   "standin",
+		Short: "Serve the stand-in of Huawei Cloud alone",
+		Long: `Serves IAM tokens, CodeArts Check and ServiceStage release pipelines on one
+address, as their documents describe them, so that any client can be pointed at
+it. Tokens and signatures are really verified. It starts with one project that has
+a few tasks on small local repositories, and one pipeline, and prints their ids.
+
+GET /standin/calls and /standin/counts tell what it was asked to do; PUT
+/standin/faults switches faults on.`,
+		Example: `  gatewright standin --addr 127.0.0.1:9090
+  gatewright standin --addr 127.0.0.1:9090 --access-key AK --secret-key SK --user ci --password hush
+  gatewright standin --addr 127.0.0.1:9090 --pipelines pipelines.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.check(); err != nil {
+				return usageError{err}
+			}
+			return serveStandin(cmd.Context(), flags, env)
+		},
+	}
+	cmd.Flags().StringVar(&flags.addr, "addr", "127.0.0.1:9090", "the address to listen on; port 0 picks a free one")
+	cmd.Flags().StringVar(&flags.accessKey, "access-key", "", "the access key (AK); default: one that is printed, with its secret key")
+	cmd.Flags().StringVar(&flags.secretKey, "secret-key", "", "the secret key (SK)")
+	cmd.Flags().StringVar(&flags.user, "user", "", "the IAM user, also the name of its account (domain); default: one that is printed, with its password")
+	cmd.Flags().StringVar(&flags.password, "password", "", "the user's password")
+	cmd.Flags().StringVar(&flags.pipelines, "pipelines", "", "a YAML file of pipelines, in place of the one it starts with")
+	cmd.Flags().StringVar(&flags.dialect, "dialect", string(standin.Dialect2026), "the edition of CodeArts Check's API: 2026 or 2023")
+	cmd.Flags().DurationVar(&flags.scanDelay, "scan-delay", 2*time.Second, "the least time that a run takes")
+	return cmd
+}
+
+func (f standinFlags) check() error {
+	if (f.accessKey == "") != (f.secretKey == "") {
+		return errors.New("give --access-key and --secret-key together")
+	}
+	if (f.user == "") != (f.password == "") {
+		return errors.New("give --user and --password together")
+	}
+	if !slices.Contains([]string{string(standin.Dialect2026), string(standin.Dialect2023)}, f.dialect) {
+		return fmt.Errorf("--dialect %q: write 2026 or 2023", f.dialect)
+	}
+	return nil
+}
+
+func serveStandin(ctx context.Context, flags standinFlags, env environment) error {
+	log, err := newLog(config.Log{Level: "info", Format: "console"}, env)
+	if err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp("", "gatewright-standin-")
+	if err != nil {
+		return fmt.Errorf("make folder for repositories: %w", err)
+	}
+	defer os.RemoveAll(folder)
+	options, err := standin.Sample(folder)
+	if err != nil {
+		return err
+	}
+	if flags.accessKey != "" {
+		options.AccessKey, options.SecretKey = flags.accessKey, flags.secretKey
+	}
+	if flags.user != "" {
+		options.User, options.Password, options.Domain = flags.user, flags.password, flags.user
+	}
+	options.Dialect, options.ScanDelay, options.Log = standin.Dialect(flags.dialect), flags.scanDelay, log
+	if flags.pipelines != "" {
+		data, err := os.ReadFile(flags.pipelines)
+		if err != nil {
+			return fmt.Errorf("read pipelines: %w", err)
+		}
+		if options.Pipelines, err = standin.LoadPipelines(flags.pipelines, data); err != nil {
+			return err
+		}
+	}
+	server, err := standin.New(options)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	l, err := net.Listen("tcp", flags.addr)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	printStandin(env, l.Addr().String(), flags, options)
+	return serveUntilDone(ctx, l, server.Handler(), log)
+}
+
+// printStandin prints what a client has to know. Of the credentials it prints
+// only the secrets that nobody chose, which open nothing else.
+func printStandin(env environment, addr string, flags standinFlags, options standin.Options) {
+	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+	defer w.Flush()
+	fmt.Fprintf(w, "endpoint\thttp://%s\t(IAM, CodeArts Check and ServiceStage)\n", addr)
+	fmt.Fprintf(w, "access key\t%s\n", options.AccessKey)
+	if flags.secretKey == "" {
+		fmt.Fprintf(w, "secret key\t%s\n", options.SecretKey)
+	}
+	fmt.Fprintf(w, "user\t%s\tof domain %s\n", options.User, options.Domain)
+	if flags.password == "" {
+		fmt.Fprintf(w, "password\t%s\n", options.Password)
+	}
+	fmt.Fprintf(w, "IAM project\t%s\t%s\n", options.RegionProject.ID, options.RegionProject.Name)
+	for _, p := range options.Projects {
+		fmt.Fprintf(w, "CodeArts project\t%s\t%s\n", p.ID, p.Name)
+	}
+	for _, t := range options.Tasks {
+		fmt.Fprintf(w, "task\t%s\t%s\t%s\t%s\n", t.ID, t.Name, t.RepoURL, t.Branch)
+	}
+	for _, p := range options.Pipelines {
+		fmt.Fprintf(w, "pipeline\t%s\t%s\n", p.ID, p.Name)
+	}
+}
+
+// serveUntilDone serves on l until ctx is done.
+func serveUntilDone(ctx context.Context, l net.Listener, handler http.Handler, log *zap.Logger) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: zap.NewStdLog(log)}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	log.Info("serving", zap.String(event.LogAddr, l.Addr().String()))
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve stand-in: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	err := server.Shutdown(grace)
+	<-served
+	if errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	}
+	return err
+}

@@ -1,0 +1,94 @@
+package configs_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// dummy stands for every secret that the examples name; it has the form of a
+// signing token, so that it can be any of them.
+const dummy = "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q="
+
+func env(string) (string, bool) { return dummy, true }
+
+func readFile(path string) ([]byte, error) {
+	if filepath.IsAbs(path) {
+		return []byte(dummy), nil
+	}
+	return os.ReadFile(path)
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no file matches %s: %v", pattern, err)
+	}
+	return files
+}
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// Every example can be used as it stands: the server file loads, and so do the rules
+// that it names.
+func TestExamplesLoad(t *testing.T) {
+	used := map[string][]string{} // rules file: the connections of the server files that use it
+	for _, file := range glob(t, "*.yaml") {
+		if file == "rules.yaml" {
+			continue
+		}
+		t.Run(file, func(t *testing.T) {
+			c, complaints := config.Load(file, read(t, file), env, readFile)
+			if len(complaints) > 0 {
+				t.Fatal(complaints)
+			}
+			for _, connection := range c.Connections {
+				used[c.Rules] = append(used[c.Rules], connection.Name)
+			}
+		})
+	}
+	for _, file := range append(glob(t, "rules/*.yaml"), "rules.yaml") {
+		t.Run(file, func(t *testing.T) {
+			policy, complaints := rules.Load(rules.Source{Name: file, Data: read(t, file)})
+			if len(complaints) > 0 {
+				t.Fatal(complaints)
+			}
+			if len(policy.Rules()) == 0 {
+				t.Error("there is no rule")
+			}
+			if used[file] == nil {
+				t.Error("no server file uses these rules")
+			}
+		})
+	}
+}
+
+// There is a server file and a rules file for each host, and the server file has no
+// connection of another kind.
+func TestEachHostHasItsExample(t *testing.T) {
+	for _, host := range []string{"github", "gitlab", "gitee"} {
+		file := host + ".yaml"
+		c, complaints := config.Load(file, read(t, file), env, readFile)
+		if len(complaints) > 0 {
+			t.Fatal(complaints)
+		}
+		if c.Rules != filepath.Join("rules", host+".yaml") {
+			t.Errorf("%s uses the rules %s", file, c.Rules)
+		}
+		if slices.ContainsFunc(c.Connections, func(c config.Connection) bool { return c.Kind != host }) {
+			t.Errorf("%s has a connection of another kind", file)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+// Package gatewright_test holds what is true of the project as a whole: who may
+// import whom, and that documents name only what exists.
+package gatewright_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/gatewright/gatewright/"
+
+// mayImport is the import table of ARCHITECTURE.md, for our own packages. A
+// package that is not here may not exist under internal/.
+var mayImport = map[string][]string{
+	"event":       {},
+	"strictyaml":  {},
+	"rules":       {"event", "strictyaml"},
+	"config":      {"strictyaml"},
+	"huaweicloud": {},
+	"codecheck":   {"event", "rules", "huaweicloud"},
+	"release":     {"event", "rules", "huaweicloud"},
+	"webhook":     {"event"},
+	"store":       {"event", "rules", "codecheck", "release"},
+	"jobs":        {"event", "rules", "codecheck", "release", "store"},
+	"standin":     {"strictyaml"},
+}
+
+// onlyIn names the packages that alone may import a module, and why.
+var onlyIn = []struct {
+	prefix string
+	in     []string
+	why    string
+}{
+	{"github.com/labstack/echo/v4", []string{"internal/webhook", "cmd/server"}, "HTTP frameworks stay at the door"},
+	{"github.com/google/go-github", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
+	{"github.com/xanzy/go-gitlab", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
+	{"github.com/goccy/go-yaml", []string{"internal/strictyaml"}, "every file is read with the same strictness"},
+	{"modernc.org/sqlite", []string{"internal/store"}, "one package knows the database"},
+	{"github.com/riverqueue/river", []string{"internal/jobs"}, "one package knows the queue"},
+	{"github.com/go-git/go-git", []string{"internal/standin"}, "the service itself never clones"},
+	{"github.com/zricethezav/gitleaks", []string{"internal/standin"}, "the service itself never scans"},
+	{"github.com/prometheus/client_golang/prometheus/promauto", nil, "nothing is registered on the default registry"},
+}
+
+type goPackage struct {
+	ImportPath   string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+}
+
+func goList(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
+	if err != nil {
+		t.Fatalf("list packages: %v", err)
+	}
+	var packages []goPackage
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+func TestImports(t *testing.T) {
+	seen := 0
+	for _, p := range goList(t) {
+		place := strings.TrimPrefix(p.ImportPath, module)
+		name, internal := strings.CutPrefix(place, "internal/")
+		allowed, listed := mayImport[name]
+		if internal && !listed {
+			t.Errorf("%s is not in the import table: add it there and in ARCHITECTURE.md, with its reason", place)
+		}
+		for _, imported := range p.Imports {
+			if ours, ok := strings.CutPrefix(imported, module+"internal/"); ok && internal && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports internal/%s, which the import table does not allow", place, ours)
+			}
+			for _, rule := range onlyIn {
+				if strings.HasPrefix(imported, rule.prefix) && !slices.Contains(rule.in, place) {
+					t.Errorf("%s imports %s: %s", place, imported, rule.why)
+				}
+			}
+		}
+		if internal {
+			seen++
+		}
+	}
+	if seen != len(mayImport) {
+		t.Errorf("%d packages under internal/, but %d in the import table", seen, len(mayImport))
+	}
+}
+
+// pathInText finds what a document calls a path: in backquotes, beginning with
+// one of our folders or being one of our files.
+var pathInText = regexp.MustCompile("`((?:cmd|internal|configs|deploy|docs|\\.ci)/[^`\\s{}*…]*|[A-Z][A-Za-z]*\\.md|Makefile|Dockerfile)`")
+
+// TestDocuments holds that every path that a document names is there.
+func TestDocuments(t *testing.T) {
+	found := 0
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".md" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, match := range pathInText.FindAllStringSubmatch(string(text), -1) {
+			found++
+			name := match[1]
+			if _, err := os.Stat(name); err != nil {
+				if _, err := os.Stat(filepath.Join(filepath.Dir(path), name)); err != nil {
+					t.Errorf("%s names %q, which is not there", path, name)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < 20 {
+		t.Errorf("only %d paths found in the documents: the pattern no longer sees them", found)
+	}
+}

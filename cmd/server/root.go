@@ -31,7 +31,13 @@ func run(ctx context.Context, args []string, env environment) int {
 	root := newRoot(env)
 	root.SetArgs(args)
 	understood := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	for _, cmd := range root.Commands() {
+		work := cmd.RunE
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			understood = true
+			return work(cmd, args)
+		}
+	}
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	switch {
@@ -69,7 +75,6 @@ Exit codes: 0 success, 1 "no" or failure, 2 wrong usage.`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)

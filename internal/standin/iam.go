@@ -187,7 +187,7 @@ func iamError(status int, message string) answer {
 
 // authenticate lets a call pass that carries a live token of the region, or a
 // right signature; otherwise it returns the refusal (specs/codearts-check.md
-// 4.2 and 5.3). Signatures count when both are sent without a token.
+// 4.2 and 5.3). When both are sent the token counts.
 func (s *Server) authenticate(c *call, of service) (answer, bool) {
 	value := c.http.Header.Get("X-Auth-Token")
 	if value == "" {

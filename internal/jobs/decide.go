@@ -109,7 +109,7 @@ func (q *Queue) addRuns(ctx context.Context, tx *store.Tx, delivery store.Delive
 			return err
 		}
 		if !added {
-			result.reason = decision.Reason + "; the commit was checked already by run " + id
+			result.reason = decision.Reason + "; run " + id + " checks that commit already"
 			continue
 		}
 		if err := q.enqueue(ctx, tx, startRunArgs{RunID: run.ID}); err != nil {

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// output collects what a command prints while it runs.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// background runs a command until the test ends, and then wants it to have
+// stopped cleanly.
+func background(t *testing.T, variables map[string]string, args ...string) (stop func(), stderr *output) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	stderr = &output{}
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, args, environment{Stdin: strings.NewReader(""), Stdout: &output{}, Stderr: stderr, LookupEnv: lookup(variables)})
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if code := <-ended; code != exitOK {
+			t.Errorf("%s ended with exit code %d:\n%s", args[0], code, stderr)
+		}
+	})
+	t.Cleanup(stop)
+	return stop, stderr
+}
+
+func lookup(variables map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		value, ok := variables[name]
+		return value, ok
+	}
+}
+
+// command runs a command to its end.
+func command(t *testing.T, variables map[string]string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, LookupEnv: lookup(variables)})
+	return code, out.String(), errs.String()
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			t.Fatalf("never: %s", what)
+		case <-ticker.C:
+		}
+	}
+}
+
+func answers(url string) bool {
+	response, err := http.Get(url)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+// TestServe runs the server and the stand-in as two commands that know each other
+// by address and password alone, and looks at the work with the other commands.
+func TestServe(t *testing.T) {
+	leaks(t)
+	folder := t.TempDir()
+	variables := map[string]string{"WEBHOOK_SECRET": "hush-hush", "IAM_PASSWORD": "a-password"}
+	remote, addr := freeAddr(t), freeAddr(t)
+	files := map[string]string{
+		"gatewright.yaml": `
+http: {addr: "` + addr + `", max_body: 1KiB}
+connections:
+  - {name: acme, kind: gitlab, secrets: [{env: WEBHOOK_SECRET}]}
+huaweicloud:
+  auth: {password: {user: ci, password: {env: IAM_PASSWORD}, domain: ci, project: cn-north-4}}
+  endpoints: {iam: "http://` + remote + `", codecheck: "http://` + remote + `", servicestage: "http://` + remote + `"}
+  poll: {min: 50ms, max: 100ms}
+  release_poll: {min: 50ms, max: 100ms}
+`,
+		"rules.yaml": `
+version: 1
+defaults: {check: {project: {id: 41b8df4bf53f4d51b8e6c5b32e8d2a07, name: payments}}}
+rules:
+  - name: main
+    on: push
+    match: {repository: acme/shop}
+    check: {}
+    release: [{pipeline: caf409b1-10df-483a-b14d-7b05f7e12c88, action: start}, {pipeline: caf409b1-10df-483a-b14d-7b05f7e12c88, action: approve, task: k2m8qa}]
+`,
+		"push.headers": "X-Gitlab-Event: Push Hook\nContent-Type: application/json\n",
+		"push.json": `{"object_kind":"push","event_name":"push","ref":"refs/heads/main","before":"95790bf891e76fee5e1747ab589903a6a1f80f22",
+"after":"1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c","checkout_sha":"1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c","user_username":"lena","project_id":15,
+"project":{"id":15,"web_url":"https://git.example.com/acme/shop","git_http_url":"https://git.example.com/acme/shop.git","git_ssh_url":"git@git.example.com:acme/shop.git",
+"path_with_namespace":"acme/shop","default_branch":"main","visibility_level":0},"commits":[],"total_commits_count":0}`,
+		"large.json": `{"object_kind":"push","padding":"` + strings.Repeat("x", 2000) + `"}`,
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := func(name string) string { return filepath.Join(folder, name) }
+
+	background(t, variables, "standin", "--addr", remote, "--user", "ci", "--password", "a-password", "--scan-delay", "100ms")
+	waitFor(t, "the stand-in answers", func() bool { return answers("http://" + remote + "/standin/counts") })
+	stop, log := background(t, variables, "serve", "--config", path("gatewright.yaml"))
+	waitFor(t, "the server is ready", func() bool { return answers("http://" + addr + "/readyz") })
+
+	send := func(payload string, more ...string) (int, string) {
+		code, stdout, _ := command(t, variables, append([]string{"send", "--to", "http://" + addr, "--config", path("gatewright.yaml"),
+			"--connection", "acme", "--headers", path("push.headers"), "--payload", path(payload)}, more...)...)
+		return code, stdout
+	}
+	if code, stdout := send("push.json"); code != exitOK || !strings.Contains(stdout, "202 Accepted") {
+		t.Errorf("send: exit code %d\n%s", code, stdout)
+	}
+	if code, stdout := send("large.json", "--json"); code != exitNo || !strings.Contains(stdout, `"status": 413`) {
+		t.Errorf("send of what is too large: exit code %d\n%s", code, stdout)
+	}
+
+	list := func(what, state string) string {
+		code, stdout, stderr := command(t, variables, "list", what, "--state", state, "--config", path("gatewright.yaml"), "--json")
+		if code != exitOK {
+			t.Fatalf("list %s: exit code %d: %s", what, code, stderr)
+		}
+		return stdout
+	}
+	waitFor(t, "both releases succeed", func() bool { return strings.Count(list("releases", "succeeded"), `"run_id"`) == 2 })
+	var deliveries struct{ Deliveries []deliveryView }
+	if err := json.Unmarshal([]byte(list("deliveries", "decided")), &deliveries); err != nil || len(deliveries.Deliveries) != 1 {
+		t.Fatalf("decided deliveries: %+v, error %v", deliveries, err)
+	}
+	code, stdout, stderr := command(t, variables, "show", deliveries.Deliveries[0].ID, "--config", path("gatewright.yaml"))
+	for _, want := range []string{"state     decided", "matched   main", "state     passed", "critical 0 ≤ 0"} {
+		if code != exitOK || !strings.Contains(stdout, want) {
+			t.Errorf("show: exit code %d, no %q in\n%s%s", code, want, stdout, stderr)
+		}
+	}
+	if code, _, stderr := command(t, variables, "show", "nothing", "--config", path("gatewright.yaml")); code != exitNo || !strings.Contains(stderr, "nothing") {
+		t.Errorf("show of what is not there: exit code %d, %s", code, stderr)
+	}
+
+	stop()
+	for _, secret := range variables {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the log holds the secret %q", secret)
+		}
+	}
+	for _, want := range []string{`"msg":"serving"`, `"msg":"delivery ended"`, `"msg":"stopped"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %s in the log:\n%s", want, log)
+		}
+	}
+}

@@ -13,7 +13,7 @@ import (
 type kind int
 
 const (
-	kindAnswer kind = iota
+	_ kind = iota
 	// kindAuth is an answer that refuses the credentials.
 	kindAuth
 	// kindNotSent is a failure before a byte of the request was written.

@@ -64,6 +64,7 @@ func scanSecrets(ctx context.Context, path string, text []byte) ([]defect, error
 		return nil, fmt.Errorf("make the secret scanner: %w", err)
 	}
 	var defects []defect
+	//lint:ignore SA1019 the detector of v8 takes this type and no other
 	for _, f := range detector.DetectContext(ctx, detect.Fragment{Raw: string(text), FilePath: path}) {
 		defects = append(defects, defect{
 			Checker: "gitleaks", Rule: f.RuleID, Severity: critical, Line: f.StartLine + 1,

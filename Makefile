@@ -18,12 +18,7 @@ lint: ## formatting, vet and staticcheck
 	go run $(STATICCHECK) ./...
 
 fuzz: ## every fuzz target for FUZZTIME
-	@mkdir -p build; set -e; for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
-		for target in $$(grep -h '^func Fuzz' $$package/*_test.go | sed 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
-			echo "$$package $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package >build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }; \
-		done; \
-	done
+	.ci/fuzz $(FUZZTIME)
 
 measure: build ## size of the binary, its idle memory and its time to ready
 	./.ci/measure build/gatewright

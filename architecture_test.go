@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"store":       {"event", "rules", "codecheck", "release"},
 	"jobs":        {"event", "rules", "codecheck", "release", "store"},
 	"standin":     {"strictyaml"},
+	"storetest":   {},
 }
 
 // onlyIn names the packages that alone may import a module, and why.
@@ -46,6 +47,7 @@ var onlyIn = []struct {
 	{"github.com/xanzy/go-gitlab", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
 	{"github.com/goccy/go-yaml", []string{"internal/strictyaml"}, "every file is read with the same strictness"},
 	{"modernc.org/sqlite", []string{"internal/store"}, "one package knows the database"},
+	{"github.com/jackc/pgx", []string{"internal/store", "internal/storetest", "internal/jobs"}, "one package knows the database; jobs names its transaction"},
 	{"github.com/riverqueue/river", []string{"internal/jobs"}, "one package knows the queue"},
 	{"github.com/go-git/go-git", []string{"internal/standin"}, "the service itself never clones"},
 	{"github.com/zricethezav/gitleaks", []string{"internal/standin"}, "the service itself never scans"},

@@ -42,7 +42,7 @@ func newApp(ctx context.Context, cfg *config.Config, policy *rules.Policy, log *
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registerBuild(a.registry, policy, time.Now())
 
-	a.store, err = store.Open(ctx, store.Options{SQLite: cfg.Store.SQLite.Path})
+	a.store, err = store.Open(ctx, storeOptions(cfg.Store))
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +82,14 @@ func newApp(ctx context.Context, cfg *config.Config, policy *rules.Policy, log *
 	a.health = &health{store: a.store}
 	a.handler = newHandler(door, a.health, a.registry, cfg.Telemetry.Metrics, log)
 	return a, nil
+}
+
+// storeOptions say which database the configuration names.
+func storeOptions(c config.Store) store.Options {
+	if c.Postgres == nil {
+		return store.Options{SQLite: c.SQLite.Path}
+	}
+	return store.Options{Postgres: c.Postgres.DSN.Value(), Connections: c.Postgres.MaxConnections}
 }
 
 // newRemote makes the two clients of Huawei Cloud and what they share.

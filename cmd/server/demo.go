@@ -95,6 +95,8 @@ type demonstration struct {
 	folder string
 	// secrets are the environment of the demo's server file.
 	secrets map[string]string
+	// store is the server file's store section; empty means the demo's own.
+	store   string
 	standin *standin.Server
 	remote  *http.Server
 	world   world
@@ -165,7 +167,10 @@ func (d *demonstration) startApp(ctx context.Context, l net.Listener, endpoint s
 	fill := map[string]string{
 		"ADDR": l.Addr().String(), "STANDIN": endpoint,
 		"REGION_PROJECT": d.world.options.RegionProject.ID, "PROJECT": d.world.options.Projects[0].ID,
-		"PIPELINE": d.world.pipeline, "CHECKPOINT": d.world.checkpoint,
+		"PIPELINE": d.world.pipeline, "CHECKPOINT": d.world.checkpoint, "STORE": d.store,
+	}
+	if d.store == "" {
+		fill["STORE"] = "{sqlite: {path: gatewright.db}}"
 	}
 	for _, name := range []string{"gatewright.yaml", "rules.yaml"} {
 		text, err := fs.ReadFile(demoFiles, "demo/"+name)

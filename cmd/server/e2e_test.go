@@ -19,6 +19,7 @@ import (
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/storetest"
 )
 
 // leaks fails the test when it leaves a goroutine behind. Idle keep-alive
@@ -67,10 +68,19 @@ func TestJudgeSeesWhatIsMissing(t *testing.T) {
 	}
 }
 
-func startDemonstration(t *testing.T) *demonstration {
+// demonstrate runs a test against everything that the demo runs, once on each
+// database.
+func demonstrate(t *testing.T, test func(t *testing.T, d *demonstration)) {
+	storetest.Each(t, func(t *testing.T, db storetest.Database) { test(t, startDemonstration(t, db)) })
+}
+
+func startDemonstration(t *testing.T, db storetest.Database) *demonstration {
 	t.Helper()
 	leaks(t)
 	d := &demonstration{folder: t.TempDir(), secrets: map[string]string{}}
+	if db.Postgres != "" {
+		d.store, d.secrets["DEMO_DSN"] = "{postgres: {dsn: {env: DEMO_DSN}}}", db.Postgres
+	}
 	if err := d.start(t.Context(), "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
@@ -149,30 +159,32 @@ func TestRestartInTheMiddle(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := startDemonstration(t)
-			d.push(t, event.GitHub, "1", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})
-			d.until(t, name, reached)
-			d.restart(t)
-			r := d.until(t, "released", allReleased)
-			for _, rel := range r.releases {
-				if rel.State != release.Succeeded {
-					t.Errorf("%s ended %s: %s", rel.Plan.Action, rel.State, rel.Reason)
+			demonstrate(t, func(t *testing.T, d *demonstration) {
+				d.push(t, event.GitHub, "1", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})
+				d.until(t, name, reached)
+				d.restart(t)
+				r := d.until(t, "released", allReleased)
+				for _, rel := range r.releases {
+					if rel.State != release.Succeeded {
+						t.Errorf("%s ended %s: %s", rel.Plan.Action, rel.State, rel.Reason)
+					}
 				}
-			}
-			counts := d.standin.Counts().Acted
-			for _, operation := range []string{"run_task", "operate_pipeline/start", "operate_pipeline/approval"} {
-				if counts[operation] != 1 {
-					t.Errorf("%s was done %d times", operation, counts[operation])
+				counts := d.standin.Counts().Acted
+				for _, operation := range []string{"run_task", "operate_pipeline/start", "operate_pipeline/approval"} {
+					if counts[operation] != 1 {
+						t.Errorf("%s was done %d times", operation, counts[operation])
+					}
 				}
-			}
+			})
 		})
 	}
 }
 
 // TestNewerCommitSupersedes holds that a run ends when a newer commit comes, and
 // that only the newer one is released.
-func TestNewerCommitSupersedes(t *testing.T) {
-	d := startDemonstration(t)
+func TestNewerCommitSupersedes(t *testing.T) { demonstrate(t, testNewerCommitSupersedes) }
+
+func testNewerCommitSupersedes(t *testing.T, d *demonstration) {
 	d.push(t, event.GitHub, "1", change{Branch: "main", SHA: d.world.parent})
 	d.until(t, "the first run is running", func(r records) bool { return len(r.runs) == 1 && r.runs[0].State == codecheck.Running })
 	d.push(t, event.GitHub, "2", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})
@@ -189,8 +201,9 @@ func TestNewerCommitSupersedes(t *testing.T) {
 
 // TestMovedBranchIsNotReleased holds that a verdict releases nothing once the
 // branch has moved on.
-func TestMovedBranchIsNotReleased(t *testing.T) {
-	d := startDemonstration(t)
+func TestMovedBranchIsNotReleased(t *testing.T) { demonstrate(t, testMovedBranchIsNotReleased) }
+
+func testMovedBranchIsNotReleased(t *testing.T, d *demonstration) {
 	d.push(t, event.GitHub, "1", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})
 	d.until(t, "the run is running", func(r records) bool { return len(r.runs) == 1 && r.runs[0].State == codecheck.Running })
 	// A rule that does not supersede leaves the run; here the head alone moves.
@@ -217,8 +230,9 @@ func TestMovedBranchIsNotReleased(t *testing.T) {
 
 // TestSameChangeTwice holds that one change announced under two ids is acted upon
 // once, and the same delivery sent at once many times is stored once.
-func TestSameChangeTwice(t *testing.T) {
-	d := startDemonstration(t)
+func TestSameChangeTwice(t *testing.T) { demonstrate(t, testSameChangeTwice) }
+
+func testSameChangeTwice(t *testing.T, d *demonstration) {
 	c := change{Branch: "main", Before: d.world.parent, SHA: d.world.clean, Time: "2026-03-01T12:00:00Z"}
 	d.push(t, event.GitLab, "1", c)
 	d.push(t, event.GitLab, "2", c)
@@ -249,30 +263,32 @@ func TestFaultsOfTheServices(t *testing.T) {
 		"the approval's answer is lost": {Kind: standin.FaultLost, Operations: []string{"operate_pipeline"}, Skip: 1, Next: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := startDemonstration(t)
-			if err := d.standin.SetFaults(standin.Faults{Faults: []standin.Fault{fault}}); err != nil {
-				t.Fatal(err)
-			}
-			d.push(t, event.GitHub, "1", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})
-			r := d.until(t, "released", allReleased)
-			for _, rel := range r.releases {
-				if rel.State != release.Succeeded {
-					t.Errorf("%s ended %s: %s", rel.Plan.Action, rel.State, rel.Reason)
+			demonstrate(t, func(t *testing.T, d *demonstration) {
+				if err := d.standin.SetFaults(standin.Faults{Faults: []standin.Fault{fault}}); err != nil {
+					t.Fatal(err)
 				}
-			}
-			acted := d.standin.Counts().Acted
-			for _, operation := range []string{"operate_pipeline/start", "operate_pipeline/approval"} {
-				if acted[operation] != 1 {
-					t.Errorf("%s was done %d times", operation, acted[operation])
+				d.push(t, event.GitHub, "1", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})
+				r := d.until(t, "released", allReleased)
+				for _, rel := range r.releases {
+					if rel.State != release.Succeeded {
+						t.Errorf("%s ended %s: %s", rel.Plan.Action, rel.State, rel.Reason)
+					}
 				}
-			}
+				acted := d.standin.Counts().Acted
+				for _, operation := range []string{"operate_pipeline/start", "operate_pipeline/approval"} {
+					if acted[operation] != 1 {
+						t.Errorf("%s was done %d times", operation, acted[operation])
+					}
+				}
+			})
 		})
 	}
 }
 
 // TestHTTPSurface asks what strangers and probes ask.
-func TestHTTPSurface(t *testing.T) {
-	d := startDemonstration(t)
+func TestHTTPSurface(t *testing.T) { demonstrate(t, testHTTPSurface) }
+
+func testHTTPSurface(t *testing.T, d *demonstration) {
 	ask := func(method, path, body string, header ...string) (int, string) {
 		t.Helper()
 		request, err := http.NewRequestWithContext(t.Context(), method, d.base+path, strings.NewReader(body))

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
-	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -30,16 +29,16 @@ func (f *databaseFlags) register(cmd *cobra.Command) {
 
 // open opens the database for looking only; it may belong to a running server.
 func (f *databaseFlags) open(ctx context.Context, env environment) (*store.Store, error) {
-	path := f.database
-	if path == "" {
-		var cfg *config.Config
-		var err error
-		if cfg, err = loadConfig(f.config, env); err != nil {
+	options := store.Options{SQLite: f.database}
+	if f.database == "" {
+		cfg, err := loadConfig(f.config, env)
+		if err != nil {
 			return nil, err
 		}
-		path = cfg.Store.SQLite.Path
+		options = storeOptions(cfg.Store)
 	}
-	return store.Open(ctx, store.Options{SQLite: path, ReadOnly: true})
+	options.ReadOnly = true
+	return store.Open(ctx, options)
 }
 
 // listing is one thing that can be listed.

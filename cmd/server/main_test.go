@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gatewright/gatewright/internal/storetest"
 )
 
 // TestMain makes the test binary serve as the command gatewright in scripts, so
 // that they go through the same run as the real one.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tests{m}, map[string]func(){
 		"gatewright": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
@@ -21,6 +23,11 @@ func TestMain(m *testing.M) {
 		},
 	})
 }
+
+// tests runs the tests and stops the database server that they started.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int { return storetest.Main(t.m) }
 
 // TestScripts runs the commands as a user types them.
 func TestScripts(t *testing.T) {

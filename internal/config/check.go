@@ -54,7 +54,7 @@ func within(path, above string) bool {
 
 func (k *checker) config(c *Config) {
 	k.http(c.HTTP)
-	c.Store.SQLite.Path = k.file("store.sqlite.path", c.Store.SQLite.Path)
+	k.store(&c.Store)
 	k.connections(c.Connections)
 	k.huaweiCloud(&c.HuaweiCloud)
 	c.Rules = k.file("rules", c.Rules)
@@ -322,4 +322,26 @@ func signingToken(token string) bool {
 	encoded, found := strings.CutPrefix(token, "whsec_")
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	return found && err == nil && len(key) >= 24 && len(key) <= 64
+}
+
+// store checks that one database is named, and fills in the default.
+func (k *checker) store(s *Store) {
+	p := s.Postgres
+	if p == nil {
+		if s.SQLite.Path == "" {
+			s.SQLite.Path = "gatewright.db"
+		}
+		s.SQLite.Path = k.file("store.sqlite.path", s.SQLite.Path)
+		return
+	}
+	if s.SQLite.Path != "" {
+		k.complain("store.sqlite", "both a SQLite file and a PostgreSQL database are given", "write one of them")
+	}
+	k.requiredSecret("store.postgres.dsn", &p.DSN)
+	if p.MaxConnections == 0 {
+		p.MaxConnections = 20
+	}
+	if p.MaxConnections < 4 || p.MaxConnections > 1000 {
+		k.complain("store.postgres.max_connections", fmt.Sprintf("%d connections are too few or too many", p.MaxConnections), "write a number from 4 to 1000, or leave it out")
+	}
 }

@@ -46,9 +46,19 @@ type HTTP struct {
 	PprofAddr string `yaml:"pprof_addr,omitempty"`
 }
 
-// Store is the database.
+// Store is the database: a SQLite file, unless Postgres is given.
 type Store struct {
-	SQLite SQLite `yaml:"sqlite"`
+	SQLite   SQLite    `yaml:"sqlite,omitempty"`
+	Postgres *Postgres `yaml:"postgres,omitempty"`
+}
+
+// Postgres is a database on a server, for any number of processes.
+type Postgres struct {
+	// DSN is the connection string, postgres://user:password@host:5432/database.
+	// It is a Secret, because it holds a password.
+	DSN Secret `yaml:"dsn"`
+	// MaxConnections bounds the connections of one process. Default: 20.
+	MaxConnections int `yaml:"max_connections"`
 }
 
 // SQLite is a database in one file, for one process.
@@ -253,7 +263,6 @@ func defaults() *Config {
 			ReadTimeout:   30 * time.Second,
 			ShutdownGrace: 20 * time.Second,
 		},
-		Store: Store{SQLite: SQLite{Path: "gatewright.db"}},
 		HuaweiCloud: HuaweiCloud{
 			Dialect:       Dialect2026,
 			Timeout:       30 * time.Second,

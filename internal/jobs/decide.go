@@ -13,39 +13,65 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// decide reads a delivery as an event, puts it before the rules, and saves the
-// decision with a run for each check that it asks for.
+// decide reads deliveries as events, puts them before the rules, and saves the
+// decisions, with a run for each check that they ask for, in one transaction.
 func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, error) {
-	var delivery store.Delivery
+	var deliveries []store.Delivery
 	err := q.store.View(ctx, func(tx *store.Tx) (err error) {
-		delivery, err = tx.Delivery(ctx, args.DeliveryID)
+		deliveries, err = tx.Undecided(ctx, args.DeliveryIDs)
 		return err
 	})
-	if err != nil {
+	if err != nil || len(deliveries) == 0 {
 		return 0, err
 	}
-	if delivery.State != event.DeliveryReceived {
-		return 0, nil
+	verdicts := make([]reading, len(deliveries))
+	for i, delivery := range deliveries {
+		verdicts[i] = q.judge(delivery)
 	}
-	ev, err := q.read(delivery.Delivery)
-	if err != nil {
-		return 0, q.endDelivery(ctx, delivery, event.DeliveryFailed, err.Error())
-	}
-	if ev.IgnoredReason != "" {
-		return 0, q.endDelivery(ctx, delivery, event.DeliveryIgnored, ev.IgnoredReason)
-	}
-	decision := q.opts.Policy().Decide(ev)
-
-	var result outcome
+	outcomes := make([]outcome, len(deliveries))
 	err = q.store.Update(ctx, func(tx *store.Tx) (err error) {
-		result, err = q.saveDecision(ctx, tx, delivery, decision)
-		return err
+		for i, delivery := range deliveries {
+			if outcomes[i], err = q.saveReading(ctx, tx, delivery, verdicts[i]); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return 0, err
 	}
-	q.logOutcome(delivery, decision, result)
+	for i, delivery := range deliveries {
+		q.logOutcome(delivery, verdicts[i].decision, outcomes[i])
+	}
 	return 0, nil
+}
+
+// reading is what a delivery says: nothing that can be decided, and why, or a
+// decision.
+type reading struct {
+	// state is failed or ignored; empty when there is a decision.
+	state    event.DeliveryState
+	reason   string
+	decision rules.Decision
+}
+
+// judge reads a delivery and puts it before the rules.
+func (q *Queue) judge(d store.Delivery) reading {
+	ev, err := q.read(d.Delivery)
+	switch {
+	case err != nil:
+		return reading{state: event.DeliveryFailed, reason: err.Error()}
+	case ev.IgnoredReason != "":
+		return reading{state: event.DeliveryIgnored, reason: ev.IgnoredReason}
+	}
+	return reading{decision: q.opts.Policy().Decide(ev)}
+}
+
+func (q *Queue) saveReading(ctx context.Context, tx *store.Tx, d store.Delivery, r reading) (outcome, error) {
+	if r.state != "" {
+		return outcome{state: r.state, reason: r.reason}, tx.EndDelivery(ctx, d.ID, r.state, r.reason, nil)
+	}
+	return q.saveDecision(ctx, tx, d, r.decision)
 }
 
 // read parses a delivery. A parser that panics on what a stranger sent fails
@@ -160,17 +186,6 @@ func (q *Queue) supersede(ctx context.Context, tx *store.Tx, ev event.Event, res
 		}
 		result.stopped = append(result.stopped, run)
 	}
-	return nil
-}
-
-func (q *Queue) endDelivery(ctx context.Context, delivery store.Delivery, state event.DeliveryState, reason string) error {
-	err := q.store.Update(ctx, func(tx *store.Tx) error {
-		return tx.EndDelivery(ctx, delivery.ID, state, reason, nil)
-	})
-	if err != nil {
-		return err
-	}
-	q.logOutcome(delivery, rules.Decision{}, outcome{state: state, reason: reason})
 	return nil
 }
 

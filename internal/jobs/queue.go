@@ -9,19 +9,13 @@ package jobs
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
-	"github.com/riverqueue/river/rivermigrate"
 	"go.uber.org/zap"
-	"go.uber.org/zap/exp/zapslog"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
@@ -70,7 +64,8 @@ type Options struct {
 type Queue struct {
 	opts   Options
 	store  *store.Store
-	client *river.Client[*sql.Tx]
+	engine engine
+	intake *intake
 	log    *zap.Logger
 	now    func() time.Time
 }
@@ -102,21 +97,14 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.NewID == nil {
 		opts.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
-	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now}
+	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, intake: newIntake()}
 
-	driver := riversqlite.New(opts.Store.SQLite())
-	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: riverLog(opts.Log)})
-	if err != nil {
-		return nil, fmt.Errorf("new queue: %w", err)
-	}
-	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return nil, fmt.Errorf("migrate queue: %w", err)
-	}
 	workers := river.NewWorkers()
 	if err := q.addWorkers(workers); err != nil {
 		return nil, fmt.Errorf("new queue: %w", err)
 	}
-	q.client, err = river.NewClient(driver, &river.Config{
+	var err error
+	q.engine, err = newEngine(ctx, opts.Store, &river.Config{
 		FetchCooldown:        opts.Pace,
 		FetchPollInterval:    20 * opts.Pace,
 		JobTimeout:           jobTimeout,
@@ -133,32 +121,16 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	return q, nil
 }
 
-// riverLog gives River's own log to zap, from warnings upwards: what River does
-// is not what an operator asks about, unless something is wrong.
-func riverLog(log *zap.Logger) *slog.Logger {
-	core, err := zapcore.NewIncreaseLevelCore(log.Core(), zapcore.WarnLevel)
-	if err != nil {
-		// The log's own level is above warnings already.
-		core = log.Core()
-	}
-	return slog.New(zapslog.NewHandler(core, zapslog.WithName("river")))
-}
-
 // Start begins to work, first of all on what an earlier process left unfinished.
 // The work ends by Stop, not by ctx.
 func (q *Queue) Start(ctx context.Context) error {
-	// One process works on a SQLite file: whatever stands as running there was
-	// left so by a process that is gone. Without this it would wait for rescue.
-	err := q.store.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.Native().(*sql.Tx).ExecContext(ctx, `UPDATE river_job SET state = 'available' WHERE state = 'running'`)
-		return err
-	})
-	if err != nil {
+	if err := q.engine.takeUp(ctx, q.store); err != nil {
 		return fmt.Errorf("take up unfinished jobs: %w", err)
 	}
-	if err := q.client.Start(context.WithoutCancel(ctx)); err != nil {
+	if err := q.engine.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start queue: %w", err)
 	}
+	q.intake.start(q.commit)
 	return nil
 }
 
@@ -166,49 +138,27 @@ func (q *Queue) Start(ctx context.Context) error {
 // ctx is done first, they are cancelled; what they had not saved is done again
 // after the next start.
 func (q *Queue) Stop(ctx context.Context) error {
-	err := q.client.Stop(ctx)
+	q.intake.stop()
+	err := q.engine.Stop(ctx)
 	if err == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := q.client.StopAndCancel(ctx); err != nil {
+	if err := q.engine.StopAndCancel(ctx); err != nil {
 		return fmt.Errorf("stop queue: %w", err)
 	}
 	return nil
 }
 
-// Accept makes a delivery durable together with the job that decides it: when it
-// returns nil both are synced to disk. duplicate says that the same delivery was
-// known already and its processing has not failed; a failed one is processed
-// again.
-func (q *Queue) Accept(ctx context.Context, d event.Delivery) (duplicate bool, err error) {
-	err = q.store.Update(ctx, func(tx *store.Tx) error {
-		id, state, known, err := tx.AddDelivery(ctx, d)
-		if err != nil {
-			return err
-		}
-		if known {
-			if state != event.DeliveryFailed {
-				duplicate = true
-				return nil
-			}
-			if err := tx.Reopen(ctx, id); err != nil {
-				return err
-			}
-		}
-		return q.enqueue(ctx, tx, decideArgs{DeliveryID: id})
-	})
-	if err != nil {
-		return false, fmt.Errorf("accept delivery: %w", err)
+// enqueue inserts jobs in the transaction that makes them necessary.
+func (q *Queue) enqueue(ctx context.Context, tx *store.Tx, args ...river.JobArgs) error {
+	params := make([]river.InsertManyParams, len(args))
+	for i := range args {
+		params[i] = river.InsertManyParams{Args: args[i]}
 	}
-	return duplicate, nil
-}
-
-// enqueue inserts a job in the transaction that makes it necessary.
-func (q *Queue) enqueue(ctx context.Context, tx *store.Tx, args river.JobArgs) error {
-	if _, err := q.client.InsertManyFastTx(ctx, tx.Native().(*sql.Tx), []river.InsertManyParams{{Args: args}}); err != nil {
-		return fmt.Errorf("enqueue %s: %w", args.Kind(), err)
+	if err := q.engine.insert(ctx, tx, params); err != nil {
+		return fmt.Errorf("enqueue %s: %w", args[0].Kind(), err)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,9 +21,20 @@ import (
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// tests runs the tests and stops the database server that they started.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int { return storetest.Main(t.m) }
+
+// each runs a test once on each database.
+func each(t *testing.T, test func(t *testing.T, b bench)) {
+	storetest.Each(t, func(t *testing.T, db storetest.Database) { test(t, newBench(t, db, events)) })
+}
 
 const policyText = `
 version: 1
@@ -48,9 +58,9 @@ type bench struct {
 }
 
 // newBench parses a delivery by calling the function that its id names.
-func newBench(t *testing.T, parse func(id string) (event.Event, error)) bench {
+func newBench(t *testing.T, db storetest.Database, parse func(id string) (event.Event, error)) bench {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
+	s, err := store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,8 +173,9 @@ func events(id string) (event.Event, error) {
 	return event.Event{}, fmt.Errorf("no event %q", id)
 }
 
-func TestWhatBecomesOfADelivery(t *testing.T) {
-	b := newBench(t, events)
+func TestWhatBecomesOfADelivery(t *testing.T) { each(t, testWhatBecomesOfADelivery) }
+
+func testWhatBecomesOfADelivery(t *testing.T, b bench) {
 	for _, test := range []struct {
 		id         string
 		want       event.DeliveryState
@@ -192,7 +203,10 @@ func TestWhatBecomesOfADelivery(t *testing.T) {
 }
 
 func TestSupersedeOnlyWhereTheRuleAllowsIt(t *testing.T) {
-	b := newBench(t, events)
+	each(t, testSupersedeOnlyWhereTheRuleAllowsIt)
+}
+
+func testSupersedeOnlyWhereTheRuleAllowsIt(t *testing.T, b bench) {
 	b.decided(t, "b")
 	b.decided(t, "c")
 	var states []string
@@ -211,8 +225,9 @@ func TestSupersedeOnlyWhereTheRuleAllowsIt(t *testing.T) {
 	}
 }
 
-func TestAcceptAgain(t *testing.T) {
-	b := newBench(t, events)
+func TestAcceptAgain(t *testing.T) { each(t, testAcceptAgain) }
+
+func testAcceptAgain(t *testing.T, b bench) {
 	again := func(id string) bool {
 		duplicate, err := b.Accept(t.Context(), event.Delivery{ID: "new id", Connection: "github", Host: event.GitHub, Key: id, HostID: id, ReceivedAt: time.Now()})
 		if err != nil {

@@ -154,7 +154,7 @@ func (q *Queue) saveRelease(ctx context.Context, r release.Release) error {
 	}
 	changed := false
 	err := q.store.Update(ctx, func(tx *store.Tx) error {
-		before, err := tx.Release(ctx, r.ID)
+		before, err := tx.LockRelease(ctx, r.ID)
 		if err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (q *Queue) saveRun(ctx context.Context, run codecheck.Run) error {
 	var releases []release.Release
 	superseded := false
 	err := q.store.Update(ctx, func(tx *store.Tx) error {
-		before, err := tx.Run(ctx, run.ID)
+		before, err := tx.LockRun(ctx, run.ID)
 		if err != nil {
 			return err
 		}

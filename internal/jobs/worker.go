@@ -13,9 +13,9 @@ import (
 // The kinds of jobs, in the order of the way of one push. A job names a record
 // of ours and nothing else: what is to be done stands in the record.
 type (
-	// decideArgs: read a delivery and put it before the rules.
+	// decideArgs: read deliveries and put them before the rules.
 	decideArgs struct {
-		DeliveryID string `json:"delivery_id"`
+		DeliveryIDs []string `json:"delivery_ids"`
 	}
 	// startRunArgs: find or create the task and run it.
 	startRunArgs struct {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
@@ -29,36 +31,101 @@ const (
 	codecZstd = "zstd"
 )
 
-// AddDelivery stores d as received. When the same delivery is stored already it
-// stores nothing and returns the stored one's id and state; known is then true.
-func (tx *Tx) AddDelivery(ctx context.Context, d event.Delivery) (id string, state event.DeliveryState, known bool, err error) {
+// Packed is a delivery as it is stored: made outside of a transaction, so that
+// the time that this takes is not the transaction's.
+type Packed struct {
+	event.Delivery
+	header string
+	body   []byte
+	codec  string
+}
+
+// Size is about how many bytes p takes in the database.
+func (p Packed) Size() int { return len(p.body) + len(p.header) + 256 }
+
+// Pack compresses a delivery, exact bytes kept.
+func (s *Store) Pack(d event.Delivery) (Packed, error) {
 	header, err := json.Marshal(d.Header)
 	if err != nil {
-		return "", "", false, fmt.Errorf("add delivery %q: marshal header: %w", d.ID, err)
+		return Packed{}, fmt.Errorf("pack delivery %q: marshal header: %w", d.ID, err)
 	}
-	body, codec := tx.store.compress(d.Body)
-	added, err := tx.exec(ctx, `INSERT INTO deliveries
-		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, reason, decision, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', '', $12)
-		ON CONFLICT (connection, key) DO NOTHING`,
-		d.ID, d.Connection, string(d.Host), d.Key, d.HostID, d.Event, micros(d.ReceivedAt), string(header), body, codec,
-		string(event.DeliveryReceived), tx.now())
+	p := Packed{Delivery: d, header: string(header)}
+	p.body, p.codec = s.compress(d.Body)
+	p.Body = nil
+	return p, nil
+}
+
+// Stored says what AddDeliveries made of one delivery.
+type Stored struct {
+	// ID and State are those of the row: of an earlier one when Known.
+	ID    string
+	State event.DeliveryState
+	// Known: the same delivery was stored before, or stands earlier in the list.
+	Known bool
+}
+
+// insertRows is how many deliveries one statement stores: few enough that the
+// statement is short, enough that its cost is shared.
+const insertRows = 32
+
+// AddDeliveries stores new deliveries as received and answers for each, in the
+// order of the list, whether it was known already.
+func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error) {
+	added := make(map[string]bool, len(list))
+	for chunk := range slices.Chunk(list, insertRows) {
+		if err := tx.insertDeliveries(ctx, chunk, added); err != nil {
+			return nil, fmt.Errorf("add deliveries: %w", err)
+		}
+	}
+	answers := make([]Stored, len(list))
+	for i, p := range list {
+		if added[p.ID] {
+			answers[i] = Stored{ID: p.ID, State: event.DeliveryReceived}
+			continue
+		}
+		answers[i].Known = true
+		err := tx.queryRow(ctx, `SELECT id, state FROM deliveries WHERE connection = $1 AND key = $2`, p.Connection, p.Key).Scan(&answers[i].ID, &answers[i].State)
+		if err != nil {
+			return nil, fmt.Errorf("read known delivery: %w", err)
+		}
+	}
+	return answers, nil
+}
+
+func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[string]bool) error {
+	var query strings.Builder
+	query.WriteString(`INSERT INTO deliveries
+		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, reason, decision, updated_at) VALUES `)
+	args := make([]any, 0, len(chunk)*12)
+	now := tx.now()
+	for i, p := range chunk {
+		if i > 0 {
+			query.WriteByte(',')
+		}
+		n := len(args)
+		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','',$%d)", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12)
+		args = append(args, p.ID, p.Connection, string(p.Host), p.Key, p.HostID, p.Event, micros(p.ReceivedAt), p.header, p.body, p.codec,
+			string(event.DeliveryReceived), now)
+	}
+	query.WriteString(` ON CONFLICT (connection, key) DO NOTHING RETURNING id`)
+	rows, err := tx.query(ctx, query.String(), args...)
 	if err != nil {
-		return "", "", false, fmt.Errorf("add delivery %q: %w", d.ID, err)
+		return err
 	}
-	if added == 1 {
-		return d.ID, event.DeliveryReceived, false, nil
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		added[id] = true
 	}
-	err = tx.conn.QueryRowContext(ctx, `SELECT id, state FROM deliveries WHERE connection = $1 AND key = $2`, d.Connection, d.Key).Scan(&id, &state)
-	if err != nil {
-		return "", "", false, fmt.Errorf("read known delivery: %w", err)
-	}
-	return id, state, true, nil
+	return rows.Err()
 }
 
 // Delivery reads one delivery. ErrNotFound when there is none.
 func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
-	row := tx.conn.QueryRowContext(ctx, `SELECT `+deliveryColumns+`, body, codec FROM deliveries WHERE id = $1`, id)
+	row := tx.queryRow(ctx, `SELECT `+deliveryColumns+`, body, codec FROM deliveries WHERE id = $1`, id)
 	var body []byte
 	var codec string
 	d, err := scanDelivery(row, &body, &codec)
@@ -72,6 +139,25 @@ func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
 		return Delivery{}, fmt.Errorf("read delivery %q: %w", id, err)
 	}
 	return d, nil
+}
+
+// Undecided reads those of the deliveries that wait for their decision, in the
+// order of the ids; the others are left out.
+func (tx *Tx) Undecided(ctx context.Context, ids []string) ([]Delivery, error) {
+	var list []Delivery
+	for _, id := range ids {
+		d, err := tx.Delivery(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if d.State == event.DeliveryReceived {
+			list = append(list, d)
+		}
+	}
+	return list, nil
 }
 
 // EndDelivery writes what became of a delivery; decision may be nil.
@@ -106,7 +192,7 @@ func (tx *Tx) ClaimEvent(ctx context.Context, key, deliveryID string) (owner str
 	if _, err := tx.exec(ctx, `INSERT INTO event_keys (key, delivery_id) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`, key, deliveryID); err != nil {
 		return "", fmt.Errorf("claim event: %w", err)
 	}
-	if err := tx.conn.QueryRowContext(ctx, `SELECT delivery_id FROM event_keys WHERE key = $1`, key).Scan(&owner); err != nil {
+	if err := tx.queryRow(ctx, `SELECT delivery_id FROM event_keys WHERE key = $1`, key).Scan(&owner); err != nil {
 		return "", fmt.Errorf("claim event: %w", err)
 	}
 	return owner, nil
@@ -128,7 +214,7 @@ func (tx *Tx) MoveHead(ctx context.Context, e event.Event) (moved bool, err erro
 
 // Head returns the newest known commit of a line; empty when none is known.
 func (tx *Tx) Head(ctx context.Context, line string) (sha string, err error) {
-	err = tx.conn.QueryRowContext(ctx, `SELECT sha FROM heads WHERE line = $1`, line).Scan(&sha)
+	err = tx.queryRow(ctx, `SELECT sha FROM heads WHERE line = $1`, line).Scan(&sha)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
@@ -141,7 +227,7 @@ func (tx *Tx) Head(ctx context.Context, line string) (sha string, err error) {
 // Deliveries lists deliveries, newest first, without their bodies. An empty
 // state lists all of them; limit bounds the list.
 func (tx *Tx) Deliveries(ctx context.Context, state event.DeliveryState, limit int) ([]Delivery, error) {
-	rows, err := tx.conn.QueryContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries
+	rows, err := tx.query(ctx, `SELECT `+deliveryColumns+` FROM deliveries
 		WHERE $1 = '' OR state = $1 ORDER BY received_at DESC, id DESC LIMIT $2`, string(state), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
@@ -162,7 +248,7 @@ func (tx *Tx) Deliveries(ctx context.Context, state event.DeliveryState, limit i
 // received; the zero time when none waits.
 func (tx *Tx) OldestUndecided(ctx context.Context) (time.Time, error) {
 	var oldest sql.NullInt64
-	err := tx.conn.QueryRowContext(ctx, `SELECT MIN(received_at) FROM deliveries WHERE state = $1`, string(event.DeliveryReceived)).Scan(&oldest)
+	err := tx.queryRow(ctx, `SELECT MIN(received_at) FROM deliveries WHERE state = $1`, string(event.DeliveryReceived)).Scan(&oldest)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read oldest undecided delivery: %w", err)
 	}
@@ -173,9 +259,6 @@ func (tx *Tx) OldestUndecided(ctx context.Context) (time.Time, error) {
 }
 
 const deliveryColumns = `id, connection, host, key, host_id, event, received_at, header, state, reason, decision, updated_at`
-
-// scanner is a row, or rows that stand on one.
-type scanner interface{ Scan(dest ...any) error }
 
 func scanDelivery(row scanner, more ...any) (Delivery, error) {
 	var d Delivery

@@ -13,7 +13,7 @@ import (
 // Task returns the task that earlier runs found or created under a key.
 func (s *Store) Task(ctx context.Context, key string) (task codecheck.Task, known bool, err error) {
 	err = s.View(ctx, func(tx *Tx) error {
-		task, err = scanData[codecheck.Task](tx.conn.QueryRowContext(ctx, `SELECT data FROM tasks WHERE key = $1`, key))
+		task, err = scanData[codecheck.Task](tx.queryRow(ctx, `SELECT data FROM tasks WHERE key = $1`, key))
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -45,7 +45,7 @@ func (s *Store) SaveTask(ctx context.Context, key string, task codecheck.Task) e
 // Ref returns the ref that worked last for the merge requests of a connection.
 func (s *Store) Ref(ctx context.Context, connection string) (ref codecheck.Ref, known bool, err error) {
 	err = s.View(ctx, func(tx *Tx) error {
-		return tx.conn.QueryRowContext(ctx, `SELECT ref FROM refs WHERE connection = $1`, connection).Scan(&ref)
+		return tx.queryRow(ctx, `SELECT ref FROM refs WHERE connection = $1`, connection).Scan(&ref)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil

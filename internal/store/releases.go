@@ -39,7 +39,7 @@ func (tx *Tx) SaveRelease(ctx context.Context, r release.Release) error {
 	unanswered := r.State == release.Starting && r.Intent != nil
 	if unanswered {
 		var others int
-		err := tx.conn.QueryRowContext(ctx, `SELECT COUNT(*) FROM releases WHERE unanswered AND pipeline = $1 AND id <> $2`, r.Plan.Pipeline, r.ID).Scan(&others)
+		err := tx.queryRow(ctx, `SELECT COUNT(*) FROM releases WHERE unanswered AND pipeline = $1 AND id <> $2`, r.Plan.Pipeline, r.ID).Scan(&others)
 		if err == nil && others > 0 {
 			err = ErrBusy
 		}
@@ -61,7 +61,7 @@ func (tx *Tx) SaveRelease(ctx context.Context, r release.Release) error {
 
 // Release reads one release. ErrNotFound when there is none.
 func (tx *Tx) Release(ctx context.Context, id string) (release.Release, error) {
-	r, err := scanData[release.Release](tx.conn.QueryRowContext(ctx, `SELECT data FROM releases WHERE id = $1`, id))
+	r, err := scanData[release.Release](tx.queryRow(ctx, `SELECT data FROM releases WHERE id = $1`, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -69,6 +69,15 @@ func (tx *Tx) Release(ctx context.Context, id string) (release.Release, error) {
 		return release.Release{}, fmt.Errorf("read release %q: %w", id, err)
 	}
 	return r, nil
+}
+
+// LockRelease reads one release and keeps it from changing before the transaction
+// ends.
+func (tx *Tx) LockRelease(ctx context.Context, id string) (release.Release, error) {
+	if _, err := tx.exec(ctx, `SELECT 1 FROM releases WHERE id = $1`+tx.lock(), id); err != nil {
+		return release.Release{}, fmt.Errorf("lock release %q: %w", id, err)
+	}
+	return tx.Release(ctx, id)
 }
 
 // ReleasesOf lists the releases of a run, in the order of its rule.
@@ -88,7 +97,7 @@ func (tx *Tx) CountReleases(ctx context.Context) (map[release.State]int, error) 
 }
 
 func (tx *Tx) releases(ctx context.Context, query string, args ...any) ([]release.Release, error) {
-	rows, err := tx.conn.QueryContext(ctx, query, args...)
+	rows, err := tx.query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list releases: %w", err)
 	}

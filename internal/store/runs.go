@@ -31,7 +31,7 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 	if changed == 1 {
 		return run.ID, true, nil
 	}
-	err = tx.conn.QueryRowContext(ctx, `SELECT id FROM runs WHERE task_key = $1 AND sha = $2 AND rule = $3
+	err = tx.queryRow(ctx, `SELECT id FROM runs WHERE task_key = $1 AND sha = $2 AND rule = $3
 		AND state NOT IN ('errored', 'superseded', 'stopped')`, taskKey, run.Event.HeadSHA, run.Rule).Scan(&id)
 	if err != nil {
 		return "", false, fmt.Errorf("read run of the same commit: %w", err)
@@ -60,7 +60,7 @@ func (tx *Tx) SaveRun(ctx context.Context, run codecheck.Run) error {
 
 // Run reads one run. ErrNotFound when there is none.
 func (tx *Tx) Run(ctx context.Context, id string) (codecheck.Run, error) {
-	run, err := scanRun(tx.conn.QueryRowContext(ctx, `SELECT data FROM runs WHERE id = $1`, id))
+	run, err := scanRun(tx.queryRow(ctx, `SELECT data FROM runs WHERE id = $1`, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -70,9 +70,18 @@ func (tx *Tx) Run(ctx context.Context, id string) (codecheck.Run, error) {
 	return run, nil
 }
 
-// ActiveRuns lists the runs of a line that have not ended, oldest first.
+// LockRun reads one run and keeps it from changing before the transaction ends.
+func (tx *Tx) LockRun(ctx context.Context, id string) (codecheck.Run, error) {
+	if _, err := tx.exec(ctx, `SELECT 1 FROM runs WHERE id = $1`+tx.lock(), id); err != nil {
+		return codecheck.Run{}, fmt.Errorf("lock run %q: %w", id, err)
+	}
+	return tx.Run(ctx, id)
+}
+
+// ActiveRuns lists the runs of a line that have not ended, oldest first, and keeps
+// them from changing before the transaction ends.
 func (tx *Tx) ActiveRuns(ctx context.Context, line string) ([]codecheck.Run, error) {
-	return tx.runs(ctx, `SELECT data FROM runs WHERE line = $1 AND state IN ('queued', 'starting', 'running') ORDER BY created_at, id`, line)
+	return tx.runs(ctx, `SELECT data FROM runs WHERE line = $1 AND state IN ('queued', 'starting', 'running') ORDER BY created_at, id`+tx.lock(), line)
 }
 
 // RunsOf lists the runs that a delivery caused, oldest first.
@@ -92,7 +101,7 @@ func (tx *Tx) CountRuns(ctx context.Context) (map[codecheck.State]int, error) {
 }
 
 func (tx *Tx) runs(ctx context.Context, query string, args ...any) ([]codecheck.Run, error) {
-	rows, err := tx.conn.QueryContext(ctx, query, args...)
+	rows, err := tx.query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
@@ -124,7 +133,7 @@ func scanData[T any](row scanner) (record T, err error) {
 
 // counts reads rows of a state and a number.
 func counts[S ~string](ctx context.Context, tx *Tx, query string) (map[S]int, error) {
-	rows, err := tx.conn.QueryContext(ctx, query)
+	rows, err := tx.query(ctx, query)
 	if err != nil {
 		return nil, fmt.Errorf("count: %w", err)
 	}

@@ -1,6 +1,6 @@
 // Package store is the one database: deliveries, decisions, runs, releases and
-// what runs learned. Queries are written once, with $1 placeholders and
-// ON CONFLICT, for every database that [Tx] can stand on.
+// what runs learned. It stands on a SQLite file or on PostgreSQL; queries are
+// written once, with $1 placeholders and ON CONFLICT, and run on both.
 package store
 
 import (
@@ -8,13 +8,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/klauspost/compress/zstd"
-	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 )
 
 // ErrNotFound is returned where a record was asked for by an id that no row has.
@@ -28,192 +25,196 @@ var ErrEnded = errors.New("already ended")
 // release's unanswered action.
 var ErrBusy = errors.New("another action on this pipeline has no answer yet")
 
-// Store is an open database.
-//
-// One connection writes, shared by the webhook door and the job queue, because
-// SQLite's busy handler is not fair: with a second writer the jobs starve. A
-// pool of read-only connections serves everything that only looks.
-// Source: specs/queue-and-store.md 2.6.
+// Store is an open database. It is safe for concurrent use.
 type Store struct {
-	write *sql.DB
-	read  *sql.DB
-	now   func() time.Time
+	database database
+	now      func() time.Time
 	// zip and unzip are safe for concurrent EncodeAll and DecodeAll.
 	zip   *zstd.Encoder
 	unzip *zstd.Decoder
 }
 
-// Options say which database to open.
+// database is one of the two that a store can stand on.
+type database interface {
+	// begin starts a transaction; look says that it only reads.
+	begin(ctx context.Context, look bool) (transaction, error)
+	migrate(ctx context.Context) error
+	ping(ctx context.Context) error
+	close() error
+}
+
+// transaction is what the queries run on.
+type transaction interface {
+	exec(ctx context.Context, query string, args ...any) (changed int64, err error)
+	query(ctx context.Context, query string, args ...any) (rows, error)
+	queryRow(ctx context.Context, query string, args ...any) scanner
+	commit(ctx context.Context) error
+	// rollback ends the transaction without its changes; the first error is what
+	// matters, so its own is not told.
+	rollback()
+	// native is the driver's own transaction.
+	native() any
+	// lock is what a SELECT ends with to keep the rows that it reads from
+	// changing before the transaction ends.
+	lock() string
+}
+
+// scanner is a row, or rows that stand on one.
+type scanner interface{ Scan(dest ...any) error }
+
+type rows interface {
+	scanner
+	Next() bool
+	Err() error
+	Close() error
+}
+
+// Options say which database to open: exactly one of SQLite and Postgres.
 type Options struct {
-	// SQLite is the path of the database file; mandatory. The folder must exist.
+	// SQLite is the path of the database file. The folder must exist.
 	SQLite string
-	// ReadOnly opens the file for looking only: nothing is created or migrated,
-	// and Update fails.
+	// Postgres is the connection string of a PostgreSQL database.
+	Postgres string
+	// ReadOnly opens the database for looking only: nothing is created or
+	// migrated, and Update fails.
 	ReadOnly bool
+	// Connections bounds the connections to PostgreSQL; default 20.
+	Connections int
 	// Now tells the time; nil means time.Now.
 	Now func() time.Time
 }
-
-// readers is how many connections look at once; more wait.
-const readers = 4
 
 // maxBody bounds what decompressing one stored body may yield, in bytes; four
 // times the largest body that the door can be told to accept by default.
 const maxBody = 100 << 20
 
 // Open opens the database and brings its schema up to date. It fails with a
-// message that names the file when the file cannot be opened, is not a database,
-// or has a schema that is newer than this program.
+// message that names the file or server when that cannot be opened, is not a
+// database, or has a schema that is newer than this program.
 func Open(ctx context.Context, opts Options) (*Store, error) {
-	if opts.SQLite == "" {
-		return nil, errors.New("open store: no SQLite path given")
+	if (opts.SQLite == "") == (opts.Postgres == "") {
+		return nil, errors.New("open store: give either a SQLite path or a PostgreSQL connection string")
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
 	s := &Store{now: opts.Now}
+	var err error
+	if s.zip, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2)); err != nil {
+		return nil, fmt.Errorf("make compressor: %w", err)
+	}
+	if s.unzip, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBody)); err != nil {
+		return nil, fmt.Errorf("make decompressor: %w", err)
+	}
 	if err := s.open(ctx, opts); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %q: %w", opts.SQLite, err), s.Close())
+		s.unzip.Close()
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context, opts Options) error {
-	var err error
-	if s.zip, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2)); err != nil {
-		return fmt.Errorf("make compressor: %w", err)
-	}
-	if s.unzip, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBody)); err != nil {
-		return fmt.Errorf("make decompressor: %w", err)
-	}
-	if opts.ReadOnly {
-		if _, err := os.Stat(opts.SQLite); err != nil {
-			return err
-		}
+func (s *Store) open(ctx context.Context, opts Options) (err error) {
+	name := opts.SQLite
+	if opts.Postgres != "" {
+		// The connection string holds a password.
+		name = "postgres"
+		s.database, err = openPostgres(ctx, opts)
 	} else {
-		if s.write, err = sql.Open("sqlite", dsn(opts.SQLite, false)); err != nil {
-			return err
-		}
-		s.write.SetMaxOpenConns(1)
-		if err := migrate(ctx, s.write); err != nil {
-			return err
-		}
+		s.database, err = openSQLite(opts)
 	}
-	if s.read, err = sql.Open("sqlite", dsn(opts.SQLite, true)); err != nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("open store %q: %w", name, err)
 	}
-	s.read.SetMaxOpenConns(readers)
-	return s.read.PingContext(ctx)
-}
-
-// dsn is the data source name of a SQLite file. Commits are synced before they
-// return (synchronous=FULL) and a transaction takes the write lock when it
-// begins, so that it never fails half way for want of it.
-func dsn(path string, readOnly bool) string {
-	values := url.Values{}
-	values.Add("_pragma", "busy_timeout(10000)")
-	values.Add("_pragma", "foreign_keys(ON)")
-	if readOnly {
-		values.Add("mode", "ro")
-		values.Add("_pragma", "query_only(ON)")
-	} else {
-		values.Add("_pragma", "journal_mode(WAL)")
-		values.Add("_pragma", "synchronous(FULL)")
-		values.Set("_txlock", "immediate")
+	if !opts.ReadOnly {
+		err = s.database.migrate(ctx)
 	}
-	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath(), RawQuery: values.Encode()}).String()
+	if err == nil {
+		err = s.database.ping(ctx)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("open store %q: %w", name, err), s.database.close())
+	}
+	return nil
 }
 
 // Close closes the database; open transactions are waited for.
 func (s *Store) Close() error {
-	var errs []error
-	for _, db := range []*sql.DB{s.read, s.write} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
-	}
-	if s.unzip != nil {
-		s.unzip.Close()
-	}
-	return errors.Join(errs...)
+	s.unzip.Close()
+	return s.database.close()
 }
 
-// SQLite is the writing connection, for River's driver.
-func (s *Store) SQLite() *sql.DB { return s.write }
+// SQLite is the writing connection of a SQLite store, for River's driver; nil
+// otherwise.
+func (s *Store) SQLite() *sql.DB {
+	if db, ok := s.database.(*sqliteDatabase); ok {
+		return db.write
+	}
+	return nil
+}
+
+// Postgres is the pool of a PostgreSQL store, for River's driver; nil otherwise.
+func (s *Store) Postgres() *pgxpool.Pool {
+	if db, ok := s.database.(*postgresDatabase); ok {
+		return db.pool
+	}
+	return nil
+}
 
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.read.PingContext(ctx); err != nil {
+	if err := s.database.ping(ctx); err != nil {
 		return fmt.Errorf("ping store: %w", err)
 	}
 	return nil
 }
 
 // Update runs fn in one transaction. It commits, synced to disk, when fn returns
-// nil, and rolls back otherwise. fn must do all its database work on the Tx:
-// there is one writing connection, and asking for it again would wait for ever.
+// nil, and rolls back otherwise. fn must do all its database work on the Tx: on
+// SQLite there is one writing connection, and asking for it again would wait for
+// ever.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
-	if s.write == nil {
-		return errors.New("update store: opened read-only")
-	}
-	return s.within(ctx, s.write, fn)
+	return s.within(ctx, false, fn)
 }
 
-// View runs fn in one read-only transaction: fn sees one state of the database.
+// View runs fn in one read-only transaction.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
-	return s.within(ctx, s.read, fn)
+	return s.within(ctx, true, fn)
 }
 
-func (s *Store) within(ctx context.Context, db *sql.DB, fn func(*Tx) error) (err error) {
-	native, err := db.BeginTx(ctx, nil)
+func (s *Store) within(ctx context.Context, look bool, fn func(*Tx) error) (err error) {
+	tx, err := s.database.begin(ctx, look)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	committed := false
 	defer func() {
 		if !committed {
-			// The first error is what matters, and a panic must not leave the
-			// one writing connection inside a transaction.
-			_ = native.Rollback()
+			// Also after a panic: it must not leave the one writing connection
+			// inside a transaction.
+			tx.rollback()
 		}
 	}()
-	if err := fn(&Tx{conn: native, store: s}); err != nil {
+	if err := fn(&Tx{transaction: tx, store: s}); err != nil {
 		return err
 	}
 	committed = true
-	if err := native.Commit(); err != nil {
+	if err := tx.commit(ctx); err != nil {
 		return fmt.Errorf("commit transaction: %w", err)
 	}
 	return nil
 }
 
-// conn is what a transaction of either database offers to the queries.
-type conn interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // Tx is one transaction. It is valid only inside the function it was given to.
 type Tx struct {
-	conn  conn
+	transaction
 	store *Store
 }
 
 // Native is the driver's own transaction, for a queue that inserts its jobs in
-// it: a *sql.Tx on SQLite.
-func (tx *Tx) Native() any { return tx.conn }
+// it: a *sql.Tx on SQLite, a pgx.Tx on PostgreSQL.
+func (tx *Tx) Native() any { return tx.native() }
 
 func (tx *Tx) now() int64 { return micros(tx.store.now()) }
-
-// exec runs a statement and returns how many rows it changed.
-func (tx *Tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	result, err := tx.conn.ExecContext(ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
 
 func micros(t time.Time) int64 { return t.UnixMicro() }
 

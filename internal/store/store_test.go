@@ -21,13 +21,16 @@ import (
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/storetest"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 
-func open(t *testing.T, path string) *store.Store {
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
+func open(t *testing.T, db storetest.Database) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{SQLite: path, Now: func() time.Time { return noon }})
+	s, err := store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres, Now: func() time.Time { return noon }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +42,10 @@ func open(t *testing.T, path string) *store.Store {
 	return s
 }
 
-func fresh(t *testing.T) *store.Store { return open(t, filepath.Join(t.TempDir(), "test.db")) }
+// each runs a test on a fresh store of either kind.
+func each(t *testing.T, test func(t *testing.T, s *store.Store)) {
+	storetest.Each(t, func(t *testing.T, db storetest.Database) { test(t, open(t, db)) })
+}
 
 // update runs fn in a transaction that must succeed.
 func update(t *testing.T, s *store.Store, fn func(*store.Tx) error) {
@@ -56,8 +62,22 @@ func delivery(id, key string, body []byte) event.Delivery {
 	}
 }
 
-func TestDeliveryKeepsEveryByte(t *testing.T) {
-	s := fresh(t)
+// add stores one delivery.
+func add(ctx context.Context, s *store.Store, tx *store.Tx, d event.Delivery) (store.Stored, error) {
+	packed, err := s.Pack(d)
+	if err != nil {
+		return store.Stored{}, err
+	}
+	stored, err := tx.AddDeliveries(ctx, []store.Packed{packed})
+	if err != nil {
+		return store.Stored{}, err
+	}
+	return stored[0], nil
+}
+
+func TestDeliveryKeepsEveryByte(t *testing.T) { each(t, testDeliveryKeepsEveryByte) }
+
+func testDeliveryKeepsEveryByte(t *testing.T, s *store.Store) {
 	bodies := map[string][]byte{
 		"empty":        {},
 		"short":        []byte(`{}`),
@@ -69,10 +89,10 @@ func TestDeliveryKeepsEveryByte(t *testing.T) {
 			want := delivery("id-"+name, "key-"+name, body)
 			var got store.Delivery
 			update(t, s, func(tx *store.Tx) error {
-				if _, _, known, err := tx.AddDelivery(t.Context(), want); err != nil || known {
-					return fmt.Errorf("known %v, error %w", known, err)
+				stored, err := add(t.Context(), s, tx, want)
+				if err != nil || stored.Known {
+					return fmt.Errorf("known %v, error %w", stored.Known, err)
 				}
-				var err error
 				got, err = tx.Delivery(t.Context(), want.ID)
 				return err
 			})
@@ -87,10 +107,13 @@ func TestDeliveryKeepsEveryByte(t *testing.T) {
 }
 
 func TestDeliveryIsKnownByConnectionAndKey(t *testing.T) {
-	s := fresh(t)
+	each(t, testDeliveryIsKnownByConnectionAndKey)
+}
+
+func testDeliveryIsKnownByConnectionAndKey(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	update(t, s, func(tx *store.Tx) error {
-		if _, _, _, err := tx.AddDelivery(ctx, delivery("first", "guid", nil)); err != nil {
+		if _, err := add(ctx, s, tx, delivery("first", "guid", nil)); err != nil {
 			return err
 		}
 		return tx.EndDelivery(ctx, "first", event.DeliveryFailed, "not readable", nil)
@@ -107,27 +130,28 @@ func TestDeliveryIsKnownByConnectionAndKey(t *testing.T) {
 		{other, "third", event.DeliveryReceived, false},
 	} {
 		update(t, s, func(tx *store.Tx) error {
-			id, state, known, err := tx.AddDelivery(ctx, test.d)
-			if id != test.wantID || state != test.wantState || known != test.wantKnown {
-				t.Errorf("add %s: got %s %s known %v", test.d.ID, id, state, known)
+			got, err := add(ctx, s, tx, test.d)
+			if want := (store.Stored{ID: test.wantID, State: test.wantState, Known: test.wantKnown}); got != want {
+				t.Errorf("add %s: got %+v, want %+v", test.d.ID, got, want)
 			}
 			return err
 		})
 	}
 }
 
-func TestSameDeliveryAtOnceIsStoredOnce(t *testing.T) {
-	s := fresh(t)
+func TestSameDeliveryAtOnceIsStoredOnce(t *testing.T) { each(t, testSameDeliveryAtOnceIsStoredOnce) }
+
+func testSameDeliveryAtOnceIsStoredOnce(t *testing.T, s *store.Store) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	stored := 0
 	for i := range 16 {
 		wg.Go(func() {
 			err := s.Update(t.Context(), func(tx *store.Tx) error {
-				_, _, known, err := tx.AddDelivery(t.Context(), delivery(fmt.Sprint(i), "guid", nil))
+				got, err := add(t.Context(), s, tx, delivery(fmt.Sprint(i), "guid", nil))
 				mu.Lock()
 				defer mu.Unlock()
-				if !known {
+				if !got.Known {
 					stored++
 				}
 				return err
@@ -143,15 +167,48 @@ func TestSameDeliveryAtOnceIsStoredOnce(t *testing.T) {
 	}
 }
 
-func TestDecisionIsKept(t *testing.T) {
-	s := fresh(t)
+// TestManyAtOnce stores more than one statement's worth, some of it twice.
+func TestManyAtOnce(t *testing.T) { each(t, testManyAtOnce) }
+
+func testManyAtOnce(t *testing.T, s *store.Store) {
+	var list []store.Packed
+	for i := range 100 {
+		packed, err := s.Pack(delivery(fmt.Sprint("id-", i), fmt.Sprint("key-", i%70), []byte("{}")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, packed)
+	}
+	for _, wantNew := range []int{70, 0} {
+		update(t, s, func(tx *store.Tx) error {
+			stored, err := tx.AddDeliveries(t.Context(), list)
+			fresh := 0
+			for i, got := range stored {
+				if want := fmt.Sprint("id-", i%70); got.ID != want {
+					t.Errorf("delivery %d is stored as %s, want %s", i, got.ID, want)
+				}
+				if !got.Known {
+					fresh++
+				}
+			}
+			if fresh != wantNew {
+				t.Errorf("%d are new, want %d", fresh, wantNew)
+			}
+			return err
+		})
+	}
+}
+
+func TestDecisionIsKept(t *testing.T) { each(t, testDecisionIsKept) }
+
+func testDecisionIsKept(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	want := &rules.Decision{
 		Outcome: rules.Matched, Reason: "rule matched",
 		Trace: []rules.RuleTrace{{Rule: "a", Result: rules.RuleMatched, Clauses: []rules.Clause{{Field: "on", Holds: true, Text: "event is push"}}}},
 	}
 	update(t, s, func(tx *store.Tx) error {
-		if _, _, _, err := tx.AddDelivery(ctx, delivery("one", "one", nil)); err != nil {
+		if _, err := add(ctx, s, tx, delivery("one", "one", nil)); err != nil {
 			return err
 		}
 		return tx.EndDelivery(ctx, "one", event.DeliveryDecided, want.Reason, want)
@@ -175,8 +232,9 @@ func TestDecisionIsKept(t *testing.T) {
 	}
 }
 
-func TestOldestUndecided(t *testing.T) {
-	s := fresh(t)
+func TestOldestUndecided(t *testing.T) { each(t, testOldestUndecided) }
+
+func testOldestUndecided(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	oldest := func() (at time.Time) {
 		if err := s.View(ctx, func(tx *store.Tx) (err error) { at, err = tx.OldestUndecided(ctx); return err }); err != nil {
@@ -188,7 +246,7 @@ func TestOldestUndecided(t *testing.T) {
 		t.Errorf("oldest of nothing is %v", at)
 	}
 	update(t, s, func(tx *store.Tx) error {
-		_, _, _, err := tx.AddDelivery(ctx, delivery("one", "one", nil))
+		_, err := add(ctx, s, tx, delivery("one", "one", nil))
 		return err
 	})
 	if at := oldest(); !at.Equal(noon) {
@@ -218,29 +276,31 @@ func TestMoveHead(t *testing.T) {
 		{"a gap", []event.Event{push("a", "b"), push("x", "y")}, []bool{true, true}, "y"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := fresh(t)
-			for i, ev := range test.events {
+			each(t, func(t *testing.T, s *store.Store) {
+				for i, ev := range test.events {
+					update(t, s, func(tx *store.Tx) error {
+						moved, err := tx.MoveHead(t.Context(), ev)
+						if moved != test.wantMoved[i] {
+							t.Errorf("event %d moved %v", i, moved)
+						}
+						return err
+					})
+				}
 				update(t, s, func(tx *store.Tx) error {
-					moved, err := tx.MoveHead(t.Context(), ev)
-					if moved != test.wantMoved[i] {
-						t.Errorf("event %d moved %v", i, moved)
+					head, err := tx.Head(t.Context(), test.events[0].Line())
+					if head != test.wantHead {
+						t.Errorf("head %q, want %q", head, test.wantHead)
 					}
 					return err
 				})
-			}
-			update(t, s, func(tx *store.Tx) error {
-				head, err := tx.Head(t.Context(), test.events[0].Line())
-				if head != test.wantHead {
-					t.Errorf("head %q, want %q", head, test.wantHead)
-				}
-				return err
 			})
 		})
 	}
 }
 
-func TestClaimEvent(t *testing.T) {
-	s := fresh(t)
+func TestClaimEvent(t *testing.T) { each(t, testClaimEvent) }
+
+func testClaimEvent(t *testing.T, s *store.Store) {
 	for i, test := range []struct{ key, delivery, want string }{
 		{"k", "first", "first"}, {"k", "second", "first"}, {"k", "first", "first"}, {"other", "second", "second"},
 	} {
@@ -265,31 +325,32 @@ func TestRunOfACommitOnce(t *testing.T) {
 	ctx := t.Context()
 	for _, state := range codecheck.States() {
 		t.Run(string(state), func(t *testing.T) {
-			s := fresh(t)
-			first := run("first", "rule", "a")
-			update(t, s, func(tx *store.Tx) error {
-				if _, _, err := tx.AddRun(ctx, first); err != nil {
-					return err
-				}
-				first.State = state
-				return tx.SaveRun(ctx, first)
-			})
-			// A run that ended without a verdict may be repeated; no other.
-			again := state == codecheck.Errored || state == codecheck.Superseded || state == codecheck.Stopped
-			update(t, s, func(tx *store.Tx) error {
-				id, added, err := tx.AddRun(ctx, run("second", "rule", "a"))
-				if added != again || (!added && id != "first") {
-					t.Errorf("second run added %v as %q, want %v", added, id, again)
-				}
-				return err
-			})
-			update(t, s, func(tx *store.Tx) error {
-				for _, other := range []codecheck.Run{run("other rule", "rule-2", "a"), run("other commit", "rule", "b")} {
-					if _, added, err := tx.AddRun(ctx, other); err != nil || !added {
-						t.Errorf("run of %s added %v, error %v", other.ID, added, err)
+			each(t, func(t *testing.T, s *store.Store) {
+				first := run("first", "rule", "a")
+				update(t, s, func(tx *store.Tx) error {
+					if _, _, err := tx.AddRun(ctx, first); err != nil {
+						return err
 					}
-				}
-				return nil
+					first.State = state
+					return tx.SaveRun(ctx, first)
+				})
+				// A run that ended without a verdict may be repeated; no other.
+				again := state == codecheck.Errored || state == codecheck.Superseded || state == codecheck.Stopped
+				update(t, s, func(tx *store.Tx) error {
+					id, added, err := tx.AddRun(ctx, run("second", "rule", "a"))
+					if added != again || (!added && id != "first") {
+						t.Errorf("second run added %v as %q, want %v", added, id, again)
+					}
+					return err
+				})
+				update(t, s, func(tx *store.Tx) error {
+					for _, other := range []codecheck.Run{run("other rule", "rule-2", "a"), run("other commit", "rule", "b")} {
+						if _, added, err := tx.AddRun(ctx, other); err != nil || !added {
+							t.Errorf("run of %s added %v, error %v", other.ID, added, err)
+						}
+					}
+					return nil
+				})
 			})
 		})
 	}
@@ -298,35 +359,36 @@ func TestRunOfACommitOnce(t *testing.T) {
 func TestEndedRunStaysEnded(t *testing.T) {
 	ctx := t.Context()
 	for _, state := range codecheck.States() {
-		s := fresh(t)
-		r := run("one", "rule", "a")
-		update(t, s, func(tx *store.Tx) error {
-			if _, _, err := tx.AddRun(ctx, r); err != nil {
-				return err
+		each(t, func(t *testing.T, s *store.Store) {
+			r := run("one", "rule", "a")
+			update(t, s, func(tx *store.Tx) error {
+				if _, _, err := tx.AddRun(ctx, r); err != nil {
+					return err
+				}
+				r.State, r.Reason = state, "as it is"
+				return tx.SaveRun(ctx, r)
+			})
+			late := r
+			late.State, late.Reason = codecheck.Running, "late"
+			err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, late) })
+			if errors.Is(err, store.ErrEnded) != state.Ended() {
+				t.Errorf("save over %s: error %v", state, err)
 			}
-			r.State, r.Reason = state, "as it is"
-			return tx.SaveRun(ctx, r)
-		})
-		late := r
-		late.State, late.Reason = codecheck.Running, "late"
-		err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, late) })
-		if errors.Is(err, store.ErrEnded) != state.Ended() {
-			t.Errorf("save over %s: error %v", state, err)
-		}
-		want := r
-		if !state.Ended() {
-			want = late
-		}
-		update(t, s, func(tx *store.Tx) error {
-			got, err := tx.Run(ctx, "one")
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("run after a late save over %s (-want +got):\n%s", state, diff)
+			want := r
+			if !state.Ended() {
+				want = late
 			}
-			active, err2 := tx.ActiveRuns(ctx, r.Event.Line())
-			if (len(active) == 1) == state.Ended() {
-				t.Errorf("%d active runs with state %s", len(active), state)
-			}
-			return errors.Join(err, err2)
+			update(t, s, func(tx *store.Tx) error {
+				got, err := tx.Run(ctx, "one")
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("run after a late save over %s (-want +got):\n%s", state, diff)
+				}
+				active, err2 := tx.ActiveRuns(ctx, r.Event.Line())
+				if (len(active) == 1) == state.Ended() {
+					t.Errorf("%d active runs with state %s", len(active), state)
+				}
+				return errors.Join(err, err2)
+			})
 		})
 	}
 }
@@ -334,38 +396,40 @@ func TestEndedRunStaysEnded(t *testing.T) {
 func TestReleaseOncePerVerdictAndStaysEnded(t *testing.T) {
 	ctx := t.Context()
 	for _, state := range release.States() {
-		s := fresh(t)
-		r := release.Release{ID: "one", RunID: "run", Index: 1, State: release.Starting, CreatedAt: noon, Deadline: noon}
-		update(t, s, func(tx *store.Tx) error {
-			if added, err := tx.AddRelease(ctx, r); err != nil || !added {
-				return fmt.Errorf("added %v: %w", added, err)
+		each(t, func(t *testing.T, s *store.Store) {
+			r := release.Release{ID: "one", RunID: "run", Index: 1, State: release.Starting, CreatedAt: noon, Deadline: noon}
+			update(t, s, func(tx *store.Tx) error {
+				if added, err := tx.AddRelease(ctx, r); err != nil || !added {
+					return fmt.Errorf("added %v: %w", added, err)
+				}
+				twin := r
+				twin.ID = "two"
+				if added, err := tx.AddRelease(ctx, twin); err != nil || added {
+					return fmt.Errorf("a second release of the same verdict: added %v, error %w", added, err)
+				}
+				r.State = state
+				return tx.SaveRelease(ctx, r)
+			})
+			late := r
+			late.Reason = "late"
+			err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, late) })
+			if errors.Is(err, store.ErrEnded) != state.Ended() {
+				t.Errorf("save over %s: error %v", state, err)
 			}
-			twin := r
-			twin.ID = "two"
-			if added, err := tx.AddRelease(ctx, twin); err != nil || added {
-				return fmt.Errorf("a second release of the same verdict: added %v, error %w", added, err)
-			}
-			r.State = state
-			return tx.SaveRelease(ctx, r)
-		})
-		late := r
-		late.Reason = "late"
-		err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, late) })
-		if errors.Is(err, store.ErrEnded) != state.Ended() {
-			t.Errorf("save over %s: error %v", state, err)
-		}
-		update(t, s, func(tx *store.Tx) error {
-			list, err := tx.ReleasesOf(ctx, "run")
-			if len(list) != 1 || (list[0].Reason == "late") == state.Ended() {
-				t.Errorf("after a late save over %s: %+v", state, list)
-			}
-			return err
+			update(t, s, func(tx *store.Tx) error {
+				list, err := tx.ReleasesOf(ctx, "run")
+				if len(list) != 1 || (list[0].Reason == "late") == state.Ended() {
+					t.Errorf("after a late save over %s: %+v", state, list)
+				}
+				return err
+			})
 		})
 	}
 }
 
-func TestOneUnansweredActionPerPipeline(t *testing.T) {
-	s := fresh(t)
+func TestOneUnansweredActionPerPipeline(t *testing.T) { each(t, testOneUnansweredActionPerPipeline) }
+
+func testOneUnansweredActionPerPipeline(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	var releases []release.Release
 	for i, pipeline := range []string{"p", "p", "q"} {
@@ -391,8 +455,9 @@ func TestOneUnansweredActionPerPipeline(t *testing.T) {
 	}
 }
 
-func TestMemory(t *testing.T) {
-	s := fresh(t)
+func TestMemory(t *testing.T) { each(t, testMemory) }
+
+func testMemory(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	if _, known, err := s.Task(ctx, "k"); known || err != nil {
 		t.Errorf("unknown task: known %v, error %v", known, err)
@@ -418,8 +483,9 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-func TestNotFound(t *testing.T) {
-	s := fresh(t)
+func TestNotFound(t *testing.T) { each(t, testNotFound) }
+
+func testNotFound(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	for name, read := range map[string]func(*store.Tx) error{
 		"delivery":     func(tx *store.Tx) error { _, err := tx.Delivery(ctx, "x"); return err },
@@ -433,12 +499,13 @@ func TestNotFound(t *testing.T) {
 	}
 }
 
-func TestRollback(t *testing.T) {
-	s := fresh(t)
+func TestRollback(t *testing.T) { each(t, testRollback) }
+
+func testRollback(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	boom := errors.New("boom")
 	err := s.Update(ctx, func(tx *store.Tx) error {
-		if _, _, _, err := tx.AddDelivery(ctx, delivery("one", "one", nil)); err != nil {
+		if _, err := add(ctx, s, tx, delivery("one", "one", nil)); err != nil {
 			return err
 		}
 		return boom
@@ -463,9 +530,9 @@ func TestRollback(t *testing.T) {
 func TestReopenKeepsEverything(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "with space %.db")
 	ctx := t.Context()
-	s := open(t, path)
+	s := open(t, storetest.Database{SQLite: path})
 	update(t, s, func(tx *store.Tx) error {
-		_, _, _, err := tx.AddDelivery(ctx, delivery("one", "one", []byte("body")))
+		_, err := add(ctx, s, tx, delivery("one", "one", []byte("body")))
 		return err
 	})
 	if err := s.Close(); err != nil {
@@ -487,10 +554,11 @@ func TestReopenKeepsEverything(t *testing.T) {
 	}
 }
 
-func TestViewCannotWrite(t *testing.T) {
-	s := fresh(t)
+func TestViewCannotWrite(t *testing.T) { each(t, testViewCannotWrite) }
+
+func testViewCannotWrite(t *testing.T, s *store.Store) {
 	err := s.View(t.Context(), func(tx *store.Tx) error {
-		_, _, _, err := tx.AddDelivery(t.Context(), delivery("one", "one", nil))
+		_, err := add(t.Context(), s, tx, delivery("one", "one", nil))
 		return err
 	})
 	if err == nil {
@@ -505,7 +573,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := filepath.Join(folder, "newer.db")
-	s := open(t, newer)
+	s := open(t, storetest.Database{SQLite: newer})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -521,7 +589,7 @@ func TestOpenRefuses(t *testing.T) {
 		options store.Options
 		want    string
 	}{
-		"no path":           {store.Options{}, "no SQLite path"},
+		"no path":           {store.Options{}, "either"},
 		"no database":       {store.Options{SQLite: garbage}, "garbage.db"},
 		"no folder":         {store.Options{SQLite: filepath.Join(folder, "none", "x.db")}, "x.db"},
 		"newer schema":      {store.Options{SQLite: newer}, "version 4711"},

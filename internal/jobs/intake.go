@@ -1,0 +1,213 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/riverqueue/river"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// ErrOverloaded is returned by Accept when as many deliveries wait for their commit
+// as may wait. The sender should come again.
+var ErrOverloaded = errors.New("too many deliveries wait to be stored")
+
+const (
+	// maxWaiting bounds the deliveries that wait for a commit; maxShare how many
+	// of them one connection may have, so that it cannot fill the queue for the
+	// others.
+	maxWaiting = 2048
+	maxShare   = maxWaiting / 2
+	// maxBatch and maxBatchBytes bound one commit, so that a small delivery does
+	// not wait long behind large ones.
+	maxBatch      = 256
+	maxBatchBytes = 4 << 20
+	// idsPerJob is how many deliveries one job decides: their decisions share a
+	// commit too.
+	idsPerJob = 16
+)
+
+// intake groups commits: whatever arrives while a commit is in flight goes into
+// the next one. Nothing waits for company.
+type intake struct {
+	waiting chan *arrival
+	done    chan struct{}
+	ended   sync.WaitGroup
+
+	mu     sync.Mutex
+	shares map[string]int
+	closed bool
+}
+
+// arrival is a delivery that waits for its commit.
+type arrival struct {
+	packed store.Packed
+	// answer receives exactly one answer.
+	answer chan answer
+}
+
+type answer struct {
+	duplicate bool
+	err       error
+}
+
+func newIntake() *intake {
+	return &intake{waiting: make(chan *arrival, maxWaiting), done: make(chan struct{}), shares: map[string]int{}}
+}
+
+// start begins to commit batches.
+func (in *intake) start(commit func([]*arrival)) {
+	in.ended.Go(func() {
+		for {
+			select {
+			case first := <-in.waiting:
+				commit(in.batch(first))
+			case <-in.done:
+				// What came before the end is still committed.
+				for {
+					select {
+					case first := <-in.waiting:
+						commit(in.batch(first))
+					default:
+						return
+					}
+				}
+			}
+		}
+	})
+}
+
+// batch takes what waits, without waiting for more.
+func (in *intake) batch(first *arrival) []*arrival {
+	batch, size := []*arrival{first}, first.packed.Size()
+	for len(batch) < maxBatch && size < maxBatchBytes {
+		select {
+		case next := <-in.waiting:
+			batch, size = append(batch, next), size+next.packed.Size()
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// stop commits what waits and ends.
+func (in *intake) stop() {
+	in.mu.Lock()
+	closed := in.closed
+	in.closed = true
+	in.mu.Unlock()
+	if !closed {
+		close(in.done)
+	}
+	in.ended.Wait()
+}
+
+// enter gives a delivery to the next commit.
+func (in *intake) enter(p store.Packed) (*arrival, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed || in.shares[p.Connection] >= maxShare {
+		return nil, ErrOverloaded
+	}
+	a := &arrival{packed: p, answer: make(chan answer, 1)}
+	select {
+	case in.waiting <- a:
+		in.shares[p.Connection]++
+		return a, nil
+	default:
+		return nil, ErrOverloaded
+	}
+}
+
+// leave ends the wait of a delivery.
+func (in *intake) leave(connection string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.shares[connection]--
+}
+
+// Accept makes a delivery durable together with the job that decides it: when it
+// returns nil both are synced to disk. Deliveries that come at once share one
+// commit. duplicate says that the same delivery was known already and its
+// processing has not failed; a failed one is processed again.
+//
+// When ctx ends first, the delivery may still be stored; a sender that comes again
+// is then told that it is known.
+func (q *Queue) Accept(ctx context.Context, d event.Delivery) (duplicate bool, err error) {
+	packed, err := q.store.Pack(d)
+	if err != nil {
+		return false, fmt.Errorf("accept delivery: %w", err)
+	}
+	a, err := q.intake.enter(packed)
+	if err != nil {
+		return false, fmt.Errorf("accept delivery: %w", err)
+	}
+	select {
+	case got := <-a.answer:
+		if got.err != nil {
+			return false, fmt.Errorf("accept delivery: %w", got.err)
+		}
+		return got.duplicate, nil
+	case <-ctx.Done():
+		return false, fmt.Errorf("accept delivery: %w", ctx.Err())
+	}
+}
+
+// commit stores a batch with the jobs that decide it, and answers each.
+func (q *Queue) commit(batch []*arrival) {
+	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+	defer cancel()
+	list := make([]store.Packed, len(batch))
+	for i, a := range batch {
+		list[i] = a.packed
+	}
+	answers := make([]answer, len(batch))
+	err := q.store.Update(ctx, func(tx *store.Tx) error {
+		stored, err := tx.AddDeliveries(ctx, list)
+		if err != nil {
+			return err
+		}
+		var ids []string
+		reopened := map[string]bool{}
+		for i, s := range stored {
+			if s.Known && (s.State != event.DeliveryFailed || reopened[s.ID]) {
+				answers[i].duplicate = true
+				continue
+			}
+			if s.Known {
+				reopened[s.ID] = true
+				if err := tx.Reopen(ctx, s.ID); err != nil {
+					return err
+				}
+			}
+			ids = append(ids, s.ID)
+		}
+		return q.enqueueDecisions(ctx, tx, ids)
+	})
+	for i, a := range batch {
+		if err != nil {
+			answers[i] = answer{err: err}
+		}
+		a.answer <- answers[i]
+		q.intake.leave(a.packed.Connection)
+	}
+}
+
+// enqueueDecisions inserts the jobs that decide deliveries.
+func (q *Queue) enqueueDecisions(ctx context.Context, tx *store.Tx, ids []string) error {
+	var args []river.JobArgs
+	for len(ids) > 0 {
+		n := min(len(ids), idsPerJob)
+		args = append(args, decideArgs{DeliveryIDs: ids[:n]})
+		ids = ids[n:]
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	return q.enqueue(ctx, tx, args...)
+}

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
+)
+
+// sqliteDatabase is a SQLite file. One connection writes, shared by the webhook
+// door and the job queue, because SQLite's busy handler is not fair: with a second
+// writer the jobs starve. A pool of read-only connections serves everything that
+// only looks. Source: specs/queue-and-store.md 2.6.
+type sqliteDatabase struct {
+	write *sql.DB // nil when opened for looking only
+	read  *sql.DB
+}
+
+// readers is how many connections look at once; more wait.
+const readers = 4
+
+func openSQLite(opts Options) (*sqliteDatabase, error) {
+	var db sqliteDatabase
+	var err error
+	if opts.ReadOnly {
+		if _, err := os.Stat(opts.SQLite); err != nil {
+			return nil, err
+		}
+	} else {
+		if db.write, err = sql.Open("sqlite", sqliteDSN(opts.SQLite, false)); err != nil {
+			return nil, err
+		}
+		db.write.SetMaxOpenConns(1)
+	}
+	if db.read, err = sql.Open("sqlite", sqliteDSN(opts.SQLite, true)); err != nil {
+		return nil, errors.Join(err, db.close())
+	}
+	db.read.SetMaxOpenConns(readers)
+	return &db, nil
+}
+
+// sqliteDSN is the data source name of a file. Commits are synced before they
+// return (synchronous=FULL) and a transaction takes the write lock when it begins,
+// so that it never fails half way for want of it.
+func sqliteDSN(path string, readOnly bool) string {
+	values := url.Values{}
+	values.Add("_pragma", "busy_timeout(10000)")
+	values.Add("_pragma", "foreign_keys(ON)")
+	if readOnly {
+		values.Add("mode", "ro")
+		values.Add("_pragma", "query_only(ON)")
+	} else {
+		values.Add("_pragma", "journal_mode(WAL)")
+		values.Add("_pragma", "synchronous(FULL)")
+		values.Set("_txlock", "immediate")
+	}
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath(), RawQuery: values.Encode()}).String()
+}
+
+func (db *sqliteDatabase) begin(ctx context.Context, look bool) (transaction, error) {
+	pool := db.write
+	if look {
+		pool = db.read
+	}
+	if pool == nil {
+		return nil, errors.New("the database was opened for looking only")
+	}
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return sqliteTransaction{tx}, nil
+}
+
+func (db *sqliteDatabase) migrate(ctx context.Context) error {
+	return migrate(ctx, func(ctx context.Context, fn func(transaction) error) error {
+		tx, err := db.begin(ctx, false)
+		if err != nil {
+			return err
+		}
+		if err := fn(tx); err != nil {
+			tx.rollback()
+			return err
+		}
+		return tx.commit(ctx)
+	}, "BLOB")
+}
+
+func (db *sqliteDatabase) ping(ctx context.Context) error {
+	// A query, because a SQLite connection that exists always answers a ping.
+	var one int
+	return db.read.QueryRowContext(ctx, `SELECT 1 FROM schema_version LIMIT 1`).Scan(&one)
+}
+
+func (db *sqliteDatabase) close() error {
+	var errs []error
+	for _, pool := range []*sql.DB{db.read, db.write} {
+		if pool != nil {
+			errs = append(errs, pool.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+type sqliteTransaction struct{ tx *sql.Tx }
+
+func (t sqliteTransaction) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	result, err := t.tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+func (t sqliteTransaction) query(ctx context.Context, query string, args ...any) (rows, error) {
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+func (t sqliteTransaction) queryRow(ctx context.Context, query string, args ...any) scanner {
+	return t.tx.QueryRowContext(ctx, query, args...)
+}
+
+func (t sqliteTransaction) commit(context.Context) error { return t.tx.Commit() }
+
+func (t sqliteTransaction) rollback() { _ = t.tx.Rollback() }
+
+func (t sqliteTransaction) native() any { return t.tx }
+
+// lock is empty: the transaction holds the only write lock already.
+func (t sqliteTransaction) lock() string { return "" }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/standin"
 )
 
 // dummy stands for every secret that the examples name; it has the form of a
@@ -30,6 +31,13 @@ func glob(t *testing.T, pattern string) []string {
 		t.Fatalf("no file matches %s: %v", pattern, err)
 	}
 	return files
+}
+
+func TestPipelines(t *testing.T) {
+	pipelines, err := standin.LoadPipelines("standin/pipelines.yaml", read(t, "standin/pipelines.yaml"))
+	if err != nil || len(pipelines) != 1 || !slices.Equal(pipelines[0].Checkpoints(), []string{"k2m8qa"}) {
+		t.Errorf("pipelines %+v, error %v", pipelines, err)
+	}
 }
 
 func read(t *testing.T, file string) []byte {

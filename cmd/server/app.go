@@ -259,11 +259,18 @@ func (a *app) stop(server *http.Server) error {
 	a.log.Info("stopping")
 	grace, cancel := context.WithTimeout(context.Background(), a.cfg.HTTP.ShutdownGrace)
 	defer cancel()
-	err := server.Shutdown(grace)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("stop serving: %w", err), server.Close())
-	}
-	err = errors.Join(err, a.queue.Stop(grace), a.store.Close())
+	// Both at once, so that a slow request does not use up the time of the jobs,
+	// and no new job begins meanwhile.
+	drained := make(chan error, 1)
+	go func() {
+		err := server.Shutdown(grace)
+		if err != nil {
+			err = errors.Join(fmt.Errorf("stop serving: %w", err), server.Close())
+		}
+		drained <- err
+	}()
+	err := a.queue.Stop(grace)
+	err = errors.Join(<-drained, err, a.queue.Close(), a.store.Close())
 	a.log.Info("stopped")
 	return err
 }

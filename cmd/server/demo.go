@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,12 +67,24 @@ ends after the story, with exit code 0 only if every expectation held.`,
 // loopbackOnly refuses an address that others could reach: the demo's secrets are
 // printed.
 func loopbackOnly(addr string) error {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("--addr %q: write host:port, such as 127.0.0.1:8080", addr)
+	if err := checkAddr(addr); err != nil {
+		return err
 	}
+	host, _, _ := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("--addr %q: the demo listens on loopback only, such as 127.0.0.1:8080", addr)
+	}
+	return nil
+}
+
+// checkAddr refuses what is no address to listen on.
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("--addr %q: write host:port with a port from 0 to 65535, such as 127.0.0.1:8080", addr)
 	}
 	return nil
 }
@@ -279,7 +292,15 @@ It stays up; interrupt it to end. Try:
     -H 'X-Gitlab-Event: Push Hook' -H 'X-Gitlab-Token: wrong' --data-binary @%[3]s
 
   # what became of it
-  go run ./cmd/server list runs --db %[4]s
+  %[5]s list runs --db %[4]s
 
-`, d.base, d.secrets["DEMO_GITLAB_TOKEN"], payload, d.cfg.Store.SQLite.Path)
+`, d.base, d.secrets["DEMO_GITLAB_TOKEN"], payload, d.cfg.Store.SQLite.Path, ourName())
+}
+
+// ourName is how this program was called.
+func ourName() string {
+	if filepath.Base(os.Args[0]) == "server" {
+		return "go run ./cmd/server"
+	}
+	return os.Args[0]
 }

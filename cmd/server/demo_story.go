@@ -57,7 +57,7 @@ func makeWorld(folder string, pipelines []byte) (world, error) {
 	if w.options.Pipelines, err = standin.LoadPipelines("demo/pipelines.yaml", pipelines); err != nil {
 		return world{}, fmt.Errorf("load pipelines: %w", err)
 	}
-	w.pipeline, w.checkpoint = w.options.Pipelines[0].ID, "ujgdh4"
+	w.pipeline, w.checkpoint = w.options.Pipelines[0].ID, "k2m8qa"
 	w.templates, err = template.ParseFS(demoFiles, "demo/*.json")
 	return w, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -192,9 +193,96 @@ func testNewerCommitSupersedes(t *testing.T, d *demonstration) {
 	if r.runs[0].State != codecheck.Superseded || r.runs[1].State != codecheck.Passed {
 		t.Errorf("runs ended %s and %s", r.runs[0].State, r.runs[1].State)
 	}
+	if stopped := d.standin.Counts().Acted["stop_task"]; stopped != 1 {
+		t.Errorf("%d executions were stopped at CodeArts Check, want the older one", stopped)
+	}
 	for _, rel := range r.releases {
 		if rel.Event.HeadSHA != d.world.clean {
 			t.Errorf("commit %s was released", rel.Event.HeadSHA)
+		}
+	}
+}
+
+// TestNewerCommitWhileAReleaseWaits holds that a release of an older commit does not
+// keep the pipeline from the newer one: its checkpoint is refused.
+func TestNewerCommitWhileAReleaseWaits(t *testing.T) {
+	demonstrate(t, testNewerCommitWhileAReleaseWaits)
+}
+
+func testNewerCommitWhileAReleaseWaits(t *testing.T, d *demonstration) {
+	d.push(t, event.GitHub, "1", change{Branch: "main", SHA: d.world.parent})
+	d.until(t, "the first is being released", func(r records) bool {
+		return len(r.releases) == 2 && slices.ContainsFunc(r.releases, func(rel release.Release) bool { return rel.ExecutionID != "" })
+	})
+	d.push(t, event.GitHub, "2", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})
+	r := d.until(t, "both have ended", func(r records) bool { return len(r.releases) == 4 && allEnded(r) })
+	for i, want := range []release.State{release.Refused, release.Refused, release.Succeeded, release.Succeeded} {
+		// The first release itself ends by the refusal of its checkpoint.
+		if got := r.releases[i].State; got != want && (want != release.Refused || got != release.Failed) {
+			t.Errorf("%s of %s ended %s: %s", r.releases[i].Plan.Action, shortSHA(r.releases[i].Event.HeadSHA), got, r.releases[i].Reason)
+		}
+	}
+}
+
+// TestBurst holds that of many pushes in a row only the newest is checked to the end
+// and released, in whatever order they are decided.
+func TestBurst(t *testing.T) { demonstrate(t, testBurst) }
+
+func testBurst(t *testing.T, d *demonstration) {
+	before := d.world.parent
+	for i := range 8 {
+		sha := fmt.Sprintf("%040x", i+1)
+		if i == 7 {
+			sha = d.world.clean
+		}
+		d.push(t, event.GitHub, fmt.Sprint(i), change{Branch: "main", Before: before, SHA: sha})
+		before = sha
+	}
+	r := d.until(t, "the newest is released", func(r records) bool { return len(r.deliveries) == 8 && len(r.releases) >= 2 && allEnded(r) })
+	for _, rel := range r.releases {
+		if rel.Event.HeadSHA != d.world.clean || rel.State != release.Succeeded {
+			t.Errorf("%s of %s ended %s: %s", rel.Plan.Action, shortSHA(rel.Event.HeadSHA), rel.State, rel.Reason)
+		}
+	}
+	for _, run := range r.runs {
+		if want := run.Event.HeadSHA == d.world.clean; (run.State == codecheck.Passed) != want {
+			t.Errorf("run of %s ended %s: %s", shortSHA(run.Event.HeadSHA), run.State, run.Reason)
+		}
+	}
+}
+
+// TestDeletedBranchIsNotReleased holds that what a rule does not ask about ends a run
+// all the same.
+func TestDeletedBranchIsNotReleased(t *testing.T) { demonstrate(t, testDeletedBranchIsNotReleased) }
+
+func testDeletedBranchIsNotReleased(t *testing.T, d *demonstration) {
+	d.push(t, event.GitLab, "1", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})
+	d.until(t, "the run is running", func(r records) bool { return len(r.runs) == 1 && r.runs[0].State == codecheck.Running })
+	d.push(t, event.GitLab, "2", change{Branch: "main", Before: d.world.clean, Deleted: true})
+	r := d.until(t, "the run has ended", func(r records) bool { return len(r.deliveries) == 2 && allEnded(r) })
+	if r.runs[0].State != codecheck.Superseded || !strings.Contains(r.runs[0].Reason, "deleted") {
+		t.Errorf("the run ended %s: %s", r.runs[0].State, r.runs[0].Reason)
+	}
+}
+
+// TestAgain holds that a change that was taken back and made again is acted upon
+// again.
+func TestAgain(t *testing.T) { demonstrate(t, testAgain) }
+
+func testAgain(t *testing.T, d *demonstration) {
+	forth := change{Branch: "scratch", Before: d.world.parent, SHA: d.world.clean}
+	back := change{Branch: "scratch", Before: d.world.clean, SHA: d.world.parent}
+	for i, c := range []change{forth, back, forth} {
+		d.push(t, event.GitHub, fmt.Sprint(i), c)
+		d.until(t, "it is decided", func(r records) bool { return len(r.deliveries) == i+1 && allEnded(r) })
+	}
+	r, err := d.records(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, delivery := range r.deliveries {
+		if delivery.State != event.DeliveryDecided {
+			t.Errorf("delivery %d ended %s: %s", i, delivery.State, delivery.Reason)
 		}
 	}
 }
@@ -211,7 +299,7 @@ func testMovedBranchIsNotReleased(t *testing.T, d *demonstration) {
 		_, err := tx.MoveHead(t.Context(), event.Event{
 			Connection: "github", Kind: event.Push, Branch: "main", HeadSHA: d.world.bad, Before: d.world.clean,
 			Repository: event.Repository{ID: "1001"},
-		})
+		}, "zzz") // later than any delivery
 		return err
 	})
 	if err != nil {

@@ -31,10 +31,12 @@ func newHandler(door *webhook.Handler, health *health, registry *prometheus.Regi
 		},
 	}))
 	door.Register(e)
-	e.GET("/healthz", health.live)
-	e.GET("/readyz", health.readyz)
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", health.live)
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", health.readyz)
 	if metrics {
-		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})))
+		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+			Registry: registry, ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(log), MaxRequestsInFlight: 4,
+		})))
 	}
 	return e
 }
@@ -89,15 +91,15 @@ func (h *health) live(c echo.Context) error {
 }
 
 // readyz says whether webhooks can be taken: the service runs, its rules are
-// loaded (it does not start without) and the database answers.
+// loaded (it does not start without) and the database takes writes.
 func (h *health) readyz(c echo.Context) error {
 	if !h.ready.Load() {
 		return c.JSON(http.StatusServiceUnavailable, problem{"not_ready", "starting or stopping"})
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), pingTimeout)
 	defer cancel()
-	if err := h.store.Ping(ctx); err != nil {
-		return c.JSON(http.StatusServiceUnavailable, problem{"database", "the database does not answer"})
+	if err := h.store.Writable(ctx); err != nil {
+		return c.JSON(http.StatusServiceUnavailable, problem{"database", "the database does not take writes"})
 	}
 	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
 }

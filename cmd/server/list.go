@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -29,16 +30,24 @@ func (f *databaseFlags) register(cmd *cobra.Command) {
 
 // open opens the database for looking only; it may belong to a running server.
 func (f *databaseFlags) open(ctx context.Context, env environment) (*store.Store, error) {
-	options := store.Options{SQLite: f.database}
-	if f.database == "" {
-		cfg, err := loadConfig(f.config, env)
-		if err != nil {
-			return nil, err
-		}
-		options = storeOptions(cfg.Store)
+	options, err := f.options(env)
+	if err != nil {
+		return nil, err
 	}
 	options.ReadOnly = true
 	return store.Open(ctx, options)
+}
+
+// options say which database is meant.
+func (f *databaseFlags) options(env environment) (store.Options, error) {
+	if f.database != "" {
+		return store.Options{SQLite: f.database}, nil
+	}
+	cfg, err := loadConfig(f.config, env)
+	if err != nil {
+		return store.Options{}, err
+	}
+	return storeOptions(cfg.Store), nil
 }
 
 // listing is one thing that can be listed.
@@ -61,7 +70,7 @@ func listings() map[string]listing {
 			table: func(w io.Writer, records any) {
 				fmt.Fprintln(w, "DELIVERY\tRECEIVED\tCONNECTION\tEVENT\tSTATE\tREASON")
 				for _, d := range records.([]deliveryView) {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, stamp(d.ReceivedAt), d.Connection, d.Event, d.State, d.Reason)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, stamp(d.ReceivedAt), d.Connection, plain(d.Event), d.State, plain(d.Reason))
 				}
 			},
 		},
@@ -73,7 +82,7 @@ func listings() map[string]listing {
 			table: func(w io.Writer, records any) {
 				fmt.Fprintln(w, "RUN\tCREATED\tREPOSITORY\tBRANCH\tCOMMIT\tRULE\tSTATE\tREASON")
 				for _, r := range records.([]codecheck.Run) {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stamp(r.CreatedAt), r.Event.Repository.FullName, r.Event.Branch, shortSHA(r.Event.HeadSHA), r.Rule, r.State, r.Reason)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stamp(r.CreatedAt), plain(r.Event.Repository.FullName), plain(r.Event.Branch), shortSHA(r.Event.HeadSHA), r.Rule, r.State, plain(r.Reason))
 				}
 			},
 		},
@@ -85,7 +94,7 @@ func listings() map[string]listing {
 			table: func(w io.Writer, records any) {
 				fmt.Fprintln(w, "RELEASE\tCREATED\tREPOSITORY\tCOMMIT\tPIPELINE\tACTION\tEXECUTION\tSTATE\tREASON")
 				for _, r := range records.([]release.Release) {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stamp(r.CreatedAt), r.Event.Repository.FullName, shortSHA(r.Event.HeadSHA), r.Plan.Pipeline, r.Plan.Action, r.ExecutionID, r.State, r.Reason)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stamp(r.CreatedAt), plain(r.Event.Repository.FullName), shortSHA(r.Event.HeadSHA), r.Plan.Pipeline, r.Plan.Action, r.ExecutionID, r.State, plain(r.Reason))
 				}
 			},
 		},
@@ -260,6 +269,17 @@ func writeDelivery(w io.Writer, d deliveryView) error {
 		}
 	}
 	return nil
+}
+
+// plain is text in which a newline or another control character cannot break a
+// table.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }

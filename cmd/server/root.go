@@ -25,19 +25,26 @@ type environment struct {
 	LookupEnv      func(string) (string, bool)
 }
 
+// withoutSecrets is env for a command that only looks: a secret that it has not is
+// no reason to refuse the server file, because it is not used.
+func (env environment) withoutSecrets() environment {
+	lookup := env.LookupEnv
+	env.LookupEnv = func(name string) (string, bool) {
+		if value, ok := lookup(name); ok {
+			return value, true
+		}
+		return "not set", true
+	}
+	return env
+}
+
 // run runs one command line and returns its exit code. It is the whole program,
 // for main and for tests alike.
 func run(ctx context.Context, args []string, env environment) int {
 	root := newRoot(env)
 	root.SetArgs(args)
 	understood := false
-	for _, cmd := range root.Commands() {
-		work := cmd.RunE
-		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			understood = true
-			return work(cmd, args)
-		}
-	}
+	onRun(root, func() { understood = true })
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	switch {
@@ -51,6 +58,19 @@ func run(ctx context.Context, args []string, env environment) int {
 	default:
 		fmt.Fprintf(env.Stderr, "gatewright: %v\n", err)
 		return exitNo
+	}
+}
+
+// onRun calls fn when a command begins to work: its command line was understood.
+func onRun(cmd *cobra.Command, fn func()) {
+	for _, below := range cmd.Commands() {
+		onRun(below, fn)
+	}
+	if work := cmd.RunE; work != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			fn()
+			return work(cmd, args)
+		}
 	}
 }
 
@@ -82,6 +102,7 @@ Exit codes: 0 success, 1 "no" or failure, 2 wrong usage.`,
 	root.AddCommand(
 		newServe(env), newDemo(env), newStandin(env), newCheckConfig(env),
 		newExplain(env), newSend(env), newList(env), newShow(env),
+		newReplay(env), newMigrate(env), newStore(env),
 	)
 	return root
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -34,6 +35,8 @@ address, as their documents describe them, so that any client can be pointed at
 it. Tokens and signatures are really verified. It starts with one project that has
 a few tasks on small local repositories, and one pipeline, and prints their ids.
 
+A pipelines file looks as configs/standin/pipelines.yaml does.
+
 GET /standin/calls and /standin/counts tell what it was asked to do; PUT
 /standin/faults switches faults on.`,
 		Example: `  gatewright standin --addr 127.0.0.1:9090
@@ -59,6 +62,12 @@ GET /standin/calls and /standin/counts tell what it was asked to do; PUT
 }
 
 func (f standinFlags) check() error {
+	if err := checkAddr(f.addr); err != nil {
+		return err
+	}
+	if f.scanDelay < 0 {
+		return fmt.Errorf("--scan-delay %v: write a time from 0 on, such as 2s", f.scanDelay)
+	}
 	if (f.accessKey == "") != (f.secretKey == "") {
 		return errors.New("give --access-key and --secret-key together")
 	}
@@ -92,6 +101,9 @@ func serveStandin(ctx context.Context, flags standinFlags, env environment) erro
 		options.User, options.Password, options.Domain = flags.user, flags.password, flags.user
 	}
 	options.Dialect, options.ScanDelay, options.Log = standin.Dialect(flags.dialect), flags.scanDelay, log
+	if flags.scanDelay == 0 {
+		options.ScanDelay = -1 // none; 0 would be the default
+	}
 	if flags.pipelines != "" {
 		data, err := os.ReadFile(flags.pipelines)
 		if err != nil {
@@ -136,7 +148,7 @@ func printStandin(env environment, addr string, flags standinFlags, options stan
 		fmt.Fprintf(w, "task\t%s\t%s\t%s\t%s\n", t.ID, t.Name, t.RepoURL, t.Branch)
 	}
 	for _, p := range options.Pipelines {
-		fmt.Fprintf(w, "pipeline\t%s\t%s\n", p.ID, p.Name)
+		fmt.Fprintf(w, "pipeline\t%s\t%s\tcheckpoints: %s\n", p.ID, p.Name, strings.Join(p.Checkpoints(), ", "))
 	}
 }
 

@@ -121,15 +121,17 @@ func (c *Checker) expire(ctx context.Context, run Run) (Run, time.Duration, erro
 }
 
 // Stop ends the run's execution at CodeArts Check, for a run that is superseded
-// or too late. An execution that has ended, or a run without one, is no error.
-// The API stops whatever the task runs: a run must be stopped before the next
-// run of the same task is started.
+// or too late. An execution that has ended, or a run without one, is no error; one
+// of which that cannot be told is, so that the caller asks again. The API stops
+// whatever the task runs: a run must be stopped before the next run of the same task
+// is started. In the 2023 dialect the progress cannot tell whose execution runs, so
+// nothing is stopped there: the execution ends by itself, and its result is ignored.
 func (c *Checker) Stop(ctx context.Context, run Run) error {
-	if run.Task.ID == "" || run.ExecID == "" {
+	if run.Task.ID == "" || run.ExecID == "" || c.options.Dialect == Dialect2023 {
 		return nil
 	}
-	if running, err := c.isRunning(ctx, run); err == nil && !running {
-		return nil
+	if running, err := c.isRunning(ctx, run); err != nil || !running {
+		return err
 	}
 	err := c.api.stop(ctx, run.Task.ID)
 	if err == nil {
@@ -247,19 +249,27 @@ func because(err error) string {
 // higher takes the higher of two counts of the same defects, and remarks where
 // they differ.
 func higher(summary, statistic Counts) (Counts, []string) {
-	var remarks []string
-	pick := func(name string, a, b int) int {
-		if a != b {
-			remarks = append(remarks, fmt.Sprintf("%s: the summary counts %d and the statistic %d, the higher is taken", name, a, b))
-		}
-		return max(a, b)
+	counts := Counts{
+		Critical:   max(summary.Critical, statistic.Critical),
+		Major:      max(summary.Major, statistic.Major),
+		Minor:      max(summary.Minor, statistic.Minor),
+		Suggestion: max(summary.Suggestion, statistic.Suggestion),
 	}
-	return Counts{
-		Critical:   pick("critical", summary.Critical, statistic.Critical),
-		Major:      pick("major", summary.Major, statistic.Major),
-		Minor:      pick("minor", summary.Minor, statistic.Minor),
-		Suggestion: pick("suggestion", summary.Suggestion, statistic.Suggestion),
-	}, remarks
+	var remarks []string
+	for _, c := range []struct {
+		severity           string
+		summary, statistic int
+	}{
+		{"critical", summary.Critical, statistic.Critical},
+		{"major", summary.Major, statistic.Major},
+		{"minor", summary.Minor, statistic.Minor},
+		{"suggestion", summary.Suggestion, statistic.Suggestion},
+	} {
+		if c.summary != c.statistic {
+			remarks = append(remarks, fmt.Sprintf("%s: the summary counts %d and the statistic %d, the higher is taken", c.severity, c.summary, c.statistic))
+		}
+	}
+	return counts, remarks
 }
 
 // worst reads the run's open defects, the most severe first, up to the most

@@ -131,6 +131,13 @@ type Run struct {
 	RefReason string `json:"ref_reason"`
 	RefsTried []Ref  `json:"refs_tried,omitempty"`
 
+	// Shares is the id of a run of another rule that checks the same commit on the
+	// same task: this run is judged from its counts, and runs nothing itself.
+	Shares string `json:"shares,omitempty"`
+	// Supersedes are older runs whose executions must be stopped before this one
+	// starts: the API stops whatever a task runs.
+	Supersedes []string `json:"supersedes,omitempty"`
+
 	// Intent is committed before the request that starts the execution is sent.
 	Intent *Intent `json:"intent,omitempty"`
 	ExecID string  `json:"exec_id,omitempty"`
@@ -148,7 +155,9 @@ type Run struct {
 	// a later end is then its own and not that of the one before.
 	SeenRunning bool `json:"seen_running,omitempty"`
 
-	Deadline   time.Time `json:"deadline"`
+	Deadline time.Time `json:"deadline"`
+	// ReceivedAt is when the delivery that caused the run was received.
+	ReceivedAt time.Time `json:"received_at,omitzero"`
 	CreatedAt  time.Time `json:"created_at"`
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
@@ -159,6 +168,4 @@ type Intent struct {
 	SentAt time.Time `json:"sent_at"`
 	// LastCheckTime is the task's time of the last check before ours, as sent.
 	LastCheckTime string `json:"last_check_time"`
-	// LastExecID is the newest execution before ours, where it can be asked.
-	LastExecID string `json:"last_exec_id,omitempty"`
 }

@@ -250,13 +250,31 @@ func (c *Checker) mergeRequestTask(ctx context.Context, run Run, key string, afr
 	if err != nil {
 		return Task{}, "", err
 	}
-	t, err := c.createUnder(ctx, run, parent)
+	t, origin, err := c.createOnce(ctx, run, parent, key, origin, afresh)
 	// The parent that an earlier run knew may have been deleted since.
 	if notFound(err) && origin == Remembered {
 		return c.mergeRequestTask(ctx, run, key, true)
 	}
+	return t, origin, err
+}
+
+// createOnce makes the incremental task of the run's merge request; one caller at a
+// time does so for a key, and who waited takes what the one before has made. With an
+// error the origin is that of the parent.
+func (c *Checker) createOnce(ctx context.Context, run Run, parent Task, key string, parentOrigin Origin, afresh bool) (Task, Origin, error) {
+	unlock, err := c.creating.lock(ctx, key)
 	if err != nil {
-		return Task{}, "", err
+		return Task{}, parentOrigin, err
+	}
+	defer unlock()
+	if !afresh {
+		if t, ok, err := c.remembered(ctx, key); ok || err != nil {
+			return t, Remembered, err
+		}
+	}
+	t, err := c.createUnder(ctx, run, parent)
+	if err != nil {
+		return Task{}, parentOrigin, err
 	}
 	return c.learned(ctx, key, t, Created)
 }

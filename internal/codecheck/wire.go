@@ -54,6 +54,9 @@ func (a api) list(ctx context.Context, project string) ([]listedTask, error) {
 		if err != nil {
 			return nil, err
 		}
+		if answer.Tasks == nil && !answer.Total.set {
+			return nil, hopeless("list tasks: the answer holds neither tasks nor their number")
+		}
 		before := len(all)
 		for _, task := range answer.Tasks {
 			if task.ID != "" && !seen[task.ID] {
@@ -186,12 +189,12 @@ func (a api) run(ctx context.Context, task string, ref Ref) (string, error) {
 	return string(answer.ExecID), err
 }
 
-// stop ends the running execution of a task (1.6); stopping twice changes
-// nothing.
+// stop ends the running execution of a task (1.6), whichever that is: so it is not
+// sent again after a lost answer, without a look at what runs by then.
 func (a api) stop(ctx context.Context, task string) error {
 	return a.client.Do(ctx, huaweicloud.Call{
 		Operation: "stop task", Method: http.MethodPost, Path: huaweicloud.Path("/v2/tasks/%s/stop", task),
-		Body: struct{}{}, Safe: true,
+		Body: struct{}{},
 	}, nil)
 }
 

@@ -324,8 +324,16 @@ func signingToken(token string) bool {
 	return found && err == nil && len(key) >= 24 && len(key) <= 64
 }
 
-// store checks that one database is named, and fills in the default.
+// store checks that one database is named, and fills in the defaults.
 func (k *checker) store(s *Store) {
+	k.positive("store.retention", s.Retention)
+	if s.PayloadRetention == 0 {
+		s.PayloadRetention = min(7*24*time.Hour, s.Retention)
+	}
+	k.positive("store.payload_retention", s.PayloadRetention)
+	if s.PayloadRetention > s.Retention {
+		k.complain("store.payload_retention", "a payload cannot outlive its delivery", "write a time that is not longer than store.retention")
+	}
 	p := s.Postgres
 	if p == nil {
 		if s.SQLite.Path == "" {

@@ -50,6 +50,15 @@ type HTTP struct {
 type Store struct {
 	SQLite   SQLite    `yaml:"sqlite,omitempty"`
 	Postgres *Postgres `yaml:"postgres,omitempty"`
+	// Retention is how long what has ended is kept: deliveries, runs, releases.
+	// Default: 720h, which is 30 days. A delivery that a host sends again after
+	// that is new, so it should be longer than hosts offer that: three days on
+	// GitHub (specs/githosts.md 1.6).
+	Retention time.Duration `yaml:"retention"`
+	// PayloadRetention is how long the bodies of deliveries are kept; without its
+	// body a delivery can be shown and not be replayed. Default: 168h, which is 7
+	// days, or Retention when that is shorter.
+	PayloadRetention time.Duration `yaml:"payload_retention"`
 }
 
 // Postgres is a database on a server, for any number of processes.
@@ -263,6 +272,7 @@ func defaults() *Config {
 			ReadTimeout:   30 * time.Second,
 			ShutdownGrace: 20 * time.Second,
 		},
+		Store: Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: HuaweiCloud{
 			Dialect:       Dialect2026,
 			Timeout:       30 * time.Second,

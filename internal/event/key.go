@@ -51,3 +51,17 @@ func (e Event) Line() string {
 	}
 	return line + string(e.Kind) + " " + e.Branch
 }
+
+// Gone reports whether the event ends its line: the branch or tag was deleted, the
+// merge request closed or merged.
+func (e Event) Gone() bool {
+	return e.Deleted || (e.Kind == MergeRequest && (e.Action == Closed || e.Action == Merged))
+}
+
+// MovesHead reports whether the event tells the state of its line, wanted by a rule
+// or not: a push, a tag or a merge request of a known repository with a commit, or
+// its end. A comment does not.
+func (e Event) MovesHead() bool {
+	known := e.Repository.ID != "" || e.Repository.FullName != ""
+	return known && e.Kind != Comment && e.Kind != "" && (e.HeadSHA != "" || e.Gone())
+}

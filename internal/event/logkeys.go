@@ -20,4 +20,6 @@ const (
 	LogExecution  = "execution_id"
 	LogEvent      = "event"
 	LogAddr       = "addr"
+	// LogJob holds the ids of the records that a job is about.
+	LogJob = "job"
 )

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,22 +17,14 @@ import (
 // decide reads deliveries as events, puts them before the rules, and saves the
 // decisions, with a run for each check that they ask for, in one transaction.
 func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, error) {
-	var deliveries []store.Delivery
-	err := q.store.View(ctx, func(tx *store.Tx) (err error) {
-		deliveries, err = tx.Undecided(ctx, args.DeliveryIDs)
-		return err
-	})
-	if err != nil || len(deliveries) == 0 {
+	readings, err := q.readAll(ctx, args.DeliveryIDs)
+	if err != nil || len(readings) == 0 {
 		return 0, err
 	}
-	verdicts := make([]reading, len(deliveries))
-	for i, delivery := range deliveries {
-		verdicts[i] = q.judge(delivery)
-	}
-	outcomes := make([]outcome, len(deliveries))
+	outcomes := make([]outcome, len(readings))
 	err = q.store.Update(ctx, func(tx *store.Tx) (err error) {
-		for i, delivery := range deliveries {
-			if outcomes[i], err = q.saveReading(ctx, tx, delivery, verdicts[i]); err != nil {
+		for i, r := range readings {
+			if outcomes[i], err = q.saveReading(ctx, tx, r); err != nil {
 				return err
 			}
 		}
@@ -40,102 +33,183 @@ func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, err
 	if err != nil {
 		return 0, err
 	}
-	for i, delivery := range deliveries {
-		q.logOutcome(delivery, verdicts[i].decision, outcomes[i])
+	for i, r := range readings {
+		q.logOutcome(r, outcomes[i])
 	}
 	return 0, nil
 }
 
-// reading is what a delivery says: nothing that can be decided, and why, or a
-// decision.
+// reading is what a delivery says.
 type reading struct {
-	// state is failed or ignored; empty when there is a decision.
-	state    event.DeliveryState
-	reason   string
+	delivery store.Delivery
+	// failed says why the delivery cannot be read; empty when it can.
+	failed string
+	event  event.Event
+	// decision is that of the rules, unless the event is ignored.
 	decision rules.Decision
 }
 
-// judge reads a delivery and puts it before the rules.
-func (q *Queue) judge(d store.Delivery) reading {
-	ev, err := q.read(d.Delivery)
-	switch {
-	case err != nil:
-		return reading{state: event.DeliveryFailed, reason: err.Error()}
-	case ev.IgnoredReason != "":
-		return reading{state: event.DeliveryIgnored, reason: ev.IgnoredReason}
+// readAll reads those of the deliveries that wait for their decision.
+func (q *Queue) readAll(ctx context.Context, ids []string) ([]reading, error) {
+	var readings []reading
+	err := q.store.View(ctx, func(tx *store.Tx) error {
+		for _, id := range ids {
+			delivery, err := tx.Delivery(ctx, id)
+			switch {
+			case errors.Is(err, store.ErrCorrupt):
+				readings = append(readings, reading{delivery: delivery, failed: err.Error()})
+			case errors.Is(err, store.ErrNotFound):
+			case err != nil:
+				return err
+			case delivery.State == event.DeliveryReceived:
+				readings = append(readings, reading{delivery: delivery})
+			}
+		}
+		return nil
+	})
+	for i := range readings {
+		if readings[i].failed == "" {
+			q.judge(&readings[i])
+		}
 	}
-	return reading{decision: q.opts.Policy().Decide(ev)}
+	return readings, err
 }
 
-func (q *Queue) saveReading(ctx context.Context, tx *store.Tx, d store.Delivery, r reading) (outcome, error) {
-	if r.state != "" {
-		return outcome{state: r.state, reason: r.reason}, tx.EndDelivery(ctx, d.ID, r.state, r.reason, nil)
-	}
-	return q.saveDecision(ctx, tx, d, r.decision)
-}
-
-// read parses a delivery. A parser that panics on what a stranger sent fails
-// that one delivery, not the worker.
-func (q *Queue) read(d event.Delivery) (ev event.Event, err error) {
+// judge parses a delivery and puts it before the rules. A parser that panics on
+// what a stranger sent fails that one delivery, not the worker.
+func (q *Queue) judge(r *reading) {
 	defer func() {
 		if p := recover(); p != nil {
-			q.log.Error("panic while reading a delivery", zap.String(event.LogDelivery, d.ID), zap.Any(event.LogError, p), zap.Stack("stack"))
-			err = fmt.Errorf("read event: internal error, please report it with delivery %s", d.ID)
+			q.log.Error("panic while reading a delivery", zap.String(event.LogDelivery, r.delivery.ID), zap.Any(event.LogError, p), zap.Stack("stack"))
+			r.failed = "read event: internal error, please report it with delivery " + r.delivery.ID
 		}
 	}()
-	return q.opts.Parse(d)
+	var err error
+	if r.event, err = q.opts.Parse(r.delivery.Delivery); err != nil {
+		r.failed = err.Error()
+		return
+	}
+	if r.event.IgnoredReason == "" {
+		r.decision = q.opts.Policy().Decide(r.event)
+	}
 }
 
-// outcome is what became of a delivery that was put before the rules.
+// outcome is what became of a delivery.
 type outcome struct {
-	state   event.DeliveryState
-	reason  string
-	runs    []codecheck.Run
-	stopped []codecheck.Run
+	state  event.DeliveryState
+	reason string
+	// runs are those that the delivery caused, ended those that it ended.
+	runs  []codecheck.Run
+	ended []codecheck.Run
 }
 
-func (q *Queue) saveDecision(ctx context.Context, tx *store.Tx, delivery store.Delivery, decision rules.Decision) (outcome, error) {
-	owner, err := tx.ClaimEvent(ctx, decision.Event.Key(), delivery.ID)
+// saveReading saves what a delivery says and what follows from it.
+func (q *Queue) saveReading(ctx context.Context, tx *store.Tx, r reading) (outcome, error) {
+	ev := r.event
+	if r.failed != "" {
+		return outcome{state: event.DeliveryFailed, reason: r.failed}, tx.EndDelivery(ctx, r.delivery.ID, event.DeliveryFailed, r.failed, nil)
+	}
+	// What is newest is told by every event, wanted or not.
+	newest, ended, err := q.follow(ctx, tx, ev, r.delivery.ID)
 	if err != nil {
 		return outcome{}, err
 	}
-	if owner != delivery.ID {
-		result := outcome{state: event.DeliveryDuplicate, reason: "the same change was announced by delivery " + owner}
-		return result, tx.EndDelivery(ctx, delivery.ID, result.state, result.reason, nil)
+	result := outcome{ended: ended}
+	if ev.IgnoredReason != "" {
+		result.state, result.reason = event.DeliveryIgnored, ev.IgnoredReason
+		if err := q.stopRuns(ctx, tx, ended); err != nil {
+			return outcome{}, err
+		}
+		return result, tx.EndDelivery(ctx, r.delivery.ID, result.state, result.reason, nil)
 	}
-	result := outcome{state: event.DeliveryDecided, reason: decision.Reason}
-	if len(decision.Matches) > 0 {
-		if err := q.addRuns(ctx, tx, delivery, decision, &result); err != nil {
+	owner, err := tx.ClaimEvent(ctx, ev, r.delivery.ID)
+	if err != nil {
+		return outcome{}, err
+	}
+	if owner != r.delivery.ID {
+		// The decision is kept all the same: it says what the rules think of it now.
+		result.state, result.reason = event.DeliveryDuplicate, "the same change was announced by delivery "+owner
+		return result, tx.EndDelivery(ctx, r.delivery.ID, result.state, result.reason, &r.decision)
+	}
+	result.state, result.reason = event.DeliveryDecided, r.decision.Reason
+	switch {
+	case len(r.decision.Matches) == 0:
+	case ev.HeadSHA == "":
+		result.reason += "; nothing is checked, because the event names no commit"
+	case !newest:
+		result.reason += "; nothing is checked, because a newer state was announced before this one"
+	default:
+		if err := q.addRuns(ctx, tx, r, &result); err != nil {
 			return outcome{}, err
 		}
 	}
-	return result, tx.EndDelivery(ctx, delivery.ID, result.state, result.reason, &decision)
+	if len(result.runs) == 0 {
+		if err := q.stopRuns(ctx, tx, ended); err != nil {
+			return outcome{}, err
+		}
+	}
+	return result, tx.EndDelivery(ctx, r.delivery.ID, result.state, result.reason, &r.decision)
 }
 
-// addRuns saves a run and its job for each check of the decision, and ends the
-// older runs of the same branch or merge request.
-func (q *Queue) addRuns(ctx context.Context, tx *store.Tx, delivery store.Delivery, decision rules.Decision, result *outcome) error {
-	ev := decision.Event
-	if ev.HeadSHA == "" {
-		result.reason = decision.Reason + "; nothing is checked, because the event names no commit"
-		return nil
+// follow makes what an event says the newest known state of its branch, tag or
+// merge request, and ends the unfinished runs of older commits: CodeArts Check scans
+// the tip, so their answer would speak of another commit. newest says whether the
+// event tells the newest state.
+func (q *Queue) follow(ctx context.Context, tx *store.Tx, ev event.Event, deliveryID string) (newest bool, ended []codecheck.Run, err error) {
+	if !ev.MovesHead() {
+		head, known, err := tx.Head(ctx, ev.Line())
+		return !known || moved(ev, head) == "", nil, err
 	}
-	newest, err := tx.MoveHead(ctx, ev)
-	if err != nil {
-		return err
+	if newest, err = tx.MoveHead(ctx, ev, deliveryID); err != nil || !newest {
+		return false, nil, err
 	}
-	if !newest {
-		result.reason = decision.Reason + "; nothing is checked, because a newer commit was announced before this one"
-		return nil
+	head := store.Head{SHA: ev.HeadSHA, Branch: ev.Branch, Gone: ev.Gone()}
+	ended, err = tx.EndRuns(ctx, ev.Line(), func(run *codecheck.Run) bool {
+		reason := moved(run.Event, head)
+		if reason == "" || (!head.Gone && !run.Check.Supersede) {
+			return false
+		}
+		run.State, run.Reason, run.FinishedAt = codecheck.Superseded, reason, q.now().UTC()
+		return true
+	})
+	return true, ended, err
+}
+
+// moved says why a commit is no longer the newest of its branch, tag or merge
+// request; empty when it is.
+func moved(ev event.Event, head store.Head) string {
+	switch {
+	case head.Gone && ev.Kind == event.MergeRequest:
+		return fmt.Sprintf("merge request %d was closed or merged", ev.Number)
+	case head.Gone:
+		return fmt.Sprintf("%q was deleted", ev.Branch)
+	case head.Branch != ev.Branch:
+		return fmt.Sprintf("merge request %d was pointed at %q", ev.Number, head.Branch)
+	case head.SHA != ev.HeadSHA:
+		return fmt.Sprintf("%q moved on to commit %s, so what was checked may not be commit %s", ev.Branch, short(head.SHA), short(ev.HeadSHA))
 	}
-	for _, match := range decision.Matches {
-		run := q.newRun(delivery.ID, ev, match)
+	return ""
+}
+
+// addRuns saves a run and its job for each check of the decision.
+func (q *Queue) addRuns(ctx context.Context, tx *store.Tx, r reading, result *outcome) error {
+	for _, match := range r.decision.Matches {
+		run := q.newRun(r, match)
+		for _, older := range result.ended {
+			if older.ExecID != "" {
+				run.Supersedes = append(run.Supersedes, older.ID)
+			}
+		}
+		var err error
+		if run.Shares, err = tx.Sibling(ctx, run); err != nil {
+			return err
+		}
 		id, added, err := tx.AddRun(ctx, run)
 		if err != nil {
 			return err
 		}
 		if !added {
-			result.reason = decision.Reason + "; run " + id + " checks that commit already"
+			result.reason += "; run " + id + " checks that commit already"
 			continue
 		}
 		if err := q.enqueue(ctx, tx, startRunArgs{RunID: run.ID}); err != nil {
@@ -143,16 +217,17 @@ func (q *Queue) addRuns(ctx context.Context, tx *store.Tx, delivery store.Delive
 		}
 		result.runs = append(result.runs, run)
 	}
-	return q.supersede(ctx, tx, ev, result)
+	return nil
 }
 
-func (q *Queue) newRun(deliveryID string, ev event.Event, match rules.Match) codecheck.Run {
+func (q *Queue) newRun(r reading, match rules.Match) codecheck.Run {
 	now := q.now().UTC()
 	return codecheck.Run{
 		ID:         q.opts.NewID(),
-		DeliveryID: deliveryID,
+		DeliveryID: r.delivery.ID,
+		ReceivedAt: r.delivery.ReceivedAt,
 		Rule:       match.Rule,
-		Event:      ev,
+		Event:      r.event,
 		Check:      match.Check,
 		Releases:   match.Releases,
 		State:      codecheck.Queued,
@@ -161,49 +236,37 @@ func (q *Queue) newRun(deliveryID string, ev event.Event, match rules.Match) cod
 	}
 }
 
-// supersede ends the unfinished runs of older commits of the event's branch or
-// merge request, where their rule allows it: CodeArts Check scans the tip, so
-// their answer would speak of the newer commit.
-func (q *Queue) supersede(ctx context.Context, tx *store.Tx, ev event.Event, result *outcome) error {
-	active, err := tx.ActiveRuns(ctx, ev.Line())
-	if err != nil {
-		return err
-	}
-	for _, run := range active {
-		if run.Event.HeadSHA == ev.HeadSHA || !run.Check.Supersede {
+// stopRuns has the executions of ended runs stopped, where no new run does so
+// before it starts.
+func (q *Queue) stopRuns(ctx context.Context, tx *store.Tx, ended []codecheck.Run) error {
+	for _, run := range ended {
+		if run.ExecID == "" {
 			continue
 		}
-		run.State = codecheck.Superseded
-		run.Reason = "commit " + short(ev.HeadSHA) + " came"
-		run.FinishedAt = q.now().UTC()
-		if err := tx.SaveRun(ctx, run); err != nil {
+		if err := q.enqueue(ctx, tx, stopRunArgs{RunID: run.ID, ExecID: run.ExecID}); err != nil {
 			return err
 		}
-		if run.ExecID != "" {
-			if err := q.enqueue(ctx, tx, stopRunArgs{RunID: run.ID, ExecID: run.ExecID}); err != nil {
-				return err
-			}
-		}
-		result.stopped = append(result.stopped, run)
 	}
 	return nil
 }
 
-func (q *Queue) logOutcome(delivery store.Delivery, decision rules.Decision, result outcome) {
-	q.opts.Metrics.observeDecision(delivery, result.state, decision.Outcome, q.now())
+func (q *Queue) logOutcome(r reading, result outcome) {
+	q.opts.Metrics.observeDecision(r.delivery, result.state, r.decision.Outcome, q.now())
 	fields := []zap.Field{
-		zap.String(event.LogDelivery, delivery.ID), zap.String(event.LogConnection, delivery.Connection),
-		zap.String(event.LogEvent, delivery.Event), zap.String(event.LogState, string(result.state)), zap.String(event.LogReason, result.reason),
+		zap.String(event.LogDelivery, r.delivery.ID), zap.String(event.LogConnection, r.delivery.Connection),
+		zap.String(event.LogState, string(result.state)), zap.String(event.LogReason, result.reason),
 	}
-	if decision.Event.Repository.FullName != "" {
-		fields = append(fields, zap.String(event.LogRepository, decision.Event.Repository.FullName), zap.String(event.LogSHA, decision.Event.HeadSHA))
+	if r.event.Kind != "" {
+		fields = append(fields, zap.String(event.LogEvent, string(r.event.Kind)),
+			zap.String(event.LogRepository, r.event.Repository.FullName), zap.String(event.LogSHA, r.event.HeadSHA))
 	}
 	if result.state == event.DeliveryFailed {
 		q.log.Error("delivery failed", fields...)
 	} else {
 		q.log.Info("delivery ended", fields...)
 	}
-	for _, run := range result.stopped {
+	for _, run := range result.ended {
+		q.opts.Metrics.observeVerdict(run)
 		q.logRun(run)
 	}
 	for _, run := range result.runs {

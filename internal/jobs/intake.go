@@ -51,6 +51,7 @@ type arrival struct {
 }
 
 type answer struct {
+	id        string
 	duplicate bool
 	err       error
 }
@@ -133,28 +134,29 @@ func (in *intake) leave(connection string) {
 
 // Accept makes a delivery durable together with the job that decides it: when it
 // returns nil both are synced to disk. Deliveries that come at once share one
-// commit. duplicate says that the same delivery was known already and its
-// processing has not failed; a failed one is processed again.
+// commit. id is the stored delivery's: an earlier one's when the same delivery was
+// known already. duplicate says that it was known and its processing has not failed;
+// a failed one is processed again.
 //
 // When ctx ends first, the delivery may still be stored; a sender that comes again
 // is then told that it is known.
-func (q *Queue) Accept(ctx context.Context, d event.Delivery) (duplicate bool, err error) {
+func (q *Queue) Accept(ctx context.Context, d event.Delivery) (id string, duplicate bool, err error) {
 	packed, err := q.store.Pack(d)
 	if err != nil {
-		return false, fmt.Errorf("accept delivery: %w", err)
+		return "", false, fmt.Errorf("accept delivery: %w", err)
 	}
 	a, err := q.intake.enter(packed)
 	if err != nil {
-		return false, fmt.Errorf("accept delivery: %w", err)
+		return "", false, fmt.Errorf("accept delivery: %w", err)
 	}
 	select {
 	case got := <-a.answer:
 		if got.err != nil {
-			return false, fmt.Errorf("accept delivery: %w", got.err)
+			return "", false, fmt.Errorf("accept delivery: %w", got.err)
 		}
-		return got.duplicate, nil
+		return got.id, got.duplicate, nil
 	case <-ctx.Done():
-		return false, fmt.Errorf("accept delivery: %w", ctx.Err())
+		return "", false, fmt.Errorf("accept delivery: %w", ctx.Err())
 	}
 }
 
@@ -175,6 +177,7 @@ func (q *Queue) commit(batch []*arrival) {
 		var ids []string
 		reopened := map[string]bool{}
 		for i, s := range stored {
+			answers[i].id = s.ID
 			if s.Known && (s.State != event.DeliveryFailed || reopened[s.ID]) {
 				answers[i].duplicate = true
 				continue
@@ -205,9 +208,6 @@ func (q *Queue) enqueueDecisions(ctx context.Context, tx *store.Tx, ids []string
 		n := min(len(ids), idsPerJob)
 		args = append(args, decideArgs{DeliveryIDs: ids[:n]})
 		ids = ids[n:]
-	}
-	if len(args) == 0 {
-		return nil
 	}
 	return q.enqueue(ctx, tx, args...)
 }

@@ -35,8 +35,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 120},
 		}),
 		verdicts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "gatewright_decision_to_verdict_seconds",
-			Help:    "Time from the decision to the end of a run, by the run's end state.",
+			Name:    "gatewright_push_to_verdict_seconds",
+			Help:    "Time from the receipt of the delivery to the end of its run, by the run's end state.",
 			Buckets: []float64{1, 5, 15, 30, 60, 120, 300, 600, 1200, 2700},
 		}, []string{"state"}),
 		jobs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -69,7 +69,7 @@ func (m *Metrics) observeDecision(d store.Delivery, state event.DeliveryState, o
 }
 
 func (m *Metrics) observeVerdict(run codecheck.Run) {
-	m.verdicts.WithLabelValues(string(run.State)).Observe(run.FinishedAt.Sub(run.CreatedAt).Seconds())
+	m.verdicts.WithLabelValues(string(run.State)).Observe(run.FinishedAt.Sub(run.ReceivedAt).Seconds())
 }
 
 func (m *Metrics) observeJob(kind string, err error, took time.Duration) {

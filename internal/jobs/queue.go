@@ -53,6 +53,12 @@ type Options struct {
 
 	// Workers is how many jobs run at once; default 20.
 	Workers int
+	// ReconcileEvery is how often records are looked for that have lost their job;
+	// default 1 minute. ReconcileAfter is how long a record must not have been
+	// touched for that; default 3 minutes, longer than any step or wait between
+	// two of them.
+	ReconcileEvery time.Duration
+	ReconcileAfter time.Duration
 	// Pace is the least time between two fetches of jobs; default 5 ms. A
 	// snoozed job is looked for at twenty times that.
 	Pace  time.Duration
@@ -76,8 +82,13 @@ const (
 	// rescueAfter gives the job of a killed process back to the queue.
 	rescueAfter = 90 * time.Second
 	// maxAttempts is more than a deadline lets happen: deadlines end things,
-	// attempts do not.
+	// attempts do not. A record whose job has used them up gets a new one from the
+	// reconciler.
 	maxAttempts = 1000
+	// decisionQueue is for what asks nobody but the database, so that it does not
+	// wait behind slow services.
+	decisionQueue   = "decisions"
+	decisionWorkers = 4
 )
 
 // New prepares the queue and its tables on the store's database.
@@ -90,6 +101,12 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	}
 	if opts.Pace == 0 {
 		opts.Pace = 5 * time.Millisecond
+	}
+	if opts.ReconcileEvery == 0 {
+		opts.ReconcileEvery = time.Minute
+	}
+	if opts.ReconcileAfter == 0 {
+		opts.ReconcileAfter = 3 * time.Minute
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -111,9 +128,17 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		RescueStuckJobsAfter: rescueAfter,
 		MaxAttempts:          maxAttempts,
 		RetryPolicy:          backoff{now: opts.Now},
-		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: opts.Workers}},
-		Workers:              workers,
-		Logger:               riverLog(opts.Log),
+		Queues: map[string]river.QueueConfig{
+			river.QueueDefault: {MaxWorkers: opts.Workers},
+			decisionQueue:      {MaxWorkers: decisionWorkers},
+		},
+		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(
+			river.PeriodicInterval(opts.ReconcileEvery),
+			func() (river.JobArgs, *river.InsertOpts) { return reconcileArgs{}, nil },
+			&river.PeriodicJobOpts{RunOnStart: true},
+		)},
+		Workers: workers,
+		Logger:  riverLog(opts.Log),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("new queue: %w", err)
@@ -136,9 +161,8 @@ func (q *Queue) Start(ctx context.Context) error {
 
 // Stop ends the work: no new job is taken up and the running ones finish. When
 // ctx is done first, they are cancelled; what they had not saved is done again
-// after the next start.
+// after the next start. Deliveries are still accepted, until Close.
 func (q *Queue) Stop(ctx context.Context) error {
-	q.intake.stop()
 	err := q.engine.Stop(ctx)
 	if err == nil {
 		return nil
@@ -151,14 +175,27 @@ func (q *Queue) Stop(ctx context.Context) error {
 	return nil
 }
 
+// Close stores the deliveries that wait for their commit, and accepts no more.
+func (q *Queue) Close() error {
+	q.intake.stop()
+	return nil
+}
+
 // enqueue inserts jobs in the transaction that makes them necessary.
 func (q *Queue) enqueue(ctx context.Context, tx *store.Tx, args ...river.JobArgs) error {
 	params := make([]river.InsertManyParams, len(args))
 	for i := range args {
 		params[i] = river.InsertManyParams{Args: args[i]}
 	}
+	return q.insert(ctx, tx, params)
+}
+
+func (q *Queue) insert(ctx context.Context, tx *store.Tx, params []river.InsertManyParams) error {
+	if len(params) == 0 {
+		return nil
+	}
 	if err := q.engine.insert(ctx, tx, params); err != nil {
-		return fmt.Errorf("enqueue %s: %w", args[0].Kind(), err)
+		return fmt.Errorf("enqueue %s: %w", params[0].Args.Kind(), err)
 	}
 	return nil
 }

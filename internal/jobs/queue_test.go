@@ -95,7 +95,7 @@ func newBench(t *testing.T, db storetest.Database, parse func(id string) (event.
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if err := errors.Join(q.Stop(ctx), s.Close()); err != nil {
+		if err := errors.Join(q.Stop(ctx), q.Close(), s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -105,7 +105,7 @@ func newBench(t *testing.T, db storetest.Database, parse func(id string) (event.
 // decided accepts a delivery and waits until it has ended.
 func (b bench) decided(t *testing.T, id string) store.Delivery {
 	t.Helper()
-	duplicate, err := b.Accept(t.Context(), event.Delivery{ID: id, Connection: "github", Host: event.GitHub, Key: id, HostID: id, ReceivedAt: time.Now()})
+	_, duplicate, err := b.Accept(t.Context(), event.Delivery{ID: id, Connection: "github", Host: event.GitHub, Key: id, HostID: id, ReceivedAt: time.Now()})
 	if err != nil || duplicate {
 		t.Fatalf("accept %s: duplicate %v, error %v", id, duplicate, err)
 	}
@@ -187,7 +187,7 @@ func testWhatBecomesOfADelivery(t *testing.T, b bench) {
 		{"unwanted", event.DeliveryIgnored, "an issue was opened", 0},
 		{"comment", event.DeliveryDecided, "names no commit", 0},
 		{"b", event.DeliveryDecided, "first", 2},
-		{"a", event.DeliveryDecided, "a newer commit was announced before", 0},
+		{"a", event.DeliveryDecided, "a newer state was announced before", 0},
 		{"b again", event.DeliveryDecided, "checks that commit already", 0},
 	} {
 		t.Run(test.id, func(t *testing.T) {
@@ -229,9 +229,12 @@ func TestAcceptAgain(t *testing.T) { each(t, testAcceptAgain) }
 
 func testAcceptAgain(t *testing.T, b bench) {
 	again := func(id string) bool {
-		duplicate, err := b.Accept(t.Context(), event.Delivery{ID: "new id", Connection: "github", Host: event.GitHub, Key: id, HostID: id, ReceivedAt: time.Now()})
+		stored, duplicate, err := b.Accept(t.Context(), event.Delivery{ID: "new id", Connection: "github", Host: event.GitHub, Key: id, HostID: id, ReceivedAt: time.Now()})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if stored != id {
+			t.Errorf("%s is stored as %q", id, stored)
 		}
 		return duplicate
 	}

@@ -14,39 +14,58 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// turnWait is how long a release waits before it looks again whether it is its
-// turn: the release that starts its pipeline has an execution, or the action of
-// another one on the same pipeline has its answer.
-const turnWait = 500 * time.Millisecond
+// errForbidden is returned by the save of an intent when, at that very moment, what
+// allows the release no longer does.
+var errForbidden = errors.New("what allowed the release no longer does")
 
-// actRelease starts a pipeline or decides a checkpoint, after it has read again
-// the run, the verdict and the commit that allow it.
+// actRelease starts a pipeline or decides a checkpoint. It reads run, verdict and
+// commit again before it looks at the pipeline, and once more in the transaction
+// that commits the intent.
 func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Duration, error) {
 	s, err := q.loadRelease(ctx, args.ReleaseID)
 	if err != nil || s.release.State != release.Starting {
 		return 0, err
 	}
-	if s.release.Intent == nil {
-		if reason := s.forbidden(); reason != "" {
-			return 0, q.endRelease(ctx, s.release, release.Refused, reason)
+	if s.release.Intent == nil && s.release.Withdrawn == "" {
+		if reason := s.forbidden(); reason != "" && !s.withdraw(reason) {
+			return q.endRelease(ctx, s, release.Refused, reason)
+		}
+		if s.parent != nil && s.parent.ExecutionID == "" {
+			if s.parent.State.Ended() {
+				return q.endRelease(ctx, s, release.Failed, "the release that starts the pipeline has no execution, it ended "+string(s.parent.State)+": "+s.parent.Reason)
+			}
+			return turnWait, nil
 		}
 		if s.parent != nil {
-			if s.parent.ExecutionID == "" && s.parent.State.Ended() {
-				return 0, q.endRelease(ctx, s.release, release.Failed, "the pipeline was not started: "+s.parent.Reason)
-			}
-			if s.parent.ExecutionID == "" {
-				return turnWait, nil
-			}
 			s.release.ExecutionID = s.parent.ExecutionID
 		}
 	}
+	last := s.release
 	next, wait, err := q.opts.Releaser.Act(ctx, s.release, func(ctx context.Context, r release.Release) error {
-		return q.store.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, r) })
+		err := q.store.Update(ctx, func(tx *store.Tx) error {
+			if r.Intent != nil && r.Withdrawn == "" {
+				now, err := standingOf(ctx, tx, r.ID)
+				if err != nil {
+					return err
+				}
+				if now.forbidden() != "" {
+					return errForbidden
+				}
+			}
+			return tx.SaveRelease(ctx, r, &s.version)
+		})
+		if err == nil {
+			last = r
+		}
+		return err
 	})
-	if errors.Is(err, store.ErrBusy) {
+	if errors.Is(err, store.ErrBusy) || errors.Is(err, errForbidden) {
 		return turnWait, nil
 	}
-	return q.saveReleaseStep(ctx, s.release, next, wait, err)
+	if next.Withdrawn != "" && next.State == release.Succeeded {
+		next.State, next.Reason = release.Refused, next.Withdrawn+"; its checkpoint was refused"
+	}
+	return q.saveReleaseStep(ctx, s, last, next, wait, err)
 }
 
 // followRelease looks at a started pipeline until it has ended.
@@ -56,38 +75,45 @@ func (q *Queue) followRelease(ctx context.Context, args followReleaseArgs) (time
 		return 0, err
 	}
 	next, wait, err := q.opts.Releaser.Follow(ctx, s.release)
-	return q.saveReleaseStep(ctx, s.release, next, wait, err)
+	return q.saveReleaseStep(ctx, s, s.release, next, wait, err)
 }
 
 // standing is a release with what allows it, as it stands now.
 type standing struct {
 	release release.Release
+	version store.Version
 	run     codecheck.Run
 	// parent starts the pipeline whose checkpoint this release decides; nil
 	// when there is none.
 	parent *release.Release
-	// head is the newest known commit of the run's branch or merge request.
-	head string
+	// head is the newest known state of the run's branch, tag or merge request.
+	head      store.Head
+	headKnown bool
 }
 
 func (q *Queue) loadRelease(ctx context.Context, id string) (s standing, err error) {
 	err = q.store.View(ctx, func(tx *store.Tx) (err error) {
-		if s.release, err = tx.Release(ctx, id); err != nil {
-			return err
-		}
-		if s.run, err = tx.Run(ctx, s.release.RunID); err != nil {
-			return err
-		}
-		if s.release.After != "" {
-			parent, err := tx.Release(ctx, s.release.After)
-			if err != nil {
-				return err
-			}
-			s.parent = &parent
-		}
-		s.head, err = tx.Head(ctx, s.run.Event.Line())
+		s, err = standingOf(ctx, tx, id)
 		return err
 	})
+	return s, err
+}
+
+func standingOf(ctx context.Context, tx *store.Tx, id string) (s standing, err error) {
+	if s.release, s.version, err = tx.ReleaseAt(ctx, id); err != nil {
+		return s, err
+	}
+	if s.run, err = tx.Run(ctx, s.release.RunID); err != nil {
+		return s, err
+	}
+	if s.release.After != "" {
+		parent, err := tx.Release(ctx, s.release.After)
+		if err != nil {
+			return s, err
+		}
+		s.parent = &parent
+	}
+	s.head, s.headKnown, err = tx.Head(ctx, s.run.Event.Line())
 	return s, err
 }
 
@@ -103,63 +129,78 @@ func (s standing) forbidden() string {
 		return "run " + s.run.ID + " has no " + string(wanted) + " verdict"
 	case s.run.Event.HeadSHA == "" || s.run.Event.HeadSHA != s.release.Event.HeadSHA:
 		return "run " + s.run.ID + " checked another commit"
+	case s.headKnown:
+		return moved(s.run.Event, s.head)
 	}
-	return moved(s.run.Event, s.head)
+	return ""
+}
+
+// withdraw turns an approval that is no longer allowed into a refusal, when the
+// execution that waits is our own: left waiting, it would keep the pipeline from the
+// newer commit until somebody looks.
+func (s *standing) withdraw(reason string) bool {
+	ours := s.parent != nil && s.parent.ExecutionID != "" && !s.parent.State.Ended()
+	if !ours || s.release.Plan.Action != rules.ReleaseApprove {
+		return false
+	}
+	s.release.Withdrawn, s.release.ExecutionID = reason, s.parent.ExecutionID
+	s.release.Plan.Action, s.release.Plan.Message = rules.ReleaseRefuse, reason
+	return true
 }
 
 // saveReleaseStep saves what a step made of a release and says when the same job
-// is to be called again.
-func (q *Queue) saveReleaseStep(ctx context.Context, before, next release.Release, wait time.Duration, err error) (time.Duration, error) {
-	if errors.Is(err, store.ErrEnded) {
+// is to be called again. last is the release as it was saved last.
+func (q *Queue) saveReleaseStep(ctx context.Context, s standing, last, next release.Release, wait time.Duration, err error) (time.Duration, error) {
+	switch {
+	case errors.Is(err, store.ErrEnded):
 		return 0, nil
-	}
-	if err != nil && !final(err) {
+	case errors.Is(err, store.ErrStale):
+		return staleWait, nil
+	case err != nil && !final(err):
+		// What it waits for is shown; that this could not be saved does not matter.
+		if reason := "waits to try again: " + err.Error(); reason != last.Reason {
+			last.Reason = reason
+			_ = q.saveRelease(ctx, s.release, last, &s.version)
+		}
 		return 0, err
+	case err != nil:
+		// When an action may have been sent, its effect is unknown and a person
+		// must look.
+		next = last
+		next.State, next.Reason = release.Failed, err.Error()
+		if last.Intent != nil && last.State == release.Starting {
+			next.State = release.Unknown
+		}
 	}
-	if err != nil {
-		return 0, q.giveUp(ctx, before.ID, err)
-	}
-	if err := q.saveRelease(ctx, next); err != nil {
+	err = q.saveRelease(ctx, s.release, next, &s.version)
+	switch {
+	case errors.Is(err, store.ErrStale):
+		return staleWait, nil
+	case errors.Is(err, store.ErrEnded):
+		return 0, nil
+	case err != nil:
 		return 0, err
-	}
-	if next.State.Ended() || (before.State == release.Starting && next.State != release.Starting) {
+	case next.State.Ended() || (s.release.State == release.Starting && next.State != release.Starting):
 		return 0, nil
 	}
 	return max(wait, time.Millisecond), nil
 }
 
-// giveUp ends a release whose step cannot succeed. When an action of it may have
-// been sent, its effect is unknown and a person must look.
-func (q *Queue) giveUp(ctx context.Context, id string, cause error) error {
-	s, err := q.loadRelease(ctx, id)
-	if err != nil {
-		return err
-	}
-	state := release.Failed
-	if s.release.Intent != nil && s.release.State == release.Starting {
-		state = release.Unknown
-	}
-	return q.endRelease(ctx, s.release, state, cause.Error())
-}
-
-func (q *Queue) endRelease(ctx context.Context, r release.Release, state release.State, reason string) error {
-	r.State, r.Reason = state, reason
-	return q.saveRelease(ctx, r)
+func (q *Queue) endRelease(ctx context.Context, s standing, state release.State, reason string) (time.Duration, error) {
+	next := s.release
+	next.State, next.Reason = state, reason
+	return q.saveReleaseStep(ctx, s, s.release, next, 0, nil)
 }
 
 // saveRelease writes a release with the job that follows from its state.
-func (q *Queue) saveRelease(ctx context.Context, r release.Release) error {
+func (q *Queue) saveRelease(ctx context.Context, before, r release.Release, version *store.Version) error {
+	ctx, cancel := saving(ctx)
+	defer cancel()
 	if r.State.Ended() && r.FinishedAt.IsZero() {
 		r.FinishedAt = q.now().UTC()
 	}
-	changed := false
 	err := q.store.Update(ctx, func(tx *store.Tx) error {
-		before, err := tx.LockRelease(ctx, r.ID)
-		if err != nil {
-			return err
-		}
-		changed = before.State != r.State
-		if err := tx.SaveRelease(ctx, r); err != nil {
+		if err := tx.SaveRelease(ctx, r, version); err != nil {
 			return err
 		}
 		if before.State == release.Starting && (r.State == release.Running || r.State == release.AwaitingApproval) {
@@ -167,10 +208,7 @@ func (q *Queue) saveRelease(ctx context.Context, r release.Release) error {
 		}
 		return nil
 	})
-	if errors.Is(err, store.ErrEnded) {
-		return nil
-	}
-	if err == nil && changed {
+	if err == nil && before.State != r.State {
 		q.logRelease(r)
 	}
 	return err

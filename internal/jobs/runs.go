@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,75 +14,143 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
+const (
+	// turnWait is how long a record waits before it looks again whether it is its
+	// turn: what it depends on has ended, or the pipeline that it needs is free.
+	turnWait = 500 * time.Millisecond
+	// staleWait is how long a step waits that found another one at work on its
+	// record.
+	staleWait = 5 * time.Second
+	// saveTimeout bounds a save. A save outlives its step: an answer in hand is
+	// not thrown away because the process is stopping.
+	saveTimeout = 5 * time.Second
+)
+
+// saving is the context of a save.
+func saving(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+}
+
 // startRun brings a run to its execution at CodeArts Check.
 func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration, error) {
-	run, err := q.loadRun(ctx, args.RunID)
+	run, version, err := q.loadRun(ctx, args.RunID)
 	if err != nil || (run.State != codecheck.Queued && run.State != codecheck.Starting) {
 		return 0, err
 	}
-	next, wait, err := q.opts.Checker.Start(ctx, run, func(ctx context.Context, run codecheck.Run) error {
-		return q.store.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, run) })
-	})
-	if errors.Is(err, store.ErrEnded) {
-		// The run was superseded before anything was sent.
-		return 0, nil
+	if run.Shares != "" {
+		return q.shareRun(ctx, run, version)
 	}
-	return q.saveStep(ctx, run, next, wait, err)
+	if err := q.stopSuperseded(ctx, run); err != nil && !final(err) && q.now().Before(run.Deadline) {
+		return 0, err
+	}
+	next, wait, err := q.opts.Checker.Start(ctx, run, func(ctx context.Context, run codecheck.Run) error {
+		return q.store.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, run, &version) })
+	})
+	return q.saveStep(ctx, run, next, &version, wait, err)
+}
+
+// stopSuperseded stops the executions that stand in the way of a run. They are
+// stopped before it starts, because the API stops whatever a task runs.
+func (q *Queue) stopSuperseded(ctx context.Context, run codecheck.Run) error {
+	for _, id := range run.Supersedes {
+		older, _, err := q.loadRun(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = q.opts.Checker.Stop(ctx, older)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shareRun judges a run from the counts of the run that it shares.
+func (q *Queue) shareRun(ctx context.Context, run codecheck.Run, version store.Version) (time.Duration, error) {
+	other, _, err := q.loadRun(ctx, run.Shares)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return 0, err
+	}
+	next := run
+	switch {
+	case err == nil && !other.State.Ended() && q.now().Before(run.Deadline):
+		return turnWait, nil
+	case err == nil && other.Verdict != nil && (other.NewCounts != nil || !run.Check.Gate.NewOnly):
+		next = run.JudgedLike(other)
+		next.StartedAt, next.FinishedAt = other.StartedAt, q.now().UTC()
+	case err == nil && other.State.Ended() && other.Verdict == nil:
+		next.State, next.Reason, next.FinishedAt = codecheck.Errored, "run "+other.ID+", which checks the same commit, ended "+string(other.State)+": "+other.Reason, q.now().UTC()
+	default:
+		// There is nothing to share: it runs by itself.
+		next.Shares = ""
+	}
+	return q.saveStep(ctx, run, next, &version, time.Millisecond, nil)
 }
 
 // pollRun looks at an execution, and when it is over saves the verdict with the
 // releases that it allows.
 func (q *Queue) pollRun(ctx context.Context, args pollRunArgs) (time.Duration, error) {
-	run, err := q.loadRun(ctx, args.RunID)
+	run, version, err := q.loadRun(ctx, args.RunID)
 	if err != nil || run.State != codecheck.Running {
 		return 0, err
 	}
 	next, wait, err := q.opts.Checker.Poll(ctx, run)
-	return q.saveStep(ctx, run, next, wait, err)
+	return q.saveStep(ctx, run, next, &version, wait, err)
 }
 
 // saveStep saves what a step made of a run and says when the same job is to be
 // called again.
-func (q *Queue) saveStep(ctx context.Context, run, next codecheck.Run, wait time.Duration, err error) (time.Duration, error) {
-	if err != nil && !final(err) {
+func (q *Queue) saveStep(ctx context.Context, run, next codecheck.Run, version *store.Version, wait time.Duration, err error) (time.Duration, error) {
+	switch {
+	case errors.Is(err, store.ErrEnded):
+		// The run was superseded before anything was sent.
+		return 0, nil
+	case errors.Is(err, store.ErrStale):
+		return staleWait, nil
+	case err != nil && !final(err):
+		// What it waits for is shown; that this could not be saved does not matter.
+		if next.Reason != run.Reason {
+			_, _ = q.saveRun(ctx, run, next, version)
+		}
 		return 0, err
-	}
-	if err != nil {
+	case err != nil:
 		next = run
 		next.State, next.Reason, next.FinishedAt = codecheck.Errored, err.Error(), q.now().UTC()
 	}
-	if err := q.saveRun(ctx, next); err != nil {
+	saved, err := q.saveRun(ctx, run, next, version)
+	switch {
+	case errors.Is(err, store.ErrStale):
+		return staleWait, nil
+	case err != nil:
 		return 0, err
-	}
-	if next.State != run.State && next.State != codecheck.Starting {
-		// The job of the new state goes on.
+	case !saved || (next.State != run.State && next.State != codecheck.Starting):
+		// It has ended, or the job of the new state goes on.
 		return 0, nil
 	}
 	return max(wait, time.Millisecond), nil
 }
 
 // saveRun writes a run with the job or the releases that follow from its state.
-// A run that ended meanwhile stays as it ended; its execution is then stopped.
-func (q *Queue) saveRun(ctx context.Context, run codecheck.Run) error {
+// saved is false for a run that ended meanwhile: it stays as it ended, and an
+// execution that it has got is stopped.
+func (q *Queue) saveRun(ctx context.Context, before, run codecheck.Run, version *store.Version) (saved bool, err error) {
+	ctx, cancel := saving(ctx)
+	defer cancel()
 	var releases []release.Release
-	superseded := false
-	err := q.store.Update(ctx, func(tx *store.Tx) error {
-		before, err := tx.LockRun(ctx, run.ID)
-		if err != nil {
-			return err
-		}
-		if before.State.Ended() {
-			superseded = true
-			if run.ExecID == "" || run.State.Ended() {
+	err = q.store.Update(ctx, func(tx *store.Tx) (err error) {
+		saved = true
+		err = tx.SaveRun(ctx, run, version)
+		if errors.Is(err, store.ErrEnded) {
+			saved = false
+			if run.ExecID == "" || run.State.Ended() || run.ExecID == before.ExecID {
 				return nil
 			}
 			return q.enqueue(ctx, tx, stopRunArgs{RunID: run.ID, ExecID: run.ExecID})
 		}
-		if err := tx.SaveRun(ctx, run); err != nil {
+		if err != nil || run.State == before.State {
 			return err
-		}
-		if run.State == before.State {
-			return nil
 		}
 		switch run.State {
 		case codecheck.Queued:
@@ -92,36 +159,37 @@ func (q *Queue) saveRun(ctx context.Context, run codecheck.Run) error {
 			return q.enqueue(ctx, tx, pollRunArgs{RunID: run.ID})
 		case codecheck.Passed, codecheck.Failed:
 			releases, err = q.addReleases(ctx, tx, run)
-			return err
 		}
-		return nil
-	})
-	if err != nil || superseded {
 		return err
+	})
+	if err != nil || !saved {
+		return saved, err
 	}
-	q.logRun(run)
+	if run.State != before.State {
+		q.logRun(run)
+	}
 	if run.State.Ended() {
 		q.opts.Metrics.observeVerdict(run)
 	}
 	for _, r := range releases {
 		q.logRelease(r)
 	}
-	return nil
+	return true, nil
 }
 
 // addReleases saves a release for each entry of the rule whose condition the
 // verdict meets. When the branch has moved on since the run began, what was
 // checked may be another commit: then the release is refused, and says so.
 func (q *Queue) addReleases(ctx context.Context, tx *store.Tx, run codecheck.Run) ([]release.Release, error) {
-	now := q.now().UTC()
-	head, err := tx.Head(ctx, run.Event.Line())
+	head, known, err := tx.Head(ctx, run.Event.Line())
 	if err != nil {
 		return nil, err
 	}
+	now := q.now().UTC()
 	started := map[string]string{}
 	var releases []release.Release
 	for i, plan := range run.Releases {
-		if wants := plan.Action != rules.ReleaseRefuse; wants != (run.State == codecheck.Passed) {
+		if onPassed := plan.Action != rules.ReleaseRefuse; onPassed != (run.State == codecheck.Passed) {
 			continue
 		}
 		r := release.Release{
@@ -132,8 +200,10 @@ func (q *Queue) addReleases(ctx context.Context, tx *store.Tx, run codecheck.Run
 		if plan.Action == rules.ReleaseStart {
 			started[plan.Pipeline] = r.ID
 		}
-		if moved := moved(run.Event, head); moved != "" {
-			r.State, r.Reason, r.FinishedAt = release.Refused, moved, now
+		if known {
+			if reason := moved(run.Event, head); reason != "" {
+				r.State, r.Reason, r.FinishedAt = release.Refused, reason, now
+			}
 		}
 		added, err := tx.AddRelease(ctx, r)
 		if err != nil {
@@ -152,17 +222,9 @@ func (q *Queue) addReleases(ctx context.Context, tx *store.Tx, run codecheck.Run
 	return releases, nil
 }
 
-// moved says why a commit is no longer the one to release; empty when it is.
-func moved(ev event.Event, head string) string {
-	if head == "" || head == ev.HeadSHA {
-		return ""
-	}
-	return fmt.Sprintf("%q moved on to commit %s, so what was checked may not be commit %s", ev.Branch, short(head), short(ev.HeadSHA))
-}
-
 // stopRun stops the execution of a run that was superseded.
 func (q *Queue) stopRun(ctx context.Context, args stopRunArgs) (time.Duration, error) {
-	run, err := q.loadRun(ctx, args.RunID)
+	run, _, err := q.loadRun(ctx, args.RunID)
 	if err != nil {
 		return 0, err
 	}
@@ -173,12 +235,12 @@ func (q *Queue) stopRun(ctx context.Context, args stopRunArgs) (time.Duration, e
 	return 0, nil
 }
 
-func (q *Queue) loadRun(ctx context.Context, id string) (run codecheck.Run, err error) {
+func (q *Queue) loadRun(ctx context.Context, id string) (run codecheck.Run, version store.Version, err error) {
 	err = q.store.View(ctx, func(tx *store.Tx) (err error) {
-		run, err = tx.Run(ctx, id)
+		run, version, err = tx.RunAt(ctx, id)
 		return err
 	})
-	return run, err
+	return run, version, err
 }
 
 func (q *Queue) logRun(run codecheck.Run) {
@@ -187,12 +249,9 @@ func (q *Queue) logRun(run codecheck.Run) {
 		zap.String(event.LogRepository, run.Event.Repository.FullName), zap.String(event.LogSHA, run.Event.HeadSHA),
 		zap.String(event.LogRule, run.Rule), zap.String(event.LogState, string(run.State)), zap.String(event.LogReason, run.Reason),
 	}
-	switch run.State {
-	case codecheck.Errored:
+	if run.State == codecheck.Errored {
 		q.log.Error("run errored", fields...)
-	case codecheck.Running:
-		q.log.Debug("run goes on", fields...)
-	default:
+	} else {
 		q.log.Info("run changed", fields...)
 	}
 }

@@ -47,6 +47,9 @@ func (stopRunArgs) Kind() string       { return "stop_run" }
 func (actReleaseArgs) Kind() string    { return "act_release" }
 func (followReleaseArgs) Kind() string { return "follow_release" }
 
+// InsertOpts puts decisions into their own queue.
+func (decideArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
+
 func (q *Queue) addWorkers(workers *river.Workers) error {
 	for _, add := range []error{
 		addWorker(workers, q, q.decide),
@@ -55,6 +58,7 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.stopRun),
 		addWorker(workers, q, q.actRelease),
 		addWorker(workers, q, q.followRelease),
+		addWorker(workers, q, q.reconcile),
 	} {
 		if add != nil {
 			return add
@@ -82,7 +86,7 @@ func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
 	w.queue.opts.Metrics.observeJob(job.Kind, err, w.queue.now().Sub(started))
 	if err != nil {
 		w.queue.log.Warn("job will be tried again", zap.String(event.LogOperation, job.Kind),
-			zap.Int(event.LogAttempt, job.Attempt), zap.Error(err))
+			zap.ByteString(event.LogJob, job.EncodedArgs), zap.Int(event.LogAttempt, job.Attempt), zap.Error(err))
 		return retry(err)
 	}
 	if wait > 0 {

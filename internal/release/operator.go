@@ -140,33 +140,6 @@ func (o *Operator) Act(ctx context.Context, r Release, save func(context.Context
 	return o.finish(r, Failed, fmt.Sprintf("action %q is not known", r.Plan.Action))
 }
 
-// Stop stops the execution of a release. An execution that has ended is left
-// alone, and so is the pipeline when another execution came after ours: that is
-// an error, because the service can only stop the last one.
-func (o *Operator) Stop(ctx context.Context, r Release) error {
-	if r.ExecutionID == "" {
-		return nil
-	}
-	s, err := o.service(ctx)
-	if err != nil {
-		return fmt.Errorf("stop execution %q: %w", r.ExecutionID, err)
-	}
-	v, err := look(ctx, s, r.Plan.Pipeline)
-	if err != nil {
-		return fmt.Errorf("stop execution %q: %w", r.ExecutionID, err)
-	}
-	if v.status(r.ExecutionID, false).Ended() {
-		return nil
-	}
-	if other, over := v.overtaken(r.ExecutionID); over {
-		return fmt.Errorf("stop execution %q: execution %s came after it", r.ExecutionID, other.ID)
-	}
-	if err := s.stop(ctx, r.Plan.Pipeline); err != nil {
-		return fmt.Errorf("stop execution %q: %w", r.ExecutionID, err)
-	}
-	return nil
-}
-
 func (o *Operator) service(ctx context.Context) (service, error) {
 	project, err := o.options.ProjectID(ctx)
 	if err != nil {

@@ -64,6 +64,11 @@ type Release struct {
 	// pipeline; then only a checkpoint of its execution is decided.
 	After string `json:"after,omitempty"`
 
+	// Withdrawn says why an approval was turned into a refusal: its commit is no
+	// longer the one to release, and the execution that waits would keep the
+	// pipeline from the newer one. Empty otherwise.
+	Withdrawn string `json:"withdrawn,omitempty"`
+
 	State  State  `json:"state"`
 	Reason string `json:"reason"`
 

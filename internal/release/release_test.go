@@ -180,30 +180,6 @@ func TestOthersAreLeftAlone(t *testing.T) {
 	}
 }
 
-func TestStop(t *testing.T) {
-	c := newClock()
-	server, url := newPipelineServer(t, c)
-	o := newOperator(t, url, c)
-	r := newRelease(rules.ReleaseStart)
-	if err := o.Stop(t.Context(), r); err != nil {
-		t.Errorf("stopping what was not started: %v", err)
-	}
-	r.State, r.ExecutionID = Running, "286541"
-	server.begin(StatusReleasing)
-	if err := o.Stop(t.Context(), r); err != nil || server.last() != StatusStopping {
-		t.Errorf("stopping: %v, status %s", err, server.last())
-	}
-	server.become(StatusFailed, StatusInitial)
-	if err := o.Stop(t.Context(), r); err != nil || server.last() != StatusFailed {
-		t.Errorf("stopping what has ended: %v, status %s", err, server.last())
-	}
-	server.become(StatusReleasing, StatusInitial)
-	server.begin(StatusReleasing)
-	if err := o.Stop(t.Context(), r); err == nil || server.last() != StatusReleasing {
-		t.Errorf("stopping behind another execution: %v, status %s", err, server.last())
-	}
-}
-
 func TestWait(t *testing.T) {
 	c := newClock()
 	o := newOperator(t, "http://127.0.0.1:1", c)

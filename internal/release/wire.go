@@ -126,12 +126,6 @@ func (s service) decide(ctx context.Context, id string, body approvalBody) (answ
 	return s.act(ctx, "decide checkpoint", id, "approval", body)
 }
 
-// stop stops the pipeline's execution.
-func (s service) stop(ctx context.Context, id string) error {
-	_, err := s.act(ctx, "stop pipeline", id, "stop", struct{}{})
-	return err
-}
-
 func (s service) act(ctx context.Context, operation, id, action string, body any) (answer, error) {
 	var got answer
 	err := s.client.Do(ctx, huaweicloud.Call{

@@ -43,6 +43,8 @@ type Call struct {
 	Action       string `json:"action,omitempty"`
 	TaskName     string `json:"task_name,omitempty"`
 	ApprovalType string `json:"approval_type,omitempty"`
+	// Message is what an approval was sent with.
+	Message string `json:"message,omitempty"`
 	// Detail says, for a refused call, what the services' own answer leaves out.
 	Detail string `json:"detail,omitempty"`
 }

@@ -76,6 +76,21 @@ const (
 // checkpoint reports whether the task waits for a decision.
 func (t PipelineTask) checkpoint() bool { return t.Kind == kindApproval || t.Kind == kindTrigger }
 
+// Checkpoints are the names of the tasks that wait for an approval, in order.
+func (p Pipeline) Checkpoints() []string {
+	var names []string
+	for _, stage := range p.Stages {
+		for _, group := range stage.groups() {
+			for _, task := range group {
+				if task.checkpoint() {
+					names = append(names, task.Name)
+				}
+			}
+		}
+	}
+	return names
+}
+
 // time is the task's duration, or its command's limit.
 func (t PipelineTask) time() time.Duration {
 	switch {

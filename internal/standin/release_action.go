@@ -39,7 +39,7 @@ func (s *releaseService) operate(c *call) answer {
 	if len(bytes.TrimSpace(c.body)) > 0 && !c.object(&body) {
 		return s.badRequest(c, "the body is not a JSON object with the documented types")
 	}
-	c.entry.TaskName, c.entry.ApprovalType = body.TaskName, body.ApprovalType
+	c.entry.TaskName, c.entry.ApprovalType, c.entry.Message = body.TaskName, body.ApprovalType, body.Message
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, found := s.find(c)

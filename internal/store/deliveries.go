@@ -23,12 +23,16 @@ type Delivery struct {
 	// Decision is what the rules said; nil unless the state is decided.
 	Decision  *rules.Decision
 	UpdatedAt time.Time
+	// Gone says that the body was removed when its time was over.
+	Gone bool
 }
 
 // The codecs of a stored body.
 const (
 	codecNone = ""
 	codecZstd = "zstd"
+	// codecGone: the body was removed when its time was over.
+	codecGone = "gone"
 )
 
 // Packed is a delivery as it is stored: made outside of a transaction, so that
@@ -84,9 +88,16 @@ func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error
 			continue
 		}
 		answers[i].Known = true
-		err := tx.queryRow(ctx, `SELECT id, state FROM deliveries WHERE connection = $1 AND key = $2`, p.Connection, p.Key).Scan(&answers[i].ID, &answers[i].State)
+		var codec string
+		err := tx.queryRow(ctx, `SELECT id, state, codec FROM deliveries WHERE connection = $1 AND key = $2`, p.Connection, p.Key).Scan(&answers[i].ID, &answers[i].State, &codec)
 		if err != nil {
 			return nil, fmt.Errorf("read known delivery: %w", err)
+		}
+		if codec == codecGone {
+			// It came again with what was removed: now it can be read again.
+			if _, err := tx.exec(ctx, `UPDATE deliveries SET body = $2, codec = $3, updated_at = $4 WHERE id = $1`, answers[i].ID, p.body, p.codec, tx.now()); err != nil {
+				return nil, fmt.Errorf("restore body: %w", err)
+			}
 		}
 	}
 	return answers, nil
@@ -123,7 +134,8 @@ func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[st
 	return rows.Err()
 }
 
-// Delivery reads one delivery. ErrNotFound when there is none.
+// Delivery reads one delivery. ErrNotFound when there is none; ErrCorrupt, with the
+// delivery but for its body, when the stored body cannot be read.
 func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
 	row := tx.queryRow(ctx, `SELECT `+deliveryColumns+`, body, codec FROM deliveries WHERE id = $1`, id)
 	var body []byte
@@ -132,32 +144,14 @@ func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return Delivery{}, fmt.Errorf("read delivery %q: %w", id, ErrNotFound)
 	}
-	if err == nil {
-		d.Body, err = tx.store.decompress(body, codec)
-	}
 	if err != nil {
 		return Delivery{}, fmt.Errorf("read delivery %q: %w", id, err)
 	}
-	return d, nil
-}
-
-// Undecided reads those of the deliveries that wait for their decision, in the
-// order of the ids; the others are left out.
-func (tx *Tx) Undecided(ctx context.Context, ids []string) ([]Delivery, error) {
-	var list []Delivery
-	for _, id := range ids {
-		d, err := tx.Delivery(ctx, id)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if d.State == event.DeliveryReceived {
-			list = append(list, d)
-		}
+	d.Gone = codec == codecGone
+	if d.Body, err = tx.store.decompress(body, codec); err != nil {
+		return d, fmt.Errorf("read delivery %q: %w: %w", id, ErrCorrupt, err)
 	}
-	return list, nil
+	return d, nil
 }
 
 // EndDelivery writes what became of a delivery; decision may be nil.
@@ -186,44 +180,6 @@ func (tx *Tx) Reopen(ctx context.Context, id string) error {
 	return tx.EndDelivery(ctx, id, event.DeliveryReceived, "", nil)
 }
 
-// ClaimEvent makes the delivery the owner of the change that key names, unless
-// another one is; it returns the owner's id.
-func (tx *Tx) ClaimEvent(ctx context.Context, key, deliveryID string) (owner string, err error) {
-	if _, err := tx.exec(ctx, `INSERT INTO event_keys (key, delivery_id) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`, key, deliveryID); err != nil {
-		return "", fmt.Errorf("claim event: %w", err)
-	}
-	if err := tx.queryRow(ctx, `SELECT delivery_id FROM event_keys WHERE key = $1`, key).Scan(&owner); err != nil {
-		return "", fmt.Errorf("claim event: %w", err)
-	}
-	return owner, nil
-}
-
-// MoveHead makes e's commit the newest known one of its line. It reports false,
-// and changes nothing, when e is known to be older than what stands there: its
-// commit is the one that the newer event moved away from.
-func (tx *Tx) MoveHead(ctx context.Context, e event.Event) (moved bool, err error) {
-	changed, err := tx.exec(ctx, `INSERT INTO heads (line, sha, before, updated_at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (line) DO UPDATE SET sha = excluded.sha, before = excluded.before, updated_at = excluded.updated_at
-		WHERE heads.before <> excluded.sha OR heads.sha = excluded.before`,
-		e.Line(), e.HeadSHA, e.Before, tx.now())
-	if err != nil {
-		return false, fmt.Errorf("move head: %w", err)
-	}
-	return changed == 1, nil
-}
-
-// Head returns the newest known commit of a line; empty when none is known.
-func (tx *Tx) Head(ctx context.Context, line string) (sha string, err error) {
-	err = tx.queryRow(ctx, `SELECT sha FROM heads WHERE line = $1`, line).Scan(&sha)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read head: %w", err)
-	}
-	return sha, nil
-}
-
 // Deliveries lists deliveries, newest first, without their bodies. An empty
 // state lists all of them; limit bounds the list.
 func (tx *Tx) Deliveries(ctx context.Context, state event.DeliveryState, limit int) ([]Delivery, error) {
@@ -242,6 +198,26 @@ func (tx *Tx) Deliveries(ctx context.Context, state event.DeliveryState, limit i
 		list = append(list, d)
 	}
 	return list, rows.Err()
+}
+
+// StaleDeliveries lists the ids of deliveries that were received before a time and
+// still wait for their decision, oldest first, at most limit of them.
+func (tx *Tx) StaleDeliveries(ctx context.Context, before time.Time, limit int) ([]string, error) {
+	rows, err := tx.query(ctx, `SELECT id FROM deliveries WHERE state = $1 AND received_at < $2 AND updated_at < $2
+		ORDER BY received_at LIMIT $3`, string(event.DeliveryReceived), micros(before), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list stale deliveries: %w", err)
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("list stale deliveries: %w", err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
 }
 
 // OldestUndecided is when the oldest delivery that waits for its decision was
@@ -293,7 +269,7 @@ func (s *Store) compress(body []byte) (stored []byte, codec string) {
 
 func (s *Store) decompress(stored []byte, codec string) ([]byte, error) {
 	switch codec {
-	case codecNone:
+	case codecNone, codecGone:
 		return stored, nil
 	case codecZstd:
 		body, err := s.unzip.DecodeAll(stored, nil)

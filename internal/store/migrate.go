@@ -19,11 +19,10 @@ var migrations embed.FS
 // because an older program would not know what it must keep true. bytesType is what
 // the database calls BLOB.
 func migrate(ctx context.Context, within func(context.Context, func(transaction) error) error, bytesType string) error {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	files, err := migrationFiles()
 	if err != nil {
-		return fmt.Errorf("list migrations: %w", err)
+		return err
 	}
-	slices.Sort(files)
 	var version int
 	err = within(ctx, func(tx transaction) error {
 		if _, err := tx.exec(ctx, `CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)`); err != nil {
@@ -58,9 +57,56 @@ func migrate(ctx context.Context, within func(context.Context, func(transaction)
 		}
 	}
 	if version > newest {
-		return fmt.Errorf("the schema has version %d and this program knows %d: run a newer gatewright", version, newest)
+		return tooNew(version, newest)
 	}
 	return nil
+}
+
+// Schema is the version of the database's schema.
+func (s *Store) Schema(ctx context.Context) (version int, err error) {
+	err = s.View(ctx, func(tx *Tx) error {
+		return tx.queryRow(ctx, `SELECT COALESCE(MAX(version), 0) FROM schema_version`).Scan(&version)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read schema version: %w", err)
+	}
+	return version, nil
+}
+
+// fits refuses a schema that is not the one that this program knows.
+func (s *Store) fits(ctx context.Context) error {
+	version, err := s.Schema(ctx)
+	if err != nil {
+		return err
+	}
+	files, err := migrationFiles()
+	if err != nil {
+		return err
+	}
+	newest, err := migrationNumber(files[len(files)-1])
+	switch {
+	case err != nil:
+		return err
+	case version > newest:
+		return tooNew(version, newest)
+	case version < newest:
+		return fmt.Errorf("the schema has version %d and this program knows %d: start the server of this version first, or run gatewright migrate", version, newest)
+	}
+	return nil
+}
+
+func tooNew(version, newest int) error {
+	return fmt.Errorf("the schema has version %d and this program knows %d: run a newer gatewright", version, newest)
+}
+
+// migrationFiles lists the migrations, the oldest first.
+func migrationFiles() ([]string, error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return nil, fmt.Errorf("list migrations: %w", err)
+	}
+	slices.Sort(files)
+	return files, nil
 }
 
 // migrationNumber reads 1 from migrations/0001_init.sql.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,6 +20,13 @@ type postgresDatabase struct {
 
 const defaultConnections = 20
 
+// The names under which the server's sessions and those of a store that wants to be
+// alone stand in pg_stat_activity.
+const (
+	serverSessions = "gatewright"
+	aloneSessions  = "gatewright alone"
+)
+
 func openPostgres(ctx context.Context, opts Options) (*postgresDatabase, error) {
 	settings, err := pgxpool.ParseConfig(opts.Postgres)
 	if err != nil {
@@ -29,14 +38,34 @@ func openPostgres(ctx context.Context, opts Options) (*postgresDatabase, error) 
 	if opts.Connections > 0 {
 		settings.MaxConns = int32(opts.Connections)
 	}
-	settings.ConnConfig.RuntimeParams["application_name"] = "gatewright"
+	settings.ConnConfig.RuntimeParams["application_name"] = serverSessions
+	if opts.Alone {
+		settings.ConnConfig.RuntimeParams["application_name"] = aloneSessions
+	}
 	// An acknowledged delivery is on disk, whatever the server's default is.
 	settings.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
 	pool, err := pgxpool.NewWithConfig(ctx, settings)
 	if err != nil {
 		return nil, err
 	}
-	return &postgresDatabase{pool: pool, readOnly: opts.ReadOnly}, nil
+	db := &postgresDatabase{pool: pool, readOnly: opts.ReadOnly}
+	if opts.Alone {
+		if err := db.alone(ctx); err != nil {
+			pool.Close()
+			return nil, err
+		}
+	}
+	return db, nil
+}
+
+// alone fails when a server works on the database.
+func (db *postgresDatabase) alone(ctx context.Context) error {
+	var others int
+	err := db.pool.QueryRow(ctx, `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1`, serverSessions).Scan(&others)
+	if err == nil && others > 0 {
+		err = fmt.Errorf("%d sessions of a running gatewright are on it: stop every replica first", others)
+	}
+	return err
 }
 
 func (db *postgresDatabase) begin(ctx context.Context, look bool) (transaction, error) {
@@ -59,6 +88,14 @@ func (db *postgresDatabase) begin(ctx context.Context, look bool) (transaction, 
 const migrationLock = 0x67617465
 
 func (db *postgresDatabase) migrate(ctx context.Context) error {
+	return db.exclusively(ctx, func(ctx context.Context) error {
+		return migrate(ctx, func(ctx context.Context, fn func(transaction) error) error {
+			return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return fn(postgresTransaction{tx}) })
+		}, "BYTEA")
+	})
+}
+
+func (db *postgresDatabase) exclusively(ctx context.Context, fn func(context.Context) error) error {
 	c, err := db.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -73,9 +110,7 @@ func (db *postgresDatabase) migrate(ctx context.Context) error {
 			_ = c.Conn().Close(context.WithoutCancel(ctx))
 		}
 	}()
-	return migrate(ctx, func(ctx context.Context, fn func(transaction) error) error {
-		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return fn(postgresTransaction{tx}) })
-	}, "BYTEA")
+	return fn(ctx)
 }
 
 func (db *postgresDatabase) ping(ctx context.Context) error { return db.pool.Ping(ctx) }
@@ -88,12 +123,12 @@ func (db *postgresDatabase) close() error {
 type postgresTransaction struct{ tx pgx.Tx }
 
 func (t postgresTransaction) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	tag, err := t.tx.Exec(ctx, query, args...)
+	tag, err := t.tx.Exec(ctx, query, storable(args)...)
 	return tag.RowsAffected(), translate(err)
 }
 
 func (t postgresTransaction) query(ctx context.Context, query string, args ...any) (rows, error) {
-	r, err := t.tx.Query(ctx, query, args...)
+	r, err := t.tx.Query(ctx, query, storable(args)...)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +136,7 @@ func (t postgresTransaction) query(ctx context.Context, query string, args ...an
 }
 
 func (t postgresTransaction) queryRow(ctx context.Context, query string, args ...any) scanner {
-	return t.tx.QueryRow(ctx, query, args...)
+	return t.tx.QueryRow(ctx, query, storable(args)...)
 }
 
 func (t postgresTransaction) commit(ctx context.Context) error { return t.tx.Commit(ctx) }
@@ -111,6 +146,18 @@ func (t postgresTransaction) rollback() { _ = t.tx.Rollback(context.Background()
 func (t postgresTransaction) native() any { return t.tx }
 
 func (t postgresTransaction) lock() string { return " FOR UPDATE" }
+
+// storable replaces what PostgreSQL does not take in a text, a zero byte and what is
+// no UTF-8: a sender can put both into a branch or a header, and the row of one
+// delivery must not fail the transaction that it shares with others.
+func storable(args []any) []any {
+	for i, arg := range args {
+		if text, is := arg.(string); is && (strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text)) {
+			args[i] = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+		}
+	}
+	return args
+}
 
 // translate makes our own error of the one that a replica meets when another one
 // was quicker.
@@ -122,8 +169,16 @@ func translate(err error) error {
 	return err
 }
 
-// postgresRows gives pgx's rows the Close of database/sql's.
+// postgresRows gives pgx's rows the methods of database/sql's.
 type postgresRows struct{ pgx.Rows }
+
+func (r postgresRows) Columns() ([]string, error) {
+	var names []string
+	for _, field := range r.FieldDescriptions() {
+		names = append(names, field.Name)
+	}
+	return names, nil
+}
 
 func (r postgresRows) Close() error {
 	r.Rows.Close()

@@ -4,11 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 
-	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
+	"modernc.org/sqlite" // also the database/sql driver "sqlite"
+	codes "modernc.org/sqlite/lib"
 )
 
 // sqliteDatabase is a SQLite file. One connection writes, shared by the webhook
@@ -18,6 +20,8 @@ import (
 type sqliteDatabase struct {
 	write *sql.DB // nil when opened for looking only
 	read  *sql.DB
+	// lock keeps a second server from the file; nil when there is a server beside.
+	lock *os.File
 }
 
 // readers is how many connections look at once; more wait.
@@ -26,13 +30,17 @@ const readers = 4
 func openSQLite(opts Options) (*sqliteDatabase, error) {
 	var db sqliteDatabase
 	var err error
-	if opts.ReadOnly {
-		if _, err := os.Stat(opts.SQLite); err != nil {
-			return nil, err
-		}
+	if opts.ReadOnly || opts.Beside {
+		_, err = os.Stat(opts.SQLite)
 	} else {
+		db.lock, err = lockBeside(opts.SQLite)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !opts.ReadOnly {
 		if db.write, err = sql.Open("sqlite", sqliteDSN(opts.SQLite, false)); err != nil {
-			return nil, err
+			return nil, errors.Join(err, db.close())
 		}
 		db.write.SetMaxOpenConns(1)
 	}
@@ -48,8 +56,8 @@ func openSQLite(opts Options) (*sqliteDatabase, error) {
 // so that it never fails half way for want of it.
 func sqliteDSN(path string, readOnly bool) string {
 	values := url.Values{}
-	values.Add("_pragma", "busy_timeout(10000)")
-	values.Add("_pragma", "foreign_keys(ON)")
+	// Less than the hosts wait for their answer.
+	values.Add("_pragma", "busy_timeout(4000)")
 	if readOnly {
 		values.Add("mode", "ro")
 		values.Add("_pragma", "query_only(ON)")
@@ -77,7 +85,7 @@ func (db *sqliteDatabase) begin(ctx context.Context, look bool) (transaction, er
 }
 
 func (db *sqliteDatabase) migrate(ctx context.Context) error {
-	return migrate(ctx, func(ctx context.Context, fn func(transaction) error) error {
+	err := migrate(ctx, func(ctx context.Context, fn func(transaction) error) error {
 		tx, err := db.begin(ctx, false)
 		if err != nil {
 			return err
@@ -88,6 +96,27 @@ func (db *sqliteDatabase) migrate(ctx context.Context) error {
 		}
 		return tx.commit(ctx)
 	}, "BLOB")
+	if err != nil {
+		return err
+	}
+	return db.tryWrite(ctx)
+}
+
+// tryWrite fails when the file cannot be written: SQLite opens such a file as well,
+// and would tell only at the first delivery.
+func (db *sqliteDatabase) tryWrite(ctx context.Context) error {
+	tx, err := db.begin(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer tx.rollback()
+	_, err = tx.exec(ctx, `UPDATE schema_version SET version = version`)
+	return err
+}
+
+// exclusively needs no lock of its own: whoever may change the schema has the file's.
+func (db *sqliteDatabase) exclusively(ctx context.Context, fn func(context.Context) error) error {
+	return fn(ctx)
 }
 
 func (db *sqliteDatabase) ping(ctx context.Context) error {
@@ -103,7 +132,33 @@ func (db *sqliteDatabase) close() error {
 			errs = append(errs, pool.Close())
 		}
 	}
+	if db.lock != nil {
+		// Last: whoever takes the lock then finds everything written.
+		if err := db.lock.Close(); !errors.Is(err, os.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// advise adds to an error of SQLite what can be done about it.
+// Source: https://www.sqlite.org/rescode.html.
+func advise(err error) error {
+	var refused *sqlite.Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Code() & 0xff {
+	case codes.SQLITE_READONLY, codes.SQLITE_CANTOPEN, codes.SQLITE_PERM:
+		return fmt.Errorf("%w: let the user that runs gatewright write to the file and to its folder", err)
+	case codes.SQLITE_NOTADB, codes.SQLITE_CORRUPT:
+		return fmt.Errorf("%w: the file is damaged or no database of gatewright; put a backup in its place, or move it away to begin anew", err)
+	case codes.SQLITE_FULL:
+		return fmt.Errorf("%w: make room on the disk", err)
+	case codes.SQLITE_BUSY:
+		return fmt.Errorf("%w: another program holds the file's write lock", err)
+	}
+	return err
 }
 
 type sqliteTransaction struct{ tx *sql.Tx }

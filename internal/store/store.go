@@ -17,13 +17,25 @@ import (
 // ErrNotFound is returned where a record was asked for by an id that no row has.
 var ErrNotFound = errors.New("not found")
 
+// ErrCorrupt is returned where a stored payload cannot be read back.
+var ErrCorrupt = errors.New("stored payload is damaged")
+
 // ErrEnded is returned by a save of a run or release whose stored state is an
 // end state: what has ended stays as it ended.
 var ErrEnded = errors.New("already ended")
 
+// ErrStale is returned by a save of a run or release that somebody else has saved
+// since it was read: two steps were at work on one record, and this one must not go
+// on.
+var ErrStale = errors.New("saved by another step meanwhile")
+
 // ErrBusy is returned by a save of a release whose pipeline is taken by another
 // release's unanswered action.
 var ErrBusy = errors.New("another action on this pipeline has no answer yet")
+
+// Version counts the saves of a run or release. A save names the version that it
+// was made from, and fails when there is a newer one.
+type Version int64
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
@@ -39,6 +51,8 @@ type database interface {
 	// begin starts a transaction; look says that it only reads.
 	begin(ctx context.Context, look bool) (transaction, error)
 	migrate(ctx context.Context) error
+	// exclusively runs fn while nobody else changes the schema.
+	exclusively(ctx context.Context, fn func(context.Context) error) error
 	ping(ctx context.Context) error
 	close() error
 }
@@ -67,6 +81,7 @@ type rows interface {
 	Next() bool
 	Err() error
 	Close() error
+	Columns() ([]string, error)
 }
 
 // Options say which database to open: exactly one of SQLite and Postgres.
@@ -78,6 +93,13 @@ type Options struct {
 	// ReadOnly opens the database for looking only: nothing is created or
 	// migrated, and Update fails.
 	ReadOnly bool
+	// Beside opens the database for short writes beside a server that works on it:
+	// nothing is created or migrated, and the file's lock is not taken. The schema
+	// must be the one that this program knows.
+	Beside bool
+	// Alone refuses a PostgreSQL database on which another gatewright works. A
+	// SQLite file that is opened for writing has only one anyway.
+	Alone bool
 	// Connections bounds the connections to PostgreSQL; default 20.
 	Connections int
 	// Now tells the time; nil means time.Now.
@@ -89,8 +111,9 @@ type Options struct {
 const maxBody = 100 << 20
 
 // Open opens the database and brings its schema up to date. It fails with a
-// message that names the file or server when that cannot be opened, is not a
-// database, or has a schema that is newer than this program.
+// message that names the file or server when that cannot be opened or written, is
+// damaged or no database, belongs to another process, or has a schema that is newer
+// than this program.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	if (opts.SQLite == "") == (opts.Postgres == "") {
 		return nil, errors.New("open store: give either a SQLite path or a PostgreSQL connection string")
@@ -125,14 +148,16 @@ func (s *Store) open(ctx context.Context, opts Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("open store %q: %w", name, err)
 	}
-	if !opts.ReadOnly {
+	if opts.Beside {
+		err = s.fits(ctx)
+	} else if !opts.ReadOnly {
 		err = s.database.migrate(ctx)
 	}
 	if err == nil {
 		err = s.database.ping(ctx)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("open store %q: %w", name, err), s.database.close())
+		return errors.Join(fmt.Errorf("open store %q: %w", name, advise(err)), s.database.close())
 	}
 	return nil
 }
@@ -168,6 +193,23 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
+// Exclusively runs fn under the lock under which schemas change: of several
+// processes that start together, one after the other. fn uses the database as ever.
+func (s *Store) Exclusively(ctx context.Context, fn func(context.Context) error) error {
+	return s.database.exclusively(ctx, fn)
+}
+
+// Writable reports whether the database takes writes: it begins one and takes it
+// back.
+func (s *Store) Writable(ctx context.Context) error {
+	tx, err := s.database.begin(ctx, false)
+	if err != nil {
+		return fmt.Errorf("write to store: %w", err)
+	}
+	tx.rollback()
+	return nil
+}
+
 // Update runs fn in one transaction. It commits, synced to disk, when fn returns
 // nil, and rolls back otherwise. fn must do all its database work on the Tx: on
 // SQLite there is one writing connection, and asking for it again would wait for
@@ -184,7 +226,7 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 func (s *Store) within(ctx context.Context, look bool, fn func(*Tx) error) (err error) {
 	tx, err := s.database.begin(ctx, look)
 	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
+		return fmt.Errorf("begin transaction: %w", advise(err))
 	}
 	committed := false
 	defer func() {
@@ -195,11 +237,11 @@ func (s *Store) within(ctx context.Context, look bool, fn func(*Tx) error) (err 
 		}
 	}()
 	if err := fn(&Tx{transaction: tx, store: s}); err != nil {
-		return err
+		return advise(err)
 	}
 	committed = true
 	if err := tx.commit(ctx); err != nil {
-		return fmt.Errorf("commit transaction: %w", err)
+		return fmt.Errorf("commit transaction: %w", advise(err))
 	}
 	return nil
 }

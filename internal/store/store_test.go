@@ -261,35 +261,61 @@ func push(before, sha string) event.Event {
 	}
 }
 
-// TestMoveHead walks through orders in which pushes can arrive.
+func request(changed, before, sha string) event.Event {
+	e := push(before, sha)
+	e.Kind, e.Number, e.UpdatedAt = event.MergeRequest, 7, changed
+	return e
+}
+
+// TestMoveHead walks through orders in which events can be processed. A delivery is
+// written as its id, which tells the order of receipt, and its event.
 func TestMoveHead(t *testing.T) {
+	type told struct {
+		id        string
+		event     event.Event
+		wantMoved bool
+	}
+	gone := push("c", "")
+	gone.Deleted = true
+	closed := request("", "", "b")
+	closed.Action = event.Closed
+	retargeted := request("", "", "b")
+	retargeted.Branch = "release"
 	for _, test := range []struct {
-		name      string
-		events    []event.Event
-		wantMoved []bool
-		wantHead  string
+		name string
+		told []told
+		want store.Head
 	}{
-		{"in order", []event.Event{push("", "a"), push("a", "b"), push("b", "c")}, []bool{true, true, true}, "c"},
-		{"the older one comes late", []event.Event{push("a", "b"), push("", "a")}, []bool{true, false}, "b"},
-		{"forced back", []event.Event{push("", "a"), push("a", "b"), push("b", "a")}, []bool{true, true, true}, "a"},
-		{"the same twice", []event.Event{push("a", "b"), push("a", "b")}, []bool{true, true}, "b"},
-		{"a gap", []event.Event{push("a", "b"), push("x", "y")}, []bool{true, true}, "y"},
+		{"in order", []told{{"1", push("", "a"), true}, {"2", push("a", "b"), true}, {"3", push("b", "c"), true}}, store.Head{SHA: "c", Branch: "main"}},
+		{"a backlog from its end", []told{{"3", push("b", "c"), true}, {"1", push("", "a"), false}, {"2", push("a", "b"), false}}, store.Head{SHA: "c", Branch: "main"}},
+		{"the older one is delivered late", []told{{"1", push("a", "b"), true}, {"2", push("", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
+		{"forced back", []told{{"1", push("", "a"), true}, {"2", push("a", "b"), true}, {"3", push("b", "a"), true}}, store.Head{SHA: "a", Branch: "main"}},
+		{"the same once more", []told{{"1", push("a", "b"), true}, {"1", push("a", "b"), true}}, store.Head{SHA: "b", Branch: "main"}},
+		{"a gap", []told{{"1", push("a", "b"), true}, {"2", push("x", "y"), true}}, store.Head{SHA: "y", Branch: "main"}},
+		{"deleted", []told{{"1", push("b", "c"), true}, {"2", gone, true}}, store.Head{Branch: "main", Gone: true}},
+		{"deleted and made again", []told{{"1", gone, true}, {"2", push("", "c"), true}}, store.Head{SHA: "c", Branch: "main"}},
+		{"the host's time wins", []told{{"1", request("2026-03-01T12:00:05Z", "", "b"), true}, {"2", request("2026-03-01T12:00:00Z", "", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
+		{"the host's time, as another host writes it", []told{{"1", request("2026-03-01 12:00:05 UTC", "", "b"), true}, {"2", request("2026-03-01 12:00:00 UTC", "", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
+		{"no time of the host", []told{{"2", request("", "", "b"), true}, {"1", request("", "", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
+		{"a label does not hide what was before", []told{{"1", request("", "a", "b"), true}, {"2", request("", "", "b"), true}, {"3", request("", "", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
+		{"closed", []told{{"1", request("", "", "b"), true}, {"2", closed, true}}, store.Head{SHA: "b", Branch: "main", Gone: true}},
+		{"retargeted", []told{{"1", request("", "", "b"), true}, {"2", retargeted, true}}, store.Head{SHA: "b", Branch: "release"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			each(t, func(t *testing.T, s *store.Store) {
-				for i, ev := range test.events {
+				for i, told := range test.told {
 					update(t, s, func(tx *store.Tx) error {
-						moved, err := tx.MoveHead(t.Context(), ev)
-						if moved != test.wantMoved[i] {
+						moved, err := tx.MoveHead(t.Context(), told.event, told.id)
+						if moved != told.wantMoved {
 							t.Errorf("event %d moved %v", i, moved)
 						}
 						return err
 					})
 				}
 				update(t, s, func(tx *store.Tx) error {
-					head, err := tx.Head(t.Context(), test.events[0].Line())
-					if head != test.wantHead {
-						t.Errorf("head %q, want %q", head, test.wantHead)
+					head, known, err := tx.Head(t.Context(), test.told[0].event.Line())
+					if diff := cmp.Diff(test.want, head, cmpopts.IgnoreUnexported(store.Head{})); diff != "" || !known {
+						t.Errorf("known %v, head (-want +got):\n%s", known, diff)
 					}
 					return err
 				})
@@ -301,11 +327,22 @@ func TestMoveHead(t *testing.T) {
 func TestClaimEvent(t *testing.T) { each(t, testClaimEvent) }
 
 func testClaimEvent(t *testing.T, s *store.Store) {
-	for i, test := range []struct{ key, delivery, want string }{
-		{"k", "first", "first"}, {"k", "second", "first"}, {"k", "first", "first"}, {"other", "second", "second"},
+	forth, back := push("a", "b"), push("b", "a")
+	for i, test := range []struct {
+		event    event.Event
+		delivery string
+		want     string
+	}{
+		{forth, "1", "1"}, {forth, "2", "1"}, {forth, "1", "1"},
+		{back, "3", "3"},
+		// The same change once more, after it was taken back.
+		{forth, "4", "4"},
 	} {
 		update(t, s, func(tx *store.Tx) error {
-			owner, err := tx.ClaimEvent(t.Context(), test.key, test.delivery)
+			if _, err := tx.MoveHead(t.Context(), test.event, test.delivery); err != nil {
+				return err
+			}
+			owner, err := tx.ClaimEvent(t.Context(), test.event, test.delivery)
 			if owner != test.want {
 				t.Errorf("claim %d: owner %q, want %q", i, owner, test.want)
 			}
@@ -332,7 +369,8 @@ func TestRunOfACommitOnce(t *testing.T) {
 						return err
 					}
 					first.State = state
-					return tx.SaveRun(ctx, first)
+					var version store.Version
+					return tx.SaveRun(ctx, first, &version)
 				})
 				// A run that ended without a verdict may be repeated; no other.
 				again := state == codecheck.Errored || state == codecheck.Superseded || state == codecheck.Stopped
@@ -356,41 +394,81 @@ func TestRunOfACommitOnce(t *testing.T) {
 	}
 }
 
-func TestEndedRunStaysEnded(t *testing.T) {
+// TestSaveRun saves over a run in each state, in time and late.
+func TestSaveRun(t *testing.T) {
 	ctx := t.Context()
 	for _, state := range codecheck.States() {
 		each(t, func(t *testing.T, s *store.Store) {
 			r := run("one", "rule", "a")
+			var current store.Version
 			update(t, s, func(tx *store.Tx) error {
 				if _, _, err := tx.AddRun(ctx, r); err != nil {
 					return err
 				}
 				r.State, r.Reason = state, "as it is"
-				return tx.SaveRun(ctx, r)
+				return tx.SaveRun(ctx, r, &current)
 			})
-			late := r
-			late.State, late.Reason = codecheck.Running, "late"
-			err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, late) })
-			if errors.Is(err, store.ErrEnded) != state.Ended() {
-				t.Errorf("save over %s: error %v", state, err)
-			}
 			want := r
-			if !state.Ended() {
-				want = late
+			save := func(version store.Version, reason string) error {
+				late := r
+				late.State, late.Reason = codecheck.Running, reason
+				return s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, late, &version) })
+			}
+			wantStale, wantInTime := store.ErrStale, error(nil)
+			if state.Ended() {
+				wantStale, wantInTime = store.ErrEnded, store.ErrEnded
+			} else {
+				want.State, want.Reason = codecheck.Running, "in time"
+			}
+			if err := save(current-1, "stale"); !errors.Is(err, wantStale) {
+				t.Errorf("stale save over %s: %v, want %v", state, err, wantStale)
+			}
+			if err := save(current, "in time"); !errors.Is(err, wantInTime) {
+				t.Errorf("save over %s: %v, want %v", state, err, wantInTime)
 			}
 			update(t, s, func(tx *store.Tx) error {
 				got, err := tx.Run(ctx, "one")
 				if diff := cmp.Diff(want, got); diff != "" {
-					t.Errorf("run after a late save over %s (-want +got):\n%s", state, diff)
+					t.Errorf("run saved over %s (-want +got):\n%s", state, diff)
 				}
-				active, err2 := tx.ActiveRuns(ctx, r.Event.Line())
-				if (len(active) == 1) == state.Ended() {
-					t.Errorf("%d active runs with state %s", len(active), state)
-				}
-				return errors.Join(err, err2)
+				return err
 			})
 		})
 	}
+}
+
+func TestEndRuns(t *testing.T) { each(t, testEndRuns) }
+
+func testEndRuns(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	var version store.Version
+	update(t, s, func(tx *store.Tx) error {
+		for _, r := range []codecheck.Run{run("one", "rule", "a"), run("two", "rule-2", "a"), run("three", "rule", "b")} {
+			if _, _, err := tx.AddRun(ctx, r); err != nil {
+				return err
+			}
+		}
+		ended, err := tx.EndRuns(ctx, push("", "a").Line(), func(r *codecheck.Run) bool {
+			r.State = codecheck.Superseded
+			return r.ID != "three"
+		})
+		if len(ended) != 2 || ended[0].State != codecheck.Superseded {
+			t.Errorf("ended %+v", ended)
+		}
+		return err
+	})
+	// A step that was at work on one of them cannot save it.
+	err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, run("one", "rule", "a"), &version) })
+	if !errors.Is(err, store.ErrEnded) {
+		t.Errorf("a late save: %v", err)
+	}
+	update(t, s, func(tx *store.Tx) error {
+		stale, err := tx.StaleRuns(ctx, noon.Add(time.Second), 10)
+		if len(stale) != 1 || stale["three"] != codecheck.Queued {
+			t.Errorf("stale runs %v", stale)
+		}
+		return err
+	})
 }
 
 func TestReleaseOncePerVerdictAndStaysEnded(t *testing.T) {
@@ -398,6 +476,7 @@ func TestReleaseOncePerVerdictAndStaysEnded(t *testing.T) {
 	for _, state := range release.States() {
 		each(t, func(t *testing.T, s *store.Store) {
 			r := release.Release{ID: "one", RunID: "run", Index: 1, State: release.Starting, CreatedAt: noon, Deadline: noon}
+			var version store.Version
 			update(t, s, func(tx *store.Tx) error {
 				if added, err := tx.AddRelease(ctx, r); err != nil || !added {
 					return fmt.Errorf("added %v: %w", added, err)
@@ -408,11 +487,15 @@ func TestReleaseOncePerVerdictAndStaysEnded(t *testing.T) {
 					return fmt.Errorf("a second release of the same verdict: added %v, error %w", added, err)
 				}
 				r.State = state
-				return tx.SaveRelease(ctx, r)
+				return tx.SaveRelease(ctx, r, &version)
 			})
 			late := r
 			late.Reason = "late"
-			err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, late) })
+			var old store.Version
+			if err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, late, &old) }); err == nil {
+				t.Errorf("a stale save over %s worked", state)
+			}
+			err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, late, &version) })
 			if errors.Is(err, store.ErrEnded) != state.Ended() {
 				t.Errorf("save over %s: error %v", state, err)
 			}
@@ -438,8 +521,12 @@ func testOneUnansweredActionPerPipeline(t *testing.T, s *store.Store) {
 		r.Intent = &release.Intent{Action: "start", SentAt: noon}
 		releases = append(releases, r)
 	}
+	versions := map[string]store.Version{}
 	save := func(r release.Release) error {
-		return s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, r) })
+		version := versions[r.ID]
+		err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, r, &version) })
+		versions[r.ID] = version
+		return err
 	}
 	for i, want := range []error{nil, store.ErrBusy, nil} {
 		if err := save(releases[i]); !errors.Is(err, want) {

@@ -125,52 +125,113 @@ func server() (dsn string, err error) {
 // connection string and what stops it and deletes it. It runs with the server's own
 // defaults, so that a commit is synced. errNone where none is installed.
 func Start() (dsn string, stop func() error, err error) {
+	s, err := newServer()
+	if err != nil {
+		return "", nil, err
+	}
+	return s.DSN, s.remove, nil
+}
+
+// Server is a throw-away server that can go away and come back.
+type Server struct {
+	// DSN is its connection string.
+	DSN string
+
+	bin, folder string
+	port        int
+	owner       *syscall.SysProcAttr
+	process     *exec.Cmd // nil while it is away
+}
+
+// NewServer starts a server of the test's own, which goes with the test. It skips the
+// test where none is installed.
+func NewServer(tb testing.TB) *Server {
+	tb.Helper()
+	s, err := newServer()
+	if errors.Is(err, errNone) {
+		tb.Skip(err)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.remove(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+func newServer() (*Server, error) {
 	bin, err := find()
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	folder, err := os.MkdirTemp("", "gatewright-postgres-")
-	if err != nil {
-		return "", nil, err
+	s := &Server{bin: bin}
+	if s.folder, err = os.MkdirTemp("", "gatewright-postgres-"); err != nil {
+		return nil, err
 	}
-	owner, err := ownerOf(folder)
-	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(folder))
+	if err := s.init(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.folder))
 	}
-	data := filepath.Join(folder, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "gatewright", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
-	initdb.SysProcAttr, initdb.Dir = owner, folder
+	if err := s.Up(); err != nil {
+		return nil, errors.Join(err, s.remove())
+	}
+	return s, nil
+}
+
+func (s *Server) init() (err error) {
+	if s.owner, err = ownerOf(s.folder); err != nil {
+		return err
+	}
+	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", "gatewright", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+	initdb.SysProcAttr, initdb.Dir = s.owner, s.folder
 	if out, err := initdb.CombinedOutput(); err != nil {
-		return "", nil, errors.Join(fmt.Errorf("initdb: %w\n%s", err, out), os.RemoveAll(folder))
+		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	port, err := freePort()
-	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(folder))
+	if s.port, err = freePort(); err != nil {
+		return err
 	}
-	log, err := os.Create(filepath.Join(folder, "log"))
+	s.DSN = fmt.Sprintf("postgres://gatewright@127.0.0.1:%d/postgres?sslmode=disable", s.port)
+	return nil
+}
+
+func (s *Server) data() string { return filepath.Join(s.folder, "data") }
+
+// Up starts the server, and returns when it takes connections.
+func (s *Server) Up() error {
+	log, err := os.OpenFile(filepath.Join(s.folder, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(folder))
+		return err
 	}
 	defer log.Close()
-	postgres := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(port),
+	process := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(s.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200")
-	postgres.SysProcAttr, postgres.Dir, postgres.Stdout, postgres.Stderr = owner, folder, log, log
-	if err := postgres.Start(); err != nil {
-		return "", nil, errors.Join(fmt.Errorf("start postgres: %w", err), os.RemoveAll(folder))
+	process.SysProcAttr, process.Dir, process.Stdout, process.Stderr = s.owner, s.folder, log, log
+	if err := process.Start(); err != nil {
+		return fmt.Errorf("start postgres: %w", err)
 	}
-	stop = func() error {
-		// SIGINT is PostgreSQL's fast shutdown: connections are closed.
-		err := postgres.Process.Signal(syscall.SIGINT)
-		_ = postgres.Wait()
-		return errors.Join(err, os.RemoveAll(folder))
-	}
-	dsn = fmt.Sprintf("postgres://gatewright@127.0.0.1:%d/postgres?sslmode=disable", port)
-	if err := answers(dsn); err != nil {
+	s.process = process
+	if err := answers(s.DSN); err != nil {
 		text, _ := os.ReadFile(log.Name())
-		return "", nil, errors.Join(fmt.Errorf("start postgres: %w\n%s", err, text), stop())
+		return fmt.Errorf("start postgres: %w\n%s", err, text)
 	}
-	return dsn, stop, nil
+	return nil
 }
+
+// Down stops the server; its clients' connections are closed.
+func (s *Server) Down() error {
+	if s.process == nil {
+		return nil
+	}
+	// SIGINT is PostgreSQL's fast shutdown.
+	err := s.process.Process.Signal(syscall.SIGINT)
+	_ = s.process.Wait()
+	s.process = nil
+	return err
+}
+
+func (s *Server) remove() error { return errors.Join(s.Down(), os.RemoveAll(s.folder)) }
 
 // find returns the folder of initdb and postgres.
 func find() (string, error) {

@@ -17,13 +17,15 @@ import (
 
 // Complaint is one thing that is wrong with a file.
 type Complaint struct {
-	File string
+	File string `json:"file"`
 	// Line and Column count from 1; 0 where the file as a whole is meant.
-	Line, Column int
+	Line   int `json:"line"`
+	Column int `json:"column"`
 	// Path leads to the value, e.g. rules[2].gate.major; empty for the document.
-	Path string
+	Path string `json:"path"`
 	// Problem says what is wrong, Instead what to write; Instead may be empty.
-	Problem, Instead string
+	Problem string `json:"problem"`
+	Instead string `json:"instead"`
 }
 
 // String returns `file:line: path: problem; instead`, without the parts that are

@@ -30,19 +30,19 @@ type inbox struct {
 	err        error
 }
 
-func (b *inbox) Accept(_ context.Context, d event.Delivery) (bool, error) {
+func (b *inbox) Accept(_ context.Context, d event.Delivery) (string, bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err != nil {
-		return false, b.err
+		return "", false, b.err
 	}
 	for _, known := range b.deliveries {
 		if known.Connection == d.Connection && known.Key == d.Key {
-			return true, nil
+			return known.ID, true, nil
 		}
 	}
 	b.deliveries = append(b.deliveries, d)
-	return false, nil
+	return d.ID, false, nil
 }
 
 // door is a running server with the handler behind real HTTP.

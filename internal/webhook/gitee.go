@@ -157,6 +157,9 @@ func parseGitee(header http.Header, body []byte) (event.Event, error) {
 	if isForm(header) {
 		return event.Event{}, errOldGiteeHook()
 	}
+	if err := isObject(body); err != nil {
+		return event.Event{}, err
+	}
 	var e giteeEvent
 	if err := json.Unmarshal(body, &e); err != nil {
 		return event.Event{}, fmt.Errorf("decode event: %w", err)

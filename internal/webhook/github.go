@@ -78,6 +78,9 @@ func parseGitHub(header http.Header, body []byte) (event.Event, error) {
 	if err != nil {
 		return event.Event{}, err
 	}
+	if err := isObject(payload); err != nil {
+		return event.Event{}, err
+	}
 	parsed, err := github.ParseWebHook(name, payload)
 	if err != nil {
 		return event.Event{}, fmt.Errorf("decode %s event: %w", name, err)

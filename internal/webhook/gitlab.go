@@ -90,6 +90,9 @@ type gitlabProject struct {
 // parseGitLab goes by the body: the header of a system hook says only "System
 // Hook", and a signing token covers the body but not the header.
 func parseGitLab(header http.Header, body []byte) (event.Event, error) {
+	if err := isObject(body); err != nil {
+		return event.Event{}, err
+	}
 	var envelope gitlabEnvelope
 	if err := json.Unmarshal(body, &envelope); err != nil {
 		return event.Event{}, fmt.Errorf("decode event: %w", err)

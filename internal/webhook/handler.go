@@ -24,6 +24,8 @@ const (
 	// form encoding can be up to three times its JSON; the limit counts what
 	// is on the wire.
 	defaultMaxBody = 25 << 20
+	// defaultMaxInFlight is Options.MaxInFlight's.
+	defaultMaxInFlight = 128 << 20
 	// acceptTimeout ends an Accept that hangs before GitHub and GitLab give up
 	// waiting, after 10 s, so that the refusal is counted and seen here.
 	acceptTimeout = 9 * time.Second
@@ -34,10 +36,11 @@ const (
 // Inbox takes the deliveries over.
 type Inbox interface {
 	// Accept makes the delivery durable together with the work that it causes,
-	// before it returns. duplicate says that the delivery (Connection and Key)
-	// was known already and that its processing has not failed: nothing was
-	// stored. After an error the delivery is not acknowledged.
-	Accept(ctx context.Context, d event.Delivery) (duplicate bool, err error)
+	// before it returns. id is the stored delivery's. duplicate says that the
+	// delivery (Connection and Key) was known already and that its processing has
+	// not failed: nothing was stored. After an error the delivery is not
+	// acknowledged.
+	Accept(ctx context.Context, d event.Delivery) (id string, duplicate bool, err error)
 }
 
 // Options are what New needs. Inbox is mandatory.
@@ -46,6 +49,10 @@ type Options struct {
 	Inbox       Inbox
 	// MaxBody is the largest body that is read, in bytes. Zero means 25 MiB.
 	MaxBody int64
+	// MaxInFlight bounds the bytes of bodies that are held at once, half of it for
+	// one connection; past it the answer is 503. Zero means 128 MiB; at least six
+	// times MaxBody are allowed, so that the largest body always fits.
+	MaxInFlight int64
 	// Log defaults to none.
 	Log *zap.Logger
 	// Metrics default to metrics that nobody reads.
@@ -61,6 +68,7 @@ type Handler struct {
 	connections map[string]Connection
 	inbox       Inbox
 	maxBody     int64
+	budget      *budget
 	log         *zap.Logger
 	metrics     *Metrics
 	now         func() time.Time
@@ -100,6 +108,11 @@ func New(o Options) (*Handler, error) {
 	if h.maxBody == 0 {
 		h.maxBody = defaultMaxBody
 	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = defaultMaxInFlight
+	}
+	// One body of the largest size always fits into a connection's share.
+	h.budget = newBudget(max(o.MaxInFlight, 2*formGrowth*h.maxBody))
 	if h.log == nil {
 		h.log = zap.NewNop()
 	}
@@ -160,12 +173,21 @@ func (h *Handler) receive(ctx echo.Context) error {
 // take reads, verifies and hands over one request for a known connection. The
 // steps stand in the order in which the cheaper and the safer comes first.
 func (h *Handler) take(c Connection, w http.ResponseWriter, r *http.Request) answer {
-	body, err := h.readBody(w, r)
+	arriving := &counted{budget: h.budget, connection: c.Name}
+	defer arriving.done()
+	body, err := h.readBody(c, w, r, arriving)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return answer{
 			outcome: outcomeTooLarge, status: http.StatusRequestEntityTooLarge, code: "too_large", err: err,
-			message: fmt.Sprintf("the body is larger than %d bytes: raise the limit, or send less", h.maxBody),
+			message: fmt.Sprintf("the body is larger than %d bytes: raise the limit, or send less", tooLarge.Limit),
+		}
+	} else if errors.Is(err, errOverBudget) {
+		// The rest of the body is not waited for.
+		w.Header().Set("Connection", "close")
+		return answer{
+			outcome: outcomeUnavailable, status: http.StatusServiceUnavailable, code: "overloaded", err: err,
+			message: "too much is being received at once, and this is not accepted: send it again later",
 		}
 	} else if err != nil {
 		return answer{
@@ -188,7 +210,7 @@ func (h *Handler) take(c Connection, w http.ResponseWriter, r *http.Request) ans
 	d := h.delivery(c, r.Header, body)
 	accept, cancel := context.WithTimeout(r.Context(), acceptTimeout)
 	defer cancel()
-	duplicate, err := h.inbox.Accept(accept, d)
+	id, duplicate, err := h.inbox.Accept(accept, d)
 	switch {
 	case err != nil:
 		return answer{
@@ -196,23 +218,32 @@ func (h *Handler) take(c Connection, w http.ResponseWriter, r *http.Request) ans
 			message: "the delivery could not be stored and is not accepted: send it again later",
 		}
 	case duplicate:
-		return answer{outcome: outcomeDuplicate, status: http.StatusOK}
+		return answer{outcome: outcomeDuplicate, status: http.StatusOK, delivery: id}
 	}
-	return answer{outcome: outcomeAccepted, status: http.StatusAccepted, delivery: d.ID}
+	return answer{outcome: outcomeAccepted, status: http.StatusAccepted, delivery: id}
 }
+
+// formGrowth is how many times larger a form is than the JSON in it, at most:
+// percent-encoding triples a byte (specs/githosts.md 1.1).
+const formGrowth = 3
 
 // readBody reads the whole body, and never more of it than the limit. A body
 // that is announced as too large is not read at all; memory grows with what has
 // arrived, not with what was announced.
-func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength > h.maxBody {
-		return nil, &http.MaxBytesError{Limit: h.maxBody}
+func (h *Handler) readBody(c Connection, w http.ResponseWriter, r *http.Request, arriving *counted) ([]byte, error) {
+	limit := h.maxBody
+	if c.Host == event.GitHub && isForm(r.Header) {
+		limit *= formGrowth
+	}
+	if r.ContentLength > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
 	}
 	var body bytes.Buffer
 	if r.ContentLength > 0 {
 		body.Grow(int(min(r.ContentLength, 64<<10)) + bytes.MinRead)
 	}
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, h.maxBody)); err != nil {
+	arriving.r = http.MaxBytesReader(w, r.Body, limit)
+	if _, err := body.ReadFrom(arriving); err != nil {
 		return nil, fmt.Errorf("read body: %w", err)
 	}
 	return body.Bytes(), nil
@@ -286,7 +317,7 @@ func (h *Handler) note(connection, label string, a answer, took time.Duration) {
 	case outcomeAccepted:
 		h.log.Info("delivery accepted", append(fields, zap.String(event.LogDelivery, a.delivery))...)
 	case outcomeDuplicate:
-		h.log.Info("delivery known already", fields...)
+		h.log.Info("delivery known already", append(fields, zap.String(event.LogDelivery, a.delivery))...)
 	case outcomePing:
 		h.log.Info("ping answered", fields...)
 	case outcomeUnavailable:

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -39,6 +40,14 @@ func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
 		ev.Labels = []string{}
 	}
 	return ev, nil
+}
+
+// isObject refuses a payload that is JSON and says nothing, such as null.
+func isObject(payload []byte) error {
+	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) {
+		return errors.New("the payload is not a JSON object")
+	}
+	return nil
 }
 
 // pushed returns the part of a push that every host says alike. commit is the

@@ -19,20 +19,30 @@ CREATE TABLE deliveries (
     UNIQUE (connection, key)
 );
 CREATE INDEX deliveries_by_state ON deliveries (state, received_at);
+CREATE INDEX deliveries_by_time ON deliveries (received_at);
 
--- One row for each change that was put before the rules: the first delivery that
--- announced it owns it.
+-- One row for each change that was put before the rules and still stands: the first
+-- delivery that announced it owns it. When the head of its line moves on, the row
+-- goes: the same change may then be made, and announced, once more.
 CREATE TABLE event_keys (
     key         TEXT PRIMARY KEY,
-    delivery_id TEXT NOT NULL
+    line        TEXT NOT NULL,
+    delivery_id TEXT NOT NULL,
+    created_at  BIGINT NOT NULL
 );
+CREATE INDEX event_keys_by_line ON event_keys (line);
 
--- The newest known commit of each branch, tag and merge request.
+-- The newest known state of each branch, tag and merge request, and the delivery
+-- that told it. `gone`: it was deleted, closed or merged.
 CREATE TABLE heads (
-    line       TEXT PRIMARY KEY,
-    sha        TEXT NOT NULL,
-    before     TEXT NOT NULL,
-    updated_at BIGINT NOT NULL
+    line        TEXT PRIMARY KEY,
+    delivery_id TEXT NOT NULL,
+    sha         TEXT NOT NULL,
+    before      TEXT NOT NULL,
+    branch      TEXT NOT NULL,
+    gone        BOOLEAN NOT NULL,
+    changed_at  TEXT NOT NULL,
+    updated_at  BIGINT NOT NULL
 );
 
 CREATE TABLE runs (
@@ -43,6 +53,7 @@ CREATE TABLE runs (
     sha         TEXT NOT NULL,
     task_key    TEXT NOT NULL,
     state       TEXT NOT NULL,
+    version     BIGINT NOT NULL,
     deadline    BIGINT NOT NULL,
     created_at  BIGINT NOT NULL,
     updated_at  BIGINT NOT NULL,
@@ -52,7 +63,8 @@ CREATE TABLE runs (
 CREATE UNIQUE INDEX runs_once ON runs (task_key, sha, rule)
     WHERE state NOT IN ('errored', 'superseded', 'stopped');
 CREATE INDEX runs_by_state ON runs (state, created_at);
-CREATE INDEX runs_by_task ON runs (task_key, created_at);
+CREATE INDEX runs_by_line ON runs (line, state);
+CREATE INDEX runs_by_time ON runs (created_at);
 CREATE INDEX runs_by_delivery ON runs (delivery_id);
 
 CREATE TABLE releases (
@@ -61,6 +73,7 @@ CREATE TABLE releases (
     place      INTEGER NOT NULL,
     pipeline   TEXT NOT NULL,
     state      TEXT NOT NULL,
+    version    BIGINT NOT NULL,
     unanswered BOOLEAN NOT NULL,
     deadline   BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -72,6 +85,7 @@ CREATE TABLE releases (
 -- release could take another's execution for its own.
 CREATE UNIQUE INDEX releases_unanswered ON releases (pipeline) WHERE unanswered;
 CREATE INDEX releases_by_state ON releases (state, created_at);
+CREATE INDEX releases_by_time ON releases (created_at);
 
 -- What earlier runs learned: the task of a repository and branch (or merge
 -- request), and the ref that worked for a connection.

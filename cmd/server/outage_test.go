@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/storetest"
+)
+
+// outage is a time in which the database takes nothing.
+type outage struct {
+	begin, end func() error
+	// readable: the database can be read meanwhile, so the server stays ready.
+	readable bool
+}
+
+// TestOutage sends before, during and after an outage of the database: what cannot be
+// stored is answered 503, and what was acknowledged is there and decided.
+func TestOutage(t *testing.T) {
+	t.Run("postgres goes away", func(t *testing.T) {
+		server := storetest.NewServer(t)
+		d := startDemonstration(t, storetest.Database{Name: "postgres", Postgres: server.DSN})
+		testOutage(t, d, outage{begin: server.Down, end: server.Up})
+	})
+	t.Run("no room in the file", func(t *testing.T) {
+		d := startDemonstration(t, storetest.Database{Name: "sqlite", SQLite: "the demonstration's own"})
+		limit := func(pages int) error {
+			_, err := d.app.store.SQLite().ExecContext(t.Context(), fmt.Sprintf("PRAGMA max_page_count = %d", pages))
+			return err
+		}
+		testOutage(t, d, outage{
+			// The least that SQLite accepts is what is in use.
+			begin:    func() error { return limit(1) },
+			end:      func() error { return limit(1 << 30) },
+			readable: true,
+		})
+	})
+	t.Run("no room on the disk", func(t *testing.T) {
+		folder := smallDisk(t)
+		if folder == "" {
+			// Mounting needs root; the outage above goes the same way.
+			return
+		}
+		d := startDemonstration(t, storetest.Database{Name: "sqlite", SQLite: "the demonstration's own"})
+		d.halt(t)
+		d.store = "{sqlite: {path: " + filepath.Join(folder, "gatewright.db") + "}}"
+		d.resume(t)
+		filler := filepath.Join(folder, "filler")
+		testOutage(t, d, outage{
+			begin: func() error {
+				err := os.WriteFile(filler, make([]byte, 64<<20), 0o600)
+				if err == nil {
+					err = fmt.Errorf("%s has more room than it should", folder)
+				} else if strings.Contains(err.Error(), "no space left") {
+					err = nil
+				}
+				return err
+			},
+			end:      func() error { return os.Remove(filler) },
+			readable: true,
+		})
+		d.halt(t)
+	})
+}
+
+// smallDisk mounts a disk of 16 MiB; empty where that is not allowed.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	if err := syscall.Mount("none", folder, "tmpfs", 0, "size=16m"); err != nil {
+		t.Logf("no disk of its own: %v", err)
+		return ""
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(folder, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return folder
+}
+
+func testOutage(t *testing.T, d *demonstration, o outage) {
+	acknowledged := map[string]bool{}
+	// send sends a push to a branch that no rule names, as large as a real one.
+	send := func() int {
+		t.Helper()
+		s := d.push(t, event.GitLab, uuid.NewString(), change{Branch: "scratch-" + strings.Repeat(uuid.NewString(), 200), SHA: d.world.clean})
+		if s.status == http.StatusAccepted {
+			acknowledged[s.id] = true
+		}
+		return s.status
+	}
+	ready := func() bool { return answers(d.base + "/readyz") }
+	for range 5 {
+		if status := send(); status != http.StatusAccepted {
+			t.Errorf("before: answered %d", status)
+		}
+	}
+	if err := o.begin(); err != nil {
+		t.Fatal(err)
+	}
+	// What is free inside the file is used up first.
+	waitFor(t, "nothing can be stored", func() bool { return send() == http.StatusServiceUnavailable })
+	for range 5 {
+		if status := send(); status != http.StatusServiceUnavailable && !o.readable {
+			t.Errorf("during: answered %d", status)
+		}
+	}
+	if ready() != o.readable {
+		t.Errorf("ready during the outage: %v", !o.readable)
+	}
+	if !answers(d.base + "/healthz") {
+		t.Error("the process does not live through it")
+	}
+	if err := o.end(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "it works again", func() bool { return send() == http.StatusAccepted })
+	waitFor(t, "it is ready again", ready)
+	d.stored(t, acknowledged)
+	d.until(t, "all are decided", func(r records) bool {
+		decided := 0
+		for _, delivery := range r.deliveries {
+			if acknowledged[delivery.ID] && delivery.State == event.DeliveryDecided {
+				decided++
+			}
+		}
+		return decided == len(acknowledged)
+	})
+	// And the rest of the way of a push works too.
+	d.push(t, event.GitHub, "after", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean, Time: time.Now().UTC().Format(time.RFC3339)})
+	d.until(t, "a push is released", allReleased)
+}

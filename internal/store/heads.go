@@ -1,0 +1,121 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// Head is the newest known state of a branch, tag or merge request.
+type Head struct {
+	// SHA is its commit; Branch the branch or tag, or the merge request's target.
+	SHA    string
+	Branch string
+	// Gone: it was deleted, closed or merged.
+	Gone bool
+
+	deliveryID string
+	before     string
+	changedAt  string
+}
+
+// MoveHead makes what e says the newest known state of its line, unless what
+// stands there is newer; moved says which. Deliveries come late and are processed
+// out of order: the host's own time decides where it sends one, then whether e's
+// commit is the one that the newer event moved away from, then the order of
+// receipt, which is the order of delivery ids.
+//
+// When the state changes, the changes that were announced for the line before may
+// be announced again.
+func (tx *Tx) MoveHead(ctx context.Context, e event.Event, deliveryID string) (moved bool, err error) {
+	next := Head{SHA: e.HeadSHA, Branch: e.Branch, Gone: e.Gone(), deliveryID: deliveryID, before: e.Before, changedAt: e.UpdatedAt}
+	added, err := tx.exec(ctx, `INSERT INTO heads (line, delivery_id, sha, before, branch, gone, changed_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (line) DO NOTHING`,
+		e.Line(), next.deliveryID, next.SHA, next.before, next.Branch, next.Gone, next.changedAt, tx.now())
+	if err != nil {
+		return false, fmt.Errorf("move head: %w", err)
+	}
+	if added == 1 {
+		return true, nil
+	}
+	current, err := tx.head(ctx, e.Line(), tx.lock())
+	if err != nil {
+		return false, fmt.Errorf("move head: %w", err)
+	}
+	if current.newerThan(next) {
+		return false, nil
+	}
+	same := next.SHA == current.SHA && next.Branch == current.Branch && next.Gone == current.Gone
+	if same && next.before == "" {
+		next.before = current.before
+	}
+	if _, err := tx.exec(ctx, `UPDATE heads SET delivery_id = $2, sha = $3, before = $4, branch = $5, gone = $6, changed_at = $7, updated_at = $8 WHERE line = $1`,
+		e.Line(), next.deliveryID, next.SHA, next.before, next.Branch, next.Gone, next.changedAt, tx.now()); err != nil {
+		return false, fmt.Errorf("move head: %w", err)
+	}
+	if !same {
+		if _, err := tx.exec(ctx, `DELETE FROM event_keys WHERE line = $1`, e.Line()); err != nil {
+			return false, fmt.Errorf("move head: %w", err)
+		}
+	}
+	return true, nil
+}
+
+// newerThan reports whether h, which stands, is newer than what comes.
+func (h Head) newerThan(next Head) bool {
+	mine, ok := hostTime(h.changedAt)
+	theirs, also := hostTime(next.changedAt)
+	if ok && also && !mine.Equal(theirs) {
+		return mine.After(theirs)
+	}
+	if !h.Gone && !next.Gone && next.SHA != h.SHA && next.SHA == h.before && next.before != h.SHA {
+		return true
+	}
+	return next.deliveryID < h.deliveryID
+}
+
+// hostTime reads a time as one of the hosts writes it.
+func hostTime(text string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05 MST", "2006-01-02 15:04:05 -0700"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// Head returns the newest known state of a line; known is false when there is none.
+func (tx *Tx) Head(ctx context.Context, line string) (head Head, known bool, err error) {
+	head, err = tx.head(ctx, line, "")
+	if errors.Is(err, sql.ErrNoRows) {
+		return Head{}, false, nil
+	}
+	if err != nil {
+		return Head{}, false, fmt.Errorf("read head: %w", err)
+	}
+	return head, true, nil
+}
+
+func (tx *Tx) head(ctx context.Context, line, lock string) (h Head, err error) {
+	err = tx.queryRow(ctx, `SELECT delivery_id, sha, before, branch, gone, changed_at FROM heads WHERE line = $1`+lock, line).
+		Scan(&h.deliveryID, &h.SHA, &h.before, &h.Branch, &h.Gone, &h.changedAt)
+	return h, err
+}
+
+// ClaimEvent makes the delivery the owner of the change that e announces, unless
+// another one is; it returns the owner's id.
+func (tx *Tx) ClaimEvent(ctx context.Context, e event.Event, deliveryID string) (owner string, err error) {
+	key := e.Key()
+	if _, err := tx.exec(ctx, `INSERT INTO event_keys (key, line, delivery_id, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING`,
+		key, e.Line(), deliveryID, tx.now()); err != nil {
+		return "", fmt.Errorf("claim event: %w", err)
+	}
+	if err := tx.queryRow(ctx, `SELECT delivery_id FROM event_keys WHERE key = $1`, key).Scan(&owner); err != nil {
+		return "", fmt.Errorf("claim event: %w", err)
+	}
+	return owner, nil
+}

@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Expired counts what Expire removed.
+type Expired struct {
+	// Payloads are deliveries that lost their bodies and nothing else.
+	Payloads   int
+	Releases   int
+	Runs       int
+	Deliveries int
+	EventKeys  int
+}
+
+const (
+	endedDeliveries = `('decided', 'ignored', 'duplicate', 'failed')`
+	openRuns        = `('queued', 'starting', 'running')`
+	openReleases    = `('held', 'starting', 'running', 'awaiting_approval')`
+)
+
+// Expire removes what is old: the bodies of deliveries that came and ended more than
+// payloadAge before now; releases, runs, deliveries and the keys of changes that
+// ended more than age before. It removes at most batch rows in one transaction, so
+// that the door never waits long, and goes on until nothing old is left or ctx is
+// done; what was counted is gone also when there is an error.
+//
+// What has not ended stays, and what it refers to: a release while a release of its
+// run is open, a run while it has a release or while an open run of its line may
+// still look at it, a delivery while it waits for its decision or has a run. Heads,
+// tasks and refs stay for ever.
+//
+// A delivery or a commit that was forgotten is new when it comes again, so age must
+// be longer than a host sends a delivery again: three days on GitHub, which keeps
+// them longest (specs/githosts.md 1.6).
+func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.Duration, batch int) (Expired, error) {
+	var gone Expired
+	old, oldPayload := micros(now.Add(-age)), micros(now.Add(-payloadAge))
+	for _, step := range []struct {
+		what   string
+		count  *int
+		before int64
+		// table, key and time name the rows, old says which of them go, and remove
+		// is what is done with them; more are its arguments from $2 on.
+		table, key, time, old, remove string
+		more                          []any
+	}{
+		{"releases", &gone.Releases, old, "releases", "id", "created_at", releaseIsOld, `DELETE FROM releases AS t`, nil},
+		{"runs", &gone.Runs, old, "runs", "id", "created_at", runIsOld, `DELETE FROM runs AS t`, nil},
+		{"deliveries", &gone.Deliveries, old, "deliveries", "id", "received_at", deliveryIsOld, `DELETE FROM deliveries AS t`, nil},
+		{"event keys", &gone.EventKeys, old, "event_keys", "key", "created_at", eventKeyIsOld, `DELETE FROM event_keys AS t`, nil},
+		{
+			"payloads", &gone.Payloads, oldPayload, "deliveries", "id", "received_at", payloadIsOld,
+			`UPDATE deliveries AS t SET body = $2, codec = $3`, []any{[]byte{}, codecGone},
+		},
+	} {
+		find := `SELECT t.` + step.key + `, t.` + step.time + ` FROM ` + step.table + ` AS t
+			WHERE t.` + step.time + ` < $1 AND t.` + step.time + ` >= $2 AND ` + step.old + ` ORDER BY t.` + step.time + ` LIMIT $3`
+		// The condition is held again, because a row can change in between.
+		remove := step.remove + ` WHERE ` + step.old + ` AND t.` + step.key + ` IN `
+		err := s.expire(ctx, find, remove, append([]any{step.before}, step.more...), batch, step.count)
+		if err != nil {
+			return gone, fmt.Errorf("expire %s: %w", step.what, err)
+		}
+	}
+	return gone, nil
+}
+
+// The conditions of a row t that ended before $1 and that nothing open needs.
+const (
+	releaseIsOld = `t.updated_at < $1 AND t.state NOT IN ` + openReleases + `
+		AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.run_id = t.run_id AND o.state IN ` + openReleases + `)`
+	// A run may look at one that it shares its execution with or that it supersedes:
+	// they begin within the same minute.
+	runIsOld = `t.updated_at < $1 AND t.state NOT IN ` + openRuns + `
+		AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.run_id = t.id)
+		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.line = t.line AND o.state IN ` + openRuns + ` AND o.created_at < t.updated_at + 60000000)`
+	deliveryIsOld = `t.updated_at < $1 AND t.state IN ` + endedDeliveries + `
+		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.delivery_id = t.id)`
+	eventKeyIsOld = `t.created_at < $1
+		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
+	payloadIsOld = `t.updated_at < $1 AND t.state IN ` + endedDeliveries + ` AND t.codec <> '` + codecGone + `'`
+)
+
+// expire looks for old rows with the readers and removes them with the writer, until
+// a look finds no full batch. args are those of remove before the keys.
+func (s *Store) expire(ctx context.Context, find, remove string, args []any, batch int, removed *int) error {
+	var from int64
+	for {
+		var keys []any
+		err := s.View(ctx, func(tx *Tx) (err error) {
+			keys, from, err = tx.oldKeys(ctx, find, args[0], from, batch)
+			return err
+		})
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		var changed int64
+		err = s.Update(ctx, func(tx *Tx) (err error) {
+			changed, err = tx.exec(ctx, remove+placeholders(len(args)+1, len(keys)), slices.Concat(args, keys)...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		*removed += int(changed)
+		if changed == 0 || len(keys) < batch {
+			return nil
+		}
+	}
+}
+
+// oldKeys reads rows of a key and a time, and returns the time of the last.
+func (tx *Tx) oldKeys(ctx context.Context, query string, args ...any) (keys []any, last int64, err error) {
+	rows, err := tx.query(ctx, query, args...)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key, &last); err != nil {
+			return nil, 0, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, last, rows.Err()
+}
+
+// placeholders is a list of n placeholders in brackets, the first of them $from.
+func placeholders(from, n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("$%d", from+i)
+	}
+	return "(" + strings.Join(list, ",") + ")"
+}

@@ -1,0 +1,297 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/storetest"
+)
+
+const day = 24 * time.Hour
+
+// clocked opens a store whose clock stands where the test sets it.
+func clocked(t *testing.T, db storetest.Database) (s *store.Store, now *time.Time) {
+	t.Helper()
+	now = new(noon)
+	s, err := store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres, Now: func() time.Time { return *now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, now
+}
+
+// story is a delivery with what it caused.
+type story struct {
+	name     string
+	state    event.DeliveryState
+	run      codecheck.State // empty: no run
+	releases []release.State
+	// received and ended are counted back from the day of the expiry.
+	received, ended time.Duration
+	// line is the branch; empty means one of its own.
+	line string
+
+	wantRow, wantBody bool
+	wantRun           bool
+	wantReleases      int
+}
+
+func stories() []story {
+	old, fresh, weeks := 31*day, time.Hour, 8*day
+	return []story{
+		{name: "still received", state: event.DeliveryReceived, received: old, ended: old, wantRow: true, wantBody: true},
+		{name: "old and ignored", state: event.DeliveryIgnored, received: old, ended: old},
+		{name: "old and failed", state: event.DeliveryFailed, received: old, ended: old},
+		{name: "old and replayed lately", state: event.DeliveryFailed, received: old, ended: fresh, wantRow: true, wantBody: true},
+		{name: "some days old", state: event.DeliveryDecided, received: weeks, ended: weeks, wantRow: true},
+		{name: "fresh", state: event.DeliveryDecided, received: fresh, ended: fresh, wantRow: true, wantBody: true},
+		{
+			name: "all ended", state: event.DeliveryDecided, run: codecheck.Passed, received: old, ended: old,
+			releases: []release.State{release.Succeeded, release.Unknown},
+		},
+		{
+			name: "one release is held", state: event.DeliveryDecided, run: codecheck.Passed, received: old, ended: old,
+			releases: []release.State{release.Succeeded, release.Held}, wantRow: true, wantRun: true, wantReleases: 2,
+		},
+		{name: "the run goes on", state: event.DeliveryDecided, run: codecheck.Running, received: old, ended: old, wantRow: true, wantRun: true},
+		{
+			name: "superseded by a run that goes on", state: event.DeliveryDecided, run: codecheck.Superseded, received: old, ended: old,
+			line: "the run goes on", wantRow: true, wantRun: true,
+		},
+		{name: "a run of today", state: event.DeliveryDecided, run: codecheck.Failed, received: fresh, ended: fresh, wantRow: true, wantBody: true, wantRun: true},
+	}
+}
+
+// tell makes a story true.
+func tell(t *testing.T, s *store.Store, now *time.Time, at time.Time, told story) {
+	t.Helper()
+	ctx := t.Context()
+	d := delivery(told.name, told.name, []byte(`{"ref":"refs/heads/main"}`))
+	d.ReceivedAt = at.Add(-told.received)
+	*now = at.Add(-told.ended)
+	r := run("run of "+told.name, "rule", told.name)
+	r.DeliveryID, r.CreatedAt, r.Event.Branch = d.ID, *now, told.name
+	if told.line != "" {
+		r.Event.Branch = told.line
+	}
+	update(t, s, func(tx *store.Tx) error {
+		if _, err := add(ctx, s, tx, d); err != nil || told.state == event.DeliveryReceived {
+			return err
+		}
+		if _, err := tx.MoveHead(ctx, r.Event, d.ID); err != nil {
+			return err
+		}
+		if _, err := tx.ClaimEvent(ctx, r.Event, d.ID); err != nil {
+			return err
+		}
+		if err := tx.EndDelivery(ctx, d.ID, told.state, "", nil); err != nil || told.run == "" {
+			return err
+		}
+		if _, _, err := tx.AddRun(ctx, r); err != nil {
+			return err
+		}
+		r.State = told.run
+		if err := tx.SaveRun(ctx, r, new(store.Version)); err != nil {
+			return err
+		}
+		for i, state := range told.releases {
+			rel := release.Release{ID: fmt.Sprint(told.name, i), RunID: r.ID, Index: i, State: release.Starting, CreatedAt: *now, Deadline: *now}
+			if _, err := tx.AddRelease(ctx, rel); err != nil {
+				return err
+			}
+			rel.State = state
+			if err := tx.SaveRelease(ctx, rel, new(store.Version)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func TestExpire(t *testing.T) {
+	for _, batch := range []int{1, 2, 500} {
+		t.Run(fmt.Sprint("batch of ", batch), func(t *testing.T) {
+			storetest.Each(t, func(t *testing.T, db storetest.Database) { testExpire(t, db, batch) })
+		})
+	}
+}
+
+func testExpire(t *testing.T, db storetest.Database, batch int) {
+	ctx := t.Context()
+	s, now := clocked(t, db)
+	today := noon.Add(100 * day)
+	for _, told := range stories() {
+		tell(t, s, now, today, told)
+	}
+	if err := errors.Join(s.SaveTask(ctx, "task", codecheck.Task{ID: "1"}), s.SaveRef(ctx, "github", codecheck.Pull)); err != nil {
+		t.Fatal(err)
+	}
+	gone, err := s.Expire(ctx, today, 7*day, 30*day, batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (store.Expired{Payloads: 4, Releases: 2, Runs: 1, Deliveries: 3, EventKeys: 3}); gone != want {
+		t.Errorf("removed %+v, want %+v", gone, want)
+	}
+	if again, err := s.Expire(ctx, today, 7*day, 30*day, batch); err != nil || again != (store.Expired{}) {
+		t.Errorf("a second time removed %+v, error %v", again, err)
+	}
+	for _, told := range stories() {
+		update(t, s, func(tx *store.Tx) error {
+			d, err := tx.Delivery(ctx, told.name)
+			if (err == nil) != told.wantRow || (err != nil && !errors.Is(err, store.ErrNotFound)) {
+				t.Errorf("%s: row %v (%v), want %v", told.name, err == nil, err, told.wantRow)
+			}
+			if (len(d.Body) > 0) != told.wantBody || d.Gone != (told.wantRow && !told.wantBody) {
+				t.Errorf("%s: body of %d bytes, gone %v", told.name, len(d.Body), d.Gone)
+			}
+			runs, err := tx.RunsOf(ctx, told.name)
+			if (len(runs) == 1) != told.wantRun {
+				t.Errorf("%s: %d runs", told.name, len(runs))
+			}
+			releases, err2 := tx.ReleasesOf(ctx, "run of "+told.name)
+			if len(releases) != told.wantReleases {
+				t.Errorf("%s: %d releases, want %d", told.name, len(releases), told.wantReleases)
+			}
+			if told.state != event.DeliveryReceived && told.line == "" {
+				ev := push("", told.name)
+				ev.Branch = told.name
+				if _, known, err := tx.Head(ctx, ev.Line()); !known || err != nil {
+					t.Errorf("%s: the head is known %v, error %v", told.name, known, err)
+				}
+			}
+			return errors.Join(err, err2)
+		})
+	}
+	if _, known, err := s.Task(ctx, "task"); !known || err != nil {
+		t.Errorf("the task is known %v, error %v", known, err)
+	}
+	if _, known, err := s.Ref(ctx, "github"); !known || err != nil {
+		t.Errorf("the ref is known %v, error %v", known, err)
+	}
+}
+
+// TestGoneBody walks a failed delivery through the loss of its body: it cannot be
+// replayed, until the host sends it again.
+func TestGoneBody(t *testing.T) { storetest.Each(t, testGoneBody) }
+
+func testGoneBody(t *testing.T, db storetest.Database) {
+	ctx := t.Context()
+	s, now := clocked(t, db)
+	today := noon.Add(100 * day)
+	tell(t, s, now, today, story{name: "failed", state: event.DeliveryFailed, received: 8 * day, ended: 8 * day})
+	*now = today
+	if _, err := s.Expire(ctx, today, 7*day, 30*day, 100); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(ctx, func(tx *store.Tx) error { return tx.Replay(ctx, "failed") }); !errors.Is(err, store.ErrGone) {
+		t.Errorf("replay: error %v, want gone", err)
+	}
+	update(t, s, func(tx *store.Tx) error {
+		again, err := add(ctx, s, tx, delivery("other id", "failed", []byte("as before")))
+		if !again.Known || again.ID != "failed" {
+			t.Errorf("sent again it is %+v", again)
+		}
+		return err
+	})
+	if gone, err := s.Expire(ctx, today, 7*day, 30*day, 100); err != nil || gone.Payloads != 0 {
+		t.Errorf("what came again was removed: %+v, error %v", gone, err)
+	}
+	update(t, s, func(tx *store.Tx) error { return tx.Replay(ctx, "failed") })
+	update(t, s, func(tx *store.Tx) error {
+		d, err := tx.Delivery(ctx, "failed")
+		if string(d.Body) != "as before" || d.Gone || d.State != event.DeliveryReceived {
+			t.Errorf("body %q, gone %v, state %s", d.Body, d.Gone, d.State)
+		}
+		return err
+	})
+}
+
+func TestReplay(t *testing.T) { storetest.Each(t, testReplay) }
+
+func testReplay(t *testing.T, db storetest.Database) {
+	ctx := t.Context()
+	s, now := clocked(t, db)
+	for i, state := range event.DeliveryStates() {
+		tell(t, s, now, noon, story{name: string(state), state: state, received: time.Duration(9-i) * time.Hour})
+	}
+	for _, state := range event.DeliveryStates() {
+		var want error
+		if state == event.DeliveryReceived {
+			want = store.ErrWaiting
+		}
+		if err := s.Update(ctx, func(tx *store.Tx) error { return tx.Replay(ctx, string(state)) }); !errors.Is(err, want) {
+			t.Errorf("replay of a %s one: %v, want %v", state, err, want)
+		}
+	}
+	if err := s.Update(ctx, func(tx *store.Tx) error { return tx.Replay(ctx, "nobody") }); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("replay of nothing: %v", err)
+	}
+	update(t, s, func(tx *store.Tx) error {
+		waiting, err := tx.Deliveries(ctx, event.DeliveryReceived, 10)
+		if len(waiting) != len(event.DeliveryStates()) {
+			t.Errorf("%d wait", len(waiting))
+		}
+		return err
+	})
+}
+
+func TestStretch(t *testing.T) { storetest.Each(t, testStretch) }
+
+func testStretch(t *testing.T, db storetest.Database) {
+	ctx := t.Context()
+	s, now := clocked(t, db)
+	for i, state := range []event.DeliveryState{event.DeliveryFailed, event.DeliveryDecided, event.DeliveryFailed, event.DeliveryFailed} {
+		tell(t, s, now, noon, story{name: fmt.Sprint(i), state: state, received: time.Duration(9-i) * time.Hour})
+	}
+	for _, test := range []struct {
+		name    string
+		stretch store.Stretch
+		want    []string
+	}{
+		{"all", store.Stretch{}, []string{"0", "1", "2", "3"}},
+		{"failed", store.Stretch{State: event.DeliveryFailed}, []string{"0", "2", "3"}},
+		{"since, inclusive", store.Stretch{Since: noon.Add(-7 * time.Hour)}, []string{"2", "3"}},
+		{"until, exclusive", store.Stretch{Until: noon.Add(-7 * time.Hour)}, []string{"0", "1"}},
+		{"between", store.Stretch{State: event.DeliveryFailed, Since: noon.Add(-8 * time.Hour), Until: noon.Add(-6 * time.Hour)}, []string{"2"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got []string
+			for {
+				var list []store.Delivery
+				err := s.View(ctx, func(tx *store.Tx) (err error) {
+					after := ""
+					if len(got) > 0 {
+						after = got[len(got)-1]
+					}
+					list, err = tx.Stretch(ctx, test.stretch, after, 2)
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(list) == 0 {
+					break
+				}
+				for _, d := range list {
+					got = append(got, d.ID)
+				}
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}

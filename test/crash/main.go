@@ -1,0 +1,119 @@
+// Command crash proves that nothing acknowledged is lost and nothing is done twice
+// when the server is killed. On each database it runs rounds of: the real server
+// under load from a sender that records what was acknowledged, `kill -9` at a random
+// moment, restart. When all is drained it judges by the sender's record, the
+// database, and the journal of the stand-in of Huawei Cloud, and prints a line of
+// counts. It exits 1 when one that must be 0 is not.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/gatewright/gatewright/test/harness"
+)
+
+// options are the command's flags.
+type options struct {
+	rounds, drainEvery, rate int
+	database, binary         string
+	seed                     uint64
+	drainWithin              time.Duration
+}
+
+// errBroken says that the proof was run and failed; what broke has been printed.
+var errBroken = errors.New("a promise was broken")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "crash:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run is the command. The error is errBroken when the proof failed.
+func run(ctx context.Context, args []string, out io.Writer) error {
+	var o options
+	flags := flag.NewFlagSet("crash", flag.ContinueOnError)
+	flags.IntVar(&o.rounds, "rounds", 100, "rounds of load, kill and restart on each database")
+	flags.StringVar(&o.database, "database", "both", "sqlite, postgres or both; PostgreSQL is the server that GATEWRIGHT_TEST_POSTGRES names by a URL, else a throw-away one")
+	flags.Uint64Var(&o.seed, "seed", 1, "what is sent and when the server is killed follow from it")
+	flags.IntVar(&o.rate, "rate", 150, "deliveries a second")
+	flags.IntVar(&o.drainEvery, "drain-every", 25, "let the server drain after so many rounds, and after the last")
+	flags.DurationVar(&o.drainWithin, "drain-within", 6*time.Minute, "the longest time that a drain may take; what has not ended then hangs")
+	flags.StringVar(&o.binary, "binary", "", "the gatewright program; default: it is built")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	databases := []string{o.database}
+	switch {
+	case o.database == "both":
+		databases = []string{harness.SQLite, harness.Postgres}
+	case o.database != harness.SQLite && o.database != harness.Postgres:
+		return fmt.Errorf("-database %q: write sqlite, postgres or both", o.database)
+	}
+	if o.rounds < 1 || o.rate < 1 || o.drainEvery < 1 {
+		return errors.New("-rounds, -rate and -drain-every: write numbers from 1 on")
+	}
+	if o.binary == "" {
+		folder, err := os.MkdirTemp("", "gatewright-build-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(folder)
+		if o.binary, err = harness.Build(ctx, folder); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, database := range databases {
+		e, err := gather(ctx, o, database, out)
+		if err == nil {
+			err = judge(e).print(out, e)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", database, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// gather runs the rounds on one database and collects what is to be judged.
+func gather(ctx context.Context, o options, database string, out io.Writer) (e evidence, err error) {
+	bench, err := harness.New(ctx, harness.Options{Database: database, Binary: o.binary, Seed: o.seed})
+	if err != nil {
+		return evidence{}, err
+	}
+	defer func() {
+		if err != nil {
+			fmt.Fprintf(out, "# the server's last words on %s:\n%s\n", database, bench.Log())
+		}
+		err = errors.Join(err, bench.Close())
+	}()
+	e.database, e.rounds = database, o.rounds
+	r := &rounds{options: o, bench: bench, out: out, moments: newMoments(o.seed)}
+	if e.left, err = r.run(ctx); err != nil {
+		return evidence{}, err
+	}
+	if err := bench.Database.Check(ctx); err != nil {
+		return evidence{}, fmt.Errorf("check database: %w", err)
+	}
+	if e.records, err = bench.Database.Records(ctx); err != nil {
+		return evidence{}, err
+	}
+	e.acted, e.changes, e.accepted, e.statuses = bench.Journal.Acted(), bench.Load.Changes(), bench.Load.Accepted(), bench.Load.Statuses()
+	return e, nil
+}

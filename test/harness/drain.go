@@ -1,0 +1,120 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// Left is what has not come to its end: deliveries without a decision, runs and
+// releases that have not ended.
+type Left struct{ Deliveries, Runs, Releases int }
+
+// None reports whether everything has ended.
+func (l Left) None() bool { return l == Left{} }
+
+// drainEvery is how often Drain looks.
+const drainEvery = 250 * time.Millisecond
+
+// Drain waits until everything in the database has come to its end, for at most
+// within, and returns what has not. Nobody sends meanwhile. It attends, and reads
+// the journal.
+func (b *Bench) Drain(ctx context.Context, within time.Duration) (left Left, err error) {
+	deadline := time.NewTimer(within)
+	defer deadline.Stop()
+	ticker := time.NewTicker(drainEvery)
+	defer ticker.Stop()
+	for {
+		if err := b.Journal.Read(ctx); err != nil {
+			return left, err
+		}
+		if left, err = b.Attend(ctx); err != nil || left.None() {
+			return left, err
+		}
+		select {
+		case <-ctx.Done():
+			return left, ctx.Err()
+		case <-b.server.Exited():
+			return left, fmt.Errorf("drain: the server ended: %v", b.server.err)
+		case <-deadline.C:
+			return left, nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// Attend counts what is left, and does what the product leaves to people: it frees
+// the pipelines on which an execution waits that no release will decide.
+func (b *Bench) Attend(ctx context.Context) (left Left, err error) {
+	var releases []release.Release
+	err = b.Database.Look(ctx, func(s *store.Store) error {
+		return s.View(ctx, func(tx *store.Tx) error {
+			waiting, err := tx.Deliveries(ctx, event.DeliveryReceived, all)
+			if err != nil {
+				return err
+			}
+			left.Deliveries = len(waiting)
+			runs, err := tx.CountRuns(ctx)
+			if err != nil {
+				return err
+			}
+			for state, number := range runs {
+				if !state.Ended() {
+					left.Runs += number
+				}
+			}
+			for _, state := range release.States() {
+				if state.Ended() && state != release.Unknown {
+					continue
+				}
+				list, err := tx.Releases(ctx, state, all)
+				if err != nil {
+					return err
+				}
+				releases = append(releases, list...)
+				if !state.Ended() {
+					left.Releases += len(list)
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return left, fmt.Errorf("look at database: %w", err)
+	}
+	return left, b.person.attend(ctx, releases)
+}
+
+// all is a limit that no proof reaches.
+const all = 100_000_000
+
+// Records is everything in the database, oldest first.
+type Records struct {
+	Deliveries []store.Delivery
+	Runs       []codecheck.Run
+	Releases   []release.Release
+}
+
+// Records reads everything.
+func (d *Database) Records(ctx context.Context) (r Records, err error) {
+	err = d.Look(ctx, func(s *store.Store) error {
+		return s.View(ctx, func(tx *store.Tx) (err error) {
+			var errs [3]error
+			r.Deliveries, errs[0] = tx.Deliveries(ctx, "", all)
+			r.Runs, errs[1] = tx.Runs(ctx, "", all)
+			r.Releases, errs[2] = tx.Releases(ctx, "", all)
+			return errors.Join(errs[:]...)
+		})
+	})
+	slices.Reverse(r.Deliveries)
+	slices.Reverse(r.Runs)
+	slices.Reverse(r.Releases)
+	return r, err
+}

@@ -53,12 +53,15 @@ With --rules alone (no --config) only the rules are judged.`,
 	return cmd
 }
 
-// reportComplaints prints what is wrong with the files; any other error is
-// returned as it is.
+// reportComplaints prints what is wrong with the files; an error that holds no
+// complaint is returned as it is.
 func reportComplaints(w io.Writer, err error, asJSON bool) error {
-	complaints := complaintsOf(err)
+	complaints, others := complaintsOf(err)
 	if len(complaints) == 0 {
 		return err
+	}
+	for _, other := range others {
+		complaints = append(complaints, strictyaml.Complaint{Problem: other.Error()})
 	}
 	if asJSON {
 		return errors.Join(writeJSON(w, map[string]any{"ok": false, "complaints": complaints}), errNo)
@@ -69,18 +72,20 @@ func reportComplaints(w io.Writer, err error, asJSON bool) error {
 	return errNo
 }
 
-// complaintsOf collects the complaints of err and of all errors joined in it.
-func complaintsOf(err error) strictyaml.Complaints {
+// complaintsOf collects the complaints of err and of all errors joined in it, and
+// the errors that are none.
+func complaintsOf(err error) (complaints strictyaml.Complaints, others []error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var all strictyaml.Complaints
 		for _, err := range joined.Unwrap() {
-			all = append(all, complaintsOf(err)...)
+			more, rest := complaintsOf(err)
+			complaints, others = append(complaints, more...), append(others, rest...)
 		}
-		return all
+		return complaints, others
 	}
-	var complaints strictyaml.Complaints
-	errors.As(err, &complaints)
-	return complaints
+	if !errors.As(err, &complaints) {
+		others = append(others, err)
+	}
+	return complaints, others
 }
 
 func printEffective(w io.Writer, cfg *config.Config, policy *rules.Policy, asJSON bool) error {

@@ -109,7 +109,9 @@ type demonstration struct {
 	// secrets are the environment of the demo's server file.
 	secrets map[string]string
 	// store is the server file's store section; empty means the demo's own.
-	store   string
+	store string
+	// rules is the rules file; empty means the demo's own.
+	rules   string
 	standin *standin.Server
 	remote  *http.Server
 	world   world
@@ -189,6 +191,9 @@ func (d *demonstration) startApp(ctx context.Context, l net.Listener, endpoint s
 		text, err := fs.ReadFile(demoFiles, "demo/"+name)
 		if err != nil {
 			return err
+		}
+		if name == "rules.yaml" && d.rules != "" {
+			text = []byte(d.rules)
 		}
 		filled := os.Expand(string(text), func(key string) string { return fill[key] })
 		if err := os.WriteFile(filepath.Join(d.folder, name), []byte(filled), 0o600); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,9 @@ import (
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/storetest"
@@ -77,8 +80,13 @@ func demonstrate(t *testing.T, test func(t *testing.T, d *demonstration)) {
 
 func startDemonstration(t *testing.T, db storetest.Database) *demonstration {
 	t.Helper()
+	return startWithRules(t, db, "")
+}
+
+func startWithRules(t *testing.T, db storetest.Database, rules string) *demonstration {
+	t.Helper()
 	leaks(t)
-	d := &demonstration{folder: t.TempDir(), secrets: map[string]string{}}
+	d := &demonstration{folder: t.TempDir(), secrets: map[string]string{}, rules: rules}
 	if db.Postgres != "" {
 		d.store, d.secrets["DEMO_DSN"] = "{postgres: {dsn: {env: DEMO_DSN}}}", db.Postgres
 	}
@@ -285,6 +293,98 @@ func testAgain(t *testing.T, d *demonstration) {
 			t.Errorf("delivery %d ended %s: %s", i, delivery.State, delivery.Reason)
 		}
 	}
+}
+
+const rulesHead = `
+version: 1
+defaults:
+  check:
+    project: {id: ${PROJECT}, name: demo}
+    create: {auth_id: 6f1d0c52-8a0e-4a57-9a4d-2f7d3c9be001}
+rules:
+`
+
+// TestRefuse holds that a failed verdict refuses the checkpoint that waits in an
+// execution which somebody else started.
+func TestRefuse(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db storetest.Database) {
+		d := startWithRules(t, db, rulesHead+`
+  - name: refuse
+    on: [merge_request]
+    check: {}
+    release: [{pipeline: "${PIPELINE}", action: refuse, task: "${CHECKPOINT}"}, {pipeline: "${PIPELINE}", action: start}]
+`)
+		d.startPipelineByHand(t)
+		_, err := d.send(t.Context(), newNarrator(io.Discard, true), delivery{host: event.Gitee, kind: "merge-request", title: "merge request",
+			change: change{Branch: "main", SourceBranch: "feature/discount", Before: d.world.clean, SHA: d.world.bad, Number: mergeRequest}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := d.until(t, "the release has ended", func(r records) bool { return len(r.releases) > 0 && allEnded(r) })
+		if len(r.releases) != 1 || r.releases[0].State != release.Succeeded || r.releases[0].Plan.Action != rules.ReleaseRefuse {
+			t.Errorf("releases %+v", r.releases)
+		}
+		calls := d.standin.Calls()
+		last := slices.IndexFunc(calls, func(c standin.Call) bool { return c.ApprovalType == "refuse" && c.Acted })
+		if last < 0 || calls[last].TaskName != d.world.checkpoint {
+			t.Error("the stand-in saw no refusal of the checkpoint")
+		}
+	})
+}
+
+// startPipelineByHand starts the pipeline as a person would, past our own tables.
+func (d *demonstration) startPipelineByHand(t *testing.T) {
+	t.Helper()
+	signer, err := huaweicloud.NewSigner(huaweicloud.SignerOptions{AccessKey: d.secrets["DEMO_ACCESS_KEY"], SecretKey: d.secrets["DEMO_SECRET_KEY"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := huaweicloud.New(huaweicloud.Options{Service: "servicestage", Endpoint: d.cfg.HuaweiCloud.Endpoints.ServiceStage, Auth: signer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdle)
+	err = client.Do(t.Context(), huaweicloud.Call{
+		Operation: "start pipeline", Method: http.MethodPost, Body: struct{}{}, Query: url.Values{"action_id": {"start"}},
+		Path: huaweicloud.Path("/v3/%s/pipeline/pipelines/%s/action", d.world.options.RegionProject.ID, d.world.pipeline),
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTwoRulesOneScan holds that one commit is scanned once when two rules ask for
+// it, and that each rule's own gate judges it.
+func TestTwoRulesOneScan(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db storetest.Database) {
+		d := startWithRules(t, db, rulesHead+`
+  - name: strict
+    on: [merge_request]
+    continue: true
+    check: {gate: {critical: 0}}
+  - name: lax
+    on: [merge_request]
+    check: {gate: {critical: 9}}
+`)
+		_, err := d.send(t.Context(), newNarrator(io.Discard, true), delivery{host: event.Gitee, kind: "merge-request", title: "merge request",
+			change: change{Branch: "main", SourceBranch: "feature/discount", Before: d.world.clean, SHA: d.world.bad, Number: mergeRequest}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := d.until(t, "both runs have ended", func(r records) bool { return len(r.runs) == 2 && allEnded(r) })
+		for _, run := range r.runs {
+			want := codecheck.Passed
+			if run.Rule == "strict" {
+				want = codecheck.Failed
+			}
+			if run.State != want || run.Counts.Critical != 1 {
+				t.Errorf("rule %s ended %s with %+v: %s", run.Rule, run.State, run.Counts, run.Reason)
+			}
+		}
+		if scans := d.standin.Counts().Acted["run_task"]; scans != 1 {
+			t.Errorf("the commit was scanned %d times", scans)
+		}
+	})
 }
 
 // TestMovedBranchIsNotReleased holds that a verdict releases nothing once the

@@ -12,7 +12,6 @@ import (
 
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/rules"
-	"github.com/gatewright/gatewright/internal/strictyaml"
 )
 
 // loadConfig reads the server file. The error lists every complaint.
@@ -94,21 +93,27 @@ func yamlFiles(folder string) ([]string, error) {
 // load reads the server file and its rules, and complains about both at once.
 func load(path string, env environment) (*config.Config, *rules.Policy, error) {
 	cfg, cfgErr := loadConfig(path, env)
-	if cfg == nil {
-		// The rules are judged too, where the file would have them.
-		guess := filepath.Join(filepath.Dir(path), "rules.yaml")
-		_, err := loadRules(guess)
-		var complaints strictyaml.Complaints
-		if errors.As(err, &complaints) {
-			return nil, nil, errors.Join(cfgErr, err)
-		}
+	rulesPath := ""
+	if cfg != nil {
+		rulesPath = cfg.Rules
+	} else if data, err := os.ReadFile(path); err == nil {
+		rulesPath = config.RulesPath(path, data)
+	}
+	if rulesPath == "" {
 		return nil, nil, cfgErr
 	}
-	policy, err := loadRules(cfg.Rules)
+	policy, err := loadRules(rulesPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: write the rules there, or say in %s where they are (rules: PATH)", err, path)
 	}
-	return cfg, policy, err
+	if cfg != nil && policy != nil {
+		var names []string
+		for _, c := range cfg.Connections {
+			names = append(names, c.Name)
+		}
+		err = policy.CheckConnections(names).Err()
+	}
+	return cfg, policy, errors.Join(cfgErr, err)
 }
 
 // readFile reads a file, or standard input when the path is "-", up to limit

@@ -251,6 +251,22 @@ func Load(file string, data []byte, env func(string) (string, bool), readFile fu
 // out.
 func (c *Config) Redacted() ([]byte, error) { return strictyaml.Encode(c) }
 
+// RulesPath returns where the server file says that its rules are, also of a file
+// that has other things wrong with it, so that both can be judged at once. Empty when
+// the file cannot be read as YAML.
+func RulesPath(file string, data []byte) string {
+	content := struct {
+		Rules string `yaml:"rules"`
+	}{Rules: defaults().Rules}
+	if doc, _ := strictyaml.Decode(file, data, &content); doc == nil {
+		return ""
+	}
+	if content.Rules == "" || filepath.IsAbs(content.Rules) {
+		return content.Rules
+	}
+	return filepath.Join(filepath.Dir(file), content.Rules)
+}
+
 // Connection returns the connection of that name.
 func (c *Config) Connection(name string) (Connection, bool) {
 	for _, conn := range c.Connections {

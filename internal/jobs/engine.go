@@ -3,15 +3,12 @@ package jobs
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
-	"github.com/riverqueue/river/rivermigrate"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 	"go.uber.org/zap/zapcore"
@@ -33,23 +30,15 @@ type engine interface {
 
 // newEngine migrates the queue's tables and makes its client.
 func newEngine(ctx context.Context, s *store.Store, config *river.Config) (engine, error) {
-	if db := s.SQLite(); db != nil {
-		client, err := newClient(ctx, riversqlite.New(db), config)
-		return sqliteEngine{riverEngine[*sql.Tx]{client}}, err
-	}
-	client, err := newClient(ctx, riverpgxv5.New(s.Postgres()), config)
-	return riverEngine[pgx.Tx]{client}, err
-}
-
-func newClient[TTx any](ctx context.Context, driver riverdriver.Driver[TTx], config *river.Config) (*river.Client[TTx], error) {
-	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: config.Logger})
-	if err != nil {
+	if err := migrateQueue(ctx, s, config.Logger); err != nil {
 		return nil, err
 	}
-	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return nil, fmt.Errorf("migrate queue: %w", err)
+	if db := s.SQLite(); db != nil {
+		client, err := river.NewClient(riversqlite.New(db), config)
+		return sqliteEngine{riverEngine[*sql.Tx]{client}}, err
 	}
-	return river.NewClient(driver, config)
+	client, err := river.NewClient(riverpgxv5.New(s.Postgres()), config)
+	return riverEngine[pgx.Tx]{client}, err
 }
 
 type riverEngine[TTx any] struct{ *river.Client[TTx] }

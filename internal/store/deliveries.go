@@ -201,10 +201,11 @@ func (tx *Tx) Deliveries(ctx context.Context, state event.DeliveryState, limit i
 }
 
 // StaleDeliveries lists the ids of deliveries that were received before a time and
-// still wait for their decision, oldest first, at most limit of them.
+// still wait for their decision, oldest first, at most limit of them. As far in the
+// future counts as stale too: the clock was set back since.
 func (tx *Tx) StaleDeliveries(ctx context.Context, before time.Time, limit int) ([]string, error) {
-	rows, err := tx.query(ctx, `SELECT id FROM deliveries WHERE state = $1 AND received_at < $2 AND updated_at < $2
-		ORDER BY received_at LIMIT $3`, string(event.DeliveryReceived), micros(before), limit)
+	rows, err := tx.query(ctx, `SELECT id FROM deliveries WHERE state = $1 AND ((received_at < $2 AND updated_at < $2) OR updated_at > $3)
+		ORDER BY received_at LIMIT $4`, string(event.DeliveryReceived), micros(before), tx.mirrored(before), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list stale deliveries: %w", err)
 	}

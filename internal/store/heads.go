@@ -21,7 +21,13 @@ type Head struct {
 	deliveryID string
 	before     string
 	changedAt  string
+	// toldAt is when this was written, in microseconds.
+	toldAt int64
 }
+
+// disorder is by how much the order of delivery ids can be wrong, because replicas'
+// clocks differ, in microseconds.
+const disorder = 60_000_000
 
 // MoveHead makes what e says the newest known state of its line, unless what
 // stands there is newer; moved says which. Deliveries come late and are processed
@@ -46,7 +52,7 @@ func (tx *Tx) MoveHead(ctx context.Context, e event.Event, deliveryID string) (m
 	if err != nil {
 		return false, fmt.Errorf("move head: %w", err)
 	}
-	if current.newerThan(next) {
+	if current.newerThan(next, tx.now()) {
 		return false, nil
 	}
 	same := next.SHA == current.SHA && next.Branch == current.Branch && next.Gone == current.Gone
@@ -65,8 +71,8 @@ func (tx *Tx) MoveHead(ctx context.Context, e event.Event, deliveryID string) (m
 	return true, nil
 }
 
-// newerThan reports whether h, which stands, is newer than what comes.
-func (h Head) newerThan(next Head) bool {
+// newerThan reports whether h, which stands, is newer than what comes now.
+func (h Head) newerThan(next Head, now int64) bool {
 	mine, ok := hostTime(h.changedAt)
 	theirs, also := hostTime(next.changedAt)
 	if ok && also && !mine.Equal(theirs) {
@@ -74,6 +80,13 @@ func (h Head) newerThan(next Head) bool {
 	}
 	if !h.Gone && !next.Gone && next.SHA != h.SHA && next.SHA == h.before && next.before != h.SHA {
 		return true
+	}
+	if next.before != "" && next.before == h.SHA && now-h.toldAt < disorder {
+		return false
+	}
+	if h.toldAt > now {
+		// The clock was set back: the order of the ids says nothing.
+		return false
 	}
 	return next.deliveryID < h.deliveryID
 }
@@ -101,8 +114,8 @@ func (tx *Tx) Head(ctx context.Context, line string) (head Head, known bool, err
 }
 
 func (tx *Tx) head(ctx context.Context, line, lock string) (h Head, err error) {
-	err = tx.queryRow(ctx, `SELECT delivery_id, sha, before, branch, gone, changed_at FROM heads WHERE line = $1`+lock, line).
-		Scan(&h.deliveryID, &h.SHA, &h.before, &h.Branch, &h.Gone, &h.changedAt)
+	err = tx.queryRow(ctx, `SELECT delivery_id, sha, before, branch, gone, changed_at, updated_at FROM heads WHERE line = $1`+lock, line).
+		Scan(&h.deliveryID, &h.SHA, &h.before, &h.Branch, &h.Gone, &h.changedAt, &h.toldAt)
 	return h, err
 }
 

@@ -86,10 +86,11 @@ func (tx *Tx) ReleaseAt(ctx context.Context, id string) (release.Release, Versio
 }
 
 // StaleReleases lists the ids of releases that have not ended and were not saved
-// since a time, oldest first, at most limit of them.
+// since a time, oldest first, at most limit of them. As far in the future counts as
+// stale too: the clock was set back since.
 func (tx *Tx) StaleReleases(ctx context.Context, since time.Time, limit int) (map[string]release.State, error) {
-	return stale[release.State](ctx, tx, `SELECT id, state FROM releases WHERE state IN ('held', 'starting', 'running', 'awaiting_approval') AND updated_at < $1
-		ORDER BY updated_at LIMIT $2`, since, limit)
+	return stale[release.State](ctx, tx, `SELECT id, state FROM releases WHERE state IN ('held', 'starting', 'running', 'awaiting_approval') AND (updated_at < $1 OR updated_at > $2)
+		ORDER BY updated_at LIMIT $3`, since, limit)
 }
 
 // ReleasesOf lists the releases of a run, in the order of its rule.

@@ -136,10 +136,11 @@ func (tx *Tx) EndRuns(ctx context.Context, line string, end func(*codecheck.Run)
 }
 
 // StaleRuns lists the ids of runs that have not ended and were not saved since a
-// time, oldest first, at most limit of them.
+// time, oldest first, at most limit of them. As far in the future counts as stale
+// too: the clock was set back since.
 func (tx *Tx) StaleRuns(ctx context.Context, since time.Time, limit int) (map[string]codecheck.State, error) {
-	return stale[codecheck.State](ctx, tx, `SELECT id, state FROM runs WHERE state IN ('queued', 'starting', 'running') AND updated_at < $1
-		ORDER BY updated_at LIMIT $2`, since, limit)
+	return stale[codecheck.State](ctx, tx, `SELECT id, state FROM runs WHERE state IN ('queued', 'starting', 'running') AND (updated_at < $1 OR updated_at > $2)
+		ORDER BY updated_at LIMIT $3`, since, limit)
 }
 
 // RunsOf lists the runs that a delivery caused, oldest first.
@@ -203,7 +204,7 @@ func scanData[T any](row scanner) (record T, err error) {
 
 // stale reads rows of an id and a state.
 func stale[S ~string](ctx context.Context, tx *Tx, query string, since time.Time, limit int) (map[string]S, error) {
-	rows, err := tx.query(ctx, query, micros(since), limit)
+	rows, err := tx.query(ctx, query, micros(since), tx.mirrored(since), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list stale records: %w", err)
 	}
@@ -219,6 +220,9 @@ func stale[S ~string](ctx context.Context, tx *Tx, query string, since time.Time
 	}
 	return result, rows.Err()
 }
+
+// mirrored is the time that is as long after now as since is before it.
+func (tx *Tx) mirrored(since time.Time) int64 { return 2*tx.now() - micros(since) }
 
 // counts reads rows of a state and a number.
 func counts[S ~string](ctx context.Context, tx *Tx, query string) (map[S]int, error) {

@@ -34,8 +34,9 @@ func newEngine(ctx context.Context, s *store.Store, config *river.Config) (engin
 		return nil, err
 	}
 	if db := s.SQLite(); db != nil {
-		client, err := river.NewClient(riversqlite.New(db), config)
-		return sqliteEngine{riverEngine[*sql.Tx]{client}}, err
+		bell := newBell()
+		client, err := river.NewClient(&wakingDriver{riversqlite.New(db), bell}, config)
+		return sqliteEngine{riverEngine[*sql.Tx]{client}, bell}, err
 	}
 	client, err := river.NewClient(riverpgxv5.New(s.Postgres()), config)
 	return riverEngine[pgx.Tx]{client}, err
@@ -52,7 +53,22 @@ func (e riverEngine[TTx]) insert(ctx context.Context, tx *store.Tx, jobs []river
 // of a killed process is rescued in time.
 func (e riverEngine[TTx]) takeUp(context.Context, *store.Store) error { return nil }
 
-type sqliteEngine struct{ riverEngine[*sql.Tx] }
+type sqliteEngine struct {
+	riverEngine[*sql.Tx]
+	bell *bell
+}
+
+// insert tells of the jobs as soon as they are committed.
+func (e sqliteEngine) insert(ctx context.Context, tx *store.Tx, jobs []river.InsertManyParams) error {
+	for _, job := range jobs {
+		queue := river.QueueDefault
+		if own, ok := job.Args.(river.JobArgsWithInsertOpts); ok && own.InsertOpts().Queue != "" {
+			queue = own.InsertOpts().Queue
+		}
+		tx.AfterCommit(func() { e.bell.ring(queue) })
+	}
+	return e.riverEngine.insert(ctx, tx, jobs)
+}
 
 // takeUp: one process works on a SQLite file, so whatever stands as running there
 // was left so by a process that is gone.

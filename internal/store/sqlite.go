@@ -22,6 +22,10 @@ type sqliteDatabase struct {
 	read  *sql.DB
 	// lock keeps a second server from the file; nil when there is a server beside.
 	lock *os.File
+	// path and file are where the database is and which file that was when it was
+	// opened.
+	path string
+	file os.FileInfo
 }
 
 // readers is how many connections look at once; more wait.
@@ -39,6 +43,9 @@ func openSQLite(opts Options) (*sqliteDatabase, error) {
 		return nil, err
 	}
 	if !opts.ReadOnly {
+		if err := db.keepFile(opts.SQLite); err != nil {
+			return nil, errors.Join(err, db.close())
+		}
 		if db.write, err = sql.Open("sqlite", sqliteDSN(opts.SQLite, false)); err != nil {
 			return nil, errors.Join(err, db.close())
 		}
@@ -49,6 +56,32 @@ func openSQLite(opts Options) (*sqliteDatabase, error) {
 	}
 	db.read.SetMaxOpenConns(readers)
 	return &db, nil
+}
+
+// keepFile makes the file when it is missing, for its owner alone because it holds
+// payloads of private repositories, and remembers which file it is.
+func (db *sqliteDatabase) keepFile(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	db.path = path
+	db.file, err = f.Stat()
+	return err
+}
+
+// moved fails when the file at the path is another one, or none: SQLite would go on
+// writing into a file that nobody finds again.
+func (db *sqliteDatabase) moved() error {
+	now, err := os.Stat(db.path)
+	if err != nil {
+		return fmt.Errorf("the database file is gone: %w", err)
+	}
+	if !os.SameFile(now, db.file) {
+		return fmt.Errorf("the database file %q was replaced by another: restart gatewright", db.path)
+	}
+	return nil
 }
 
 // sqliteDSN is the data source name of a file. Commits are synced before they
@@ -76,6 +109,11 @@ func (db *sqliteDatabase) begin(ctx context.Context, look bool) (transaction, er
 	}
 	if pool == nil {
 		return nil, errors.New("the database was opened for looking only")
+	}
+	if !look {
+		if err := db.moved(); err != nil {
+			return nil, err
+		}
 	}
 	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {

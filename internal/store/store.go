@@ -236,12 +236,16 @@ func (s *Store) within(ctx context.Context, look bool, fn func(*Tx) error) (err 
 			tx.rollback()
 		}
 	}()
-	if err := fn(&Tx{transaction: tx, store: s}); err != nil {
+	mine := &Tx{transaction: tx, store: s}
+	if err := fn(mine); err != nil {
 		return advise(err)
 	}
 	committed = true
 	if err := tx.commit(ctx); err != nil {
 		return fmt.Errorf("commit transaction: %w", advise(err))
+	}
+	for _, after := range mine.after {
+		after()
 	}
 	return nil
 }
@@ -250,7 +254,12 @@ func (s *Store) within(ctx context.Context, look bool, fn func(*Tx) error) (err 
 type Tx struct {
 	transaction
 	store *Store
+	after []func()
 }
+
+// AfterCommit has fn called when the transaction has been committed, and not when it
+// was rolled back.
+func (tx *Tx) AfterCommit(fn func()) { tx.after = append(tx.after, fn) }
 
 // Native is the driver's own transaction, for a queue that inserts its jobs in
 // it: a *sql.Tx on SQLite, a pgx.Tx on PostgreSQL.

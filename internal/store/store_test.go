@@ -592,6 +592,7 @@ func testRollback(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	boom := errors.New("boom")
 	err := s.Update(ctx, func(tx *store.Tx) error {
+		tx.AfterCommit(func() { t.Error("called although rolled back") })
 		if _, err := add(ctx, s, tx, delivery("one", "one", nil)); err != nil {
 			return err
 		}
@@ -605,7 +606,14 @@ func testRollback(t *testing.T, s *store.Store) {
 		_ = s.Update(ctx, func(*store.Tx) error { panic("boom") })
 	}()
 	// The writing connection is free again, and nothing was written.
+	called := 0
+	defer func() {
+		if called != 1 {
+			t.Errorf("called %d times after the commit", called)
+		}
+	}()
 	update(t, s, func(tx *store.Tx) error {
+		tx.AfterCommit(func() { called++ })
 		_, err := tx.Delivery(ctx, "one")
 		if !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("error %v, want not found", err)
@@ -638,6 +646,31 @@ func TestReopenKeepsEverything(t *testing.T) {
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Errorf("the file is not where it was said to be: %v", err)
+	}
+}
+
+// TestFileIsTaken holds that nothing is accepted into a file that is gone, and that
+// the file is its owner's alone.
+func TestFileIsTaken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	s := open(t, storetest.Database{SQLite: path})
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file has mode %v, error %v", info.Mode(), err)
+	}
+	if err := s.Writable(t.Context()); err != nil {
+		t.Errorf("not writable: %v", err)
+	}
+	if err := os.Rename(path, path+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Writable(t.Context()); err == nil {
+		t.Error("writable although the file is gone")
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), func(*store.Tx) error { return nil }); err == nil {
+		t.Error("written although the file is another one")
 	}
 }
 

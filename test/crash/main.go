@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -14,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -78,17 +80,44 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 	}
-	var errs []error
-	for _, database := range databases {
-		e, err := gather(ctx, o, database, out)
-		if err == nil {
-			err = judge(e).print(out, e)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", database, err))
-		}
+	lines := &wholeLines{out: out}
+	errs := make([]error, len(databases))
+	var proofs sync.WaitGroup
+	for i, database := range databases {
+		// Both at once: on PostgreSQL most of the time goes by waiting.
+		proofs.Go(func() {
+			if err := prove(ctx, o, database, lines); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", database, err)
+			}
+		})
 	}
+	proofs.Wait()
 	return errors.Join(errs...)
+}
+
+// wholeLines keeps what two proofs print apart.
+type wholeLines struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+// Write writes all of p at once.
+func (w *wholeLines) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.out.Write(p)
+}
+
+// prove runs and judges the proof on one database.
+func prove(ctx context.Context, o options, database string, out io.Writer) error {
+	e, err := gather(ctx, o, database, out)
+	if err != nil {
+		return err
+	}
+	var report bytes.Buffer
+	err = judge(e).print(&report, e)
+	_, writeErr := out.Write(report.Bytes())
+	return errors.Join(err, writeErr)
 }
 
 // gather runs the rounds on one database and collects what is to be judged.

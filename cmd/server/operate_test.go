@@ -278,6 +278,7 @@ func testStoreCopy(t *testing.T, name string, reached func(records) bool) {
 // TestSecondServer holds that a second server on one SQLite file does not start.
 func TestSecondServer(t *testing.T) {
 	d := startDemonstration(t, storetest.Database{Name: "sqlite", SQLite: "the demonstration's own"})
+	waitFor(t, "the server is ready", func() bool { return answers(d.base + "/readyz") })
 	code, _, stderr := d.gatewright(t, "serve")
 	if code != exitNo || !strings.Contains(stderr, "another gatewright works on this file") {
 		t.Errorf("exit code %d, %s", code, stderr)

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -76,13 +76,13 @@ func TestOutage(t *testing.T) {
 func smallDisk(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
-	if err := syscall.Mount("none", folder, "tmpfs", 0, "size=16m"); err != nil {
-		t.Logf("no disk of its own: %v", err)
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=16m", "none", folder).CombinedOutput(); err != nil {
+		t.Logf("no disk of its own: %v: %s", err, out)
 		return ""
 	}
 	t.Cleanup(func() {
-		if err := syscall.Unmount(folder, 0); err != nil {
-			t.Error(err)
+		if out, err := exec.Command("umount", folder).CombinedOutput(); err != nil {
+			t.Errorf("unmount: %v: %s", err, out)
 		}
 	})
 	return folder

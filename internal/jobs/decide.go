@@ -109,7 +109,19 @@ func (q *Queue) saveReading(ctx context.Context, tx *store.Tx, r reading) (outco
 	if r.failed != "" {
 		return outcome{state: event.DeliveryFailed, reason: r.failed}, tx.EndDelivery(ctx, r.delivery.ID, event.DeliveryFailed, r.failed, nil)
 	}
-	// What is newest is told by every event, wanted or not.
+	if ev.IgnoredReason == "" {
+		// A change that is only announced again tells nothing of what is newest.
+		owner, err := tx.ClaimEvent(ctx, ev, r.delivery.ID)
+		if err != nil {
+			return outcome{}, err
+		}
+		if owner != r.delivery.ID {
+			// The decision is kept all the same: it says what the rules think of it now.
+			result := outcome{state: event.DeliveryDuplicate, reason: "the same change was announced by delivery " + owner}
+			return result, tx.EndDelivery(ctx, r.delivery.ID, result.state, result.reason, &r.decision)
+		}
+	}
+	// What is newest is told by every other event, wanted or not.
 	newest, ended, err := q.follow(ctx, tx, ev, r.delivery.ID)
 	if err != nil {
 		return outcome{}, err
@@ -121,15 +133,6 @@ func (q *Queue) saveReading(ctx context.Context, tx *store.Tx, r reading) (outco
 			return outcome{}, err
 		}
 		return result, tx.EndDelivery(ctx, r.delivery.ID, result.state, result.reason, nil)
-	}
-	owner, err := tx.ClaimEvent(ctx, ev, r.delivery.ID)
-	if err != nil {
-		return outcome{}, err
-	}
-	if owner != r.delivery.ID {
-		// The decision is kept all the same: it says what the rules think of it now.
-		result.state, result.reason = event.DeliveryDuplicate, "the same change was announced by delivery "+owner
-		return result, tx.EndDelivery(ctx, r.delivery.ID, result.state, result.reason, &r.decision)
 	}
 	result.state, result.reason = event.DeliveryDecided, r.decision.Reason
 	switch {

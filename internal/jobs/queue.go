@@ -127,7 +127,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		JobTimeout:           jobTimeout,
 		RescueStuckJobsAfter: rescueAfter,
 		MaxAttempts:          maxAttempts,
-		RetryPolicy:          backoff{now: opts.Now},
+		RetryPolicy:          backoff{now: time.Now}, // River's own clock, not ours
 		Queues: map[string]river.QueueConfig{
 			river.QueueDefault: {MaxWorkers: opts.Workers},
 			decisionQueue:      {MaxWorkers: decisionWorkers},

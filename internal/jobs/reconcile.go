@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
@@ -76,11 +77,15 @@ func releaseJob(id string, state release.State) river.JobArgs {
 	return actReleaseArgs{ReleaseID: id}
 }
 
-// enqueueOnce inserts jobs that the reconciler has not inserted already.
+// enqueueOnce inserts jobs that the reconciler has not inserted already, as long as
+// those have not ended: one that has ended is no reason to leave its record alone.
 func (q *Queue) enqueueOnce(ctx context.Context, tx *store.Tx, args []river.JobArgs) error {
+	once := river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
+	}}
 	params := make([]river.InsertManyParams, len(args))
 	for i := range args {
-		params[i] = river.InsertManyParams{Args: args[i], InsertOpts: &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true}}}
+		params[i] = river.InsertManyParams{Args: args[i], InsertOpts: &river.InsertOpts{UniqueOpts: once}}
 	}
 	return q.insert(ctx, tx, params)
 }

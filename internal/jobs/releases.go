@@ -30,6 +30,9 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 		if reason := s.forbidden(); reason != "" && !s.withdraw(reason) {
 			return q.endRelease(ctx, s, release.Refused, reason)
 		}
+		if s.unread && s.release.Withdrawn == "" {
+			return turnWait, nil
+		}
 		if s.parent != nil && s.parent.ExecutionID == "" {
 			if s.parent.State.Ended() {
 				return q.endRelease(ctx, s, release.Failed, "the release that starts the pipeline has no execution, it ended "+string(s.parent.State)+": "+s.parent.Reason)
@@ -48,7 +51,7 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 				if err != nil {
 					return err
 				}
-				if now.forbidden() != "" {
+				if now.unread || now.forbidden() != "" {
 					return errForbidden
 				}
 			}
@@ -89,6 +92,9 @@ type standing struct {
 	// head is the newest known state of the run's branch, tag or merge request.
 	head      store.Head
 	headKnown bool
+	// unread: a delivery that came before the check was asked for has no decision
+	// yet. It may tell of a newer commit, and then that is what was checked.
+	unread bool
 }
 
 func (q *Queue) loadRelease(ctx context.Context, id string) (s standing, err error) {
@@ -112,6 +118,9 @@ func standingOf(ctx context.Context, tx *store.Tx, id string) (s standing, err e
 			return s, err
 		}
 		s.parent = &parent
+	}
+	if s.unread, err = tx.Undecided(ctx, s.run.Event.Connection, s.run.StartedAt); err != nil {
+		return s, err
 	}
 	s.head, s.headKnown, err = tx.Head(ctx, s.run.Event.Line())
 	return s, err

@@ -49,7 +49,13 @@ func TestOpenAsChild(t *testing.T) {
 func openAsChild(t *testing.T, database string) string {
 	t.Helper()
 	// The folder of the test's binary need not be open to nobody.
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestOpenAsChild$")
+	program := "/proc/self/exe"
+	if _, err := os.Stat(program); err != nil {
+		if program, err = os.Executable(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestOpenAsChild$")
 	cmd.Env, cmd.Dir = append(os.Environ(), childVariable+"="+database), "/"
 	if os.Getuid() == 0 {
 		uid, gid := nobody(t)

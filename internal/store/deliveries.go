@@ -221,6 +221,18 @@ func (tx *Tx) StaleDeliveries(ctx context.Context, before time.Time, limit int) 
 	return ids, rows.Err()
 }
 
+// Undecided reports whether a delivery of a connection that was received up to a
+// time still waits for its decision.
+func (tx *Tx) Undecided(ctx context.Context, connection string, until time.Time) (bool, error) {
+	var waits bool
+	err := tx.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = $1 AND received_at <= $2 AND connection = $3)`,
+		string(event.DeliveryReceived), micros(until), connection).Scan(&waits)
+	if err != nil {
+		return false, fmt.Errorf("look for undecided deliveries: %w", err)
+	}
+	return waits, nil
+}
+
 // OldestUndecided is when the oldest delivery that waits for its decision was
 // received; the zero time when none waits.
 func (tx *Tx) OldestUndecided(ctx context.Context) (time.Time, error) {

@@ -34,9 +34,6 @@ const disorder = 60_000_000
 // out of order: the host's own time decides where it sends one, then whether e's
 // commit is the one that the newer event moved away from, then the order of
 // receipt, which is the order of delivery ids.
-//
-// When the state changes, the changes that were announced for the line before may
-// be announced again.
 func (tx *Tx) MoveHead(ctx context.Context, e event.Event, deliveryID string) (moved bool, err error) {
 	next := Head{SHA: e.HeadSHA, Branch: e.Branch, Gone: e.Gone(), deliveryID: deliveryID, before: e.Before, changedAt: e.UpdatedAt}
 	added, err := tx.exec(ctx, `INSERT INTO heads (line, delivery_id, sha, before, branch, gone, changed_at, updated_at)
@@ -62,11 +59,6 @@ func (tx *Tx) MoveHead(ctx context.Context, e event.Event, deliveryID string) (m
 	if _, err := tx.exec(ctx, `UPDATE heads SET delivery_id = $2, sha = $3, before = $4, branch = $5, gone = $6, changed_at = $7, updated_at = $8 WHERE line = $1`,
 		e.Line(), next.deliveryID, next.SHA, next.before, next.Branch, next.Gone, next.changedAt, tx.now()); err != nil {
 		return false, fmt.Errorf("move head: %w", err)
-	}
-	if !same {
-		if _, err := tx.exec(ctx, `DELETE FROM event_keys WHERE line = $1`, e.Line()); err != nil {
-			return false, fmt.Errorf("move head: %w", err)
-		}
 	}
 	return true, nil
 }
@@ -120,15 +112,41 @@ func (tx *Tx) head(ctx context.Context, line, lock string) (h Head, err error) {
 }
 
 // ClaimEvent makes the delivery the owner of the change that e announces, unless
-// another one is; it returns the owner's id.
+// another one is; it returns the owner's id. It must be called before MoveHead.
+//
+// The same change can be made once more, after a force push back to the commit
+// before or after a deletion. That it was made, and not only announced again, shows
+// by where it starts: at the head of the line as it stands.
 func (tx *Tx) ClaimEvent(ctx context.Context, e event.Event, deliveryID string) (owner string, err error) {
 	key := e.Key()
-	if _, err := tx.exec(ctx, `INSERT INTO event_keys (key, line, delivery_id, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING`,
-		key, e.Line(), deliveryID, tx.now()); err != nil {
+	claimed, err := tx.exec(ctx, `INSERT INTO event_keys (key, line, delivery_id, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING`,
+		key, e.Line(), deliveryID, tx.now())
+	if err != nil {
 		return "", fmt.Errorf("claim event: %w", err)
+	}
+	if claimed == 1 {
+		return deliveryID, nil
+	}
+	head, err := tx.head(ctx, e.Line(), tx.lock())
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("claim event: %w", err)
+	}
+	if err == nil && head.startsAgain(e) {
+		if _, err := tx.exec(ctx, `UPDATE event_keys SET delivery_id = $2, created_at = $3 WHERE key = $1`, key, deliveryID, tx.now()); err != nil {
+			return "", fmt.Errorf("claim event: %w", err)
+		}
+		return deliveryID, nil
 	}
 	if err := tx.queryRow(ctx, `SELECT delivery_id FROM event_keys WHERE key = $1`, key).Scan(&owner); err != nil {
 		return "", fmt.Errorf("claim event: %w", err)
 	}
 	return owner, nil
+}
+
+// startsAgain reports whether a known change was made once more.
+func (h Head) startsAgain(e event.Event) bool {
+	if h.Gone {
+		return e.Before == "" && !e.Gone()
+	}
+	return e.Before == h.SHA && e.HeadSHA != h.SHA
 }

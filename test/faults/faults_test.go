@@ -21,7 +21,7 @@ func TestProof(t *testing.T) {
 	}
 	o := options{
 		databases: []string{sqlite}, only: []string{"reset-answers", "429", "expired-tokens"},
-		seed: 1, rounds: 1, repositories: 3, on: 1500 * time.Millisecond, quiet: 6 * time.Second, settle: time.Minute,
+		seed: 1, rounds: 1, repositories: 3, on: 1200 * time.Millisecond, quiet: 4 * time.Second, settle: time.Minute,
 	}
 	var out strings.Builder
 	held, err := run(t.Context(), o, &out)

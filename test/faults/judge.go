@@ -139,7 +139,8 @@ func (e evidence) of(r *repository) (own evidence) {
 	return own
 }
 
-// judgeChange: an acknowledged change is known and decided, once.
+// judgeChange: an acknowledged change is known and decided, and acted upon once. An
+// announcement that comes late may be decided too, when nothing comes of it.
 func (t *tally) judgeChange(c *change, states map[string]event.DeliveryState, all evidence) {
 	t.acknowledged += c.acknowledged
 	open := false
@@ -153,17 +154,21 @@ func (t *tally) judgeChange(c *change, states map[string]event.DeliveryState, al
 			t.complain(&t.noEnd, "delivery %s is not decided", id)
 		}
 	}
-	decided := 0
+	decided, acted := 0, 0
 	for _, d := range all.deliveries {
-		if d.State == event.DeliveryDecided && d.Decision != nil && c.is(d.Decision.Event) {
-			decided++
+		if d.State != event.DeliveryDecided || d.Decision == nil || !c.is(d.Decision.Event) {
+			continue
+		}
+		decided++
+		if slices.ContainsFunc(all.runs, func(run codecheck.Run) bool { return run.DeliveryID == d.ID }) {
+			acted++
 		}
 	}
 	switch {
 	case decided == 0 && c.acknowledged > 0 && !open:
 		t.complain(&t.missing, "%s %s of %s was acknowledged and never decided", c.kind, c.sha, c.repository.name)
-	case decided > 1:
-		t.complain(&t.decidedTwice, "%s %s of %s was decided %d times", c.kind, c.sha, c.repository.name, decided)
+	case acted > 1:
+		t.complain(&t.decidedTwice, "%s %s of %s was acted upon %d times", c.kind, c.sha, c.repository.name, acted)
 	}
 }
 

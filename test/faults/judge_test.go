@@ -21,7 +21,7 @@ func good() (*round, evidence) {
 	start := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
 	ev := event.Event{Kind: event.Push, Branch: mainBranch, HeadSHA: c.sha, Repository: event.Repository{FullName: repo.name}}
-	run := codecheck.Run{ID: "run", Event: ev, State: codecheck.Passed, Task: codecheck.Task{ID: "task"}, ExecID: "exec"}
+	run := codecheck.Run{ID: "run", DeliveryID: "d1", Event: ev, State: codecheck.Passed, Task: codecheck.Task{ID: "task"}, ExecID: "exec"}
 	act := func(id, action, name string, when int) release.Release {
 		return release.Release{
 			ID: id, RunID: run.ID, Event: ev, State: release.Succeeded, Plan: rules.Release{Pipeline: repo.pipeline, Action: rules.ReleaseAction(action)},
@@ -65,8 +65,15 @@ func TestJudge(t *testing.T) {
 			e.deliveries[0].State, e.deliveries[0].Decision = event.DeliveryReceived, nil
 		}, tally{noEnd: 1}},
 		"decided twice": {func(_ *round, e *evidence) {
-			e.deliveries = append(e.deliveries, e.deliveries[0])
+			second, run := e.deliveries[0], e.runs[0]
+			second.ID, run.ID, run.DeliveryID, run.State, run.ExecID = "d2", "run2", "d2", codecheck.Errored, ""
+			e.deliveries, e.runs = append(e.deliveries, second), append(e.runs, run)
 		}, tally{decidedTwice: 1}},
+		"decided again without effect": {func(_ *round, e *evidence) {
+			second := e.deliveries[0]
+			second.ID = "d2"
+			e.deliveries = append(e.deliveries, second)
+		}, tally{}},
 		"run again": {func(_ *round, e *evidence) {
 			again(e, 0, func(c *standin.Call) { c.Execution = "other" })
 		}, tally{runAgain: 1}},

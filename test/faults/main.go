@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gatewright/gatewright/test/harness"
 )
 
 const usage = `Usage: go run ./test/faults [flags]
@@ -138,7 +140,7 @@ func run(ctx context.Context, o options, w io.Writer) (held bool, err error) {
 		}
 	}()
 	if o.binary == "" {
-		if o.binary, err = build(ctx, folder); err != nil {
+		if o.binary, err = harness.Build(ctx, folder); err != nil {
 			return false, err
 		}
 	}

@@ -54,12 +54,11 @@ type change struct {
 // signature.
 func (c *change) headers(delivery string) http.Header {
 	header := http.Header{"Content-Type": {"application/json"}}
-	push := c.kind == event.Push
-	name := func(push_, mergeRequest string) string {
-		if push {
-			return push_
+	name := func(ofPush, ofMergeRequest string) string {
+		if c.kind == event.Push {
+			return ofPush
 		}
-		return mergeRequest
+		return ofMergeRequest
 	}
 	switch c.repository.host {
 	case event.GitHub:

@@ -29,7 +29,6 @@ type proof struct {
 	kind    string
 	folder  string
 	standin *standin.Server
-	remote  *http.Server
 	// huawei stands between the server and the stand-in, database between it and
 	// PostgreSQL; nil on SQLite.
 	huawei   *proxy
@@ -37,8 +36,10 @@ type proof struct {
 	server   *server
 	sender   *sender
 	person   *person
-	store    *store.Store
-	rounds   []*round
+	// reading opens the database for looking only, past the proxy; store is that.
+	reading store.Options
+	store   *store.Store
+	rounds  []*round
 	// stops end what was started.
 	stops []func() error
 }
@@ -152,11 +153,11 @@ func (p *proof) startStandin(repositories []*repository, secret string) (addr st
 	if err != nil {
 		return "", fmt.Errorf("start stand-in: %w", err)
 	}
-	p.remote = &http.Server{Handler: p.standin.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	remote := &http.Server{Handler: p.standin.Handler(), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
-	go func() { served <- p.remote.Serve(l) }()
+	go func() { served <- remote.Serve(l) }()
 	p.stops = append(p.stops, func() error {
-		err := p.remote.Close()
+		err := remote.Close()
 		<-served
 		return err
 	})
@@ -175,7 +176,9 @@ func (p *proof) startProxy(name, upstream string) (*proxy, error) {
 // prepareDatabase names the database to the server: a new file, or a throw-away
 // PostgreSQL behind a proxy.
 func (p *proof) prepareDatabase() error {
+	p.reading.ReadOnly = true
 	if p.kind == sqlite {
+		p.reading.SQLite = filepath.Join(p.folder, "gatewright.db")
 		return nil
 	}
 	dsn, stop, err := storetest.Start()
@@ -193,8 +196,8 @@ func (p *proof) prepareDatabase() error {
 	proxied := *direct
 	proxied.Host = p.database.Listen
 	p.server.environment = append(p.server.environment, "PROOF_DSN="+proxied.String())
-	p.store, err = store.Open(context.Background(), store.Options{Postgres: dsn, ReadOnly: true, Connections: 2})
-	return err
+	p.reading.Postgres, p.reading.Connections = dsn, 2
+	return nil
 }
 
 // play runs the rounds and waits until everything has ended. The server is started
@@ -222,8 +225,11 @@ func (p *proof) restart(ctx context.Context, password bool) error {
 	if err != nil || p.store != nil {
 		return err
 	}
-	p.store, err = store.Open(ctx, store.Options{SQLite: filepath.Join(p.folder, "gatewright.db"), ReadOnly: true})
-	return err
+	if p.store, err = store.Open(ctx, p.reading); err != nil {
+		return err
+	}
+	p.stops = append(p.stops, p.store.Close)
+	return nil
 }
 
 // round sends the load of a round with its fault in the middle, and then waits a
@@ -356,5 +362,5 @@ func (p *proof) evidence(ctx context.Context) (e evidence, err error) {
 	if len(e.calls) > 0 && e.calls[0].Seq != 1 {
 		return evidence{}, fmt.Errorf("the stand-in's journal has forgotten its first %d calls", e.calls[0].Seq-1)
 	}
-	return e, p.store.Close()
+	return e, nil
 }

@@ -43,9 +43,9 @@ type step struct {
 	delivery string
 }
 
-// story is what a repository sends in a round: a push to main, some announcements
-// of it once more under the same id and under another, a merge request, a push to
-// stable, which is released by the same pipeline, and a second push to main. It
+// story is what a repository sends in a round: a push to main, a merge request, and a
+// push to stable, which is released by the same pipeline; by chance also the first
+// push once more, under the same id and under another, and a second push to main. It
 // returns the changes and the steps in order.
 func story(r *repository, random *rand.Rand, length time.Duration, now time.Time) (changes []*change, steps []step) {
 	commit := func() string {

@@ -16,16 +16,6 @@ import (
 	"time"
 )
 
-// build makes the binary in folder.
-func build(ctx context.Context, folder string) (path string, err error) {
-	path = filepath.Join(folder, "gatewright")
-	command := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/gatewright/gatewright/cmd/server")
-	if out, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build gatewright: %w\n%s", err, out)
-	}
-	return path, nil
-}
-
 // server is a `gatewright serve` in a process of its own.
 type server struct {
 	binary, folder, addr string

@@ -21,9 +21,9 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_by_state ON deliveries (state, received_at);
 CREATE INDEX deliveries_by_time ON deliveries (received_at);
 
--- One row for each change that was put before the rules and still stands: the first
--- delivery that announced it owns it. When the head of its line moves on, the row
--- goes: the same change may then be made, and announced, once more.
+-- One row for each change that was put before the rules: the first delivery that
+-- announced it owns it. When the same change is made once more, the delivery that
+-- announces that does.
 CREATE TABLE event_keys (
     key         TEXT PRIMARY KEY,
     line        TEXT NOT NULL,

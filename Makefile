@@ -4,7 +4,12 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION     ?= dev
 FUZZTIME    ?= 10s
 
-.PHONY: build test lint fuzz measure
+.PHONY: build test lint fuzz measure crash faults soak
+
+# The proofs run on both databases; PostgreSQL is started from what is installed.
+DATABASE ?= both
+ROUNDS   ?= 100
+FOR      ?= 60s
 
 build: ## the binary, as it is released, in build/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o build/gatewright ./cmd/server
@@ -22,3 +27,12 @@ fuzz: ## every fuzz target for FUZZTIME
 
 measure: build ## size of the binary, its idle memory and its time to ready
 	./.ci/measure build/gatewright
+
+crash: build ## kill -9 under load, ROUNDS times on each DATABASE: nothing lost, nothing done twice
+	go run ./test/crash -binary build/gatewright -database $(DATABASE) -rounds $(ROUNDS)
+
+faults: build ## the same through a proxy and services that misbehave
+	go run ./test/faults -binary build/gatewright -database $(DATABASE)
+
+soak: build ## mixed load for FOR: memory, goroutines, files and tables at start and end
+	go run ./test/soak -binary build/gatewright -database $(DATABASE) -for $(FOR)

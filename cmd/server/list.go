@@ -43,7 +43,7 @@ func (f *databaseFlags) options(env environment) (store.Options, error) {
 	if f.database != "" {
 		return store.Options{SQLite: f.database}, nil
 	}
-	cfg, err := loadConfig(f.config, env)
+	cfg, err := loadConfig(f.config, env.withoutSecrets())
 	if err != nil {
 		return store.Options{}, err
 	}

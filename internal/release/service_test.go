@@ -169,13 +169,6 @@ func (p *pipelineServer) done() (int, []string) {
 	return p.starts, slices.Clone(p.decisions)
 }
 
-// last is where the last execution stands.
-func (p *pipelineServer) last() Status {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.executions[len(p.executions)-1].status
-}
-
 func (p *pipelineServer) add(status Status) {
 	last := p.executions[len(p.executions)-1]
 	p.executions = append(p.executions, execution{id: last.id + 1, at: p.clock.Now(), status: status})

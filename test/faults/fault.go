@@ -100,8 +100,8 @@ func faults() []fault {
 	return []fault{
 		{name: "latency", huawei: wrong(latency(answers, 700, 500))},
 		{name: "late-answers", huawei: wrong(latency(answers, 2000, 1500))},
-		{name: "reset-answers", huawei: shifting(briefly, reset(answers, 0.5))},
-		{name: "reset-requests", huawei: shifting(briefly, reset(requests, 0.5))},
+		{name: "reset-answers", huawei: shifting(briefly, reset(answers, 0.8))},
+		{name: "reset-requests", huawei: shifting(briefly, reset(requests, 0.8))},
 		{name: "cut-answers", huawei: shifting(briefly, cut(answers, 0.5, 600))},
 		{name: "cut-requests", huawei: shifting(briefly, cut(requests, 0.5, 600))},
 		{name: "hole-answers", huawei: shifting(longer, hole(answers, 0.5))},

@@ -20,8 +20,8 @@ func TestProof(t *testing.T) {
 		t.Skip("builds and runs the server")
 	}
 	o := options{
-		databases: []string{sqlite}, only: []string{"reset-answers", "429", "expired-tokens"},
-		seed: 1, rounds: 1, repositories: 3, on: 1200 * time.Millisecond, quiet: 4 * time.Second, settle: time.Minute,
+		databases: []string{sqlite}, only: []string{"refused", "expired-tokens"},
+		seed: 1, rounds: 1, repositories: 3, on: 2 * time.Second, quiet: 4 * time.Second, settle: time.Minute,
 	}
 	var out strings.Builder
 	held, err := run(t.Context(), o, &out)

@@ -35,7 +35,8 @@ one line a fault and a closing line for each database:
   approved_twice   approvals of a checkpoint beyond one, refused ones included
   other_commit     releases for another commit than the one that was checked
   never_ended      deliveries, runs and releases without an end state
-  felt             warnings and errors in the server's log while the fault was on
+  felt             warnings and errors in the server's log while the fault was on; a
+                   delay or a busy task alone causes none
 
 Exit code 0 when missing, decided_twice, released_twice, approved_twice,
 other_commit and never_ended are all 0, 1 when not or when something could not be

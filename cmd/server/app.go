@@ -64,6 +64,9 @@ func newApp(ctx context.Context, cfg *config.Config, policy *rules.Policy, log *
 		Releaser: releaser,
 		Log:      log,
 		Metrics:  jobs.NewMetrics(a.registry),
+
+		Retention:        cfg.Store.Retention,
+		PayloadRetention: cfg.Store.PayloadRetention,
 	})
 	if err != nil {
 		return nil, err

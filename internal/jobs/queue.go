@@ -53,6 +53,10 @@ type Options struct {
 
 	// Workers is how many jobs run at once; default 20.
 	Workers int
+	// Retention is how long what has ended is kept, PayloadRetention how long the
+	// bodies of deliveries are; defaults 30 and 7 days.
+	Retention        time.Duration
+	PayloadRetention time.Duration
 	// ReconcileEvery is how often records are looked for that have lost their job;
 	// default 1 minute. ReconcileAfter is how long a record must not have been
 	// touched for that; default 3 minutes, longer than any step or wait between
@@ -102,6 +106,12 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.Pace == 0 {
 		opts.Pace = 5 * time.Millisecond
 	}
+	if opts.Retention == 0 {
+		opts.Retention = 30 * 24 * time.Hour
+	}
+	if opts.PayloadRetention == 0 {
+		opts.PayloadRetention = 7 * 24 * time.Hour
+	}
 	if opts.ReconcileEvery == 0 {
 		opts.ReconcileEvery = time.Minute
 	}
@@ -132,11 +142,10 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 			river.QueueDefault: {MaxWorkers: opts.Workers},
 			decisionQueue:      {MaxWorkers: decisionWorkers},
 		},
-		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(
-			river.PeriodicInterval(opts.ReconcileEvery),
-			func() (river.JobArgs, *river.InsertOpts) { return reconcileArgs{}, nil },
-			&river.PeriodicJobOpts{RunOnStart: true},
-		)},
+		PeriodicJobs: []*river.PeriodicJob{
+			periodic(opts.ReconcileEvery, reconcileArgs{}),
+			periodic(expireEvery, expireArgs{}),
+		},
 		Workers: workers,
 		Logger:  riverLog(opts.Log),
 	})
@@ -144,6 +153,12 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		return nil, fmt.Errorf("new queue: %w", err)
 	}
 	return q, nil
+}
+
+// periodic is a job that one replica, River's leader, makes again and again.
+func periodic(every time.Duration, args river.JobArgs) *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(every),
+		func() (river.JobArgs, *river.InsertOpts) { return args, nil }, &river.PeriodicJobOpts{RunOnStart: true})
 }
 
 // Start begins to work, first of all on what an earlier process left unfinished.

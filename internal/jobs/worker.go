@@ -59,6 +59,7 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.actRelease),
 		addWorker(workers, q, q.followRelease),
 		addWorker(workers, q, q.reconcile),
+		addWorker(workers, q, q.expire),
 	} {
 		if add != nil {
 			return add
@@ -77,6 +78,15 @@ type worker[A river.JobArgs] struct {
 
 func addWorker[A river.JobArgs](workers *river.Workers, q *Queue, work func(context.Context, A) (time.Duration, error)) error {
 	return river.AddWorkerSafely(workers, &worker[A]{queue: q, work: work})
+}
+
+// Timeout bounds one step of this kind.
+func (w *worker[A]) Timeout(*river.Job[A]) time.Duration {
+	var args A
+	if args.Kind() == (expireArgs{}).Kind() {
+		return expireTimeout
+	}
+	return jobTimeout
 }
 
 // Work does one step and tells River what comes next.

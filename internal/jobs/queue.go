@@ -164,10 +164,12 @@ func periodic(every time.Duration, args river.JobArgs) *river.PeriodicJob {
 // Start begins to work, first of all on what an earlier process left unfinished.
 // The work ends by Stop, not by ctx.
 func (q *Queue) Start(ctx context.Context) error {
+	// A stop that comes while this starts is heeded after it.
+	ctx = context.WithoutCancel(ctx)
 	if err := q.engine.takeUp(ctx, q.store); err != nil {
 		return fmt.Errorf("take up unfinished jobs: %w", err)
 	}
-	if err := q.engine.Start(context.WithoutCancel(ctx)); err != nil {
+	if err := q.engine.Start(ctx); err != nil {
 		return fmt.Errorf("start queue: %w", err)
 	}
 	q.intake.start(q.commit)

@@ -61,13 +61,16 @@ func openSQLite(opts Options) (*sqliteDatabase, error) {
 // keepFile makes the file when it is missing, for its owner alone because it holds
 // payloads of private repositories, and remembers which file it is.
 func (db *sqliteDatabase) keepFile(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
-	if err != nil {
-		return err
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		var f *os.File
+		if f, err = os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600); err != nil {
+			return err
+		}
+		defer f.Close()
+		info, err = f.Stat()
 	}
-	defer f.Close()
-	db.path = path
-	db.file, err = f.Stat()
+	db.path, db.file = path, info
 	return err
 }
 

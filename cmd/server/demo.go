@@ -95,7 +95,7 @@ func demo(ctx context.Context, flags demoFlags, env environment) error {
 		return fmt.Errorf("make demo folder: %w", err)
 	}
 	defer os.RemoveAll(folder)
-	d := &demonstration{folder: folder, secrets: map[string]string{}}
+	d := &demonstration{folder: folder, secrets: map[string]string{}, scanDelay: 400 * time.Millisecond}
 	if err := d.start(ctx, flags.addr); err != nil {
 		return errors.Join(err, d.stop())
 	}
@@ -111,15 +111,17 @@ type demonstration struct {
 	// store is the server file's store section; empty means the demo's own.
 	store string
 	// rules is the rules file; empty means the demo's own.
-	rules   string
-	standin *standin.Server
-	remote  *http.Server
-	world   world
-	app     *app
-	cfg     *config.Config
-	base    string
-	log     *zap.Logger
-	logFile *os.File
+	rules string
+	// scanDelay is the least time that a scan takes.
+	scanDelay time.Duration
+	standin   *standin.Server
+	remote    *http.Server
+	world     world
+	app       *app
+	cfg       *config.Config
+	base      string
+	log       *zap.Logger
+	logFile   *os.File
 	// stopApp ends the server; stopped receives what it ended with.
 	stopApp context.CancelFunc
 	stopped chan error
@@ -163,7 +165,7 @@ func (d *demonstration) startStandin() (endpoint string, err error) {
 	}
 	options := d.world.options
 	options.AccessKey, options.SecretKey = d.secrets["DEMO_ACCESS_KEY"], d.secrets["DEMO_SECRET_KEY"]
-	options.ScanDelay = 400 * time.Millisecond
+	options.ScanDelay = d.scanDelay
 	options.Log = d.log.Named("standin")
 	if d.standin, err = standin.New(options); err != nil {
 		return "", fmt.Errorf("start stand-in: %w", err)

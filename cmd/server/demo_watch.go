@@ -204,7 +204,9 @@ func (w *watcher) tellRelease(rel release.Release) {
 		if rel.Plan.Action != rules.ReleaseStart {
 			step, what = "approved", fmt.Sprintf("checkpoint %q", action.Task)
 		}
-		if w.news(fmt.Sprintf("%s action %d", rel.ID, i), action.Outcome) {
+		// Until its answer is there, an action that was sent is unknown.
+		answered := action.Outcome != "unknown" || rel.State.Ended()
+		if answered && w.news(fmt.Sprintf("%s action %d", rel.ID, i), action.Outcome) {
 			w.say(host, step, "%s, execution %s: %s", what, action.ExecutionID, action.Outcome)
 		}
 	}

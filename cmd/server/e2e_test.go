@@ -85,8 +85,19 @@ func startDemonstration(t *testing.T, db storetest.Database) *demonstration {
 
 func startWithRules(t *testing.T, db storetest.Database, rules string) *demonstration {
 	t.Helper()
+	return startWithDelay(t, db, rules, 400*time.Millisecond)
+}
+
+// demonstrateSlowly is demonstrate with scans that take so long that a test can do
+// something while one runs.
+func demonstrateSlowly(t *testing.T, test func(t *testing.T, d *demonstration)) {
+	storetest.Each(t, func(t *testing.T, db storetest.Database) { test(t, startWithDelay(t, db, "", 3*time.Second)) })
+}
+
+func startWithDelay(t *testing.T, db storetest.Database, rules string, scanDelay time.Duration) *demonstration {
+	t.Helper()
+	d := &demonstration{folder: t.TempDir(), secrets: map[string]string{}, rules: rules, scanDelay: scanDelay}
 	leaks(t)
-	d := &demonstration{folder: t.TempDir(), secrets: map[string]string{}, rules: rules}
 	if db.Postgres != "" {
 		d.store, d.secrets["DEMO_DSN"] = "{postgres: {dsn: {env: DEMO_DSN}}}", db.Postgres
 	}
@@ -191,7 +202,7 @@ func TestRestartInTheMiddle(t *testing.T) {
 
 // TestNewerCommitSupersedes holds that a run ends when a newer commit comes, and
 // that only the newer one is released.
-func TestNewerCommitSupersedes(t *testing.T) { demonstrate(t, testNewerCommitSupersedes) }
+func TestNewerCommitSupersedes(t *testing.T) { demonstrateSlowly(t, testNewerCommitSupersedes) }
 
 func testNewerCommitSupersedes(t *testing.T, d *demonstration) {
 	d.push(t, event.GitHub, "1", change{Branch: "main", SHA: d.world.parent})
@@ -261,7 +272,7 @@ func testBurst(t *testing.T, d *demonstration) {
 
 // TestDeletedBranchIsNotReleased holds that what a rule does not ask about ends a run
 // all the same.
-func TestDeletedBranchIsNotReleased(t *testing.T) { demonstrate(t, testDeletedBranchIsNotReleased) }
+func TestDeletedBranchIsNotReleased(t *testing.T) { demonstrateSlowly(t, testDeletedBranchIsNotReleased) }
 
 func testDeletedBranchIsNotReleased(t *testing.T, d *demonstration) {
 	d.push(t, event.GitLab, "1", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})
@@ -389,7 +400,7 @@ func TestTwoRulesOneScan(t *testing.T) {
 
 // TestMovedBranchIsNotReleased holds that a verdict releases nothing once the
 // branch has moved on.
-func TestMovedBranchIsNotReleased(t *testing.T) { demonstrate(t, testMovedBranchIsNotReleased) }
+func TestMovedBranchIsNotReleased(t *testing.T) { demonstrateSlowly(t, testMovedBranchIsNotReleased) }
 
 func testMovedBranchIsNotReleased(t *testing.T, d *demonstration) {
 	d.push(t, event.GitHub, "1", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})
@@ -540,6 +551,18 @@ func testHTTPSurface(t *testing.T, d *demonstration) {
 	if status != http.StatusAccepted {
 		t.Errorf("a failed delivery that came again was answered %d", status)
 	}
+	// What the queue has begun it must be able to end, or it would go on trying.
+	waitFor(t, "no job is left", func() bool {
+		left := 0
+		err := d.app.store.View(t.Context(), func(tx *store.Tx) error {
+			jobs, err := tx.CountJobs(t.Context())
+			for _, number := range jobs {
+				left += number
+			}
+			return err
+		})
+		return err == nil && left == 0
+	})
 	if err := d.app.store.Close(); err != nil {
 		t.Fatal(err)
 	}

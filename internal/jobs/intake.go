@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/riverqueue/river"
 
@@ -26,6 +27,9 @@ const (
 	// not wait long behind large ones.
 	maxBatch      = 256
 	maxBatchBytes = 4 << 20
+	// commitTimeout bounds one commit: less than the hosts wait for their answer, so
+	// that a connection which swallows answers does not close the door for long.
+	commitTimeout = 9 * time.Second
 	// idsPerJob is how many deliveries one job decides: their decisions share a
 	// commit too.
 	idsPerJob = 16
@@ -162,7 +166,7 @@ func (q *Queue) Accept(ctx context.Context, d event.Delivery) (id string, duplic
 
 // commit stores a batch with the jobs that decide it, and answers each.
 func (q *Queue) commit(batch []*arrival) {
-	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	list := make([]store.Packed, len(batch))
 	for i, a := range batch {

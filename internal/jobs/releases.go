@@ -47,7 +47,7 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 	next, wait, err := q.opts.Releaser.Act(ctx, s.release, func(ctx context.Context, r release.Release) error {
 		err := q.store.Update(ctx, func(tx *store.Tx) error {
 			if r.Intent != nil && r.Withdrawn == "" {
-				now, err := standingOf(ctx, tx, r.ID)
+				now, err := standingOf(ctx, tx, r.ID, tx.LockHead)
 				if err != nil {
 					return err
 				}
@@ -99,13 +99,13 @@ type standing struct {
 
 func (q *Queue) loadRelease(ctx context.Context, id string) (s standing, err error) {
 	err = q.store.View(ctx, func(tx *store.Tx) (err error) {
-		s, err = standingOf(ctx, tx, id)
+		s, err = standingOf(ctx, tx, id, tx.Head)
 		return err
 	})
 	return s, err
 }
 
-func standingOf(ctx context.Context, tx *store.Tx, id string) (s standing, err error) {
+func standingOf(ctx context.Context, tx *store.Tx, id string, head func(context.Context, string) (store.Head, bool, error)) (s standing, err error) {
 	if s.release, s.version, err = tx.ReleaseAt(ctx, id); err != nil {
 		return s, err
 	}
@@ -122,7 +122,7 @@ func standingOf(ctx context.Context, tx *store.Tx, id string) (s standing, err e
 	if s.unread, err = tx.Undecided(ctx, s.run.Event.Connection, s.run.StartedAt); err != nil {
 		return s, err
 	}
-	s.head, s.headKnown, err = tx.Head(ctx, s.run.Event.Line())
+	s.head, s.headKnown, err = head(ctx, s.run.Event.Line())
 	return s, err
 }
 

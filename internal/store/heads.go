@@ -105,6 +105,14 @@ func (tx *Tx) Head(ctx context.Context, line string) (head Head, known bool, err
 	return head, true, nil
 }
 
+// LockHead is Head, and keeps the line from moving on before the transaction ends.
+func (tx *Tx) LockHead(ctx context.Context, line string) (head Head, known bool, err error) {
+	if _, err := tx.exec(ctx, `SELECT 1 FROM heads WHERE line = $1`+tx.lock(), line); err != nil {
+		return Head{}, false, fmt.Errorf("lock head: %w", err)
+	}
+	return tx.Head(ctx, line)
+}
+
 func (tx *Tx) head(ctx context.Context, line, lock string) (h Head, err error) {
 	err = tx.queryRow(ctx, `SELECT delivery_id, sha, before, branch, gone, changed_at, updated_at FROM heads WHERE line = $1`+lock, line).
 		Scan(&h.deliveryID, &h.SHA, &h.before, &h.Branch, &h.Gone, &h.changedAt, &h.toldAt)

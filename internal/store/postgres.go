@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -141,7 +142,15 @@ func (t postgresTransaction) queryRow(ctx context.Context, query string, args ..
 
 func (t postgresTransaction) commit(ctx context.Context) error { return t.tx.Commit(ctx) }
 
-func (t postgresTransaction) rollback() { _ = t.tx.Rollback(context.Background()) }
+// rollbackTimeout bounds the rollback of a transaction whose own context may be over.
+// A connection that does not answer by then is closed, which rolls back too.
+const rollbackTimeout = 5 * time.Second
+
+func (t postgresTransaction) rollback() {
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+	defer cancel()
+	_ = t.tx.Rollback(ctx)
+}
 
 func (t postgresTransaction) native() any { return t.tx }
 

@@ -170,7 +170,7 @@ func (b *Bench) Close() error {
 		errs = append(errs, b.server.Kill())
 	}
 	if b.Load != nil {
-		b.Load.close()
+		b.Load.CloseIdle()
 	}
 	if b.person != nil {
 		b.person.client.CloseIdle()

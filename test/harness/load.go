@@ -123,8 +123,6 @@ func (l *Load) Run(ctx context.Context, rate int) {
 // CloseIdle closes the connections that carry nothing.
 func (l *Load) CloseIdle() { l.client.CloseIdleConnections() }
 
-func (l *Load) close() { l.CloseIdle() }
-
 // Statuses counts the answers by HTTP status; 0 is no answer.
 func (l *Load) Statuses() map[int]int {
 	l.mu.Lock()

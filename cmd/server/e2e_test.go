@@ -272,7 +272,9 @@ func testBurst(t *testing.T, d *demonstration) {
 
 // TestDeletedBranchIsNotReleased holds that what a rule does not ask about ends a run
 // all the same.
-func TestDeletedBranchIsNotReleased(t *testing.T) { demonstrateSlowly(t, testDeletedBranchIsNotReleased) }
+func TestDeletedBranchIsNotReleased(t *testing.T) {
+	demonstrateSlowly(t, testDeletedBranchIsNotReleased)
+}
 
 func testDeletedBranchIsNotReleased(t *testing.T, d *demonstration) {
 	d.push(t, event.GitLab, "1", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean})

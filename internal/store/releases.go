@@ -110,18 +110,5 @@ func (tx *Tx) CountReleases(ctx context.Context) (map[release.State]int, error) 
 }
 
 func (tx *Tx) releases(ctx context.Context, query string, args ...any) ([]release.Release, error) {
-	rows, err := tx.query(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("list releases: %w", err)
-	}
-	defer rows.Close()
-	var list []release.Release
-	for rows.Next() {
-		r, err := scanData[release.Release](rows)
-		if err != nil {
-			return nil, fmt.Errorf("list releases: %w", err)
-		}
-		list = append(list, r)
-	}
-	return list, rows.Err()
+	return list[release.Release](ctx, tx, "releases", query, args...)
 }

@@ -160,23 +160,26 @@ func (tx *Tx) CountRuns(ctx context.Context) (map[codecheck.State]int, error) {
 }
 
 func (tx *Tx) runs(ctx context.Context, query string, args ...any) ([]codecheck.Run, error) {
-	rows, err := tx.query(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("list runs: %w", err)
-	}
-	defer rows.Close()
-	var list []codecheck.Run
-	for rows.Next() {
-		run, err := scanRun(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list runs: %w", err)
-		}
-		list = append(list, run)
-	}
-	return list, rows.Err()
+	return list[codecheck.Run](ctx, tx, "runs", query, args...)
 }
 
-func scanRun(row scanner) (codecheck.Run, error) { return scanData[codecheck.Run](row) }
+// list reads rows that are one JSON record each.
+func list[T any](ctx context.Context, tx *Tx, what, query string, args ...any) ([]T, error) {
+	rows, err := tx.query(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", what, err)
+	}
+	defer rows.Close()
+	var records []T
+	for rows.Next() {
+		record, err := scanData[T](rows)
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", what, err)
+		}
+		records = append(records, record)
+	}
+	return records, rows.Err()
+}
 
 // scanVersioned reads a row that is a version and one JSON record.
 func scanVersioned[T any](row scanner) (record T, version Version, err error) {

@@ -67,8 +67,13 @@ type Options struct {
 	// MaxDefects is how many defects of a run are read, the worst first. Default
 	// 50, at most 100.
 	MaxDefects int
-	// MaxPages bounds the listing of a project's tasks, 100 a page. Default 1000.
+	// MaxPages bounds the listing of a project's tasks, 100 a page. Default 2000.
 	MaxPages int
+	// TaskListFor is how long a listing of a project's tasks is kept to find tasks
+	// in; 200,000 tasks are kept at most, some 50 MB, and the listings that were
+	// begun last. A task that is not in it is looked for in a new listing before it
+	// is created, and so is one that turns out to be deleted. Default 5 minutes.
+	TaskListFor time.Duration
 	// PullFailurePatterns are regular expressions that find, in the log of a
 	// failed execution, that the code of the merge request could not be pulled.
 	// The service's texts are not documented; an execution whose log is empty or
@@ -83,14 +88,15 @@ type Options struct {
 	Metrics *Metrics
 }
 
-// Checker finds tasks, runs them and judges what they found. It keeps nothing
-// between two calls but the locks under which it creates tasks, and is safe for
-// concurrent use.
+// Checker finds tasks, runs them and judges what they found. Between two calls it
+// keeps the locks under which it creates tasks, and for a while what was listed of
+// the projects' tasks. It is safe for concurrent use.
 type Checker struct {
 	options     Options
 	api         api
 	pullFailure []*regexp.Regexp
 	creating    *keyedLock
+	listings    *listings
 }
 
 // New returns a checker, or an error that names the first wrong option.
@@ -128,7 +134,10 @@ func New(o Options) (*Checker, error) {
 	}
 	o.MaxDefects = min(o.MaxDefects, 100)
 	if o.MaxPages <= 0 {
-		o.MaxPages = 1000
+		o.MaxPages = 2000
+	}
+	if o.TaskListFor <= 0 {
+		o.TaskListFor = 5 * time.Minute
 	}
 	if o.PullFailurePatterns == nil {
 		o.PullFailurePatterns = defaultPullFailurePatterns()
@@ -143,6 +152,7 @@ func New(o Options) (*Checker, error) {
 		o.Metrics = NewMetrics(prometheus.NewRegistry())
 	}
 	c := &Checker{options: o, api: api{client: o.Client, maxPages: o.MaxPages}, creating: newKeyedLock()}
+	c.listings = newListings(c.api, o.Now, o.TaskListFor)
 	for _, pattern := range o.PullFailurePatterns {
 		r, err := regexp.Compile(pattern)
 		if err != nil {

@@ -45,9 +45,9 @@ func legalInName(r rune) bool {
 
 // uniqueName is the legal form of name, with a hash of the repository and
 // branch where another task has that name already.
-func uniqueName(name, repositoryKey, branch string, taken map[string]bool) string {
+func uniqueName(name, repositoryKey, branch string, taken func(string) bool) string {
 	legal := legalName(name)
-	if !taken[legal] {
+	if !taken(legal) {
 		return legal
 	}
 	return withHash(legal, repositoryKey+" "+branch)

@@ -87,7 +87,7 @@ func TestTaskNames(t *testing.T) {
 	if a == b || !isLegal(a) || utf8.RuneCountInString(a) != 128 {
 		t.Errorf("two long names became %q and %q", a, b)
 	}
-	taken := map[string]bool{"a-b": true}
+	taken := newTaskIndex([]listedTask{{ID: "t", Name: "a-b"}}).taken
 	if got := uniqueName("a b", "github.com/acme/api", "main", taken); got == "a-b" || !isLegal(got) || !strings.HasPrefix(got, "a-b-") {
 		t.Errorf("taken name became %q", got)
 	}
@@ -109,36 +109,10 @@ func FuzzTaskName(f *testing.F) {
 		if !isLegal(legal) || legalName(legal) != legal {
 			t.Errorf("%q became %q", name, legal)
 		}
-		if unique := uniqueName(name, "k", "b", map[string]bool{legal: true}); !isLegal(unique) || unique == legal {
+		if unique := uniqueName(name, "k", "b", func(name string) bool { return name == legal }); !isLegal(unique) || unique == legal {
 			t.Errorf("%q became %q although taken", name, unique)
 		}
 	})
-}
-
-func TestMatchAmongSeveral(t *testing.T) {
-	row := func(id, name, branch, created string) listedTask {
-		return listedTask{ID: text(id), Name: text(name), URL: "https://github.com/acme/api", Branch: text(branch), CreatedAt: text(created)}
-	}
-	tests := map[string]struct {
-		listed []listedTask
-		want   string
-	}{
-		"other branch":     {[]listedTask{row("a", "n", "dev", "2026-01-01T00:00:00Z")}, ""},
-		"our name":         {[]listedTask{row("a", "n", "main", "2026-01-01T00:00:00Z"), row("b", "acme-api", "main", "2026-02-01T00:00:00Z")}, "b"},
-		"the oldest":       {[]listedTask{row("a", "n", "main", "2026-02-01T00:00:00Z"), row("b", "m", "main", "2026-01-01T00:00:00Z")}, "b"},
-		"an old spelling":  {[]listedTask{row("a", "n", "main", "2026-02-01T00:00:00Z"), row("b", "m", "main", "2020-02-20 11:21:11")}, "b"},
-		"no times":         {[]listedTask{row("a", "n", "main", ""), row("b", "m", "main", "")}, "a"},
-		"one time unknown": {[]listedTask{row("a", "n", "main", ""), row("b", "m", "main", "2026-01-01T00:00:00Z"), row("c", "m", "main", "")}, "b"},
-	}
-	for name, test := range tests {
-		got, ok := match(test.listed, testEvent().Repository, "main", "acme/api")
-		if got.ID != test.want || ok != (test.want != "") {
-			t.Errorf("%s: task %q, want %q", name, got.ID, test.want)
-		}
-	}
-	if _, ok := match([]listedTask{{ID: "a", Branch: "main"}}, event.Repository{}, "main", "n"); ok {
-		t.Error("a task without an address was taken for a repository without one")
-	}
 }
 
 func TestTaskKey(t *testing.T) {

@@ -45,8 +45,8 @@ func (c *Checker) Start(ctx context.Context, run Run, save func(context.Context,
 	}
 	run.State = Starting
 	run, err := c.begin(ctx, run, false, save)
-	// A task that an earlier run knew may have been deleted since.
-	if notFound(err) && run.Origin == Remembered {
+	// A task that was known may have been deleted since.
+	if notFound(err) && (run.Origin == Remembered || run.Origin == Found) {
 		run, err = c.begin(ctx, run, true, save)
 	}
 	if busy(err) {

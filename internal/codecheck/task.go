@@ -123,29 +123,53 @@ func (c *Checker) fullTask(ctx context.Context, run Run, key string, afresh bool
 	}
 
 	branch := scanned(run.Event, run.Check)
-	listed, err := c.api.list(ctx, run.Check.ProjectID)
+	t, index, err := c.lookUp(ctx, run, branch, afresh)
 	if err != nil {
 		return Task{}, "", err
 	}
-	if t, ok := match(listed, run.Event.Repository, branch, run.Check.TaskName); ok {
+	if t.ID != "" {
 		return c.learned(ctx, key, t, Found)
 	}
-	t, err := c.createFull(ctx, run, branch, listed)
+	t, err = c.createFull(ctx, run, branch, index)
 	if err == nil {
+		c.listings.created(run.Check.ProjectID, listedTask{ID: text(t.ID), Name: text(t.Name), URL: text(t.URL), Branch: text(branch)})
 		return c.learned(ctx, key, t, Created)
 	}
 	// The task may have been created although the answer says nothing of it.
 	if !uncertain(err) {
 		return Task{}, "", err
 	}
-	listed, lookErr := c.api.list(ctx, run.Check.ProjectID)
+	t, _, lookErr := c.lookUp(ctx, run, branch, true)
 	if lookErr != nil {
 		return Task{}, "", lookErr
 	}
-	if t, ok := match(listed, run.Event.Repository, branch, run.Check.TaskName); ok {
+	if t.ID != "" {
 		return c.learned(ctx, key, t, Created)
 	}
 	return Task{}, "", err
+}
+
+// lookUp finds the full task of a branch among the project's listed tasks, which it
+// returns too; without an id, it is not there. A kept listing may show that there
+// is a task, unless afresh; only one that is begun after the call shows that there
+// is none.
+func (c *Checker) lookUp(ctx context.Context, run Run, branch string, afresh bool) (Task, *taskIndex, error) {
+	project, mark := run.Check.ProjectID, c.listings.mark()
+	if !afresh {
+		recent, err := c.listings.recent(ctx, project)
+		if err != nil {
+			return Task{}, nil, err
+		}
+		if t, ok := recent.index.match(run.Event.Repository, branch, run.Check.TaskName); ok || recent.number > mark {
+			return t, recent.index, nil
+		}
+	}
+	fresh, err := c.listings.after(ctx, project, mark)
+	if err != nil {
+		return Task{}, nil, err
+	}
+	t, _ := fresh.index.match(run.Event.Repository, branch, run.Check.TaskName)
+	return t, fresh.index, nil
 }
 
 // uncertain reports that a creation may have worked: its answer was lost or
@@ -159,47 +183,13 @@ func uncertain(err error) bool {
 	return errors.Is(err, errNoID)
 }
 
-// match finds the full task of a repository and branch. Where several fit, the
-// one with the name that we would give wins, else the oldest, else the first in
-// the list: a service that lists the tasks of merge requests too does not mark
-// them, but each is younger than the full task that it hangs under.
-func match(listed []listedTask, repository event.Repository, branch, name string) (Task, bool) {
-	keys := map[string]bool{}
-	for _, address := range []string{repository.HTTPSURL, repository.SSHURL} {
-		if key := RepositoryKey(address); key != "" {
-			keys[key] = true
-		}
-	}
-	var best *listedTask
-	for i, t := range listed {
-		if string(t.Branch) != branch || !keys[RepositoryKey(string(t.URL))] {
-			continue
-		}
-		if string(t.Name) == legalName(name) {
-			best = &listed[i]
-			break
-		}
-		if best == nil || older(t.CreatedAt, best.CreatedAt) {
-			best = &listed[i]
-		}
-	}
-	if best == nil {
-		return Task{}, false
-	}
-	return Task{ID: string(best.ID), Name: string(best.Name), URL: string(best.URL), Branch: branch}, true
-}
-
-// older compares two times of the service's, which sort as text; an unknown one
-// is not older than any.
-func older(a, b text) bool { return a != "" && (b == "" || a < b) }
-
 // devCloud is the repo_type of CodeArts Repo, which alone is addressed in the
 // ssh form and needs no extension point.
 const devCloud = "DevCloud"
 
 // createFull makes the full task of a branch: by V3, or by V2 where the service
 // is of 2023 and has no V3.
-func (c *Checker) createFull(ctx context.Context, run Run, branch string, listed []listedTask) (Task, error) {
+func (c *Checker) createFull(ctx context.Context, run Run, branch string, index *taskIndex) (Task, error) {
 	repository, check := run.Event.Repository, run.Check
 	repoType := c.repoType(run)
 	source, err := sourceURL(repository, repoType)
@@ -215,14 +205,10 @@ func (c *Checker) createFull(ctx context.Context, run Run, branch string, listed
 		return Task{ID: id, URL: source, Branch: branch}, err
 	}
 
-	taken := map[string]bool{}
-	for _, t := range listed {
-		taken[string(t.Name)] = true
-	}
 	body := taskV3{
 		RepoURL:     source,
 		Branch:      branch,
-		Name:        uniqueName(check.TaskName, RepositoryKey(source), branch, taken),
+		Name:        uniqueName(check.TaskName, RepositoryKey(source), branch, index.taken),
 		ProjectID:   check.ProjectID,
 		ProjectName: check.ProjectName,
 		Template: template{RepoType: repoType, Branch: branch, ProjectID: check.ProjectID, ProjectName: check.ProjectName,
@@ -251,8 +237,8 @@ func (c *Checker) mergeRequestTask(ctx context.Context, run Run, key string, afr
 		return Task{}, "", err
 	}
 	t, origin, err := c.createOnce(ctx, run, parent, key, origin, afresh)
-	// The parent that an earlier run knew may have been deleted since.
-	if notFound(err) && origin == Remembered {
+	// The parent that was known may have been deleted since.
+	if notFound(err) && !afresh && origin != Created {
 		return c.mergeRequestTask(ctx, run, key, true)
 	}
 	return t, origin, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,12 +15,28 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// decide reads deliveries as events, puts them before the rules, and saves the
-// decisions, with a run for each check that they ask for, in one transaction.
+// decidedTogether is how many decisions share a commit: few enough that the door
+// does not wait long for it.
+const decidedTogether = 16
+
+// decide decides deliveries, some at a time. Those that an earlier try has decided
+// are left alone.
 func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, error) {
-	readings, err := q.readAll(ctx, args.DeliveryIDs)
+	for ids := range slices.Chunk(args.DeliveryIDs, decidedTogether) {
+		q.intake.yield(ctx)
+		if err := q.decideTogether(ctx, ids); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+// decideTogether reads deliveries as events, puts them before the rules, and saves
+// the decisions, with a run for each check that they ask for, in one transaction.
+func (q *Queue) decideTogether(ctx context.Context, ids []string) error {
+	readings, err := q.readAll(ctx, ids)
 	if err != nil || len(readings) == 0 {
-		return 0, err
+		return err
 	}
 	outcomes := make([]outcome, len(readings))
 	err = q.store.Update(ctx, func(tx *store.Tx) (err error) {
@@ -31,12 +48,12 @@ func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, err
 		return nil
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for i, r := range readings {
 		q.logOutcome(r, outcomes[i])
 	}
-	return 0, nil
+	return nil
 }
 
 // reading is what a delivery says.

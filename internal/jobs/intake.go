@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/riverqueue/river"
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/store"
@@ -30,9 +29,12 @@ const (
 	// commitTimeout bounds one commit: less than the hosts wait for their answer, so
 	// that a connection which swallows answers does not close the door for long.
 	commitTimeout = 9 * time.Second
-	// idsPerJob is how many deliveries one job decides: their decisions share a
-	// commit too.
-	idsPerJob = 16
+	// rushBatch is how many deliveries in one commit say that the door is in a rush,
+	// which lasts until the commits have been smaller for rushCalm.
+	rushBatch = 8
+	rushCalm  = 20 * time.Millisecond
+	// yieldFor is how long a step of deciding lets the door go first, at most.
+	yieldFor = 250 * time.Millisecond
 )
 
 // intake groups commits: whatever arrives while a commit is in flight goes into
@@ -41,6 +43,8 @@ type intake struct {
 	waiting chan *arrival
 	done    chan struct{}
 	ended   sync.WaitGroup
+	// rush is when the last commit of a rush was made, in ns since 1970.
+	rush atomic.Int64
 
 	mu     sync.Mutex
 	shares map[string]int
@@ -89,15 +93,34 @@ func (in *intake) start(commit func([]*arrival)) {
 // batch takes what waits, without waiting for more.
 func (in *intake) batch(first *arrival) []*arrival {
 	batch, size := []*arrival{first}, first.packed.Size()
-	for len(batch) < maxBatch && size < maxBatchBytes {
-		select {
-		case next := <-in.waiting:
-			batch, size = append(batch, next), size+next.packed.Size()
-		default:
-			return batch
-		}
+	for len(batch) < maxBatch && size < maxBatchBytes && len(in.waiting) > 0 {
+		// Nobody else takes from it.
+		next := <-in.waiting
+		batch, size = append(batch, next), size+next.packed.Size()
+	}
+	if len(batch) >= rushBatch {
+		in.rush.Store(time.Now().UnixNano())
 	}
 	return batch
+}
+
+// yield lets the door go first: while it is in a rush, what was accepted waits with
+// its decision, for at most yieldFor, so that senders get their answers.
+func (in *intake) yield(ctx context.Context) {
+	until := time.Now().Add(yieldFor)
+	for now := time.Now(); now.Before(until); now = time.Now() {
+		calm := time.Unix(0, in.rush.Load()).Add(rushCalm)
+		if !now.Before(calm) {
+			return
+		}
+		timer := time.NewTimer(calm.Sub(now))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
 }
 
 // stop commits what waits and ends.
@@ -205,13 +228,11 @@ func (q *Queue) commit(batch []*arrival) {
 	}
 }
 
-// enqueueDecisions inserts the jobs that decide deliveries.
+// enqueueDecisions inserts the job that decides deliveries: one for all that were
+// stored together, because a job costs as much as a delivery.
 func (q *Queue) enqueueDecisions(ctx context.Context, tx *store.Tx, ids []string) error {
-	var args []river.JobArgs
-	for len(ids) > 0 {
-		n := min(len(ids), idsPerJob)
-		args = append(args, decideArgs{DeliveryIDs: ids[:n]})
-		ids = ids[n:]
+	if len(ids) == 0 {
+		return nil
 	}
-	return q.enqueue(ctx, tx, args...)
+	return q.enqueue(ctx, tx, decideArgs{DeliveryIDs: ids})
 }

@@ -150,7 +150,7 @@ func (in *Inserter) Resume(ctx context.Context, tx *store.Tx) (int, error) {
 // decide inserts the jobs that decide deliveries.
 func (in *Inserter) decide(ctx context.Context, tx *store.Tx, ids []string) error {
 	var jobs []river.InsertManyParams
-	for chunk := range slices.Chunk(ids, idsPerJob) {
+	for chunk := range slices.Chunk(ids, maxBatch) {
 		jobs = append(jobs, river.InsertManyParams{Args: decideArgs{DeliveryIDs: chunk}})
 	}
 	if len(jobs) == 0 {

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"math/bits"
 	"strings"
 	"time"
 
@@ -68,18 +68,21 @@ type Stored struct {
 	Known bool
 }
 
-// insertRows is how many deliveries one statement stores: few enough that the
-// statement is short, enough that its cost is shared.
+// insertRows is how many deliveries one statement stores at most: enough that its
+// cost is shared. A statement stores a power of two of them, so that there are few
+// different ones to prepare.
 const insertRows = 32
 
 // AddDeliveries stores new deliveries as received and answers for each, in the
 // order of the list, whether it was known already.
 func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error) {
 	added := make(map[string]bool, len(list))
-	for chunk := range slices.Chunk(list, insertRows) {
-		if err := tx.insertDeliveries(ctx, chunk, added); err != nil {
+	for rest := list; len(rest) > 0; {
+		n := min(insertRows, 1<<(bits.Len(uint(len(rest)))-1))
+		if err := tx.insertDeliveries(ctx, rest[:n], added); err != nil {
 			return nil, fmt.Errorf("add deliveries: %w", err)
 		}
+		rest = rest[n:]
 	}
 	answers := make([]Stored, len(list))
 	for i, p := range list {

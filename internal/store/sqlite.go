@@ -20,6 +20,8 @@ import (
 type sqliteDatabase struct {
 	write *sql.DB // nil when opened for looking only
 	read  *sql.DB
+	// writing and looking are their prepared statements.
+	writing, looking *statements
 	// lock keeps a second server from the file; nil when there is a server beside.
 	lock *os.File
 	// path and file are where the database is and which file that was when it was
@@ -50,11 +52,13 @@ func openSQLite(opts Options) (*sqliteDatabase, error) {
 			return nil, errors.Join(err, db.close())
 		}
 		db.write.SetMaxOpenConns(1)
+		db.writing = newStatements(db.write)
 	}
 	if db.read, err = sql.Open("sqlite", sqliteDSN(opts.SQLite, true)); err != nil {
 		return nil, errors.Join(err, db.close())
 	}
 	db.read.SetMaxOpenConns(readers)
+	db.looking = newStatements(db.read)
 	return &db, nil
 }
 
@@ -106,11 +110,11 @@ func sqliteDSN(path string, readOnly bool) string {
 }
 
 func (db *sqliteDatabase) begin(ctx context.Context, look bool) (transaction, error) {
-	pool := db.write
+	statements := db.writing
 	if look {
-		pool = db.read
+		statements = db.looking
 	}
-	if pool == nil {
+	if statements == nil {
 		return nil, errors.New("the database was opened for looking only")
 	}
 	if !look {
@@ -118,11 +122,11 @@ func (db *sqliteDatabase) begin(ctx context.Context, look bool) (transaction, er
 			return nil, err
 		}
 	}
-	tx, err := pool.BeginTx(ctx, nil)
+	tx, err := statements.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return sqliteTransaction{tx}, nil
+	return sqliteTransaction{tx, statements}, nil
 }
 
 func (db *sqliteDatabase) migrate(ctx context.Context) error {
@@ -202,10 +206,19 @@ func advise(err error) error {
 	return err
 }
 
-type sqliteTransaction struct{ tx *sql.Tx }
+type sqliteTransaction struct {
+	tx         *sql.Tx
+	statements *statements
+}
 
 func (t sqliteTransaction) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	result, err := t.tx.ExecContext(ctx, query, args...)
+	var result sql.Result
+	var err error
+	if prepared := t.statements.find(query); prepared != nil {
+		result, err = t.tx.StmtContext(ctx, prepared).ExecContext(ctx, args...)
+	} else {
+		result, err = t.tx.ExecContext(ctx, query, args...)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -213,10 +226,16 @@ func (t sqliteTransaction) exec(ctx context.Context, query string, args ...any) 
 }
 
 func (t sqliteTransaction) query(ctx context.Context, query string, args ...any) (rows, error) {
+	if prepared := t.statements.find(query); prepared != nil {
+		return t.tx.StmtContext(ctx, prepared).QueryContext(ctx, args...)
+	}
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
 func (t sqliteTransaction) queryRow(ctx context.Context, query string, args ...any) scanner {
+	if prepared := t.statements.find(query); prepared != nil {
+		return t.tx.StmtContext(ctx, prepared).QueryRowContext(ctx, args...)
+	}
 	return t.tx.QueryRowContext(ctx, query, args...)
 }
 

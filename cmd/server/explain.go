@@ -116,20 +116,23 @@ type explained struct {
 func newExplain(env environment) *cobra.Command {
 	var flags recordedFlags
 	var rulesPath, expect string
-	var asJSON bool
+	var asJSON, allRules bool
 	cmd := &cobra.Command{
 		Use:   "explain",
 		Short: "Print what the rules say of a recorded delivery, and why",
 		Long: `Reads a recorded delivery (a file of header lines, a file with the body) and
-prints the decision with every rule and clause that was tried. It works offline,
+prints the decision with the rules and clauses that were tried. It works offline,
 with the engine that serve uses. The signature is verified when --config gives the
 connection's secret.
+
+Of more than 20 rules it prints those that may be for the repository, at most 100
+but every one that matches, and counts the others; --all-rules prints them too.
 
 Exit codes: 0; 1 when the delivery cannot be read, its signature is wrong, or
 another rule than --expect wins.`,
 		Example: `  gatewright explain --rules rules.yaml --connection github --headers push.headers --payload push.json
   gatewright explain --config gatewright.yaml --connection acme --headers push.headers --payload push.json --expect release-main
-  gatewright explain --rules rules.yaml --connection gitlab --headers mr.headers --payload mr.json --json`,
+  gatewright explain --rules rules.yaml --connection gitlab --headers mr.headers --payload mr.json --json --all-rules`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if rulesPath == "" && flags.config == "" {
@@ -146,7 +149,11 @@ another rule than --expect wins.`,
 			if err != nil {
 				return err
 			}
-			answer, err := explain(delivery, policy)
+			decide := policy.Decide
+			if allRules {
+				decide = policy.Explain
+			}
+			answer, err := explain(delivery, decide)
 			if err != nil {
 				return err
 			}
@@ -159,11 +166,12 @@ another rule than --expect wins.`,
 	flags.register(cmd)
 	cmd.Flags().StringVar(&rulesPath, "rules", "", "a rules file or folder; default: the one that --config names")
 	cmd.Flags().StringVar(&expect, "expect", "", "exit 1 when another rule than this one wins")
+	cmd.Flags().BoolVar(&allRules, "all-rules", false, "print every rule, however many there are")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
 
-func explain(delivery recorded, policy *rules.Policy) (explained, error) {
+func explain(delivery recorded, decide func(event.Event) rules.Decision) (explained, error) {
 	signature, err := delivery.verify()
 	if err != nil {
 		return explained{}, err
@@ -174,7 +182,7 @@ func explain(delivery recorded, policy *rules.Policy) (explained, error) {
 	}
 	answer := explained{Signature: signature, Event: ev}
 	if ev.IgnoredReason == "" {
-		decision := policy.Decide(ev)
+		decision := decide(ev)
 		answer.Decision = &decision
 	}
 	return answer, nil

@@ -2,9 +2,19 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gatewright/gatewright/internal/event"
+)
+
+const (
+	// wholeTrace is how many rules a policy may have for its decisions to trace
+	// all of them.
+	wholeTrace = 20
+	// traceLimit is how many rules the trace of a larger policy has, unless more
+	// than that match.
+	traceLimit = 100
 )
 
 // Decide answers one event. The rules are tried in order; the first that matches
@@ -15,19 +25,39 @@ import (
 // An event with an IgnoredReason is ignored for that reason, and no rule is
 // tried.
 //
+// With more than 20 rules, the trace has only those that may be for the event's
+// repository, and at most 100 of these, but every one that matches. Time and size
+// do not grow with the number of the others.
+//
 // The decision shares memory with the event and the policy: it is for reading.
 func (p *Policy) Decide(ev event.Event) Decision {
-	d := Decision{Event: ev, Outcome: NoMatch, Matches: []Match{}, Trace: make([]RuleTrace, 0, len(p.rules))}
+	if len(p.rules) <= wholeTrace {
+		return p.Explain(ev)
+	}
+	return p.decide(ev, p.index.candidates(ev.Repository.FullName), traceLimit)
+}
+
+// Explain is Decide with every rule in the trace, however many there are.
+func (p *Policy) Explain(ev event.Event) Decision {
+	every := make([]int, len(p.rules))
+	for i := range every {
+		every[i] = i
+	}
+	return p.decide(ev, every, len(every))
+}
+
+// decide tries the candidates, which are indexes of rules, and traces all that
+// match and others of them up to limit in all.
+func (p *Policy) decide(ev event.Event, candidates []int, limit int) Decision {
+	d := Decision{Event: ev, Outcome: NoMatch, Matches: []Match{}}
+	s := newSubject(&d.Event)
 	if ev.IgnoredReason != "" {
 		d.Outcome, d.Reason = Dropped, ev.IgnoredReason
-		for _, r := range p.rules {
-			d.Trace = append(d.Trace, r.notTried("the event is ignored"))
-		}
+		p.trace(&d, s, shown(candidates, nil, limit), -1, "the event is ignored")
 		return d
 	}
 
-	s := newSubject(&d.Event)
-	matched, last := p.match(s)
+	matched, last := p.match(s, candidates)
 	for _, i := range matched {
 		if !p.rules[i].ignores {
 			d.Matches = append(d.Matches, p.rules[i].match(&d.Event))
@@ -43,20 +73,15 @@ func (p *Policy) Decide(ev event.Event) Decision {
 	default:
 		d.Reason = fmt.Sprintf("none of the %d rules matches", len(p.rules))
 	}
-	for i, r := range p.rules {
-		if i <= last {
-			d.Trace = append(d.Trace, r.trace(s))
-		} else {
-			d.Trace = append(d.Trace, r.notTried(fmt.Sprintf("%q matched and does not continue", p.rules[last].name)))
-		}
-	}
+	p.trace(&d, s, shown(candidates, matched, limit), last, fmt.Sprintf("%q matched and does not continue", p.rules[last].name))
 	return d
 }
 
-// match returns the indexes of the rules that match, and of the last that is to
-// be tried.
-func (p *Policy) match(s *subject) (matched []int, last int) {
-	for i, r := range p.rules {
+// match returns the indexes of the candidates that match, and that of the last
+// rule to be tried.
+func (p *Policy) match(s *subject, candidates []int) (matched []int, last int) {
+	for _, i := range candidates {
+		r := p.rules[i]
 		if r.firstFailing(s) < len(r.clauses) {
 			continue
 		}
@@ -66,6 +91,39 @@ func (p *Policy) match(s *subject) (matched []int, last int) {
 		}
 	}
 	return matched, len(p.rules) - 1
+}
+
+// shown returns those of the candidates that the trace has: at most limit, but
+// all that matched. Both lists are ascending.
+func shown(candidates, matched []int, limit int) []int {
+	if len(candidates) <= limit {
+		return candidates
+	}
+	others := max(limit-len(matched), 0)
+	kept := make([]int, 0, len(matched)+others)
+	for _, i := range candidates {
+		switch _, matches := slices.BinarySearch(matched, i); {
+		case matches:
+			kept = append(kept, i)
+		case others > 0:
+			kept, others = append(kept, i), others-1
+		}
+	}
+	return kept
+}
+
+// trace fills in the trace of the decision: what became of the rules with these
+// indexes. Those below the last that was tried were not, for the reason notTried.
+func (p *Policy) trace(d *Decision, s *subject, rules []int, last int, notTried string) {
+	d.Trace = make([]RuleTrace, 0, len(rules))
+	for _, i := range rules {
+		if i <= last {
+			d.Trace = append(d.Trace, p.rules[i].trace(s))
+		} else {
+			d.Trace = append(d.Trace, p.rules[i].notTried(notTried))
+		}
+	}
+	d.Omitted = len(p.rules) - len(rules)
 }
 
 // firstFailing returns the index of the first clause that does not hold, and the

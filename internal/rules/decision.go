@@ -18,8 +18,8 @@ const (
 	NoMatch Outcome = "no_match"
 )
 
-// Decision is the answer of the rules to one event, with the trace of every
-// rule and clause that was tried.
+// Decision is the answer of the rules to one event, with the trace of the rules
+// and clauses that were tried.
 type Decision struct {
 	Event   event.Event `json:"event"`
 	Outcome Outcome     `json:"outcome"`
@@ -28,8 +28,11 @@ type Decision struct {
 	// Matches holds the rules that ask for a check, in the order of the file;
 	// more than one only where a rule says `continue: true`.
 	Matches []Match `json:"matches"`
-	// Trace has one entry a rule, in the order of the file.
+	// Trace has one entry a rule, in the order of the file. Every rule that
+	// matched is in it; Decide says which of the others may be left out.
 	Trace []RuleTrace `json:"trace"`
+	// Omitted is the number of rules that Trace leaves out.
+	Omitted int `json:"omitted,omitempty"`
 }
 
 // Match is one rule that matched and what it asks for.

@@ -37,9 +37,25 @@ func (d Decision) Write(w io.Writer) {
 		matches[0].write(w)
 		matches = matches[1:]
 	}
+	if d.Omitted > 0 {
+		fmt.Fprintf(w, "  %-10s%s\n", "omitted", d.omitted())
+	}
 	if d.Outcome == NoMatch {
 		fmt.Fprintf(w, "  %-10s%s\n", "no match", d.Reason)
 	}
+}
+
+// omitted says what the rules are that the trace leaves out: unless the trace is
+// full, those that the index excluded.
+func (d *Decision) omitted() string {
+	text := fmt.Sprintf("%d rules for other repositories", d.Omitted)
+	if d.Omitted == 1 {
+		text = "1 rule for other repositories"
+	}
+	if len(d.Trace) >= traceLimit {
+		text += ", without a match, or not tried"
+	}
+	return text
 }
 
 // subjectLine says what happened, where and at which commit.

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 // used from several goroutines at once.
 type Policy struct {
 	rules     []*rule
+	index     *index
 	effective []byte
 	hash      string
 }
@@ -36,17 +38,26 @@ type rule struct {
 	spec ruleSpec
 }
 
-// seal computes what the rules as a whole give.
+// seal computes what the rules as a whole give. They are encoded a hundred at a
+// time, because the encoder's tree takes many times the memory of its text.
 func (p *Policy) seal() error {
-	content := file{Version: new(1)}
-	for _, r := range p.rules {
-		content.Rules = append(content.Rules, r.spec)
-	}
-	data, err := strictyaml.Encode(content)
-	if err != nil {
-		return fmt.Errorf("write effective rules: %w", err)
+	var data []byte
+	for rules := range slices.Chunk(p.rules, 100) {
+		content := file{Version: new(1)}
+		for _, r := range rules {
+			content.Rules = append(content.Rules, r.spec)
+		}
+		part, err := strictyaml.Encode(content)
+		if err != nil {
+			return fmt.Errorf("write effective rules: %w", err)
+		}
+		if len(data) > 0 {
+			part = bytes.TrimPrefix(part, []byte("version: 1\nrules:\n"))
+		}
+		data = append(data, part...)
 	}
 	sum := sha256.Sum256(data)
+	p.index = newIndex(p.rules)
 	p.effective, p.hash = data, hex.EncodeToString(sum[:])[:12]
 	return nil
 }

@@ -203,6 +203,19 @@ func TestCancelledStepsEndNothing(t *testing.T) {
 	}
 }
 
+// A service that never answers takes all the time of every step; past its deadline
+// the run ends all the same.
+func TestDeadlineWithoutAnyAnswer(t *testing.T) {
+	checker := testChecker(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	run := testRun(time.Now())
+	run.State, run.Task.ID, run.ExecID, run.Deadline = Running, "t", "e", run.CreatedAt
+	if got, _, err := checker.Poll(ctx, run); err != nil || got.State != Errored {
+		t.Errorf("%s, error %v", got.State, err)
+	}
+}
+
 // Nothing is sent when the intent cannot be saved.
 func TestIntentComesBeforeTheRequest(t *testing.T) {
 	var ran atomic.Bool

@@ -112,7 +112,9 @@ func (c *Checker) notOurs(run Run, wait time.Duration) (Run, time.Duration, erro
 func (c *Checker) expire(ctx context.Context, run Run) (Run, time.Duration, error) {
 	after := run.Deadline.Sub(run.CreatedAt).Round(time.Second)
 	outcome := "the execution was stopped"
-	if err := c.Stop(ctx, run); ctx.Err() != nil {
+	// A service that never answers takes all the time of the step, each time: only a
+	// process that stops asks again.
+	if err := c.Stop(ctx, run); errors.Is(ctx.Err(), context.Canceled) {
 		return run, 0, err
 	} else if err != nil {
 		outcome = "the execution could not be stopped: " + err.Error()

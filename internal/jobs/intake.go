@@ -32,7 +32,7 @@ const (
 	// rushBatch is how many deliveries in one commit say that the door is in a rush,
 	// which lasts until the commits have been smaller for rushCalm.
 	rushBatch = 8
-	rushCalm  = 20 * time.Millisecond
+	rushCalm  = 100 * time.Millisecond
 	// yieldFor is how long a step of deciding lets the door go first, at most.
 	yieldFor = 250 * time.Millisecond
 )

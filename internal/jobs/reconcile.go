@@ -2,6 +2,8 @@ package jobs
 
 import (
 	"context"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -14,7 +16,8 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// reconcileBatch bounds what one sweep takes up of each sort of record.
+// reconcileBatch bounds what one transaction takes up, and how many deliveries one
+// sweep looks at.
 const reconcileBatch = 500
 
 // reconcileArgs: give a job to every record that should have one.
@@ -22,43 +25,88 @@ type reconcileArgs struct{}
 
 func (reconcileArgs) Kind() string { return "reconcile" }
 
-// reconcile finds records that have not ended and that nobody has touched for a
-// while, and gives each the job of its state again: a job may be missing after a
-// fault that nobody thought of. A job too many does no harm, because two steps
-// cannot save the same record; and a record past its deadline is ended by its job.
+// reconcile finds records that have not ended, that nobody has touched for a while
+// and that no job is coming for, and gives each the job of its state: a job may be
+// missing after a fault that nobody thought of. A record past its deadline is ended
+// by its job; a release that is held has none, and is ended here.
 func (q *Queue) reconcile(ctx context.Context, _ reconcileArgs) (time.Duration, error) {
-	since := q.now().Add(-q.opts.ReconcileAfter)
-	found := 0
-	err := q.store.Update(ctx, func(tx *store.Tx) error {
-		deliveries, err := tx.StaleDeliveries(ctx, since, reconcileBatch)
-		if err != nil {
-			return err
-		}
-		runs, err := tx.StaleRuns(ctx, since, reconcileBatch)
-		if err != nil {
-			return err
-		}
-		releases, err := tx.StaleReleases(ctx, since, reconcileBatch)
-		if err != nil {
-			return err
-		}
-		found = len(deliveries) + len(runs) + len(releases)
-		var args []river.JobArgs
-		for _, id := range deliveries {
-			args = append(args, decideArgs{DeliveryIDs: []string{id}})
-		}
-		for id, state := range runs {
-			args = append(args, runJob(id, state))
-		}
-		for id, state := range releases {
-			args = append(args, releaseJob(id, state))
-		}
-		return q.enqueueOnce(ctx, tx, args)
+	var lost []river.InsertManyParams
+	var held []string
+	err := q.store.View(ctx, func(tx *store.Tx) (err error) {
+		lost, held, err = q.lost(ctx, tx)
+		return err
 	})
-	if err == nil && found > 0 {
-		q.log.Warn("records without a job were taken up", zap.Int("found", found), zap.String(event.LogOperation, reconcileArgs{}.Kind()))
+	if err != nil {
+		return 0, err
 	}
-	return 0, err
+	if len(lost) > 0 {
+		q.log.Warn("records that nobody touched for a while get a job", zap.Int("found", len(lost)), zap.String(event.LogOperation, reconcileArgs{}.Kind()))
+	}
+	for batch := range slices.Chunk(lost, reconcileBatch) {
+		if err := q.store.Update(ctx, func(tx *store.Tx) error { return q.insert(ctx, tx, batch) }); err != nil {
+			return 0, err
+		}
+	}
+	for _, id := range held {
+		if err := q.endHeld(ctx, id); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+// lost are the jobs that are missing, and the ids of the releases that are held.
+func (q *Queue) lost(ctx context.Context, tx *store.Tx) (jobs []river.InsertManyParams, held []string, err error) {
+	since := q.now().Add(-q.opts.ReconcileAfter)
+	deliveries, err := tx.StaleDeliveries(ctx, since, reconcileBatch)
+	if err != nil {
+		return nil, nil, err
+	}
+	// All of them: those that wait for their turn are stale and have their job, and
+	// would take the places of those that have none.
+	runs, err := tx.StaleRuns(ctx, since, math.MaxInt32)
+	if err != nil {
+		return nil, nil, err
+	}
+	releases, err := tx.StaleReleases(ctx, since, math.MaxInt32)
+	if err != nil || len(deliveries)+len(runs)+len(releases) == 0 {
+		return nil, nil, err
+	}
+	// The jobs are read after the records: a step saves its record together with the
+	// job that goes on, so that none falls between the two looks.
+	coming, err := tx.JobsComing(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, id := range deliveries {
+		// Also where a job is coming: it may be kept from this one by others that it
+		// decides. One job more is enough, until that has ended.
+		jobs = append(jobs, river.InsertManyParams{Args: decideArgs{DeliveryIDs: []string{id}}, InsertOpts: &river.InsertOpts{UniqueOpts: untilEnded()}})
+	}
+	for id, state := range runs {
+		if !coming[id] {
+			jobs = append(jobs, river.InsertManyParams{Args: runJob(id, state)})
+		}
+	}
+	for id, state := range releases {
+		switch {
+		case state == release.Held:
+			held = append(held, id)
+		case !coming[id]:
+			jobs = append(jobs, river.InsertManyParams{Args: releaseJob(id, state)})
+		}
+	}
+	return jobs, held, nil
+}
+
+// endHeld ends a release that nobody let go before its deadline.
+func (q *Queue) endHeld(ctx context.Context, id string) error {
+	s, err := q.loadRelease(ctx, id)
+	if err != nil || s.release.State != release.Held || q.now().Before(s.release.Deadline) {
+		return err
+	}
+	_, err = q.endRelease(ctx, s, release.Failed, "the deadline passed while it was held")
+	return err
 }
 
 // runJob is the job that a run in a state needs.
@@ -77,15 +125,9 @@ func releaseJob(id string, state release.State) river.JobArgs {
 	return actReleaseArgs{ReleaseID: id}
 }
 
-// enqueueOnce inserts jobs that the reconciler has not inserted already, as long as
-// those have not ended: one that has ended is no reason to leave its record alone.
-func (q *Queue) enqueueOnce(ctx context.Context, tx *store.Tx, args []river.JobArgs) error {
-	once := river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+// untilEnded lets no second job with the same arguments in before the first has ended.
+func untilEnded() river.UniqueOpts {
+	return river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
 	}}
-	params := make([]river.InsertManyParams, len(args))
-	for i := range args {
-		params[i] = river.InsertManyParams{Args: args[i], InsertOpts: &river.InsertOpts{UniqueOpts: once}}
-	}
-	return q.insert(ctx, tx, params)
 }

@@ -26,18 +26,22 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 	if err != nil || s.release.State != release.Starting {
 		return 0, err
 	}
+	// After its deadline it waits for nothing more: Act ends it.
+	late := !q.now().Before(s.release.Deadline)
 	if s.release.Intent == nil && s.release.Withdrawn == "" {
 		if reason := s.forbidden(); reason != "" && !s.withdraw(reason) {
 			return q.endRelease(ctx, s, release.Refused, reason)
 		}
-		if s.unread && s.release.Withdrawn == "" {
+		if s.unread && s.release.Withdrawn == "" && !late {
 			return turnWait, nil
 		}
 		if s.parent != nil && s.parent.ExecutionID == "" {
 			if s.parent.State.Ended() {
 				return q.endRelease(ctx, s, release.Failed, "the release that starts the pipeline has no execution, it ended "+string(s.parent.State)+": "+s.parent.Reason)
 			}
-			return turnWait, nil
+			if !late {
+				return turnWait, nil
+			}
 		}
 		if s.parent != nil {
 			s.release.ExecutionID = s.parent.ExecutionID

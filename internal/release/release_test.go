@@ -299,6 +299,22 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// TestDeadlineWithoutAnyAnswer holds that a release past its deadline ends though the
+// service takes all the time of every step.
+func TestDeadlineWithoutAnyAnswer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(server.Close)
+	c := newClock()
+	c.Move(2 * time.Hour)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	r := newRelease(rules.ReleaseStart)
+	r.State, r.ExecutionID = Running, "286541"
+	if got, _, err := newOperator(t, server.URL, c).Follow(ctx, r); err != nil || got.State != Failed {
+		t.Errorf("%s, %v", got.State, err)
+	}
+}
+
 func ExampleStatus() {
 	fmt.Println(StatusToBeApproved, StatusToBeApproved.Ended())
 	fmt.Println(Status(6), Status(6).Ended(), Status(6).Succeeded())

@@ -1,0 +1,267 @@
+package jobs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/jobs"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/storetest"
+)
+
+// lost makes records that have no job.
+type lost struct {
+	ctx      context.Context
+	store    *store.Store
+	tx       *store.Tx
+	services *services
+	// at is when they were left, deadline is theirs.
+	at, deadline time.Time
+	err          error
+}
+
+func (l *lost) check(err error) { l.err = errors.Join(l.err, err) }
+
+// push is the one push of a connection, to a repository of its own that has a task
+// and a pipeline.
+func (l *lost) push(connection string) event.Event {
+	ev := push("a", "b")
+	id := strconv.Itoa(len(l.services.repositories))
+	ev.Connection, ev.Repository.ID, ev.Repository.FullName = connection, id, "acme/"+id
+	ev.Repository.HTTPSURL = "https://github.com/acme/" + id + ".git"
+	l.services.repositories = append(l.services.repositories, id)
+	l.services.pipelines[id] = &pipeline{gate: release.StatusInitial}
+	l.services.pipelines[id].begin(release.StatusSucceeded)
+	l.services.pipelines[id].executions[0].at = l.at.Add(-time.Hour)
+	return ev
+}
+
+func (l *lost) addDelivery(d event.Delivery, state event.DeliveryState) {
+	d.Host, d.Key = event.GitHub, d.ID
+	packed, err := l.store.Pack(d)
+	l.check(err)
+	_, err = l.tx.AddDeliveries(l.ctx, []store.Packed{packed})
+	l.check(err)
+	if state != event.DeliveryReceived {
+		l.check(l.tx.EndDelivery(l.ctx, d.ID, state, "", nil))
+	}
+}
+
+func (l *lost) newRun(id string, ev event.Event) codecheck.Run {
+	return codecheck.Run{ID: id, DeliveryID: "delivery of " + id, Rule: "rule", Event: ev, CreatedAt: l.at, Deadline: l.deadline,
+		Check: rules.Check{ProjectID: "41b8df4bf53f4d51b8e6c5b32e8d2a07", ProjectName: "demo", Scan: rules.ScanFull, Timeout: time.Hour}}
+}
+
+// addRun adds a run like another one, of another rule.
+func (l *lost) addRun(state codecheck.State, like *codecheck.Run, rule string) codecheck.Run {
+	run := *like
+	run.ID, run.Rule = run.ID+" "+rule, rule
+	l.add(&run, state)
+	return run
+}
+
+func (l *lost) add(run *codecheck.Run, state codecheck.State) {
+	run.State = state
+	if state == codecheck.Passed || state == codecheck.Failed {
+		run.Verdict, run.StartedAt = &codecheck.Verdict{Passed: state == codecheck.Passed}, l.at
+	}
+	_, added, err := l.tx.AddRun(l.ctx, *run)
+	if err == nil && !added {
+		err = fmt.Errorf("run %q was there", run.ID)
+	}
+	l.check(err)
+}
+
+func (l *lost) newRelease(id string) release.Release {
+	run := l.newRun(id, l.push(id))
+	return release.Release{ID: id, RunID: l.addRun(codecheck.Passed, &run, "passed").ID, Event: run.Event, CreatedAt: l.at, StartedAt: l.at,
+		Deadline: l.deadline, Plan: rules.Release{Pipeline: run.Event.Repository.ID, Action: rules.ReleaseStart, Timeout: time.Hour}}
+}
+
+// addRelease adds the release of the same run that should have started an execution.
+func (l *lost) addRelease(state release.State, like *release.Release, execution string) release.Release {
+	r := *like
+	r.ID, r.Index, r.State, r.ExecutionID = r.ID+" starts", 1, state, execution
+	r.Plan.Action, r.Plan.Task = rules.ReleaseStart, ""
+	_, err := l.tx.AddRelease(l.ctx, r)
+	l.check(err)
+	return r
+}
+
+// world is a database and the services; a queue works on them once it was started.
+type world struct {
+	services *services
+	url      string
+	store    *store.Store
+	clock    *jumpingClock
+}
+
+func newWorld(t *testing.T, db storetest.Database) *world {
+	t.Helper()
+	w := &world{clock: &jumpingClock{}}
+	w.services, w.url = newServices(t)
+	var err error
+	if w.store, err = store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres, Now: w.clock.now}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// leave makes records ten minutes ago.
+func (w *world) leave(t *testing.T, make func(*lost)) {
+	t.Helper()
+	w.clock.jump(-10 * time.Minute)
+	defer w.clock.jump(0)
+	err := w.store.Update(t.Context(), func(tx *store.Tx) error {
+		l := &lost{ctx: t.Context(), store: w.store, tx: tx, services: w.services, at: w.clock.now().UTC(), deadline: w.clock.now().UTC().Add(time.Hour)}
+		make(l)
+		return l.err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start lets a queue work until stop is called or the test ends.
+func (w *world) start(t *testing.T, opts jobs.Options) (q *jobs.Queue, stop func()) {
+	t.Helper()
+	client, err := huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: w.url, Retries: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll := codecheck.Interval{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond}
+	opts.Checker, err = codecheck.New(codecheck.Options{Client: client, Memory: w.store, Poll: poll})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Releaser, err = release.New(release.Options{Client: client, Poll: release.Poll(poll), ProjectID: func(context.Context) (string, error) { return "p", nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, complaints := rules.Load(rules.Source{Name: "rules.yaml", Data: []byte(policyText)})
+	if len(complaints) > 0 {
+		t.Fatal(complaints)
+	}
+	opts.Store, opts.Policy = w.store, func() *rules.Policy { return policy }
+	opts.Parse = func(d event.Delivery) (event.Event, error) { return events(d.HostID) }
+	opts.Log, opts.Metrics = zaptest.NewLogger(t, zaptest.Level(zap.DPanicLevel)), jobs.NewMetrics(prometheus.NewRegistry())
+	q, err = jobs.New(t.Context(), opts)
+	if err == nil {
+		err = q.Start(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop = sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := errors.Join(q.Stop(ctx), q.Close()); err != nil {
+			t.Error(err)
+		}
+		client.CloseIdle()
+	})
+	t.Cleanup(stop)
+	return q, stop
+}
+
+// count counts jobs of the queue.
+func (w *world) count(t *testing.T, which string) (n int) {
+	t.Helper()
+	var err error
+	query := `SELECT COUNT(*) FROM river_job WHERE ` + which
+	if db := w.store.SQLite(); db != nil {
+		err = db.QueryRowContext(t.Context(), query).Scan(&n)
+	} else {
+		err = w.store.Postgres().QueryRow(t.Context(), query).Scan(&n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// execute changes jobs of the queue.
+func (w *world) execute(t *testing.T, statement string) {
+	t.Helper()
+	var err error
+	if db := w.store.SQLite(); db != nil {
+		_, err = db.ExecContext(t.Context(), statement)
+	} else {
+		_, err = w.store.Postgres().Exec(t.Context(), statement)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// record is what is seen of a delivery, a run or a release.
+type record struct {
+	state, reason string
+	ended         bool
+	// saved changes with every save.
+	saved    int64
+	pipeline string
+}
+
+// record reads what has an id.
+func (w *world) record(t *testing.T, id string) (found record) {
+	t.Helper()
+	ctx := t.Context()
+	err := w.store.View(ctx, func(tx *store.Tx) error {
+		r, version, err := tx.ReleaseAt(ctx, id)
+		if found = (record{string(r.State), r.Reason, r.State.Ended(), int64(version), r.Plan.Pipeline}); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		run, version, err := tx.RunAt(ctx, id)
+		if found = (record{string(run.State), run.Reason, run.State.Ended(), int64(version), ""}); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		d, err := tx.Delivery(ctx, id)
+		found = record{string(d.State), d.Reason, d.State != event.DeliveryReceived, d.UpdatedAt.UnixMicro(), ""}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// until waits until a record is as it should be.
+func (w *world) until(t *testing.T, id string, holds func(record) bool) record {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		now := w.record(t, id)
+		if holds(now) {
+			return now
+		}
+		select {
+		case <-ctx.Done():
+			t.Errorf("%s is %s for ever: %s", id, now.state, now.reason)
+			return now
+		case <-ticker.C:
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
@@ -23,23 +24,30 @@ type engine interface {
 	StopAndCancel(ctx context.Context) error
 	// insert adds jobs in the transaction that makes them necessary.
 	insert(ctx context.Context, tx *store.Tx, jobs []river.InsertManyParams) error
-	// takeUp makes available what an earlier process left as running, where that
-	// can be told.
+	// takeUp makes available what a process that is gone has left as running. It is
+	// called before Start.
 	takeUp(ctx context.Context, s *store.Store) error
+	// hold gives the step of a job a context that ends when the job may be another
+	// process's. done must be called when the step has ended.
+	hold(ctx context.Context, job int64) (_ context.Context, done func())
 }
 
 // newEngine migrates the queue's tables and makes its client.
-func newEngine(ctx context.Context, s *store.Store, config *river.Config) (engine, error) {
-	if err := migrateQueue(ctx, s, config.Logger); err != nil {
+func newEngine(ctx context.Context, opts Options, config *river.Config) (engine, error) {
+	if err := migrateQueue(ctx, opts.Store, config.Logger); err != nil {
 		return nil, err
 	}
-	if db := s.SQLite(); db != nil {
+	if db := opts.Store.SQLite(); db != nil {
 		bell := newBell()
 		client, err := river.NewClient(&wakingDriver{riversqlite.New(db), bell}, config)
 		return sqliteEngine{riverEngine[*sql.Tx]{client}, bell}, err
 	}
-	client, err := river.NewClient(riverpgxv5.New(s.Postgres()), config)
-	return riverEngine[pgx.Tx]{client}, err
+	pool := opts.Store.Postgres()
+	config.ID = newOwner()
+	client, err := river.NewClient(riverpgxv5.New(pool), config)
+	return &postgresEngine{riverEngine[pgx.Tx]{client}, alive{
+		pool: pool, owner: config.ID, holds: opts.AliveFor, log: opts.Log, steps: map[int64]*time.Timer{},
+	}}, err
 }
 
 type riverEngine[TTx any] struct{ *river.Client[TTx] }
@@ -49,9 +57,41 @@ func (e riverEngine[TTx]) insert(ctx context.Context, tx *store.Tx, jobs []river
 	return err
 }
 
-// takeUp does nothing: another replica may be at work on what is running. The job
-// of a killed process is rescued in time.
-func (e riverEngine[TTx]) takeUp(context.Context, *store.Store) error { return nil }
+// postgresEngine shares its database with those of other processes.
+type postgresEngine struct {
+	riverEngine[pgx.Tx]
+	alive alive
+}
+
+// takeUp goes on until the engine has stopped: others may die while this one works.
+func (e *postgresEngine) takeUp(ctx context.Context, _ *store.Store) error { return e.alive.start(ctx) }
+
+func (e *postgresEngine) hold(ctx context.Context, job int64) (context.Context, func()) {
+	return e.alive.hold(ctx, job)
+}
+
+func (e *postgresEngine) Start(ctx context.Context) error {
+	err := e.riverEngine.Start(ctx)
+	if err != nil {
+		e.alive.end()
+	}
+	return err
+}
+
+// Stop leaves the steps that are still under way when ctx is done in the care of
+// StopAndCancel.
+func (e *postgresEngine) Stop(ctx context.Context) error {
+	err := e.riverEngine.Stop(ctx)
+	if err == nil {
+		e.alive.end()
+	}
+	return err
+}
+
+func (e *postgresEngine) StopAndCancel(ctx context.Context) error {
+	defer e.alive.end()
+	return e.riverEngine.StopAndCancel(ctx)
+}
 
 type sqliteEngine struct {
 	riverEngine[*sql.Tx]
@@ -77,6 +117,11 @@ func (e sqliteEngine) takeUp(ctx context.Context, s *store.Store) error {
 		_, err := tx.Native().(*sql.Tx).ExecContext(ctx, `UPDATE river_job SET state = 'available' WHERE state = 'running'`)
 		return err
 	})
+}
+
+// hold does nothing, for the same reason.
+func (e sqliteEngine) hold(ctx context.Context, _ int64) (context.Context, func()) {
+	return ctx, func() {}
 }
 
 // riverLog gives River's own log to zap, from warnings upwards: what River does

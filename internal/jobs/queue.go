@@ -37,8 +37,7 @@ type Releaser interface {
 	Follow(ctx context.Context, r release.Release) (release.Release, time.Duration, error)
 }
 
-// Options are what a queue stands on. All but Workers, Pace, Now and NewID are
-// mandatory.
+// Options are what a queue stands on. Those above Workers are mandatory.
 type Options struct {
 	Store *store.Store
 	// Parse reads a stored delivery as an event. An error means that it is not
@@ -59,10 +58,13 @@ type Options struct {
 	PayloadRetention time.Duration
 	// ReconcileEvery is how often records are looked for that have lost their job;
 	// default 1 minute. ReconcileAfter is how long a record must not have been
-	// touched for that; default 3 minutes, longer than any step or wait between
-	// two of them.
+	// touched for that; default 3 minutes, longer than any step.
 	ReconcileEvery time.Duration
 	ReconcileAfter time.Duration
+	// AliveFor is how long a process that shares a PostgreSQL database may be gone, or
+	// cut off from it, before the others take up its running jobs; default 15
+	// seconds. Steps that it cannot keep its own for two thirds of that are cancelled.
+	AliveFor time.Duration
 	// Pace is the least time between two fetches of jobs; default 5 ms. A
 	// snoozed job is looked for at twenty times that.
 	Pace  time.Duration
@@ -83,7 +85,8 @@ type Queue struct {
 const (
 	// jobTimeout bounds one step; waiting is done by the queue, not by a step.
 	jobTimeout = 60 * time.Second
-	// rescueAfter gives the job of a killed process back to the queue.
+	// rescueAfter is when River gives back a running job that nothing else has given
+	// back before, see alive. It may not be less than jobTimeout.
 	rescueAfter = 90 * time.Second
 	// maxAttempts is more than a deadline lets happen: deadlines end things,
 	// attempts do not. A record whose job has used them up gets a new one from the
@@ -118,6 +121,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.ReconcileAfter == 0 {
 		opts.ReconcileAfter = 3 * time.Minute
 	}
+	if opts.AliveFor == 0 {
+		opts.AliveFor = 15 * time.Second
+	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -131,7 +137,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		return nil, fmt.Errorf("new queue: %w", err)
 	}
 	var err error
-	q.engine, err = newEngine(ctx, opts.Store, &river.Config{
+	q.engine, err = newEngine(ctx, opts, &river.Config{
 		FetchCooldown:        opts.Pace,
 		FetchPollInterval:    20 * opts.Pace,
 		JobTimeout:           jobTimeout,

@@ -91,6 +91,8 @@ func (w *worker[A]) Timeout(*river.Job[A]) time.Duration {
 
 // Work does one step and tells River what comes next.
 func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
+	ctx, done := w.queue.engine.hold(ctx, job.ID)
+	defer done()
 	started := w.queue.now()
 	wait, err := w.work(ctx, job.Args)
 	w.queue.opts.Metrics.observeJob(job.Kind, err, w.queue.now().Sub(started))

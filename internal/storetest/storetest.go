@@ -68,15 +68,15 @@ var shared struct {
 	stop func() error
 }
 
-// errNone says that there is no PostgreSQL on this machine.
-var errNone = errors.New("no PostgreSQL: set " + Variable + ", or install it (Debian: postgresql)")
+// ErrNone says that there is no PostgreSQL on this machine.
+var ErrNone = errors.New("no PostgreSQL: set " + Variable + ", or install it (Debian: postgresql)")
 
 // Postgres makes a fresh database and returns its connection string. The database
 // goes with the test. It skips the test where no PostgreSQL can be had.
 func Postgres(tb testing.TB) string {
 	tb.Helper()
 	dsn, err := server()
-	if errors.Is(err, errNone) {
+	if errors.Is(err, ErrNone) {
 		tb.Skip(err)
 	}
 	if err != nil {
@@ -123,13 +123,13 @@ func server() (dsn string, err error) {
 
 // Start starts a throw-away server on a free loopback port and returns its
 // connection string and what stops it and deletes it. It runs with the server's own
-// defaults, so that a commit is synced. errNone where none is installed.
+// defaults, so that a commit is synced. ErrNone where none is installed.
 func Start() (dsn string, stop func() error, err error) {
-	s, err := newServer()
+	s, err := Open()
 	if err != nil {
 		return "", nil, err
 	}
-	return s.DSN, s.remove, nil
+	return s.DSN, s.Remove, nil
 }
 
 // Server is a throw-away server that can go away and come back.
@@ -147,22 +147,24 @@ type Server struct {
 // test where none is installed.
 func NewServer(tb testing.TB) *Server {
 	tb.Helper()
-	s, err := newServer()
-	if errors.Is(err, errNone) {
+	s, err := Open()
+	if errors.Is(err, ErrNone) {
 		tb.Skip(err)
 	}
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := s.remove(); err != nil {
+		if err := s.Remove(); err != nil {
 			tb.Error(err)
 		}
 	})
 	return s
 }
 
-func newServer() (*Server, error) {
+// Open starts a server, for a program that is no test. Remove must be called in the
+// end. ErrNone where none is installed.
+func Open() (*Server, error) {
 	bin, err := find()
 	if err != nil {
 		return nil, err
@@ -175,7 +177,7 @@ func newServer() (*Server, error) {
 		return nil, errors.Join(err, os.RemoveAll(s.folder))
 	}
 	if err := s.Up(); err != nil {
-		return nil, errors.Join(err, s.remove())
+		return nil, errors.Join(err, s.Remove())
 	}
 	return s, nil
 }
@@ -221,17 +223,30 @@ func (s *Server) Up() error {
 
 // Down stops the server; its clients' connections are closed.
 func (s *Server) Down() error {
+	// SIGINT is PostgreSQL's fast shutdown.
+	return s.end(syscall.SIGINT)
+}
+
+// Crash ends the server as a crash of it does: nothing more is written, and the next
+// Up recovers from the log. The machine goes on, so what was written and not yet
+// synced is there still.
+func (s *Server) Crash() error {
+	// SIGQUIT is PostgreSQL's immediate shutdown.
+	return s.end(syscall.SIGQUIT)
+}
+
+func (s *Server) end(signal syscall.Signal) error {
 	if s.process == nil {
 		return nil
 	}
-	// SIGINT is PostgreSQL's fast shutdown.
-	err := s.process.Process.Signal(syscall.SIGINT)
+	err := s.process.Process.Signal(signal)
 	_ = s.process.Wait()
 	s.process = nil
 	return err
 }
 
-func (s *Server) remove() error { return errors.Join(s.Down(), os.RemoveAll(s.folder)) }
+// Remove stops the server and deletes it.
+func (s *Server) Remove() error { return errors.Join(s.Down(), os.RemoveAll(s.folder)) }
 
 // find returns the folder of initdb and postgres.
 func find() (string, error) {
@@ -249,7 +264,7 @@ func find() (string, error) {
 			return folder, nil
 		}
 	}
-	return "", errNone
+	return "", ErrNone
 }
 
 // ownerOf gives the folder to a user that is not root, because PostgreSQL refuses

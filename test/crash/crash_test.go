@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,21 +18,34 @@ import (
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/storetest"
 	"github.com/gatewright/gatewright/test/harness"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestCrash runs the proof's short form, which must find nothing, and then tampers
-// with the evidence: each thing that must not be has to be seen.
+// TestCrash runs the proof's short form on each database, which must find nothing,
+// and then tampers with the evidence: each thing that must not be has to be seen.
 func TestCrash(t *testing.T) {
 	binary, err := harness.Build(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
+	o := options{rounds: 4, cycle: 4, rate: 100, replicas: 2, databaseEvery: 2, binary: binary, seed: 7, drainWithin: 2 * time.Minute}
+	for _, database := range []string{harness.SQLite, harness.Postgres} {
+		t.Run(database, func(t *testing.T) {
+			t.Parallel()
+			testCrash(t, o, database)
+		})
+	}
+}
+
+func testCrash(t *testing.T, o options, database string) {
 	var out bytes.Buffer
-	o := options{rounds: 3, drainEvery: 3, rate: 150, binary: binary, seed: 7, drainWithin: 2 * time.Minute}
-	e, err := gather(t.Context(), o, harness.SQLite, &out)
+	e, err := gather(t.Context(), o, database, &out)
+	if errors.Is(err, storetest.ErrNone) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
@@ -39,8 +53,11 @@ func TestCrash(t *testing.T) {
 	if err := honest.print(&out, e); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	if honest.acknowledged == 0 || honest.executions == 0 || honest.starts == 0 || honest.approvals == 0 {
+	if e.kills == 0 || honest.acknowledged == 0 || honest.executions == 0 || honest.starts == 0 || honest.approvals == 0 {
 		t.Fatalf("nothing was at stake:\n%s", &out)
+	}
+	if database == harness.Postgres && os.Getenv(storetest.Variable) == "" && e.databaseKills == 0 {
+		t.Error("PostgreSQL did not crash")
 	}
 	for name, test := range tampering() {
 		t.Run(name, func(t *testing.T) {
@@ -90,6 +107,10 @@ func tampering() map[string]tamper {
 		"an execution that no run names": {func(t *testing.T, e *evidence) {
 			e.acted = append(e.acted, standin.Call{Operation: "run_task", Execution: "unnamed"})
 		}, func(t tally) int { return t.startedAgain }, false},
+		"an answer was lost": {func(t *testing.T, e *evidence) {
+			r := firstStarted(t, e)
+			r.Actions = append(slices.Clone(r.Actions), release.Action{Outcome: "adopted"})
+		}, func(t tally) int { return t.adopted }, false},
 		"a start that no release names": {func(t *testing.T, e *evidence) {
 			again := firstCall(t, e, "start")
 			again.Execution = "unnamed"
@@ -158,7 +179,7 @@ func firstCall(t *testing.T, e *evidence, action string) standin.Call {
 
 // TestWrongFlags holds that nothing is started for a wrong command line.
 func TestWrongFlags(t *testing.T) {
-	for _, args := range [][]string{{"-database", "oracle"}, {"-rounds", "0"}, {"-rate", "0"}, {"-drain-every", "0"}} {
+	for _, args := range [][]string{{"-database", "oracle"}, {"-rounds", "0"}, {"-rate", "0"}, {"-cycle", "0"}, {"-replicas", "0"}, {"-crash-database", "0"}} {
 		if err := run(t.Context(), args, &bytes.Buffer{}); err == nil {
 			t.Errorf("%v was taken", args)
 		}

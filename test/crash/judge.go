@@ -21,14 +21,14 @@ import (
 // own count, and what the sender sent and was told.
 type evidence struct {
 	database string
-	// rounds is how often the server was killed.
-	rounds   int
-	statuses map[int]int
-	records  harness.Records
-	acted    []standin.Call
-	changes  []*harness.Change
-	accepted []harness.Answer
-	left     harness.Left
+	// kills is how often a server was killed, databaseKills how often PostgreSQL was.
+	kills, databaseKills int
+	statuses             map[int]int
+	records              harness.Records
+	acted                []standin.Call
+	changes              []*harness.Change
+	accepted             []harness.Answer
+	left                 harness.Left
 }
 
 // tally is the judgement.
@@ -39,6 +39,9 @@ type tally struct {
 	// startedAgain counts the executions that no run names: the answer that named
 	// them was lost, and the run was started once more.
 	startedAgain int
+	// adopted counts the starts and approvals whose answer was lost, and that were
+	// found done when the release was looked at again.
+	adopted int
 	// These say how much was at stake.
 	executions, starts, approvals int
 	runs                          map[codecheck.State]int
@@ -65,6 +68,11 @@ func judge(e evidence) tally {
 	}
 	for _, r := range e.records.Releases {
 		t.releases[r.State]++
+		for _, action := range r.Actions {
+			if action.Outcome == "adopted" {
+				t.adopted++
+			}
+		}
 	}
 	t.judgeDeliveries(e)
 	t.judgeRuns(e)
@@ -241,7 +249,8 @@ func (t tally) print(out io.Writer, e evidence) error {
 	figure := func(name string, value int, unit string) {
 		fmt.Fprintln(out, harness.Figure{Name: "crash_" + e.database + "_" + name, Value: int64(value), Unit: unit})
 	}
-	figure("kills", e.rounds, "kills")
+	figure("kills", e.kills, "kills")
+	figure("database_kills", e.databaseKills, "kills")
 	for _, status := range slices.Sorted(maps.Keys(e.statuses)) {
 		figure(fmt.Sprintf("answers_%d", status), e.statuses[status], "requests")
 	}
@@ -257,8 +266,8 @@ func (t tally) print(out io.Writer, e evidence) error {
 	for _, example := range t.examples {
 		fmt.Fprintf(out, "# broken: %s\n", example)
 	}
-	fmt.Fprintf(out, "%s: acknowledged %d / missing %d / decided twice %d / run twice %d / released twice %d / approved twice %d / other commit %d / hanging %d (runs started again after a lost answer: %d)\n",
-		e.database, t.acknowledged, t.missing, t.decidedTwice, t.runTwice, t.releasedTwice, t.approvedTwice, t.otherCommit, t.hanging, t.startedAgain)
+	fmt.Fprintf(out, "%s: kills %d / database kills %d / acknowledged %d / executions %d / starts %d / approvals %d / missing %d / decided twice %d / run twice %d / released twice %d / approved twice %d / other commit %d / hanging %d (after a lost answer: %d runs started again, %d releases adopted)\n",
+		e.database, e.kills, e.databaseKills, t.acknowledged, t.executions, t.starts, t.approvals, t.missing, t.decidedTwice, t.runTwice, t.releasedTwice, t.approvedTwice, t.otherCommit, t.hanging, t.startedAgain, t.adopted)
 	if t.missing+t.decidedTwice+t.runTwice+t.releasedTwice+t.approvedTwice+t.otherCommit+t.hanging > 0 {
 		return errBroken
 	}

@@ -1,9 +1,13 @@
 // Command crash proves that nothing acknowledged is lost and nothing is done twice
-// when the server is killed. On each database it runs rounds of: the real server
+// when servers are killed. On each database it runs rounds of: the real server
 // under load from a sender that records what was acknowledged, `kill -9` at a random
-// moment, restart. When all is drained it judges by the sender's record, the
-// database, and the journal of the stand-in of Huawei Cloud, and prints a line of
-// counts. It exits 1 when one that must be 0 is not.
+// moment, restart. On PostgreSQL several servers share the database, and most kills
+// leave one that goes on; in some rounds PostgreSQL crashes too. When all is drained
+// it judges by the sender's record, the database, and the journal of the stand-in of
+// Huawei Cloud, and prints a line of counts. It exits 1 when one that must be 0 is not.
+//
+// A process that is killed leaves what it wrote, synced or not. That commits are synced
+// too, as they are here, would only show in a power cut.
 package main
 
 import (
@@ -24,10 +28,11 @@ import (
 
 // options are the command's flags.
 type options struct {
-	rounds, drainEvery, rate int
-	database, binary         string
-	seed                     uint64
-	drainWithin              time.Duration
+	rounds, cycle, rate     int
+	replicas, databaseEvery int
+	database, binary        string
+	seed                    uint64
+	drainWithin             time.Duration
 }
 
 // errBroken says that the proof was run and failed; what broke has been printed.
@@ -54,8 +59,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.database, "database", "both", "sqlite, postgres or both; PostgreSQL is the server that GATEWRIGHT_TEST_POSTGRES names by a URL, else a throw-away one")
 	flags.Uint64Var(&o.seed, "seed", 1, "what is sent and when the server is killed follow from it")
 	flags.IntVar(&o.rate, "rate", 150, "deliveries a second")
-	flags.IntVar(&o.drainEvery, "drain-every", 25, "let the server drain after so many rounds, and after the last")
-	flags.DurationVar(&o.drainWithin, "drain-within", 6*time.Minute, "the longest time that a drain may take; what has not ended then hangs")
+	flags.IntVar(&o.replicas, "replicas", 2, "servers that share a PostgreSQL database")
+	flags.IntVar(&o.databaseEvery, "crash-database", 5, "in every so many rounds a throw-away PostgreSQL crashes and comes back")
+	flags.IntVar(&o.cycle, "cycle", 12, "the last third of so many rounds comes without load, when all is decided, so that kills hit releases")
+	flags.DurationVar(&o.drainWithin, "drain-within", 6*time.Minute, "the longest time that the drain after the last round may take; what has not ended then hangs")
 	flags.StringVar(&o.binary, "binary", "", "the gatewright program; default: it is built")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -67,8 +74,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case o.database != harness.SQLite && o.database != harness.Postgres:
 		return fmt.Errorf("-database %q: write sqlite, postgres or both", o.database)
 	}
-	if o.rounds < 1 || o.rate < 1 || o.drainEvery < 1 {
-		return errors.New("-rounds, -rate and -drain-every: write numbers from 1 on")
+	if min(o.rounds, o.rate, o.cycle, o.replicas, o.databaseEvery) < 1 {
+		return errors.New("-rounds, -rate, -cycle, -replicas and -crash-database: write numbers from 1 on")
 	}
 	if o.binary == "" {
 		folder, err := os.MkdirTemp("", "gatewright-build-")
@@ -120,9 +127,23 @@ func prove(ctx context.Context, o options, database string, out io.Writer) error
 	return errors.Join(err, writeErr)
 }
 
+const (
+	// repositories is how many each connection has: enough that a released branch
+	// stays as it is for long enough to be released.
+	repositories = 16
+	// answerDelay makes kills likely between what a release does and the answer.
+	answerDelay = 250 * time.Millisecond
+)
+
 // gather runs the rounds on one database and collects what is to be judged.
 func gather(ctx context.Context, o options, database string, out io.Writer) (e evidence, err error) {
-	bench, err := harness.New(ctx, harness.Options{Database: database, Binary: o.binary, Seed: o.seed})
+	replicas := o.replicas
+	if database == harness.SQLite {
+		replicas = 1
+	}
+	bench, err := harness.New(ctx, harness.Options{
+		Database: database, Binary: o.binary, Replicas: replicas, Repositories: repositories, AnswerDelay: answerDelay, Seed: o.seed,
+	})
 	if err != nil {
 		return evidence{}, err
 	}
@@ -132,11 +153,11 @@ func gather(ctx context.Context, o options, database string, out io.Writer) (e e
 		}
 		err = errors.Join(err, bench.Close())
 	}()
-	e.database, e.rounds = database, o.rounds
-	r := &rounds{options: o, bench: bench, out: out, moments: newMoments(o.seed)}
+	r := &rounds{options: o, bench: bench, out: out, moments: newMoments(o.seed), servers: make([]*harness.Server, replicas)}
 	if e.left, err = r.run(ctx); err != nil {
 		return evidence{}, err
 	}
+	e.database, e.kills, e.databaseKills = database, r.kills, r.databaseKills
 	if err := bench.Database.Check(ctx); err != nil {
 		return evidence{}, fmt.Errorf("check database: %w", err)
 	}

@@ -21,6 +21,8 @@ type Database struct {
 	Name string
 	path string
 	dsn  string
+	// server is the PostgreSQL server, when it is ours alone.
+	server *storetest.Server
 	// drop ends what openDatabase began.
 	drop func() error
 }
@@ -35,11 +37,11 @@ func openDatabase(ctx context.Context, name, folder string) (*Database, error) {
 		if server := os.Getenv(storetest.Variable); server != "" {
 			return makePostgres(ctx, server, "gatewright_"+strings.ReplaceAll(filepath.Base(folder), "-", "_"))
 		}
-		dsn, stop, err := storetest.Start()
+		s, err := storetest.Open()
 		if err != nil {
 			return nil, err
 		}
-		return &Database{Name: name, dsn: dsn, drop: stop}, nil
+		return &Database{Name: name, dsn: s.DSN, server: s, drop: s.Remove}, nil
 	}
 	return nil, fmt.Errorf("database %q: write %s or %s", name, SQLite, Postgres)
 }
@@ -70,6 +72,18 @@ func makePostgres(ctx context.Context, server, name string) (*Database, error) {
 
 func (d *Database) close() error { return d.drop() }
 
+// Crash ends the PostgreSQL server as a crash does, and starts it again on what it left
+// on disk. It reports false, and does nothing, when the server is not ours alone.
+func (d *Database) Crash() (crashed bool, err error) {
+	if d.server == nil {
+		return false, nil
+	}
+	if err := d.server.Crash(); err != nil {
+		return false, fmt.Errorf("crash postgres: %w", err)
+	}
+	return true, d.server.Up()
+}
+
 // config is the server file's store section, and the variable that it names.
 func (d *Database) config() (section, variable, value string) {
 	if d.Name == SQLite {
@@ -83,6 +97,16 @@ func (d *Database) config() (section, variable, value string) {
 // next process has to recover.
 func (d *Database) Look(ctx context.Context, fn func(*store.Store) error) error {
 	s, err := store.Open(ctx, store.Options{SQLite: d.path, Postgres: d.dsn, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(s), s.Close())
+}
+
+// Write opens the database for writing, for as long as fn runs. No server may work on
+// a SQLite file then.
+func (d *Database) Write(ctx context.Context, fn func(*store.Store) error) error {
+	s, err := store.Open(ctx, store.Options{SQLite: d.path, Postgres: d.dsn})
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,14 @@ func (l Left) None() bool { return l == Left{} }
 const drainEvery = 250 * time.Millisecond
 
 // Drain waits until everything in the database has come to its end, for at most
-// within, and returns what has not. Nobody sends meanwhile. It attends, and reads
-// the journal.
+// within, and returns what has not. Nobody sends meanwhile, and the servers that were
+// started must go on. It attends, and reads the journal.
 func (b *Bench) Drain(ctx context.Context, within time.Duration) (left Left, err error) {
+	return b.Await(ctx, within, Left.None)
+}
+
+// Await is Drain, but for that it waits until enough says so of what is left.
+func (b *Bench) Await(ctx context.Context, within time.Duration, enough func(Left) bool) (left Left, err error) {
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()
 	ticker := time.NewTicker(drainEvery)
@@ -35,17 +40,20 @@ func (b *Bench) Drain(ctx context.Context, within time.Duration) (left Left, err
 		if err := b.Journal.Read(ctx); err != nil {
 			return left, err
 		}
-		if left, err = b.Attend(ctx); err != nil || left.None() {
+		if left, err = b.Attend(ctx); err != nil || enough(left) {
 			return left, err
 		}
 		select {
 		case <-ctx.Done():
 			return left, ctx.Err()
-		case <-b.server.Exited():
-			return left, fmt.Errorf("drain: the server ended: %v", b.server.err)
 		case <-deadline.C:
 			return left, nil
 		case <-ticker.C:
+		}
+		for _, server := range b.servers {
+			if server != nil && server.Gone() {
+				return left, fmt.Errorf("drain: a server ended: %v", server.err)
+			}
 		}
 	}
 }

@@ -1,8 +1,8 @@
-// Package harness is what the proofs share: it runs the real server as a process
-// of its own on a real database, with the stand-in of Huawei Cloud in the proof's
-// own process, so that the stand-in's journal survives whatever happens to the
-// server; and it sends signed deliveries as the git hosts do, and records how each
-// was answered.
+// Package harness is what the proofs share: it runs the real server, as one process
+// or as several replicas, on a real database, with the stand-in of Huawei Cloud in
+// the proof's own process, so that the stand-in's journal survives whatever happens
+// to the servers; and it sends signed deliveries as the git hosts do, and records how
+// each was answered.
 package harness
 
 import (
@@ -34,17 +34,31 @@ type Options struct {
 	Database string
 	// Binary is the path of the gatewright program; see Build.
 	Binary string
+	// Replicas is how many servers can share the database, each at an address of its
+	// own; default 1. A SQLite file takes one.
+	Replicas int
 	// Repositories is how many repositories each connection has; default 8. Each
 	// has a pipeline of its own.
 	Repositories int
 	// ScanDelay is the least time that an execution takes; default 30 ms.
 	ScanDelay time.Duration
+	// AnswerDelay is how long the stand-in keeps the answer to a pipeline's start or
+	// decision after it did it; default 0. A kill in that time loses the answer.
+	AnswerDelay time.Duration
 	// Seed makes what is sent, and when, repeatable; the answers are not.
 	Seed uint64
+	// Rules replaces the rules file; default: one that checks and releases what
+	// Load sends.
+	Rules string
+	// LogLevel is the server's; default warn.
+	LogLevel string
+	// Profiles is a loopback address on which the first server serves its profiles;
+	// default none.
+	Profiles string
 }
 
-// Bench is one database, one stand-in, and the files of a server. The server
-// itself is started and killed by the proof.
+// Bench is one database, one stand-in, and the files of the servers. The servers
+// themselves are started and killed by the proof.
 type Bench struct {
 	Database *Database
 	Journal  *Journal
@@ -52,13 +66,14 @@ type Bench struct {
 
 	opts    Options
 	folder  string
-	addr    string
 	secrets map[string]string
 	world   world
 	standin *standin.Server
 	remote  *http.Server
 	person  *person
-	server  *Server
+	// addrs and servers are those of the replicas; a server is nil before its start.
+	addrs   []string
+	servers []*Server
 }
 
 // New makes a bench in a temporary folder. Close must be called in the end.
@@ -66,13 +81,22 @@ func New(ctx context.Context, opts Options) (b *Bench, err error) {
 	if opts.Binary == "" {
 		return nil, errors.New("make bench: the program's path is missing")
 	}
+	if opts.Replicas == 0 {
+		opts.Replicas = 1
+	}
+	if opts.Database == SQLite && opts.Replicas > 1 {
+		return nil, errors.New("make bench: a SQLite file takes one server")
+	}
 	if opts.Repositories == 0 {
 		opts.Repositories = 8
 	}
 	if opts.ScanDelay == 0 {
 		opts.ScanDelay = 30 * time.Millisecond
 	}
-	b = &Bench{opts: opts, secrets: map[string]string{}}
+	if opts.LogLevel == "" {
+		opts.LogLevel = "warn"
+	}
+	b = &Bench{opts: opts, secrets: map[string]string{}, servers: make([]*Server, opts.Replicas)}
 	if b.folder, err = os.MkdirTemp("", "gatewright-proof-"); err != nil {
 		return nil, fmt.Errorf("make bench: %w", err)
 	}
@@ -103,13 +127,13 @@ func (b *Bench) open(ctx context.Context) (err error) {
 		return err
 	}
 	b.Journal = &Journal{endpoint: endpoint}
-	if b.addr, err = freeAddr(); err != nil {
+	if b.addrs, err = freeAddrs(b.opts.Replicas); err != nil {
 		return err
 	}
 	if err := b.writeFiles(endpoint); err != nil {
 		return err
 	}
-	b.Load = newLoad(b.world, "http://"+b.addr, b.secrets[variableWebhook], b.opts.Seed)
+	b.Load = newLoad(b.world, b.addrs, b.secrets[variableWebhook], b.opts.Seed)
 	return nil
 }
 
@@ -129,26 +153,82 @@ func (b *Bench) startStandin() (endpoint string, err error) {
 	if err != nil {
 		return "", err
 	}
-	b.remote = &http.Server{Handler: b.standin.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	b.remote = &http.Server{Handler: answerLate(b.standin.Handler(), b.opts.AnswerDelay), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = b.remote.Serve(l) }()
 	return "http://" + l.Addr().String(), nil
 }
 
-// writeFiles writes the server file and the rules.
+// answerLate keeps the answers to what is done to pipelines for a time, while the
+// caller waits.
+func answerLate(next http.Handler, delay time.Duration) http.Handler {
+	if delay <= 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/action") {
+			w = lateWriter{w, func() { wait(r.Context(), delay) }}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// lateWriter waits before it tells the status.
+type lateWriter struct {
+	http.ResponseWriter
+	wait func()
+}
+
+func (w lateWriter) WriteHeader(status int) {
+	w.wait()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// wait returns after d, or when ctx is done.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// writeFiles writes the rules, and the server file of each replica.
 func (b *Bench) writeFiles(endpoint string) error {
 	section, variable, value := b.Database.config()
 	if variable != "" {
 		b.secrets[variable] = value
 	}
-	for name, text := range map[string]string{
-		"gatewright.yaml": serverFile(b.addr, section, endpoint), "rules.yaml": rulesFile(b.world),
-	} {
-		if err := os.WriteFile(filepath.Join(b.folder, name), []byte(text), 0o600); err != nil {
+	rules := b.opts.Rules
+	if rules == "" {
+		rules = rulesFile(b.world)
+	}
+	files := map[string]string{filepath.Join(b.folder, "rules.yaml"): rules}
+	for i, addr := range b.addrs {
+		opts := b.opts
+		if i > 0 {
+			opts.Profiles = ""
+		}
+		files[b.serverFile(i)] = serverFile(addr, section, endpoint, opts)
+	}
+	for path, text := range files {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// serverFile is the path of a replica's server file.
+func (b *Bench) serverFile(replica int) string {
+	return filepath.Join(b.folder, fmt.Sprintf("gatewright-%d.yaml", replica))
+}
+
+// Addrs is where the servers listen.
+func (b *Bench) Addrs() []string { return b.addrs }
+
+// WebhookSecret is the secret of every connection.
+func (b *Bench) WebhookSecret() string { return b.secrets[variableWebhook] }
 
 // Log returns the end of what the server's processes have logged, for a proof that
 // failed.
@@ -163,11 +243,13 @@ func (b *Bench) Log() string {
 
 func (b *Bench) logPath() string { return filepath.Join(b.folder, "server.log") }
 
-// Close kills the server if it runs, stops all else, and deletes the folder.
+// Close kills the servers that run, stops all else, and deletes the folder.
 func (b *Bench) Close() error {
 	var errs []error
-	if b.server != nil {
-		errs = append(errs, b.server.Kill())
+	for _, server := range b.servers {
+		if server != nil {
+			errs = append(errs, server.Kill())
+		}
 	}
 	if b.Load != nil {
 		b.Load.CloseIdle()
@@ -198,17 +280,22 @@ func Build(ctx context.Context, folder string) (path string, err error) {
 	return path, nil
 }
 
-// freeAddr finds a loopback address with a port below the ephemeral ones, so that
-// no client takes the port while the server is down.
-func freeAddr() (string, error) {
+// freeAddrs finds loopback addresses with ports below the ephemeral ones, so that
+// no client takes a port while its server is down.
+func freeAddrs(number int) (addrs []string, err error) {
 	random := make([]byte, 2)
-	for range 100 {
+	for range 100 * number {
 		_, _ = rand.Read(random)
 		addr := fmt.Sprintf("127.0.0.1:%d", 20000+(int(random[0])<<8|int(random[1]))%10000)
 		l, err := net.Listen("tcp", addr)
-		if err == nil {
-			return addr, l.Close()
+		if err != nil {
+			continue
+		}
+		// It is kept until all are found, so that none is found twice.
+		defer l.Close()
+		if addrs = append(addrs, addr); len(addrs) == number {
+			return addrs, nil
 		}
 	}
-	return "", errors.New("no free port for the server")
+	return nil, errors.New("no free port for the server")
 }

@@ -57,9 +57,9 @@ type Answer struct {
 // Load sends deliveries, and records what was acknowledged. Its workers share the
 // lines out among themselves. On a line the next change is sent when the one before
 // is acknowledged; until then that is sent again, with the same delivery id, as a
-// host redelivers.
+// host redelivers. Each request goes to any of the replicas, dead or alive.
 type Load struct {
-	base    string
+	bases   []string
 	secret  string
 	client  *http.Client
 	workers []*worker
@@ -87,13 +87,16 @@ type request struct {
 	body   []byte
 }
 
-func newLoad(w world, base, secret string, seed uint64) *Load {
+func newLoad(w world, addrs []string, secret string, seed uint64) *Load {
 	l := &Load{
-		base: base, secret: secret, statuses: map[int]int{},
+		secret: secret, statuses: map[int]int{},
 		client: &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4 * workers}},
 	}
 	for i := range workers {
 		l.workers = append(l.workers, &worker{load: l, random: rand.New(rand.NewPCG(seed, uint64(i)))})
+	}
+	for _, addr := range addrs {
+		l.bases = append(l.bases, "http://"+addr)
 	}
 	n := 0
 	add := func(line *Line) {
@@ -169,12 +172,14 @@ func (w *worker) step(ctx context.Context) {
 	if w.pending == nil {
 		w.pending = w.next()
 	}
-	// Some deliveries come twice at the same moment.
+	bases := w.load.bases
+	replica := w.random.IntN(len(bases))
+	// Some deliveries come twice at the same moment, at two replicas if there are.
 	var twin sync.WaitGroup
 	if w.random.IntN(10) == 0 {
-		twin.Go(func() { w.load.send(ctx, w.pending) })
+		twin.Go(func() { w.load.send(ctx, bases[(replica+1)%len(bases)], w.pending) })
 	}
-	acknowledged := w.load.send(ctx, w.pending)
+	acknowledged := w.load.send(ctx, bases[replica], w.pending)
 	twin.Wait()
 	if acknowledged {
 		w.pending = nil
@@ -211,9 +216,9 @@ func (w *worker) deliver(c *Change) *request {
 	return r
 }
 
-// send posts a delivery and reports whether it was acknowledged.
-func (l *Load) send(ctx context.Context, r *request) bool {
-	status, delivery := l.post(ctx, r)
+// send posts a delivery to a replica and reports whether it was acknowledged.
+func (l *Load) send(ctx context.Context, base string, r *request) bool {
+	status, delivery := l.post(ctx, base, r)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if status == 0 && ctx.Err() != nil {
@@ -233,8 +238,8 @@ func (l *Load) send(ctx context.Context, r *request) bool {
 }
 
 // post returns status 0 when there was no whole answer.
-func (l *Load) post(ctx context.Context, r *request) (status int, delivery string) {
-	post, err := http.NewRequestWithContext(ctx, http.MethodPost, l.base+"/webhooks/"+r.change.line.repository.connection.name, bytes.NewReader(r.body))
+func (l *Load) post(ctx context.Context, base string, r *request) (status int, delivery string) {
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/webhooks/"+r.change.line.repository.connection.name, bytes.NewReader(r.body))
 	if err != nil {
 		return 0, ""
 	}

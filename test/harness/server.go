@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,14 +27,18 @@ type Server struct {
 // readyWithin bounds the time from the start of a process until it is ready.
 const readyWithin = 30 * time.Second
 
-// StartServer starts the server and waits until it is ready.
-func (b *Bench) StartServer(ctx context.Context) (*Server, error) {
+// StartServer starts the first replica, or the only one; see StartReplica.
+func (b *Bench) StartServer(ctx context.Context) (*Server, error) { return b.StartReplica(ctx, 0) }
+
+// StartReplica starts one of Options.Replicas, counted from 0, and waits until it is
+// ready. It must not run already.
+func (b *Bench) StartReplica(ctx context.Context, i int) (*Server, error) {
 	log, err := os.OpenFile(b.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
 	defer log.Close()
-	command := exec.Command(b.opts.Binary, "serve", "--config", filepath.Join(b.folder, "gatewright.yaml"))
+	command := exec.Command(b.opts.Binary, "serve", "--config", b.serverFile(i))
 	command.Stderr = log
 	command.Env = os.Environ()
 	for name, value := range b.secrets {
@@ -44,12 +47,12 @@ func (b *Bench) StartServer(ctx context.Context) (*Server, error) {
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
-	s := &Server{command: command, base: "http://" + b.addr, exited: make(chan struct{})}
+	s := &Server{command: command, base: "http://" + b.addrs[i], exited: make(chan struct{})}
 	go func() {
 		s.err = command.Wait()
 		close(s.exited)
 	}()
-	b.server = s
+	b.servers[i] = s
 	if err := s.ready(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start server: %w", err), s.Kill())
 	}
@@ -88,6 +91,16 @@ func (s *Server) Kill() error {
 
 // Exited is closed when the process is gone.
 func (s *Server) Exited() <-chan struct{} { return s.exited }
+
+// Gone reports whether the process has ended.
+func (s *Server) Gone() bool {
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
+	}
+}
 
 // Stop ends the process as an operator does, with SIGTERM, and expects exit code 0.
 func (s *Server) Stop() error {

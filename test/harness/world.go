@@ -118,9 +118,9 @@ func makeWorld(folder string, each int) (world, error) {
 
 // serverFile is the server's configuration. It polls quickly, so that much
 // happens between two kills.
-func serverFile(addr, storeSection, endpoint string) string {
+func serverFile(addr, storeSection, endpoint string, opts Options) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "http: {addr: %q, shutdown_grace: 20s}\nstore: %s\nconnections:\n", addr, storeSection)
+	fmt.Fprintf(&b, "http: {addr: %q, pprof_addr: %q, shutdown_grace: 20s}\nstore: %s\nconnections:\n", addr, opts.Profiles, storeSection)
 	for _, c := range connections() {
 		fmt.Fprintf(&b, "  - {name: %s, kind: %s, url: %q, secrets: [{env: %s}]}\n", c.name, c.host, c.base, variableWebhook)
 	}
@@ -132,8 +132,8 @@ func serverFile(addr, storeSection, endpoint string) string {
   poll: {min: 20ms, max: 200ms}
   release_poll: {min: 20ms, max: 200ms}
 rules: rules.yaml
-log: {level: warn}
-`, variableKey, variableSecretKey, endpoint, endpoint, regionProject)
+log: {level: %s}
+`, variableKey, variableSecretKey, endpoint, endpoint, regionProject, opts.LogLevel)
 	return b.String()
 }
 

@@ -53,7 +53,7 @@ func newEngine(ctx context.Context, opts Options, config *river.Config) (engine,
 type riverEngine[TTx any] struct{ *river.Client[TTx] }
 
 func (e riverEngine[TTx]) insert(ctx context.Context, tx *store.Tx, jobs []river.InsertManyParams) error {
-	_, err := e.InsertManyFastTx(ctx, tx.Native().(TTx), jobs)
+	_, err := e.InsertManyTx(ctx, tx.Native().(TTx), jobs)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,8 +91,10 @@ func (in *intake) start(commit func([]*arrival)) {
 	})
 }
 
-// batch takes what waits, without waiting for more.
+// batch takes what waits, without waiting for more; but whoever is ready to run may
+// come aboard.
 func (in *intake) batch(first *arrival) []*arrival {
+	runtime.Gosched()
 	batch, size := []*arrival{first}, first.packed.Size()
 	for len(batch) < maxBatch && size < maxBatchBytes && len(in.waiting) > 0 {
 		// Nobody else takes from it.

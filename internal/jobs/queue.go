@@ -65,8 +65,8 @@ type Options struct {
 	// cut off from it, before the others take up its running jobs; default 15
 	// seconds. Steps that it cannot keep its own for two thirds of that are cancelled.
 	AliveFor time.Duration
-	// Pace is the least time between two fetches of jobs; default 5 ms. A
-	// snoozed job is looked for at twenty times that.
+	// Pace is the least time between two fetches of jobs; default 2 ms. A
+	// snoozed job is looked for at fifty times that.
 	Pace  time.Duration
 	Now   func() time.Time
 	NewID func() string
@@ -107,7 +107,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		opts.Workers = 20
 	}
 	if opts.Pace == 0 {
-		opts.Pace = 5 * time.Millisecond
+		opts.Pace = 2 * time.Millisecond
 	}
 	if opts.Retention == 0 {
 		opts.Retention = 30 * 24 * time.Hour
@@ -139,7 +139,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	var err error
 	q.engine, err = newEngine(ctx, opts, &river.Config{
 		FetchCooldown:        opts.Pace,
-		FetchPollInterval:    20 * opts.Pace,
+		FetchPollInterval:    50 * opts.Pace,
 		JobTimeout:           jobTimeout,
 		RescueStuckJobsAfter: rescueAfter,
 		MaxAttempts:          maxAttempts,

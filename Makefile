@@ -4,7 +4,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION     ?= dev
 FUZZTIME    ?= 10s
 
-.PHONY: build test lint fuzz measure crash faults soak
+.PHONY: build test lint fuzz bench crash faults soak
 
 # The proofs run on both databases; PostgreSQL is started from what is installed.
 DATABASE ?= both
@@ -25,8 +25,8 @@ lint: ## formatting, vet and staticcheck
 fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-measure: build ## size of the binary, its idle memory and its time to ready
-	./.ci/measure build/gatewright
+bench: build ## speed, latency, memory, size and start, one figure a line and in build/bench.json
+	go run ./test/bench -binary build/gatewright
 
 crash: build ## kill -9 under load, ROUNDS times on each DATABASE: nothing lost, nothing done twice
 	go run ./test/crash -binary build/gatewright -database $(DATABASE) -rounds $(ROUNDS)

@@ -198,6 +198,7 @@ func (q *Queue) commit(batch []*arrival) {
 	for i, a := range batch {
 		list[i] = a.packed
 	}
+	q.opts.Metrics.together.Observe(float64(len(batch)))
 	answers := make([]answer, len(batch))
 	err := q.store.Update(ctx, func(tx *store.Tx) error {
 		stored, err := tx.AddDeliveries(ctx, list)

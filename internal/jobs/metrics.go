@@ -15,6 +15,7 @@ import (
 
 // Metrics count what the jobs do.
 type Metrics struct {
+	together  prometheus.Histogram
 	decisions *prometheus.CounterVec
 	decided   prometheus.Histogram
 	verdicts  *prometheus.HistogramVec
@@ -25,6 +26,11 @@ type Metrics struct {
 // will have, so that they stand at zero before the first event.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
+		together: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "gatewright_deliveries_per_commit",
+			Help:    "Deliveries that came at once and were stored by one commit.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
+		}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatewright_decisions_total",
 			Help: "Deliveries that were processed, by what became of them and by what the rules said.",
@@ -56,7 +62,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			m.verdicts.WithLabelValues(string(state))
 		}
 	}
-	registry.MustRegister(m.decisions, m.decided, m.verdicts, m.jobs)
+	registry.MustRegister(m.together, m.decisions, m.decided, m.verdicts, m.jobs)
 	return m
 }
 

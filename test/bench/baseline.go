@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/webhook"
+)
+
+// variableSecret is the environment variable of the webhook secret of serveNothing.
+const variableSecret = "BENCH_WEBHOOK_SECRET"
+
+// nothing stores nothing.
+type nothing struct{}
+
+func (nothing) Accept(_ context.Context, d event.Delivery) (id string, duplicate bool, err error) {
+	return d.ID, false, nil
+}
+
+// serveNothing serves the real door, which reads, verifies and answers as ever,
+// with nothing behind it: what durable accepts are compared with. It runs as a
+// process of its own, as the real server does, until it is killed.
+func serveNothing(addr string) error {
+	log, err := zap.NewProduction(zap.WithCaller(false))
+	if err != nil {
+		return err
+	}
+	door, err := webhook.New(webhook.Options{
+		Connections: []webhook.Connection{connection(os.Getenv(variableSecret))}, Inbox: nothing{}, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	e := echo.New()
+	e.Use(middleware.Recover())
+	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	door.Register(e)
+	server := &http.Server{Addr: addr, Handler: e, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
+	return server.ListenAndServe()
+}
+
+// startNothing runs this program as serveNothing and waits until it listens.
+func startNothing(ctx context.Context, secret string) (addr string, stop func() error, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	addr = l.Addr().String()
+	if err := l.Close(); err != nil {
+		return "", nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, err
+	}
+	command := exec.CommandContext(ctx, self, "-serve-nothing", addr)
+	command.Env = append(os.Environ(), variableSecret+"="+secret)
+	if err := command.Start(); err != nil {
+		return "", nil, fmt.Errorf("start comparison: %w", err)
+	}
+	stop = func() error {
+		err := command.Process.Kill()
+		// That it was killed is what it says.
+		_ = command.Wait()
+		return err
+	}
+	for range 500 {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			return addr, stop, conn.Close()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return "", nil, errors.Join(errors.New("start comparison: it does not listen"), stop())
+}

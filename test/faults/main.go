@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -144,6 +145,10 @@ func run(ctx context.Context, o options, w io.Writer) (held bool, err error) {
 		if o.binary, err = harness.Build(ctx, folder); err != nil {
 			return false, err
 		}
+	}
+	// The server runs in a folder of its own.
+	if o.binary, err = filepath.Abs(o.binary); err != nil {
+		return false, err
 	}
 	held = true
 	for _, database := range o.databases {

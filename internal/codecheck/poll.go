@@ -113,7 +113,7 @@ func (c *Checker) expire(ctx context.Context, run Run) (Run, time.Duration, erro
 	after := run.Deadline.Sub(run.CreatedAt).Round(time.Second)
 	outcome := "the execution was stopped"
 	// A service that never answers takes all the time of the step, each time: only a
-	// process that stops asks again.
+	// step that was cancelled asks again.
 	if err := c.Stop(ctx, run); errors.Is(ctx.Err(), context.Canceled) {
 		return run, 0, err
 	} else if err != nil {

@@ -20,15 +20,25 @@ import (
 const decidedTogether = 16
 
 // decide decides deliveries, some at a time. Those that an earlier try has decided
-// are left alone.
+// are left alone; those that cannot be decided do not keep the rest waiting.
 func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, error) {
+	var failed error
 	for ids := range slices.Chunk(args.DeliveryIDs, decidedTogether) {
-		q.intake.yield(ctx)
-		if err := q.decideTogether(ctx, ids); err != nil {
-			return 0, err
+		if err := q.decideInTurn(ctx, ids, args.At); err != nil {
+			failed = err
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return 0, nil
+	return 0, failed
+}
+
+// decideInTurn decides deliveries when the door lets it.
+func (q *Queue) decideInTurn(ctx context.Context, ids []string, accepted time.Time) error {
+	done := q.intake.yield(ctx, yieldUntil-q.now().Sub(accepted))
+	defer done()
+	return q.decideTogether(ctx, ids)
 }
 
 // decideTogether reads deliveries as events, puts them before the rules, and saves
@@ -73,12 +83,13 @@ func (q *Queue) readAll(ctx context.Context, ids []string) ([]reading, error) {
 		for _, id := range ids {
 			delivery, err := tx.Delivery(ctx, id)
 			switch {
-			case errors.Is(err, store.ErrCorrupt):
-				readings = append(readings, reading{delivery: delivery, failed: err.Error()})
 			case errors.Is(err, store.ErrNotFound):
-			case err != nil:
+			case err != nil && !errors.Is(err, store.ErrCorrupt):
 				return err
-			case delivery.State == event.DeliveryReceived:
+			case delivery.State != event.DeliveryReceived:
+			case err != nil:
+				readings = append(readings, reading{delivery: delivery, failed: err.Error()})
+			default:
 				readings = append(readings, reading{delivery: delivery})
 			}
 		}

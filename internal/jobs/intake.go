@@ -30,12 +30,15 @@ const (
 	// commitTimeout bounds one commit: less than the hosts wait for their answer, so
 	// that a connection which swallows answers does not close the door for long.
 	commitTimeout = 9 * time.Second
-	// rushBatch is how many deliveries in one commit say that the door is in a rush,
-	// which lasts until the commits have been smaller for rushCalm.
-	rushBatch = 8
-	rushCalm  = 100 * time.Millisecond
-	// yieldFor is how long a step of deciding lets the door go first, at most.
-	yieldFor = 250 * time.Millisecond
+	// rushBatch is how many deliveries a commit has, on average over the last
+	// rushCommits or so, when the door is in a rush; it lasts until that has not been so
+	// for rushCalm.
+	rushBatch   = 8
+	rushCommits = 8
+	rushCalm    = 100 * time.Millisecond
+	// yieldUntil is how long after a delivery was accepted its decision lets the door go
+	// first.
+	yieldUntil = 2 * time.Second
 )
 
 // intake groups commits: whatever arrives while a commit is in flight goes into
@@ -44,8 +47,12 @@ type intake struct {
 	waiting chan *arrival
 	done    chan struct{}
 	ended   sync.WaitGroup
-	// rush is when the last commit of a rush was made, in ns since 1970.
-	rush atomic.Int64
+	// average is of the deliveries in a commit.
+	average float64
+	// rush is when the last commit of a rush was made; nil: there was none.
+	rush atomic.Pointer[time.Time]
+	// turn is held by the one step that decides in a rush.
+	turn chan struct{}
 
 	mu     sync.Mutex
 	shares map[string]int
@@ -66,7 +73,7 @@ type answer struct {
 }
 
 func newIntake() *intake {
-	return &intake{waiting: make(chan *arrival, maxWaiting), done: make(chan struct{}), shares: map[string]int{}}
+	return &intake{waiting: make(chan *arrival, maxWaiting), done: make(chan struct{}), turn: make(chan struct{}, 1), shares: map[string]int{}}
 }
 
 // start begins to commit batches.
@@ -101,29 +108,47 @@ func (in *intake) batch(first *arrival) []*arrival {
 		next := <-in.waiting
 		batch, size = append(batch, next), size+next.packed.Size()
 	}
-	if len(batch) >= rushBatch {
-		in.rush.Store(time.Now().UnixNano())
+	in.average += (float64(len(batch)) - in.average) / rushCommits
+	if in.average >= rushBatch {
+		now := time.Now()
+		in.rush.Store(&now)
 	}
 	return batch
 }
 
-// yield lets the door go first: while it is in a rush, what was accepted waits with
-// its decision, for at most yieldFor, so that senders get their answers.
-func (in *intake) yield(ctx context.Context) {
-	until := time.Now().Add(yieldFor)
-	for now := time.Now(); now.Before(until); now = time.Now() {
-		calm := time.Unix(0, in.rush.Load()).Add(rushCalm)
-		if !now.Before(calm) {
-			return
+// rushing returns how long the door will be in a rush if nothing more comes.
+func (in *intake) rushing() time.Duration {
+	last := in.rush.Load()
+	if last == nil {
+		return 0
+	}
+	return max(rushCalm-time.Since(*last), 0)
+}
+
+// yield lets the door go first, so that senders get their answers: while it is in a
+// rush, a step that decides waits, for at most longest, and then until no other
+// decides. done must be called when the step has ended.
+func (in *intake) yield(ctx context.Context, longest time.Duration) (done func()) {
+	for began := time.Now(); ; {
+		wait := min(in.rushing(), longest-time.Since(began))
+		if wait <= 0 || ctx.Err() != nil {
+			break
 		}
-		timer := time.NewTimer(calm.Sub(now))
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return
 		}
 	}
+	if in.rushing() > 0 {
+		select {
+		case in.turn <- struct{}{}:
+			return func() { <-in.turn }
+		case <-ctx.Done():
+		}
+	}
+	return func() {}
 }
 
 // stop commits what waits and ends.
@@ -198,7 +223,6 @@ func (q *Queue) commit(batch []*arrival) {
 	for i, a := range batch {
 		list[i] = a.packed
 	}
-	q.opts.Metrics.together.Observe(float64(len(batch)))
 	answers := make([]answer, len(batch))
 	err := q.store.Update(ctx, func(tx *store.Tx) error {
 		stored, err := tx.AddDeliveries(ctx, list)
@@ -223,6 +247,9 @@ func (q *Queue) commit(batch []*arrival) {
 		}
 		return q.enqueueDecisions(ctx, tx, ids)
 	})
+	if err == nil {
+		q.opts.Metrics.together.Observe(float64(len(batch)))
+	}
 	for i, a := range batch {
 		if err != nil {
 			answers[i] = answer{err: err}
@@ -238,5 +265,5 @@ func (q *Queue) enqueueDecisions(ctx context.Context, tx *store.Tx, ids []string
 	if len(ids) == 0 {
 		return nil
 	}
-	return q.enqueue(ctx, tx, decideArgs{DeliveryIDs: ids})
+	return q.enqueue(ctx, tx, decideArgs{DeliveryIDs: ids, At: q.now()})
 }

@@ -92,6 +92,8 @@ const (
 	// attempts do not. A record whose job has used them up gets a new one from the
 	// reconciler.
 	maxAttempts = 1000
+	// keepCompleted is how long jobs that are done stay in the queue's table.
+	keepCompleted = time.Hour
 	// decisionQueue is for what asks nobody but the database, so that it does not
 	// wait behind slow services.
 	decisionQueue   = "decisions"
@@ -143,7 +145,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		JobTimeout:           jobTimeout,
 		RescueStuckJobsAfter: rescueAfter,
 		MaxAttempts:          maxAttempts,
-		RetryPolicy:          backoff{now: time.Now}, // River's own clock, not ours
+		// What became of a record stands in the record.
+		CompletedJobRetentionPeriod: keepCompleted,
+		RetryPolicy:                 backoff{now: time.Now}, // River's own clock, not ours
 		Queues: map[string]river.QueueConfig{
 			river.QueueDefault: {MaxWorkers: opts.Workers},
 			decisionQueue:      {MaxWorkers: decisionWorkers},

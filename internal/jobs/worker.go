@@ -16,6 +16,8 @@ type (
 	// decideArgs: read deliveries and put them before the rules.
 	decideArgs struct {
 		DeliveryIDs []string `json:"delivery_ids"`
+		// At is when they were accepted; zero when that was long ago.
+		At time.Time `json:"at,omitzero"`
 	}
 	// startRunArgs: find or create the task and run it.
 	startRunArgs struct {
@@ -98,7 +100,7 @@ func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
 	w.queue.opts.Metrics.observeJob(job.Kind, err, w.queue.now().Sub(started))
 	if err != nil {
 		w.queue.log.Warn("job will be tried again", zap.String(event.LogOperation, job.Kind),
-			zap.ByteString(event.LogJob, job.EncodedArgs), zap.Int(event.LogAttempt, job.Attempt), zap.Error(err))
+			zap.ByteString(event.LogJob, job.EncodedArgs[:min(len(job.EncodedArgs), 200)]), zap.Int(event.LogAttempt, job.Attempt), zap.Error(err))
 		return retry(err)
 	}
 	if wait > 0 {

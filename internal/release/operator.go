@@ -157,7 +157,7 @@ func (o *Operator) lookFailed(ctx context.Context, r Release, err error) (Releas
 	switch {
 	case ctx.Err() != nil && (!o.expired(r) || errors.Is(ctx.Err(), context.Canceled)):
 		// A service that never answers takes all the time of the step, each time: after
-		// the deadline only a process that stops looks again.
+		// the deadline only one that was cancelled looks again.
 		return r, 0, err
 	case o.expired(r) && r.State == Starting && sent:
 		return o.finish(o.settled(r, outcomeUnknown, "", "the pipeline could not be read"), Unknown,

@@ -138,7 +138,7 @@ func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[st
 }
 
 // Delivery reads one delivery. ErrNotFound when there is none; ErrCorrupt, with the
-// delivery but for its body, when the stored body cannot be read.
+// delivery but for what cannot be read, when the row is damaged.
 func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
 	row := tx.queryRow(ctx, `SELECT `+deliveryColumns+`, body, codec FROM deliveries WHERE id = $1`, id)
 	var body []byte
@@ -148,7 +148,7 @@ func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
 		return Delivery{}, fmt.Errorf("read delivery %q: %w", id, ErrNotFound)
 	}
 	if err != nil {
-		return Delivery{}, fmt.Errorf("read delivery %q: %w", id, err)
+		return d, fmt.Errorf("read delivery %q: %w", id, err)
 	}
 	d.Gone = codec == codecGone
 	if d.Body, err = tx.store.decompress(body, codec); err != nil {
@@ -262,12 +262,12 @@ func scanDelivery(row scanner, more ...any) (Delivery, error) {
 	}
 	d.ReceivedAt, d.UpdatedAt = fromMicros(received), fromMicros(updated)
 	if err := json.Unmarshal([]byte(header), &d.Header); err != nil {
-		return Delivery{}, fmt.Errorf("unmarshal header: %w", err)
+		return d, fmt.Errorf("%w: unmarshal header: %w", ErrCorrupt, err)
 	}
 	if decision != "" {
 		d.Decision = new(rules.Decision)
 		if err := json.Unmarshal([]byte(decision), d.Decision); err != nil {
-			return Delivery{}, fmt.Errorf("unmarshal decision: %w", err)
+			return d, fmt.Errorf("%w: unmarshal decision: %w", ErrCorrupt, err)
 		}
 	}
 	return d, nil

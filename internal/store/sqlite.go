@@ -58,6 +58,8 @@ func openSQLite(opts Options) (*sqliteDatabase, error) {
 		return nil, errors.Join(err, db.close())
 	}
 	db.read.SetMaxOpenConns(readers)
+	// They stay open, because their prepared statements go with them.
+	db.read.SetMaxIdleConns(readers)
 	db.looking = newStatements(db.read)
 	return &db, nil
 }

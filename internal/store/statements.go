@@ -14,16 +14,24 @@ type statements struct {
 	db *sql.DB
 
 	mu sync.Mutex
-	// kept holds the queries that came at least once; nil: not prepared.
-	kept   map[string]*sql.Stmt
+	// kept holds the queries that came at least once, wanted those that came again
+	// since a transaction began.
+	kept   map[string]statement
 	wanted []string
 }
 
-// maxStatements bounds the queries that are kept; the program has fewer.
+type statement struct {
+	prepared *sql.Stmt // nil: not yet
+	// wanted: somebody prepares it, or will; twice would leave one behind.
+	wanted bool
+}
+
+// maxStatements bounds the queries that are kept. The program has fewer, but for those
+// of the retention, whose texts differ by the size of a batch.
 const maxStatements = 256
 
 func newStatements(db *sql.DB) *statements {
-	return &statements{db: db, kept: map[string]*sql.Stmt{}}
+	return &statements{db: db, kept: map[string]statement{}}
 }
 
 // begin starts a transaction, after it has prepared what is wanted.
@@ -33,13 +41,10 @@ func (s *statements) begin(ctx context.Context) (*sql.Tx, error) {
 	s.wanted = nil
 	s.mu.Unlock()
 	for _, query := range wanted {
+		// Whoever uses the query will meet the error, or want it once more.
 		prepared, err := s.db.PrepareContext(ctx, query)
-		if err != nil {
-			// Whoever uses the query will meet the error.
-			continue
-		}
 		s.mu.Lock()
-		s.kept[query] = prepared
+		s.kept[query] = statement{prepared: prepared, wanted: err == nil}
 		s.mu.Unlock()
 	}
 	return s.db.BeginTx(ctx, nil)
@@ -50,13 +55,14 @@ func (s *statements) begin(ctx context.Context) (*sql.Tx, error) {
 func (s *statements) find(query string) *sql.Stmt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	prepared, known := s.kept[query]
+	found, known := s.kept[query]
 	switch {
-	case prepared != nil:
+	case found.wanted:
 	case known:
+		s.kept[query] = statement{wanted: true}
 		s.wanted = append(s.wanted, query)
 	case len(s.kept) < maxStatements:
-		s.kept[query] = nil
+		s.kept[query] = statement{}
 	}
-	return prepared
+	return found.prepared
 }

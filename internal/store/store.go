@@ -17,8 +17,8 @@ import (
 // ErrNotFound is returned where a record was asked for by an id that no row has.
 var ErrNotFound = errors.New("not found")
 
-// ErrCorrupt is returned where a stored payload cannot be read back.
-var ErrCorrupt = errors.New("stored payload is damaged")
+// ErrCorrupt is returned where a stored delivery cannot be read back.
+var ErrCorrupt = errors.New("stored delivery is damaged")
 
 // ErrEnded is returned by a save of a run or release whose stored state is an
 // end state: what has ended stays as it ended.

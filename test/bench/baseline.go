@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/webhook"
@@ -35,10 +36,8 @@ func (nothing) Accept(_ context.Context, d event.Delivery) (id string, duplicate
 // with nothing behind it: what durable accepts are compared with. It runs as a
 // process of its own, as the real server does, until it is killed.
 func serveNothing(addr string) error {
-	log, err := zap.NewProduction(zap.WithCaller(false))
-	if err != nil {
-		return err
-	}
+	// The server logs each delivery, so this does: without zap's sampling.
+	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(os.Stderr), zap.InfoLevel))
 	door, err := webhook.New(webhook.Options{
 		Connections: []webhook.Connection{connection(os.Getenv(variableSecret))}, Inbox: nothing{}, Log: log,
 	})
@@ -55,7 +54,8 @@ func serveNothing(addr string) error {
 	return server.ListenAndServe()
 }
 
-// startNothing runs this program as serveNothing and waits until it listens.
+// startNothing runs this program as serveNothing and waits until it listens. It logs
+// into a file, as the server does.
 func startNothing(ctx context.Context, secret string) (addr string, stop func() error, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -71,14 +71,20 @@ func startNothing(ctx context.Context, secret string) (addr string, stop func() 
 	}
 	command := exec.CommandContext(ctx, self, "-serve-nothing", addr)
 	command.Env = append(os.Environ(), variableSecret+"="+secret)
+	log, err := os.CreateTemp("", "gatewright-bench-*.log")
+	if err != nil {
+		return "", nil, err
+	}
+	defer log.Close()
+	command.Stderr = log
 	if err := command.Start(); err != nil {
-		return "", nil, fmt.Errorf("start comparison: %w", err)
+		return "", nil, errors.Join(fmt.Errorf("start comparison: %w", err), os.Remove(log.Name()))
 	}
 	stop = func() error {
 		err := command.Process.Kill()
 		// That it was killed is what it says.
 		_ = command.Wait()
-		return err
+		return errors.Join(err, os.Remove(log.Name()))
 	}
 	for range 500 {
 		conn, err := net.Dial("tcp", addr)

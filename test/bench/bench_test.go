@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/gatewright/gatewright/internal/storetest"
 )
 
@@ -18,8 +20,13 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	os.Exit(storetest.Main(m))
+	goleak.VerifyTestMain(tests{m})
 }
+
+// tests runs the tests and stops the database server that they started.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int { return storetest.Main(t.m) }
 
 // TestEveryFigure measures everything briefly: each figure is printed, written, and
 // above zero.
@@ -68,7 +75,7 @@ func TestEveryFigure(t *testing.T) {
 
 // TestBadFlags: what cannot be measured is refused, with what to write instead.
 func TestBadFlags(t *testing.T) {
-	for _, args := range [][]string{{"-database", "oracle"}, {"-rounds", "0"}, {"-only", "doors", "-database", "sqlite", "-binary", "none"}} {
+	for _, args := range [][]string{{"-database", "oracle"}, {"-rounds", "0"}, {"-only", "doors", "-database", "sqlite", "-binary", "none"}, {"-only", "half_load", "-database", "sqlite", "-binary", "none"}} {
 		if err := run(t.Context(), args, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "write ") {
 			t.Errorf("%v: %v", args, err)
 		}

@@ -95,10 +95,11 @@ func (c *client) accepted(d delivery) error {
 }
 
 // closed sends on a number of connections, on each one after the other, for a time,
-// and returns the deliveries accepted a second.
-func closed(ctx context.Context, addr string, connections int, deliveries []delivery, duration time.Duration) (rate float64, err error) {
+// and returns how many were accepted, and how long it took until the last answer.
+func closed(ctx context.Context, addr string, connections int, deliveries []delivery, duration time.Duration) (number float64, took time.Duration, err error) {
 	var accepted, next atomic.Int64
-	until := time.Now().Add(duration)
+	began := time.Now()
+	until := began.Add(duration)
 	err = each(ctx, addr, connections, func(c *client) error {
 		for time.Now().Before(until) && ctx.Err() == nil {
 			if err := c.accepted(deliveries[int(next.Add(1))%len(deliveries)]); err != nil {
@@ -108,7 +109,7 @@ func closed(ctx context.Context, addr string, connections int, deliveries []deli
 		}
 		return ctx.Err()
 	})
-	return float64(accepted.Load()) / duration.Seconds(), err
+	return float64(accepted.Load()), time.Since(began), err
 }
 
 // open sends at a rate, whether or not answers come, as long as a connection is

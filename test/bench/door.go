@@ -86,7 +86,7 @@ const decided = "gatewright_decisions_total"
 // load measures accepts once, and notes what processor time the server, without its
 // database, took for each, and how many it decided meanwhile.
 func (m *measurer) load(ctx context.Context, name, addr string, connections int, list []delivery) (rate float64, err error) {
-	if _, err := closed(ctx, addr, connections, list, m.sizes.warming); err != nil {
+	if _, _, err := closed(ctx, addr, connections, list, m.sizes.warming); err != nil {
 		return 0, err
 	}
 	cpuBefore, err := metric(ctx, addr, cpuSeconds)
@@ -97,19 +97,20 @@ func (m *measurer) load(ctx context.Context, name, addr string, connections int,
 	if err != nil {
 		return 0, err
 	}
-	if rate, err = closed(ctx, addr, connections, list, m.sizes.accepting); err != nil {
+	number, took, err := closed(ctx, addr, connections, list, m.sizes.accepting)
+	if err != nil {
 		return 0, err
 	}
 	cpu, err := metric(ctx, addr, cpuSeconds)
 	if err != nil {
 		return 0, err
 	}
-	m.add("accept_cpu_us_"+name, (cpu-cpuBefore)*1e6/(rate*m.sizes.accepting.Seconds()), "us")
+	m.add("accept_cpu_us_"+name, (cpu-cpuBefore)*1e6/number, "us")
 	after, err := metric(ctx, addr, decided)
 	if err == nil && after > 0 {
-		m.add("decided_per_second_"+name, (after-decidedBefore)/m.sizes.accepting.Seconds(), "deliveries/s")
+		m.add("decided_per_second_"+name, (after-decidedBefore)/took.Seconds(), "deliveries/s")
 	}
-	return rate, err
+	return number / took.Seconds(), err
 }
 
 // together notes how many deliveries shared a commit, on average.
@@ -154,11 +155,14 @@ func (m *measurer) door(ctx context.Context) error {
 }
 
 // halfLoad measures how long an accept takes at half of the load that the door can
-// take.
+// take, which has to be measured before.
 func (m *measurer) halfLoad(ctx context.Context) error {
 	for range m.rounds {
 		for _, database := range m.databases {
 			rate := m.median(fmt.Sprintf("accept_per_second_%s_%d", database, fewConnections)) / 2
+			if rate == 0 {
+				return errors.New("the load is not known: write -only door,half_load")
+			}
 			b, _, list, err := m.doorBench(ctx, database)
 			if err != nil {
 				return err

@@ -18,6 +18,8 @@ func metric(ctx context.Context, addr, name string) (sum float64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	// The connection is not kept, so that looking leaves nothing behind.
+	request.Close = true
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0, fmt.Errorf("read metrics: %w", err)

@@ -123,6 +123,19 @@ func tampering() map[string]tamper {
 			again.ID, again.ExecutionID = "another", "another"
 			e.records.Releases = append(e.records.Releases, again)
 		}, func(t tally) int { return t.releasedTwice }, true},
+		"a commit was released again after an unknown start": {func(t *testing.T, e *evidence) {
+			again := *firstStarted(t, e)
+			again.ID, again.ExecutionID, again.State = "another", "", release.Unknown
+			e.acted = append(e.acted, standin.Call{Operation: "operate_pipeline", Action: "start", Pipeline: again.Plan.Pipeline, Execution: "another"})
+			e.records.Releases = append(e.records.Releases, again)
+		}, func(t tally) int { return t.releasedTwice }, true},
+		"a pipeline that ran was asked to start": {func(t *testing.T, e *evidence) {
+			e.refused = append(e.refused, firstCall(t, e, "start"))
+		}, func(t tally) int { return t.releasedTwice }, true},
+		"the newest commit lost its run": {func(t *testing.T, e *evidence) {
+			newest := e.changes[len(e.changes)-1].SHA
+			e.records.Runs = slices.DeleteFunc(e.records.Runs, func(r codecheck.Run) bool { return r.Event.HeadSHA == newest })
+		}, func(t tally) int { return t.missing }, true},
 		"a checkpoint was approved twice": {func(t *testing.T, e *evidence) {
 			e.acted = append(e.acted, firstCall(t, e, "approval"))
 		}, func(t tally) int { return t.approvedTwice }, true},

@@ -25,7 +25,7 @@ type evidence struct {
 	kills, databaseKills int
 	statuses             map[int]int
 	records              harness.Records
-	acted                []standin.Call
+	acted, refused       []standin.Call
 	changes              []*harness.Change
 	accepted             []harness.Answer
 	left                 harness.Left
@@ -81,14 +81,28 @@ func judge(e evidence) tally {
 	return t
 }
 
-// judgeDeliveries: what was acknowledged stands in the database and was decided,
-// and no change was decided twice. Each change has a commit of its own.
+// judgeDeliveries: what was acknowledged stands in the database and was decided, each
+// decision has its runs unless there is a newer commit, and no change was decided
+// twice. Each change has a commit of its own.
 func (t *tally) judgeDeliveries(e evidence) {
-	stored, decided := map[string]bool{}, map[string]int{}
+	stored, decided, caused := map[string]bool{}, map[string]int{}, map[string]bool{}
+	overtaken := map[string]bool{}
+	for _, change := range e.changes {
+		overtaken[change.Before] = true
+	}
+	for _, run := range e.records.Runs {
+		caused[run.DeliveryID+" "+run.Rule] = true
+	}
 	for _, d := range e.records.Deliveries {
 		stored[d.ID] = true
-		if d.State == event.DeliveryDecided && d.Decision != nil {
-			decided[d.Decision.Event.HeadSHA]++
+		if d.State != event.DeliveryDecided || d.Decision == nil {
+			continue
+		}
+		decided[d.Decision.Event.HeadSHA]++
+		for _, match := range d.Decision.Matches {
+			if sha := d.Decision.Event.HeadSHA; !caused[d.ID+" "+match.Rule] && !overtaken[sha] {
+				t.broke(&t.missing, "delivery %s was decided by rule %s and has no run", d.ID, match.Rule)
+			}
 		}
 	}
 	for _, answer := range e.accepted {
@@ -133,9 +147,10 @@ func (t *tally) judgeRuns(e evidence) {
 }
 
 // judgeStarts: each execution of a pipeline belongs to one release, no commit has
-// two, and it was checked after all that the sender knew to be newer. An execution
-// that no release names is one too many, unless a release of that pipeline says
-// that the effect of its start is unknown.
+// two, and it was checked after all that the sender knew to be newer. A pipeline that
+// runs refuses to be started again, which is the stand-in's merit and not ours. An
+// execution that no release names is one too many, unless a release of that pipeline
+// says that the effect of its start is unknown.
 func (t *tally) judgeStarts(e evidence) {
 	runs := runsByID(e)
 	checkedAt := map[string]time.Time{}
@@ -146,17 +161,29 @@ func (t *tally) judgeStarts(e evidence) {
 	}
 	owner := map[string]release.Release{}
 	unknown := map[string]int{}
+	commits := map[string]int{}
 	for _, r := range e.records.Releases {
 		switch {
 		case r.Plan.Action != rules.ReleaseStart:
+			continue
 		case r.ExecutionID != "":
 			owner[r.ExecutionID] = r
 		case r.State == release.Unknown:
 			unknown[r.Plan.Pipeline]++
+		default:
+			continue
+		}
+		// A start that may have had its effect counts as one that had.
+		if commits[r.Event.HeadSHA]++; commits[r.Event.HeadSHA] == 2 {
+			t.broke(&t.releasedTwice, "commit %s was released twice, the second time by release %s", r.Event.HeadSHA, r.ID)
 		}
 	}
 	newer := newerThan(e.changes)
-	commits := map[string]int{}
+	for _, call := range e.refused {
+		if call.Action == "start" {
+			t.broke(&t.releasedTwice, "pipeline %s was asked to start while it ran", call.Pipeline)
+		}
+	}
 	for _, call := range e.acted {
 		if call.Operation != "operate_pipeline" || call.Action != "start" {
 			continue
@@ -170,9 +197,6 @@ func (t *tally) judgeStarts(e evidence) {
 			continue
 		}
 		sha := r.Event.HeadSHA
-		if commits[sha]++; commits[sha] == 2 {
-			t.broke(&t.releasedTwice, "commit %s was released twice, the second time by release %s", sha, r.ID)
-		}
 		run := runs[r.RunID]
 		at, checked := checkedAt[run.ExecID]
 		switch next := newer[sha]; {

@@ -157,6 +157,10 @@ func gather(ctx context.Context, o options, database string, out io.Writer) (e e
 	if e.left, err = r.run(ctx); err != nil {
 		return evidence{}, err
 	}
+	// The servers are gone: nothing is done any more that the journal does not have.
+	if err := bench.Journal.Read(ctx); err != nil {
+		return evidence{}, err
+	}
 	e.database, e.kills, e.databaseKills = database, r.kills, r.databaseKills
 	if err := bench.Database.Check(ctx); err != nil {
 		return evidence{}, fmt.Errorf("check database: %w", err)
@@ -164,6 +168,7 @@ func gather(ctx context.Context, o options, database string, out io.Writer) (e e
 	if e.records, err = bench.Database.Records(ctx); err != nil {
 		return evidence{}, err
 	}
-	e.acted, e.changes, e.accepted, e.statuses = bench.Journal.Acted(), bench.Load.Changes(), bench.Load.Accepted(), bench.Load.Statuses()
+	e.acted, e.refused = bench.Journal.Acted(), bench.Journal.Refused()
+	e.changes, e.accepted, e.statuses = bench.Load.Changes(), bench.Load.Accepted(), bench.Load.Statuses()
 	return e, nil
 }

@@ -17,6 +17,7 @@ type Journal struct {
 	endpoint string
 	last     int64
 	acted    []standin.Call
+	refused  []standin.Call
 }
 
 // Read takes over what the stand-in has noted since the last Read. It fails when
@@ -38,6 +39,8 @@ func (j *Journal) Read(ctx context.Context) error {
 		j.last = call.Seq
 		if call.Acted {
 			j.acted = append(j.acted, call)
+		} else if call.Operation == "operate_pipeline" {
+			j.refused = append(j.refused, call)
 		}
 	}
 	return nil
@@ -45,6 +48,9 @@ func (j *Journal) Read(ctx context.Context) error {
 
 // Acted are the calls that changed something at the services, in their order.
 func (j *Journal) Acted() []standin.Call { return j.acted }
+
+// Refused are the actions on pipelines that the services refused, in their order.
+func (j *Journal) Refused() []standin.Call { return j.refused }
 
 // Calls is how many calls there were.
 func (j *Journal) Calls() int64 { return j.last }

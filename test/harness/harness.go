@@ -52,6 +52,8 @@ type Options struct {
 	Rules string
 	// LogLevel is the server's; default warn.
 	LogLevel string
+	// Retention is the server's store.retention; default its own.
+	Retention time.Duration
 	// Profiles is a loopback address on which the first server serves its profiles;
 	// default none.
 	Profiles string
@@ -222,6 +224,12 @@ func (b *Bench) writeFiles(endpoint string) error {
 // serverFile is the path of a replica's server file.
 func (b *Bench) serverFile(replica int) string {
 	return filepath.Join(b.folder, fmt.Sprintf("gatewright-%d.yaml", replica))
+}
+
+// Retain changes how long what has ended is kept, for servers that start from now on.
+func (b *Bench) Retain(d time.Duration) error {
+	b.opts.Retention = d
+	return b.writeFiles(b.Journal.endpoint)
 }
 
 // Addrs is where the servers listen.

@@ -119,6 +119,9 @@ func makeWorld(folder string, each int) (world, error) {
 // serverFile is the server's configuration. It polls quickly, so that much
 // happens between two kills.
 func serverFile(addr, storeSection, endpoint string, opts Options) string {
+	if opts.Retention > 0 {
+		storeSection = strings.TrimSuffix(storeSection, "}") + fmt.Sprintf(", retention: %s}", opts.Retention)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "http: {addr: %q, pprof_addr: %q, shutdown_grace: 20s}\nstore: %s\nconnections:\n", addr, opts.Profiles, storeSection)
 	for _, c := range connections() {

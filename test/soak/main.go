@@ -1,8 +1,10 @@
 // Command soak proves that the server does not grow with what it has done: it puts
 // the real server under a mixed load for a time, lets it drain, and prints memory,
 // goroutines, open files, rows and bytes at the start, in the middle and at the end,
-// and the requests by status. It exits 1 when goroutines or open files have grown
-// beyond a bound, when something hangs, or when the server did not answer.
+// and the requests by status; and then once more, after a start with a retention that
+// is over for everything. It exits 1 when goroutines or open files have grown beyond a
+// bound, when something hangs, when the server did not answer, or when what is older
+// than the retention stays.
 package main
 
 import (
@@ -132,7 +134,58 @@ func soak(ctx context.Context, o options, database string, out io.Writer) (err e
 		p.print(fmt.Sprintf("answers_%d", status), int64(statuses[status]), "requests")
 	}
 	p.print("remote_calls", bench.Journal.Calls(), "calls")
-	return errors.Join(server.Stop(), judge(o, start, end, left, statuses))
+	if err := errors.Join(server.Stop(), judge(o, start, end, left, statuses)); err != nil {
+		return err
+	}
+	return p.expire(ctx, bench)
+}
+
+// expireWithin is how long a server that has just started may take to remove what is
+// older than the retention.
+const expireWithin = 30 * time.Second
+
+// expire starts the server with a retention that is over for all that there is, and
+// waits until that is gone.
+func (p *printer) expire(ctx context.Context, bench *harness.Bench) error {
+	if err := bench.Retain(time.Millisecond); err != nil {
+		return err
+	}
+	server, err := bench.StartServer(ctx)
+	if err != nil {
+		return err
+	}
+	deadline := time.NewTimer(expireWithin)
+	defer deadline.Stop()
+	ticker := time.NewTicker(250 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		left, err := records(ctx, bench)
+		if err != nil {
+			return err
+		}
+		if left == 0 {
+			_, err := p.sample(ctx, "expired", bench, server)
+			return errors.Join(err, server.Stop())
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline.C:
+			return fmt.Errorf("%d deliveries, runs and releases are older than the retention and were not removed within %s", left, expireWithin)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// records counts the deliveries, runs and releases in the database.
+func records(ctx context.Context, bench *harness.Bench) (number int64, err error) {
+	sizes, err := bench.Database.Sizes(ctx)
+	for _, f := range sizes {
+		if f.Name == "rows_deliveries" || f.Name == "rows_runs" || f.Name == "rows_releases" {
+			number += f.Value
+		}
+	}
+	return number, err
 }
 
 // load sends for half of the time. The journal is read meanwhile, and people do

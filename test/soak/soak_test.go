@@ -22,6 +22,7 @@ func TestSoak(t *testing.T) {
 	for _, line := range []string{
 		`start_memory \d+ bytes`, `end_memory \d+ bytes`, `start_goroutines \d+ goroutines`, `end_open_files \d+ files`,
 		`start_rows_deliveries 0 rows`, `end_rows_deliveries [1-9]\d* rows`, `end_file_db \d+ bytes`, `answers_202 [1-9]\d* requests`,
+		`expired_rows_deliveries 0 rows`, `expired_rows_runs 0 rows`, `expired_rows_releases 0 rows`,
 	} {
 		if !regexp.MustCompile(`(?m)^soak_sqlite_` + line + `$`).Match(out.Bytes()) {
 			t.Errorf("no line %s in\n%s", line, &out)

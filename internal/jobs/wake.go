@@ -45,6 +45,16 @@ type wakingListener struct {
 	kept *riverdriver.Notification
 }
 
+// Connect says that it was cancelled when it was, also where the database says
+// something else, because it is closed: River's notifier ends on nothing else.
+func (l *wakingListener) Connect(ctx context.Context) error {
+	err := l.Listener.Connect(ctx)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
 // WaitForNotification returns what comes first, the bell or what River's own
 // listener hears.
 func (l *wakingListener) WaitForNotification(ctx context.Context) (*riverdriver.Notification, error) {

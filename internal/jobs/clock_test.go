@@ -2,23 +2,14 @@ package jobs_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest"
-
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
-	"github.com/gatewright/gatewright/internal/huaweicloud"
-	"github.com/gatewright/gatewright/internal/jobs"
-	"github.com/gatewright/gatewright/internal/release"
-	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/storetest"
 )
@@ -31,56 +22,6 @@ func (c *jumpingClock) now() time.Time {
 }
 
 func (c *jumpingClock) jump(difference time.Duration) { c.difference.Store(int64(difference)) }
-
-// newClockBench is a bench whose every part has the one clock.
-func newClockBench(t *testing.T, db storetest.Database, clock *jumpingClock) bench {
-	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres, Now: clock.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	policy, complaints := rules.Load(rules.Source{Name: "rules.yaml", Data: []byte(policyText)})
-	if len(complaints) > 0 {
-		t.Fatal(complaints)
-	}
-	client, err := huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: "http://127.0.0.1:1", Retries: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s, Now: clock.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	operator, err := release.New(release.Options{Client: client, Now: clock.now, ProjectID: func(context.Context) (string, error) { return "p", nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	q, err := jobs.New(t.Context(), jobs.Options{
-		Store: s, Policy: func() *rules.Policy { return policy }, Checker: checker, Releaser: operator, Now: clock.now,
-		Parse: func(d event.Delivery) (event.Event, error) {
-			if d.HostID == "d" {
-				return push("c", "d"), nil
-			}
-			return events(d.HostID)
-		},
-		Log:     zaptest.NewLogger(t, zaptest.Level(zap.DPanicLevel)),
-		Metrics: jobs.NewMetrics(prometheus.NewRegistry()),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := q.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := errors.Join(q.Stop(ctx), q.Close(), s.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return bench{q, s}
-}
 
 // acceptAt accepts a delivery whose id is made of the clock's time, as real ones are.
 func (b bench) acceptAt(t *testing.T, clock *jumpingClock, hostID string) (id string, duplicate bool) {
@@ -101,7 +42,7 @@ func TestClockJumps(t *testing.T) { storetest.Each(t, testClockJumps) }
 
 func testClockJumps(t *testing.T, db storetest.Database) {
 	clock := &jumpingClock{}
-	b := newClockBench(t, db, clock)
+	b := newBenchAt(t, db, events, clock.now)
 	var ids []string
 	for i, push := range []struct {
 		hostID string

@@ -60,7 +60,13 @@ type bench struct {
 // newBench parses a delivery by calling the function that its id names.
 func newBench(t *testing.T, db storetest.Database, parse func(id string) (event.Event, error)) bench {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres})
+	return newBenchAt(t, db, parse, time.Now)
+}
+
+// newBenchAt is newBench with one clock for every part.
+func newBenchAt(t *testing.T, db storetest.Database, parse func(id string) (event.Event, error), now func() time.Time) bench {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,16 +78,16 @@ func newBench(t *testing.T, db storetest.Database, parse func(id string) (event.
 	if err != nil {
 		t.Fatal(err)
 	}
-	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s})
+	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	operator, err := release.New(release.Options{Client: client, ProjectID: func(context.Context) (string, error) { return "p", nil }})
+	operator, err := release.New(release.Options{Client: client, Now: now, ProjectID: func(context.Context) (string, error) { return "p", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	q, err := jobs.New(t.Context(), jobs.Options{
-		Store: s, Policy: func() *rules.Policy { return policy }, Checker: checker, Releaser: operator,
+		Store: s, Policy: func() *rules.Policy { return policy }, Checker: checker, Releaser: operator, Now: now,
 		Parse:   func(d event.Delivery) (event.Event, error) { return parse(d.HostID) },
 		Log:     zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel)),
 		Metrics: jobs.NewMetrics(prometheus.NewRegistry()),
@@ -169,6 +175,8 @@ func events(id string) (event.Event, error) {
 		return ev, nil
 	case "c":
 		return push("b", "c"), nil
+	case "d":
+		return push("c", "d"), nil
 	}
 	return event.Event{}, fmt.Errorf("no event %q", id)
 }

@@ -75,7 +75,7 @@ func (m *measurer) accept(ctx context.Context, database string, connections int)
 		err = m.together(ctx, fmt.Sprintf("deliveries_per_commit_%s_%d", database, connections), b.Addrs()[0])
 	}
 	if err == nil && connections == manyConnections {
-		err = m.loadedMemory(ctx, database, server)
+		err = m.memory(ctx, "loaded_memory_"+database, server)
 	}
 	return rate, errors.Join(err, b.Close())
 }

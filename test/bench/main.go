@@ -54,13 +54,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if *serve != "" {
 		return serveNothing(*serve)
 	}
-	switch *database {
-	case "both":
-		m.databases = []string{harness.SQLite, harness.Postgres}
-	case harness.SQLite, harness.Postgres:
-		m.databases = []string{*database}
-	default:
-		return fmt.Errorf("-database %q: write sqlite, postgres or both", *database)
+	if m.databases, err = harness.Databases(*database); err != nil {
+		return err
 	}
 	if m.rounds < 1 {
 		return errors.New("-rounds: write a number from 1 on")
@@ -72,16 +67,12 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if *accepting > 0 {
 		m.sizes.accepting = *accepting
 	}
-	folder, err := os.MkdirTemp("", "gatewright-bench-")
+	program, remove, err := harness.Program(ctx, m.binary)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
-	if m.binary == "" {
-		if m.binary, err = harness.Build(ctx, folder); err != nil {
-			return err
-		}
-	}
+	defer func() { err = errors.Join(err, remove()) }()
+	m.binary = program
 	stop, err := m.startPostgres()
 	if err != nil {
 		return err

@@ -42,12 +42,7 @@ func (m *measurer) start(ctx context.Context, database string) error {
 	return errors.Join(err, b.Close())
 }
 
-// loadedMemory notes the memory of a server that has just been under the heaviest
-// load.
-func (m *measurer) loadedMemory(ctx context.Context, database string, server *harness.Server) error {
-	return m.memory(ctx, "loaded_memory_"+database, server)
-}
-
+// memory notes the memory of a server.
 func (m *measurer) memory(ctx context.Context, name string, server *harness.Server) error {
 	figures, err := server.Usage(ctx)
 	if err != nil {

@@ -27,10 +27,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestCrash runs the proof's short form on each database, which must find nothing,
 // and then tampers with the evidence: each thing that must not be has to be seen.
 func TestCrash(t *testing.T) {
-	binary, err := harness.Build(t.Context(), t.TempDir())
+	binary, remove, err := harness.Program(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := remove(); err != nil {
+			t.Error(err)
+		}
+	})
 	o := options{rounds: 4, cycle: 4, rate: 100, replicas: 2, databaseEvery: 2, binary: binary, seed: 7, drainWithin: 2 * time.Minute}
 	for _, database := range []string{harness.SQLite, harness.Postgres} {
 		t.Run(database, func(t *testing.T) {

@@ -52,7 +52,7 @@ func main() {
 }
 
 // run is the command. The error is errBroken when the proof failed.
-func run(ctx context.Context, args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	var o options
 	flags := flag.NewFlagSet("crash", flag.ContinueOnError)
 	flags.IntVar(&o.rounds, "rounds", 100, "rounds of load, kill and restart on each database")
@@ -67,26 +67,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	databases := []string{o.database}
-	switch {
-	case o.database == "both":
-		databases = []string{harness.SQLite, harness.Postgres}
-	case o.database != harness.SQLite && o.database != harness.Postgres:
-		return fmt.Errorf("-database %q: write sqlite, postgres or both", o.database)
+	databases, err := harness.Databases(o.database)
+	if err != nil {
+		return err
 	}
 	if min(o.rounds, o.rate, o.cycle, o.replicas, o.databaseEvery) < 1 {
 		return errors.New("-rounds, -rate, -cycle, -replicas and -crash-database: write numbers from 1 on")
 	}
-	if o.binary == "" {
-		folder, err := os.MkdirTemp("", "gatewright-build-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(folder)
-		if o.binary, err = harness.Build(ctx, folder); err != nil {
-			return err
-		}
+	program, remove, err := harness.Program(ctx, o.binary)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
+	o.binary = program
+
 	lines := &wholeLines{out: out}
 	errs := make([]error, len(databases))
 	var proofs sync.WaitGroup

@@ -14,7 +14,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -100,13 +99,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
 	}
-	switch *database {
-	case "both":
-		o.databases = []string{sqlite, postgres}
-	case sqlite, postgres:
-		o.databases = []string{*database}
-	default:
-		return options{}, fmt.Errorf("-database %q: write sqlite, postgres or both", *database)
+	var err error
+	if o.databases, err = harness.Databases(*database); err != nil {
+		return options{}, err
 	}
 	if o.rounds < 1 || o.repositories < 1 || o.on <= 0 || flags.NArg() > 0 {
 		return options{}, errors.New("-rounds, -repositories and -on are above 0, and there are no arguments; see -h")
@@ -124,8 +119,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 
 // The databases.
 const (
-	sqlite   = "sqlite"
-	postgres = "postgres"
+	sqlite   = harness.SQLite
+	postgres = harness.Postgres
 )
 
 // run proves on each database and reports whether every proof held.
@@ -141,15 +136,12 @@ func run(ctx context.Context, o options, w io.Writer) (held bool, err error) {
 			fmt.Fprintf(w, "kept %s (databases, logs of the server)\n", folder)
 		}
 	}()
-	if o.binary == "" {
-		if o.binary, err = harness.Build(ctx, folder); err != nil {
-			return false, err
-		}
-	}
-	// The server runs in a folder of its own.
-	if o.binary, err = filepath.Abs(o.binary); err != nil {
+	program, remove, err := harness.Program(ctx, o.binary)
+	if err != nil {
 		return false, err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
+	o.binary = program
 	held = true
 	for _, database := range o.databases {
 		total, err := prove(ctx, o, database, folder, w)

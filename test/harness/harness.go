@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -32,7 +31,7 @@ const (
 type Options struct {
 	// Database is SQLite or Postgres.
 	Database string
-	// Binary is the path of the gatewright program; see Build.
+	// Binary is the path of the gatewright program; see Program.
 	Binary string
 	// Replicas is how many servers can share the database, each at an address of its
 	// own; default 1. A SQLite file takes one.
@@ -275,17 +274,6 @@ func (b *Bench) Close() error {
 		errs = append(errs, b.Database.close())
 	}
 	return errors.Join(append(errs, os.RemoveAll(b.folder))...)
-}
-
-// Build builds the gatewright program into folder and returns its path. It must be
-// called with the working directory inside the module.
-func Build(ctx context.Context, folder string) (path string, err error) {
-	path = filepath.Join(folder, "gatewright")
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/gatewright/gatewright/cmd/server").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build gatewright: %w\n%s", err, strings.TrimSpace(string(out)))
-	}
-	return path, nil
 }
 
 // freeAddrs finds loopback addresses with ports below the ephemeral ones, so that

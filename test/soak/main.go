@@ -46,7 +46,7 @@ func main() {
 }
 
 // run is the command.
-func run(ctx context.Context, args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	var o options
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
 	flags.DurationVar(&o.duration, "for", time.Minute, "how long the load lasts, on each database")
@@ -60,26 +60,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	databases := []string{o.database}
-	switch {
-	case o.database == "both":
-		databases = []string{harness.SQLite, harness.Postgres}
-	case o.database != harness.SQLite && o.database != harness.Postgres:
-		return fmt.Errorf("-database %q: write sqlite, postgres or both", o.database)
+	databases, err := harness.Databases(o.database)
+	if err != nil {
+		return err
 	}
 	if o.rate < 1 || o.duration <= 0 {
 		return errors.New("-rate and -for: write more than nothing")
 	}
-	if o.binary == "" {
-		folder, err := os.MkdirTemp("", "gatewright-build-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(folder)
-		if o.binary, err = harness.Build(ctx, folder); err != nil {
-			return err
-		}
+	program, remove, err := harness.Program(ctx, o.binary)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
+	o.binary = program
+
 	var errs []error
 	for _, database := range databases {
 		if err := soak(ctx, o, database, out); err != nil {

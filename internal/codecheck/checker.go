@@ -7,18 +7,23 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 )
 
-// Memory is what earlier runs learned. The booleans say whether there is
-// something.
+// Memory is what earlier runs learned, shared by all replicas.
 type Memory interface {
-	// Task gives the task that was saved under key, which is of TaskKey's form.
+	// Task gives the task that was saved under key, which is of TaskKey's form, and
+	// whether there is one.
 	Task(ctx context.Context, key string) (Task, bool, error)
+	// SaveTask saves a task, in place of an older one, and ends the claim of its key.
 	SaveTask(ctx context.Context, key string, t Task) error
+	// ClaimTask reports whether the run may create the task of key until ttl from now.
+	// It may not while another run holds a claim; its own claim begins anew.
+	ClaimTask(ctx context.Context, key, runID string, ttl time.Duration) (claimed bool, err error)
+	// ReleaseTask ends the run's claim, if it holds one.
+	ReleaseTask(ctx context.Context, key, runID string) error
 	// Ref gives the ref that last worked for the merge requests of a connection.
 	Ref(ctx context.Context, connection string) (Ref, bool, error)
 	SaveRef(ctx context.Context, connection string, r Ref) error
@@ -53,7 +58,7 @@ type Options struct {
 	// which names none. Default: the ten that every edition of the API names.
 	// Names are those of the V3 API (specs/codearts-check.md 1.4).
 	DefaultLanguages []string
-	// Poll bounds the wait between two looks at an execution or at a busy task.
+	// Poll bounds the wait between two questions about an execution or a busy task.
 	// The wait is a quarter of the time that has passed. Default 5 to 30
 	// seconds; the service should not be asked more often
 	// (specs/codearts-check.md 5.4).
@@ -69,11 +74,14 @@ type Options struct {
 	MaxDefects int
 	// MaxPages bounds the listing of a project's tasks, 100 a page. Default 2000.
 	MaxPages int
-	// TaskListFor is how long a listing of a project's tasks is kept to find tasks
-	// in; 200,000 tasks are kept at most, some 50 MB, and the listings that were
-	// begun last. A task that is not in it is looked for in a new listing before it
-	// is created, and so is one that turns out to be deleted. Default 5 minutes.
+	// TaskListFor is how long a project's task list is kept, after it was read, to
+	// find tasks in; 200,000 tasks are kept at most, some 80 MB, besides the list that
+	// was read last. A task that is not in it is looked for in a new list before it is
+	// created, and so is one that turns out to be deleted. Default 5 minutes.
 	TaskListFor time.Duration
+	// ListFor is how long one call of Prepare reads a project's task list, unless
+	// its context ends sooner; the next call reads on. Default 15 seconds.
+	ListFor time.Duration
 	// PullFailurePatterns are regular expressions that find, in the log of a
 	// failed execution, that the code of the merge request could not be pulled.
 	// The service's texts are not documented; an execution whose log is empty or
@@ -84,19 +92,17 @@ type Options struct {
 	Now func() time.Time
 	// Log gets warnings of what is shown nowhere else. Default: none.
 	Log *zap.Logger
-	// Metrics counts what became of runs. Default: counters that nobody reads.
+	// Metrics counts where tasks came from. Default: nothing is counted.
 	Metrics *Metrics
 }
 
 // Checker finds tasks, runs them and judges what they found. Between two calls it
-// keeps the locks under which it creates tasks, and for a while what was listed of
-// the projects' tasks. It is safe for concurrent use.
+// keeps the task lists of projects, for a while. It is safe for concurrent use.
 type Checker struct {
 	options     Options
 	api         api
 	pullFailure []*regexp.Regexp
-	creating    *keyedLock
-	listings    *listings
+	lists       *taskLists
 }
 
 // New returns a checker, or an error that names the first wrong option.
@@ -139,6 +145,9 @@ func New(o Options) (*Checker, error) {
 	if o.TaskListFor <= 0 {
 		o.TaskListFor = 5 * time.Minute
 	}
+	if o.ListFor <= 0 {
+		o.ListFor = 15 * time.Second
+	}
 	if o.PullFailurePatterns == nil {
 		o.PullFailurePatterns = defaultPullFailurePatterns()
 	}
@@ -148,11 +157,8 @@ func New(o Options) (*Checker, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	if o.Metrics == nil {
-		o.Metrics = NewMetrics(prometheus.NewRegistry())
-	}
-	c := &Checker{options: o, api: api{client: o.Client, maxPages: o.MaxPages}, creating: newKeyedLock()}
-	c.listings = newListings(c.api, o.Now, o.TaskListFor)
+	c := &Checker{options: o, api: api{client: o.Client}}
+	c.lists = newTaskLists(c.api, o)
 	for _, pattern := range o.PullFailurePatterns {
 		r, err := regexp.Compile(pattern)
 		if err != nil {
@@ -193,33 +199,26 @@ func (c *Checker) wait(run Run, start time.Time) time.Duration {
 	return d
 }
 
-func (c *Checker) late(run Run) bool { return !c.options.Now().Before(run.Deadline) }
+func (c *Checker) deadlinePassed(run Run) bool { return !c.options.Now().Before(run.Deadline) }
 
 // end puts run into an end state.
 func (c *Checker) end(run Run, state State, reason string) Run {
 	run.State, run.Reason, run.FinishedAt = state, reason, c.options.Now()
-	c.options.Metrics.finished.WithLabelValues(string(state)).Inc()
 	return run
 }
 
-// giveUpOrRetry says what becomes of run after a call failed: a failure that
-// may pass, the end of the context among them, is returned as it is, so that the
-// step is tried again; any other ends the run as errored with the failure as its
-// reason. Either way the run shows why.
-func (c *Checker) giveUpOrRetry(run Run, err error) (Run, time.Duration, error) {
-	var remote *huaweicloud.Error
-	switch isRemote := errors.As(err, &remote); {
-	case isRemote && remote.Retryable():
-		run.Reason = "waits to try again: " + err.Error()
-		return run, 0, err
-	case isRemote || errors.Is(err, errNoID) || errors.As(err, new(hopeless)):
+// waitOrEnd returns run as it is after err kept a step from its end: it waits for the
+// next step, it has ended because trying again would not help, or, when it would, err
+// is returned. In each case the run's reason says why.
+func (c *Checker) waitOrEnd(run Run, err error) (Run, time.Duration, error) {
+	var later notYet
+	switch {
+	case errors.As(err, &later):
+		run.Reason = later.reason
+		return run, later.wait, nil
+	case permanent(err):
 		return c.end(run, Errored, err.Error()), 0, nil
 	}
+	run.Reason = "waits to try again: " + err.Error()
 	return run, 0, err
 }
-
-// hopeless is a reason why a run cannot succeed, found before the service was
-// asked or in what it listed.
-type hopeless string
-
-func (h hopeless) Error() string { return string(h) }

@@ -3,7 +3,6 @@ package codecheck
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -49,7 +48,7 @@ func testRun(now time.Time) Run {
 	return Run{ID: "run-1", Event: testEvent(), Check: check, State: Queued, CreatedAt: now, Deadline: now.Add(check.Timeout)}
 }
 
-func noSave(context.Context, Run) error { return nil }
+func noSave(Run) {}
 
 func TestNewRefusesWrongOptions(t *testing.T) {
 	client := testClient(t, http.NotFoundHandler())
@@ -90,9 +89,18 @@ func TestListReadsEveryPage(t *testing.T) {
 					_ = json.NewEncoder(w).Encode(answer)
 				}
 				client := testClient(t, http.HandlerFunc(handler))
-				listed, err := api{client: client, maxPages: 50}.list(t.Context(), testProject)
-				if err != nil || len(listed) != total {
-					t.Errorf("%s, %d tasks: listed %d, error %v", name, total, len(listed), err)
+				pages := newTaskPages(api{client}, testProject, 50)
+				listed := 0
+				for last := false; !last; {
+					var tasks []listedTask
+					var err error
+					if tasks, last, err = pages.next(t.Context()); err != nil {
+						t.Fatalf("%s, %d tasks: %v", name, total, err)
+					}
+					listed += len(tasks)
+				}
+				if listed != total {
+					t.Errorf("%s, %d tasks: listed %d", name, total, listed)
 				}
 				if most := int64(total/100 + 4); requests.Load() > most {
 					t.Errorf("%s, %d tasks: %d requests, want at most %d", name, total, requests.Load(), most)
@@ -112,7 +120,7 @@ func TestListIsBounded(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"tasks": tasks})
 	}
 	checker := testChecker(t, http.HandlerFunc(endless), Options{MaxPages: 5})
-	run, _, err := checker.Start(t.Context(), testRun(time.Now()), noSave)
+	run, _, err := start(t.Context(), checker, testRun(time.Now()), noSave)
 	if err != nil || run.State != Errored || !strings.Contains(run.Reason, "more than 5 pages") {
 		t.Errorf("%s: %s, error %v", run.State, run.Reason, err)
 	}
@@ -147,9 +155,10 @@ func TestParentIsCreatedOnce(t *testing.T) {
 	for number := range 20 {
 		group.Go(func() {
 			run := testRun(time.Now())
+			run.ID = fmt.Sprint("run-", number)
 			run.Event.Kind, run.Event.Number, run.Event.SourceBranch = event.MergeRequest, number+1, "topic"
 			run.Check.Scan = rules.ScanIncremental
-			run, _, err := checker.Start(t.Context(), run, noSave)
+			run, err := startInSteps(t.Context(), checker, run)
 			if err != nil || run.State != Running || run.Task.ParentID != "full-1" {
 				t.Errorf("%s: %s (parent %s), error %v", run.State, run.Reason, run.Task.ParentID, err)
 			}
@@ -161,34 +170,12 @@ func TestParentIsCreatedOnce(t *testing.T) {
 	}
 }
 
-func TestWaitingForALockEndsWithTheContext(t *testing.T) {
-	locks := newKeyedLock()
-	unlock, err := locks.lock(t.Context(), "key")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := locks.lock(ctx, "key"); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
-	unlock()
-	again, err := locks.lock(t.Context(), "key")
-	if err != nil {
-		t.Fatal(err)
-	}
-	again()
-	if len(locks.held) != 0 {
-		t.Errorf("%d locks are left", len(locks.held))
-	}
-}
-
 // A server that is going down must not turn its runs into errored ones.
 func TestCancelledStepsEndNothing(t *testing.T) {
 	checker := testChecker(t, http.NotFoundHandler(), Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	run, _, err := checker.Start(ctx, testRun(time.Now()), noSave)
+	run, _, err := start(ctx, checker, testRun(time.Now()), noSave)
 	if err == nil || run.State.Ended() {
 		t.Errorf("start: %s, error %v", run.State, err)
 	}
@@ -216,18 +203,26 @@ func TestDeadlineWithoutAnyAnswer(t *testing.T) {
 	}
 }
 
-// Nothing is sent when the intent cannot be saved.
+// Prepare sends nothing that starts an execution, and Send nothing without an intent.
 func TestIntentComesBeforeTheRequest(t *testing.T) {
-	var ran atomic.Bool
+	var ran atomic.Int64
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v2/tasks/{task}/run", func(http.ResponseWriter, *http.Request) { ran.Store(true) })
+	mux.HandleFunc("POST /v2/tasks/{task}/run", func(w http.ResponseWriter, _ *http.Request) {
+		ran.Add(1)
+		_, _ = w.Write([]byte(`{"exec_id":"e"}`))
+	})
 	checker := testChecker(t, mux, Options{})
 	run := testRun(time.Now())
-	run.Task.ID = "t"
-	broken := errors.New("disk full")
-	got, _, err := checker.Start(t.Context(), run, func(context.Context, Run) error { return broken })
-	if !errors.Is(err, broken) || got.State.Ended() || ran.Load() {
-		t.Errorf("%s, error %v, ran %v", got.State, err, ran.Load())
+	run.Task.ID, run.State = "t", Starting
+	if got, wait, err := checker.Send(t.Context(), run); err != nil || wait != 0 || ran.Load() != 0 {
+		t.Errorf("send without an intent: %s, error %v, %d requests", got.State, err, ran.Load())
+	}
+	prepared, send, wait, err := checker.Prepare(t.Context(), run)
+	if err != nil || !send || wait != 0 || prepared.State != Starting || prepared.Intent == nil || ran.Load() != 0 {
+		t.Fatalf("prepare: %s, send %v, wait %s, intent %v, error %v, %d requests", prepared.State, send, wait, prepared.Intent, err, ran.Load())
+	}
+	if got, _, err := checker.Send(t.Context(), prepared); err != nil || got.State != Running || got.ExecID != "e" || ran.Load() != 1 {
+		t.Errorf("send: %s, error %v, %d requests", got.State, err, ran.Load())
 	}
 }
 
@@ -237,7 +232,7 @@ func TestEndedRunsAreLeftAlone(t *testing.T) {
 		run := testRun(time.Now())
 		run.State = state
 		if state.Ended() || state == Running {
-			got, wait, err := checker.Start(t.Context(), run, noSave)
+			got, wait, err := start(t.Context(), checker, run, noSave)
 			if diff := cmp.Diff(run, got); diff != "" || wait != 0 || err != nil {
 				t.Errorf("start of a %s run: %s", state, diff)
 			}
@@ -298,19 +293,19 @@ func TestPullFailures(t *testing.T) {
 	}
 }
 
-func TestQuotedLog(t *testing.T) {
+func TestSummarizedLog(t *testing.T) {
 	entries := []logEntry{
 		{Level: "info", Log: "Cloning"},
 		{Level: "ERROR", Log: "Cloning\n> git fetch https://u:t0ken@git.acme/a.git\r\n\tfatal: no such ref\n\n"},
 		{Level: "info", Log: "done"},
 	}
-	if got, want := quoted(entries), "> git fetch https://***@git.acme/a.git fatal: no such ref"; got != want {
+	if got, want := summarizeLog(entries), "> git fetch https://***@git.acme/a.git fatal: no such ref"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := quoted(entries[2:]); got != "done" {
+	if got := summarizeLog(entries[2:]); got != "done" {
 		t.Errorf("%q, want the last entry where none is an error", got)
 	}
-	if got := quoted([]logEntry{{Log: text(strings.Repeat("x", 1000))}}); len(got) > longestReason+len("…") {
+	if got := summarizeLog([]logEntry{{Log: text(strings.Repeat("x", 1000))}}); len(got) > longestReason+len("…") {
 		t.Errorf("a long log is quoted in %d bytes", len(got))
 	}
 }
@@ -326,7 +321,7 @@ func TestMetrics(t *testing.T) {
 	})
 	checker := testChecker(t, mux, Options{Metrics: NewMetrics(registry)})
 	for range 2 {
-		if run, _, err := checker.Start(t.Context(), testRun(time.Now()), noSave); err != nil || run.State != Errored {
+		if run, _, err := start(t.Context(), checker, testRun(time.Now()), noSave); err != nil || run.State != Errored {
 			t.Fatalf("%s, error %v", run.State, err)
 		}
 	}
@@ -343,7 +338,6 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	want := map[string]float64{
-		"gatewright_runs_finished_total errored":   2,
 		"gatewright_task_lookups_total found":      1,
 		"gatewright_task_lookups_total remembered": 1,
 	}

@@ -78,16 +78,16 @@ func TestTaskNames(t *testing.T) {
 		strings.Repeat("x", 128):      strings.Repeat("x", 128),
 		strings.Repeat("é", 3) + "ok": "ok",
 	} {
-		if got := legalName(name); got != want || !isLegal(got) {
+		if got := validName(name); got != want || !isLegal(got) {
 			t.Errorf("%q: %q, want %q", name, got, want)
 		}
 	}
 	long := strings.Repeat("长", 200)
-	a, b := legalName(long+"a"), legalName(long+"b")
+	a, b := validName(long+"a"), validName(long+"b")
 	if a == b || !isLegal(a) || utf8.RuneCountInString(a) != 128 {
 		t.Errorf("two long names became %q and %q", a, b)
 	}
-	taken := newTaskIndex([]listedTask{{ID: "t", Name: "a-b"}}).taken
+	taken := indexOf(listedTask{ID: "t", Name: "a-b"}).taken
 	if got := uniqueName("a b", "github.com/acme/api", "main", taken); got == "a-b" || !isLegal(got) || !strings.HasPrefix(got, "a-b-") {
 		t.Errorf("taken name became %q", got)
 	}
@@ -98,15 +98,15 @@ func TestTaskNames(t *testing.T) {
 
 func isLegal(name string) bool {
 	n := utf8.RuneCountInString(name)
-	return n >= 1 && n <= 128 && !strings.ContainsFunc(name, func(r rune) bool { return !legalInName(r) })
+	return n >= 1 && n <= 128 && !strings.ContainsFunc(name, func(r rune) bool { return !validInName(r) })
 }
 
 func FuzzTaskName(f *testing.F) {
 	f.Add("acme/api-main")
 	f.Add(strings.Repeat("中", 300))
 	f.Fuzz(func(t *testing.T, name string) {
-		legal := legalName(name)
-		if !isLegal(legal) || legalName(legal) != legal {
+		legal := validName(name)
+		if !isLegal(legal) || validName(legal) != legal {
 			t.Errorf("%q became %q", name, legal)
 		}
 		if unique := uniqueName(name, "k", "b", func(name string) bool { return name == legal }); !isLegal(unique) || unique == legal {
@@ -141,33 +141,59 @@ func TestTaskKey(t *testing.T) {
 func TestJudge(t *testing.T) {
 	n := func(i int) *int { return &i }
 	counts := Counts{Critical: 1, Major: 3, Minor: 9, Suggestion: 20}
-	fresh := Counts{Major: 1}
+	newCounts := Counts{Major: 1}
 	tests := map[string]struct {
-		gate  rules.Gate
-		fresh *Counts
-		want  Verdict
+		gate        rules.Gate
+		newCounts   *Counts
+		passed      bool
+		reasons     []string
+		comparisons []Comparison
+		summary     string
 	}{
-		"no limit": {rules.Gate{}, nil, Verdict{Passed: true, Reasons: []string{"the gate sets no limit"}}},
-		"equal to every limit": {rules.Gate{Critical: n(1), Major: n(3), Minor: n(9), Suggestion: n(20)}, nil,
-			Verdict{Passed: true, Reasons: []string{"critical 1 ≤ 1", "major 3 ≤ 3", "minor 9 ≤ 9", "suggestion 20 ≤ 20"}}},
-		"one above":           {rules.Gate{Critical: n(1), Major: n(2)}, nil, Verdict{Reasons: []string{"critical 1 ≤ 1", "major 3 > 2"}}},
-		"suggestion above":    {rules.Gate{Suggestion: n(0)}, nil, Verdict{Reasons: []string{"suggestion 20 > 0"}}},
-		"minor above":         {rules.Gate{Minor: n(8)}, nil, Verdict{Reasons: []string{"minor 9 > 8"}}},
-		"new only":            {rules.Gate{Critical: n(0), Major: n(1), NewOnly: true}, &fresh, Verdict{Passed: true, Reasons: []string{"new critical 0 ≤ 0", "new major 1 ≤ 1"}}},
-		"new only above":      {rules.Gate{Major: n(0), NewOnly: true}, &fresh, Verdict{Reasons: []string{"new major 1 > 0"}}},
-		"new only, not known": {rules.Gate{NewOnly: true}, nil, Verdict{Reasons: []string{"the counts of new defects are not known"}}},
+		"no limit": {passed: true, reasons: []string{"the gate sets no limit"}, comparisons: []Comparison{},
+			summary: "the gate holds: the gate sets no limit"},
+		"equal to every limit": {gate: rules.Gate{Critical: n(1), Major: n(3), Minor: n(9), Suggestion: n(20)}, passed: true,
+			reasons: []string{"critical 1 ≤ 1", "major 3 ≤ 3", "minor 9 ≤ 9", "suggestion 20 ≤ 20"},
+			comparisons: []Comparison{{"critical", false, 1, 1, false}, {"major", false, 3, 3, false},
+				{"minor", false, 9, 9, false}, {"suggestion", false, 20, 20, false}},
+			summary: "the gate holds: critical 1 ≤ 1, major 3 ≤ 3, minor 9 ≤ 9, suggestion 20 ≤ 20"},
+		"one above": {gate: rules.Gate{Critical: n(1), Major: n(2)}, reasons: []string{"critical 1 ≤ 1", "major 3 > 2"},
+			comparisons: []Comparison{{"critical", false, 1, 1, false}, {"major", false, 3, 2, true}},
+			summary:     "the gate is exceeded: major 3 > 2"},
+		"suggestion above": {gate: rules.Gate{Suggestion: n(0)}, reasons: []string{"suggestion 20 > 0"},
+			comparisons: []Comparison{{"suggestion", false, 20, 0, true}}, summary: "the gate is exceeded: suggestion 20 > 0"},
+		"minor above": {gate: rules.Gate{Minor: n(8)}, reasons: []string{"minor 9 > 8"},
+			comparisons: []Comparison{{"minor", false, 9, 8, true}}, summary: "the gate is exceeded: minor 9 > 8"},
+		"new only": {gate: rules.Gate{Critical: n(0), Major: n(1), NewOnly: true}, newCounts: &newCounts, passed: true,
+			reasons:     []string{"new critical 0 ≤ 0", "new major 1 ≤ 1"},
+			comparisons: []Comparison{{"critical", true, 0, 0, false}, {"major", true, 1, 1, false}},
+			summary:     "the gate holds: new critical 0 ≤ 0, new major 1 ≤ 1"},
+		"new only above": {gate: rules.Gate{Major: n(0), NewOnly: true}, newCounts: &newCounts, reasons: []string{"new major 1 > 0"},
+			comparisons: []Comparison{{"major", true, 1, 0, true}}, summary: "the gate is exceeded: new major 1 > 0"},
+		"new only, not known": {gate: rules.Gate{NewOnly: true}, reasons: []string{"the counts of new defects are not known"},
+			comparisons: []Comparison{}, summary: "the gate is exceeded: the counts of new defects are not known"},
 	}
 	for name, test := range tests {
 		for _, access := range []string{"1", "0", ""} {
-			test.want.Access = access
-			if diff := cmp.Diff(test.want, Judge(test.gate, counts, test.fresh, access)); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", name, diff)
+			want := Verdict{Passed: test.passed, Comparisons: test.comparisons, Reasons: test.reasons, Access: access}
+			got := Judge(test.gate, counts, test.newCounts, access)
+			if diff := cmp.Diff(want, got); diff != "" || got.summary() != test.summary {
+				t.Errorf("%s: %s (-want +got):\n%s", name, got.summary(), diff)
 			}
 		}
 	}
 }
 
-func TestLaxNumbers(t *testing.T) {
+// A remark that has the form of an exceeded limit is not taken for one.
+func TestRemarksAreNotComparisons(t *testing.T) {
+	v := Verdict{Comparisons: []Comparison{{Severity: "major", Count: 3, Limit: 2, Exceeded: true}},
+		Reasons: []string{"major 3 > 2"}, Remarks: []string{"the summary says 3 > 2"}}
+	if got := v.summary(); got != "the gate is exceeded: major 3 > 2" {
+		t.Errorf("summary %q", got)
+	}
+}
+
+func TestLooseNumbers(t *testing.T) {
 	for in, want := range map[string]number{
 		`null`: {}, `""`: {}, `" "`: {}, `0`: {0, true}, `"0"`: {0, true}, `"12"`: {12, true}, `3.0`: {3, true}, `-1`: {-1, true},
 	} {
@@ -186,7 +212,7 @@ func TestLaxNumbers(t *testing.T) {
 
 // Whatever a service sends where a number is expected, reading it does not
 // panic, and what is read is never more than what was sent.
-func FuzzLax(f *testing.F) {
+func FuzzLooseValues(f *testing.F) {
 	for _, seed := range []string{`{"task_status":2}`, `{"task_status":null}`, `{"task_status":"0","n":{}}`, `{"task_status":[]}`} {
 		f.Add([]byte(seed))
 	}

@@ -3,9 +3,6 @@ package codecheck
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"slices"
-	"strings"
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -31,7 +28,7 @@ func (c *Checker) chooseRef(ctx context.Context, run Run) (Ref, string, error) {
 	}
 	ref, ok, err := c.options.Memory.Ref(ctx, run.Event.Connection)
 	if err != nil {
-		return "", "", fmt.Errorf("recall ref: %w", err)
+		return "", "", fmt.Errorf("read ref: %w", err)
 	}
 	if ok {
 		return ref, fmt.Sprintf("%s worked last for connection %s", ref, run.Event.Connection), nil
@@ -63,8 +60,8 @@ func otherRef(run Run, why string) Run {
 	return run
 }
 
-// rememberRef keeps the ref of a run whose code could be pulled.
-func (c *Checker) rememberRef(ctx context.Context, run Run) error {
+// saveRef saves, for later runs, the ref of a run whose code could be pulled.
+func (c *Checker) saveRef(ctx context.Context, run Run) error {
 	if run.Ref == "" || run.Check.Ref != rules.RefAuto && run.Check.Ref != "" {
 		return nil
 	}
@@ -73,48 +70,7 @@ func (c *Checker) rememberRef(ctx context.Context, run Run) error {
 		err = c.options.Memory.SaveRef(ctx, run.Event.Connection, run.Ref)
 	}
 	if err != nil {
-		return fmt.Errorf("remember ref: %w", err)
+		return fmt.Errorf("save ref: %w", err)
 	}
 	return nil
-}
-
-// pullFailed reports whether a failed execution's log says that the code could
-// not be pulled; a log that says nothing may hide that.
-func (c *Checker) pullFailed(entries []logEntry) bool {
-	said := false
-	for _, e := range entries {
-		if strings.TrimSpace(string(e.Log)) == "" {
-			continue
-		}
-		said = true
-		if slices.ContainsFunc(c.pullFailure, func(r *regexp.Regexp) bool { return r.MatchString(string(e.Log)) }) {
-			return true
-		}
-	}
-	return !said
-}
-
-// longestReason bounds what is quoted of a log, in characters.
-const longestReason = 300
-
-// quoted is the part of a log that says what went wrong, on one line: the last
-// two lines of the first entry of level error, or of the last entry. Credentials
-// in addresses are left out.
-func quoted(entries []logEntry) string {
-	chosen := ""
-	for _, e := range entries {
-		if log := strings.TrimSpace(string(e.Log)); log != "" {
-			chosen = log
-			if strings.EqualFold(string(e.Level), "error") {
-				break
-			}
-		}
-	}
-	lines := strings.Split(chosen, "\n")
-	line := strings.Join(strings.Fields(strings.Join(lines[max(len(lines)-2, 0):], " ")), " ")
-	line = regexp.MustCompile(`://[^/@\s]+@`).ReplaceAllString(line, "://***@")
-	if runes := []rune(line); len(runes) > longestReason {
-		return "…" + string(runes[len(runes)-longestReason:])
-	}
-	return line
 }

@@ -1,6 +1,6 @@
 // Package codecheck speaks to CodeArts Check: it finds or creates the task for
-// an event, runs it with the right ref, follows the run to its end, reads the
-// defects and judges the gate.
+// an event, runs it with the right ref, polls the run until its end, reads the
+// defects and judges them by the gate.
 package codecheck
 
 import (
@@ -99,17 +99,6 @@ type Defect struct {
 	Line     int    `json:"line"`
 }
 
-// Verdict is what the gate said of a run's defects, and why.
-type Verdict struct {
-	Passed bool `json:"passed"`
-	// Reasons has one line for each limit that was compared, e.g.
-	// "major 3 > 0" or "critical 0 ≤ 0".
-	Reasons []string `json:"reasons"`
-	// Access is CodeArts Check's own `is_access`, as sent; it is shown beside
-	// our counts and never decides.
-	Access string `json:"is_access"`
-}
-
 // Run is one execution of a task for one commit, asked for by one rule.
 type Run struct {
 	ID         string          `json:"id"`
@@ -124,6 +113,12 @@ type Run struct {
 
 	Task   Task   `json:"task"`
 	Origin Origin `json:"task_origin,omitempty"`
+	// GoneTask is a task that the service no longer knew when it was used, with its
+	// parent: neither is taken from what is remembered or was listed before.
+	GoneTask *Task `json:"gone_task,omitempty"`
+	// ListSince is set while the run waits for the project's task list: a list must
+	// have been begun after it to show that there is no task.
+	ListSince time.Time `json:"list_since,omitzero"`
 
 	// Ref is what was sent last, RefReason why, RefsTried every ref that was
 	// sent, in order.
@@ -131,9 +126,9 @@ type Run struct {
 	RefReason string `json:"ref_reason"`
 	RefsTried []Ref  `json:"refs_tried,omitempty"`
 
-	// Shares is the id of a run of another rule that checks the same commit on the
-	// same task: this run is judged from its counts, and runs nothing itself.
-	Shares string `json:"shares,omitempty"`
+	// SharesRunID is the id of a run of another rule that checks the same commit on
+	// the same task: this run is judged from its counts, and runs nothing itself.
+	SharesRunID string `json:"shares_run_id,omitempty"`
 	// Supersedes are older runs whose executions must be stopped before this one
 	// starts: the API stops whatever a task runs.
 	Supersedes []string `json:"supersedes,omitempty"`
@@ -168,4 +163,9 @@ type Intent struct {
 	SentAt time.Time `json:"sent_at"`
 	// LastCheckTime is the task's time of the last check before ours, as sent.
 	LastCheckTime string `json:"last_check_time"`
+}
+
+// isGone reports whether a task is one that the service no longer knew.
+func (run Run) isGone(taskID string) bool {
+	return run.GoneTask != nil && (taskID == run.GoneTask.ID || taskID == run.GoneTask.ParentID)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -31,14 +32,17 @@ const testProject = "41b8df4bf53f4d51b8e6c5b32e8d2a07"
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// memory keeps what runs learned in maps.
+// memory keeps what runs learned in maps. Its claims do not expire by themselves.
 type memory struct {
-	mu    sync.Mutex
-	tasks map[string]Task
-	refs  map[string]Ref
+	mu     sync.Mutex
+	tasks  map[string]Task
+	claims map[string]string
+	refs   map[string]Ref
 }
 
-func newMemory() *memory { return &memory{tasks: map[string]Task{}, refs: map[string]Ref{}} }
+func newMemory() *memory {
+	return &memory{tasks: map[string]Task{}, claims: map[string]string{}, refs: map[string]Ref{}}
+}
 
 func (m *memory) Task(_ context.Context, key string) (Task, bool, error) {
 	m.mu.Lock()
@@ -51,6 +55,26 @@ func (m *memory) SaveTask(_ context.Context, key string, t Task) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tasks[key] = t
+	delete(m.claims, key)
+	return nil
+}
+
+func (m *memory) ClaimTask(_ context.Context, key, runID string, _ time.Duration) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if holder, claimed := m.claims[key]; claimed && holder != runID {
+		return false, nil
+	}
+	m.claims[key] = runID
+	return true, nil
+}
+
+func (m *memory) ReleaseTask(_ context.Context, key, runID string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.claims[key] == runID {
+		delete(m.claims, key)
+	}
 	return nil
 }
 
@@ -84,17 +108,18 @@ func testCheck() rules.Check {
 		Gate: rules.Gate{Critical: &critical, Major: &major}}
 }
 
-// walk is one file of testdata/walks: a run's way through Start and Poll, with
-// every request that is made and its answer. Its lines:
+// walk is one file of testdata/walks: a run's way through Prepare, Send and Poll,
+// with every request that is made and its response. Its lines:
 //
 //	dialect 2023            the service's edition
 //	event {…}, check {…}    laid over testEvent and testCheck
 //	task KEY {…}            a task that an earlier run saved; $P is the project
 //	ref CONNECTION REF      a ref that worked before
-//	start, poll, stop       a step; the requests it makes follow:
+//	start, poll, stop       a step; the requests it makes follow. start is Prepare and,
+//	                        once its intent is saved, Send:
 //	> METHOD URI BODY       the request that must come next
-//	< STATUS BODY           its answer; "< lost" acts and drops the connection
-//	header NAME VALUE       a header of the answer before
+//	< STATUS BODY           its response; "< lost" acts and drops the connection
+//	header NAME VALUE       a header of the response before
 //	after DURATION          time passes
 //	crash                   the run is again what was saved last
 //	# …                     a remark
@@ -216,6 +241,9 @@ func (w *walk) ending() {
 	if err := e.Encode(map[string]any{"run": run, "tasks": w.memory.tasks, "refs": w.memory.refs}); err != nil {
 		w.t.Fatal(err)
 	}
+	if w.run.State != Starting && len(w.memory.claims) > 0 {
+		w.t.Errorf("claims that are left: %v", w.memory.claims)
+	}
 }
 
 func (w *walk) next() string {
@@ -285,10 +313,9 @@ func (w *walk) step(c *Checker, word string) {
 	ctx := context.Background()
 	switch word {
 	case "start":
-		w.run, wait, err = c.Start(ctx, w.run, func(_ context.Context, r Run) error {
+		w.run, wait, err = start(ctx, c, w.run, func(r Run) {
 			w.saved = r
 			w.tell("  saved: %s, ref %q, intent %v", r.State, r.Ref, r.Intent != nil)
-			return nil
 		})
 	case "poll":
 		w.run, wait, err = c.Poll(ctx, w.run)
@@ -309,6 +336,28 @@ func (w *walk) step(c *Checker, word string) {
 		w.t.Errorf("%s did not ask: %s", word, x.request)
 	}
 	w.exchanges = nil
+}
+
+// start prepares a run, has its intent saved, and sends it.
+func start(ctx context.Context, c *Checker, run Run, save func(Run)) (Run, time.Duration, error) {
+	next, send, wait, err := c.Prepare(ctx, run)
+	if err != nil || !send {
+		return next, wait, err
+	}
+	save(next)
+	return c.Send(ctx, next)
+}
+
+// startInSteps calls start, without waiting, until the run has started or ended.
+func startInSteps(ctx context.Context, c *Checker, run Run) (Run, error) {
+	for range 100_000 {
+		next, _, err := start(ctx, c, run, noSave)
+		if err != nil || next.State != Starting {
+			return next, err
+		}
+		run = next
+	}
+	return run, errors.New("the run is still starting: " + run.Reason)
 }
 
 func (w *walk) ServeHTTP(rw http.ResponseWriter, r *http.Request) {

@@ -232,7 +232,7 @@ func (q *Queue) addRuns(ctx context.Context, tx *store.Tx, r reading, result *ou
 			}
 		}
 		var err error
-		if run.Shares, err = tx.Sibling(ctx, run); err != nil {
+		if run.SharesRunID, err = tx.Sibling(ctx, run); err != nil {
 			return err
 		}
 		id, added, err := tx.AddRun(ctx, run)

@@ -26,7 +26,8 @@ import (
 
 // Checker is what the jobs ask of CodeArts Check; see [codecheck.Checker].
 type Checker interface {
-	Start(ctx context.Context, run codecheck.Run, save func(context.Context, codecheck.Run) error) (codecheck.Run, time.Duration, error)
+	Prepare(ctx context.Context, run codecheck.Run) (next codecheck.Run, send bool, wait time.Duration, err error)
+	Send(ctx context.Context, run codecheck.Run) (codecheck.Run, time.Duration, error)
 	Poll(ctx context.Context, run codecheck.Run) (codecheck.Run, time.Duration, error)
 	Stop(ctx context.Context, run codecheck.Run) error
 }

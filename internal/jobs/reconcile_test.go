@@ -48,12 +48,12 @@ func leftRuns() []left[codecheck.Run, codecheck.State] {
 			r.Ref, r.RefReason, r.RefsTried = codecheck.Pull, "merge_request was tried first", []codecheck.Ref{codecheck.MergeRequest}
 		}, passed, errored, 0, ""},
 		{codecheck.Queued, "sharing a judged run", func(l *lost, r *run) {
-			r.Shares = l.addRun(codecheck.Passed, r, "shared").ID
+			r.SharesRunID = l.addRun(codecheck.Passed, r, "shared").ID
 		}, passed, passed, 0, ""},
 		{codecheck.Queued, "sharing a run that lost its job", func(l *lost, r *run) {
-			r.Shares = l.addRun(codecheck.Queued, r, "shared").ID
+			r.SharesRunID = l.addRun(codecheck.Queued, r, "shared").ID
 		}, passed, errored, 0, ""},
-		{codecheck.Queued, "sharing a run that is gone", func(_ *lost, r *run) { r.Shares = "gone" }, passed, errored, 0, ""},
+		{codecheck.Queued, "sharing a run that is gone", func(_ *lost, r *run) { r.SharesRunID = "gone" }, passed, errored, 0, ""},
 		{codecheck.Queued, "superseding an execution", func(l *lost, r *run) {
 			older := *r
 			executed(l, &older)
@@ -369,7 +369,7 @@ func testReconcileBehindMany(t *testing.T, db storetest.Database) {
 		l.add(&first, codecheck.Queued)
 		for i := range many - 1 {
 			run := first
-			run.Shares = "run"
+			run.SharesRunID = "run"
 			l.addRun(codecheck.Queued, &run, fmt.Sprint("shares ", i))
 		}
 	})

@@ -37,15 +37,18 @@ func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration,
 	if err != nil || (run.State != codecheck.Queued && run.State != codecheck.Starting) {
 		return 0, err
 	}
-	if run.Shares != "" {
+	if run.SharesRunID != "" {
 		return q.shareRun(ctx, run, version)
 	}
 	if err := q.stopSuperseded(ctx, run); err != nil && !final(err) && q.now().Before(run.Deadline) {
 		return 0, err
 	}
-	next, wait, err := q.opts.Checker.Start(ctx, run, func(ctx context.Context, run codecheck.Run) error {
-		return q.store.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, run, &version) })
-	})
+	next, send, wait, err := q.opts.Checker.Prepare(ctx, run)
+	if err == nil && send {
+		if err = q.store.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, next, &version) }); err == nil {
+			next, wait, err = q.opts.Checker.Send(ctx, next)
+		}
+	}
 	return q.saveStep(ctx, run, next, &version, wait, err)
 }
 
@@ -69,7 +72,7 @@ func (q *Queue) stopSuperseded(ctx context.Context, run codecheck.Run) error {
 
 // shareRun judges a run from the counts of the run that it shares.
 func (q *Queue) shareRun(ctx context.Context, run codecheck.Run, version store.Version) (time.Duration, error) {
-	other, _, err := q.loadRun(ctx, run.Shares)
+	other, _, err := q.loadRun(ctx, run.SharesRunID)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return 0, err
 	}
@@ -84,7 +87,7 @@ func (q *Queue) shareRun(ctx context.Context, run codecheck.Run, version store.V
 		next.State, next.Reason, next.FinishedAt = codecheck.Errored, "run "+other.ID+", which checks the same commit, ended "+string(other.State)+": "+other.Reason, q.now().UTC()
 	default:
 		// There is nothing to share: it runs by itself.
-		next.Shares = ""
+		next.SharesRunID = ""
 	}
 	return q.saveStep(ctx, run, next, &version, time.Millisecond, nil)
 }

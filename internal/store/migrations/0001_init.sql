@@ -94,6 +94,12 @@ CREATE TABLE tasks (
     data       TEXT NOT NULL,
     updated_at BIGINT NOT NULL
 );
+-- Which run is creating the task of a key, and until when no other run may.
+CREATE TABLE task_claims (
+    key    TEXT PRIMARY KEY,
+    run_id TEXT NOT NULL,
+    until  BIGINT NOT NULL
+);
 CREATE TABLE refs (
     connection TEXT PRIMARY KEY,
     ref        TEXT NOT NULL,

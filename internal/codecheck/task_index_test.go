@@ -10,6 +10,12 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
+func indexOf(tasks ...listedTask) *taskIndex {
+	x := newTaskIndex()
+	x.add(tasks...)
+	return x
+}
+
 func TestMatchAmongSeveral(t *testing.T) {
 	row := func(id, name, branch, created string) listedTask {
 		return listedTask{ID: text(id), Name: text(name), URL: "https://github.com/acme/api", Branch: text(branch), CreatedAt: text(created)}
@@ -26,12 +32,12 @@ func TestMatchAmongSeveral(t *testing.T) {
 		"one time unknown": {[]listedTask{row("a", "n", "main", ""), row("b", "m", "main", "2026-01-01T00:00:00Z"), row("c", "m", "main", "")}, "b"},
 	}
 	for name, test := range tests {
-		got, ok := newTaskIndex(test.listed).match(testEvent().Repository, "main", "acme/api")
+		got, ok := indexOf(test.listed...).match(testEvent().Repository, "main", "acme/api")
 		if got.ID != test.want || ok != (test.want != "") {
 			t.Errorf("%s: task %q, want %q", name, got.ID, test.want)
 		}
 	}
-	if _, ok := newTaskIndex([]listedTask{{ID: "a", Branch: "main"}}).match(event.Repository{}, "main", "n"); ok {
+	if _, ok := indexOf(listedTask{ID: "a", Branch: "main"}).match(event.Repository{}, "main", "n"); ok {
 		t.Error("a task without an address was taken for a repository without one")
 	}
 }
@@ -56,7 +62,7 @@ func TestIndexChoosesLikeAWalkOverTheList(t *testing.T) {
 			})
 		}
 		want := walkOver(listed, repository, "main", "ours")
-		got, ok := newTaskIndex(listed).match(repository, "main", "ours")
+		got, ok := indexOf(listed...).match(repository, "main", "ours")
 		if got.ID != want || ok != (want != "") {
 			t.Errorf("seed %d: task %q, want %q of %+v", seed, got.ID, want, listed)
 		}
@@ -87,17 +93,18 @@ func walkOver(listed []listedTask, repository event.Repository, branch, name str
 	return string(best.ID)
 }
 
-// BenchmarkTaskLookup is one lookup in a kept listing, each of another task, for
-// an event that was just read; index-bytes is the memory of that listing.
+// BenchmarkTaskLookup is one lookup in a kept task list, each of another task, for
+// an event that was just read; index-bytes is the memory of that list.
 func BenchmarkTaskLookup(b *testing.B) {
-	for _, n := range []int{10, 100_000} {
+	for _, n := range []int{10, 100_000, maxKeptTasks} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			before := liveBytes()
-			index := newTaskIndex(numberedTasks(n))
+			index := indexOf(numberedTasks(n)...)
 			size := liveBytes() - before
 
-			checker := &Checker{listings: newListings(api{}, time.Now, 24*time.Hour)}
-			checker.listings.kept[testProject] = &listing{at: time.Now(), index: index}
+			options := Options{Now: time.Now, TaskListFor: 24 * time.Hour}
+			checker := &Checker{options: options, lists: newTaskLists(api{}, options)}
+			checker.lists.kept[testProject] = &taskList{progress: time.Now(), index: index}
 			runs := make([]Run, 64)
 			b.ResetTimer()
 			for i := range b.N {
@@ -109,8 +116,8 @@ func BenchmarkTaskLookup(b *testing.B) {
 					b.StartTimer()
 				}
 				run := &runs[i%len(runs)]
-				if t, _, err := checker.lookUp(b.Context(), *run, run.Event.Branch, false); err != nil || t.ID == "" {
-					b.Fatalf("%s of %s was not found: %v", run.Event.Branch, run.Event.Repository.FullName, err)
+				if _, ok := (search{Checker: checker, run: run}).recentlyListed(); !ok {
+					b.Fatalf("%s of %s was not found", run.Event.Branch, run.Event.Repository.FullName)
 				}
 			}
 			b.ReportMetric(float64(size), "index-bytes")
@@ -125,7 +132,7 @@ func numberedTasks(n int) []listedTask {
 		run := numberedRun(i)
 		listed[i] = listedTask{
 			ID:        text(fmt.Sprintf("%032x", i)),
-			Name:      text(legalName(run.Check.TaskName)),
+			Name:      text(validName(run.Check.TaskName)),
 			URL:       text(run.Event.Repository.HTTPSURL),
 			Branch:    text(run.Event.Branch),
 			CreatedAt: text(time.Unix(int64(1_700_000_000+i), 0).UTC().Format(time.RFC3339)),

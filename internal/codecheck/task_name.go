@@ -11,14 +11,14 @@ import (
 // (specs/codearts-check.md 1.4).
 const longestName = 128
 
-// legalName turns name into one that CodeArts Check takes: letters a-z and A-Z,
+// validName turns name into one that CodeArts Check takes: letters a-z and A-Z,
 // digits, Chinese characters, ".", "-" and "_", 1 to 128 of them. Every run of
 // others becomes one "-". A name that has to be cut ends in a hash of the whole,
 // so that two long names stay different.
-func legalName(name string) string {
+func validName(name string) string {
 	var b strings.Builder
 	for _, r := range name {
-		if legalInName(r) {
+		if validInName(r) {
 			b.WriteRune(r)
 		} else if !strings.HasSuffix(b.String(), "-") {
 			b.WriteByte('-')
@@ -34,7 +34,7 @@ func legalName(name string) string {
 	return legal
 }
 
-func legalInName(r rune) bool {
+func validInName(r rune) bool {
 	switch {
 	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9',
 		r == '.', r == '-', r == '_':
@@ -46,7 +46,7 @@ func legalInName(r rune) bool {
 // uniqueName is the legal form of name, with a hash of the repository and
 // branch where another task has that name already.
 func uniqueName(name, repositoryKey, branch string, taken func(string) bool) string {
-	legal := legalName(name)
+	legal := validName(name)
 	if !taken(legal) {
 		return legal
 	}

@@ -1,0 +1,53 @@
+package codecheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Stop ends the run's execution at CodeArts Check, for a run that is superseded
+// or too late. An execution that has ended, or a run without one, is no error; one
+// of which that cannot be told is, so that the caller asks again. The API stops
+// whatever the task runs: a run must be stopped before the next run of the same task
+// is started. In the 2023 dialect the progress cannot tell whose execution runs, so
+// nothing is stopped there: the execution ends by itself, and its result is ignored.
+func (c *Checker) Stop(ctx context.Context, run Run) error {
+	if run.Task.ID == "" || run.ExecID == "" || c.options.Dialect == Dialect2023 {
+		return nil
+	}
+	if running, err := c.isRunning(ctx, run); err != nil || !running {
+		return err
+	}
+	err := c.api.stop(ctx, run.Task.ID)
+	if err == nil {
+		return nil
+	}
+	if running, lookErr := c.isRunning(ctx, run); lookErr == nil && !running {
+		return nil
+	}
+	return err
+}
+
+// isRunning reports false only of an execution that has surely ended.
+func (c *Checker) isRunning(ctx context.Context, run Run) (bool, error) {
+	status, err := c.api.progress(ctx, run.Task.ID, c.job(run))
+	ended := status.set && (status.n == scanError || status.n == scanDone || status.n == stopped)
+	return !ended, err
+}
+
+// endOverdue stops an execution that took too long. Whether that works or not, the
+// run is over.
+func (c *Checker) endOverdue(ctx context.Context, run Run) (Run, time.Duration, error) {
+	after := run.Deadline.Sub(run.CreatedAt).Round(time.Second)
+	stopResult := "the execution was stopped"
+	// A service that never answers takes all the time of the step, each time: only a
+	// step that was cancelled asks again.
+	if err := c.Stop(ctx, run); errors.Is(ctx.Err(), context.Canceled) {
+		return run, 0, err
+	} else if err != nil {
+		stopResult = "the execution could not be stopped: " + err.Error()
+	}
+	return c.end(run, Errored, fmt.Sprintf("not finished %s after its creation; %s", after, stopResult)), 0, nil
+}

@@ -1,0 +1,149 @@
+package codecheck
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// devCloud is the repo_type of CodeArts Repo, which alone is addressed in the
+// ssh form and needs no extension point.
+const devCloud = "DevCloud"
+
+// createFull makes the full task of a branch: by V3, or by V2 where the service
+// is of 2023 and has no V3.
+func (c *Checker) createFull(ctx context.Context, run Run, branch string, index *taskIndex) (Task, error) {
+	repository, check := run.Event.Repository, run.Check
+	repoType := c.repoType(run)
+	source, err := sourceURL(repository, repoType)
+	if err != nil {
+		return Task{}, err
+	}
+	if check.AuthID == "" && repoType != devCloud {
+		return Task{}, permanentError(fmt.Sprintf("the task for branch %q of %s does not exist, and creating it needs the id of the project's code-source extension point: set check.create.auth_id in the rule or in its defaults", branch, repository.FullName))
+	}
+	if c.options.Dialect == Dialect2023 {
+		id, err := c.api.createV2(ctx, check.ProjectID, taskV2{GitURL: source, GitBranch: branch,
+			Languages: c.languages(check), TaskType: "full", EndpointID: check.AuthID})
+		return Task{ID: id, URL: source, Branch: branch}, err
+	}
+
+	body := taskV3{
+		RepoURL:     source,
+		Branch:      branch,
+		Name:        uniqueName(check.TaskName, RepositoryKey(source), branch, index.taken),
+		ProjectID:   check.ProjectID,
+		ProjectName: check.ProjectName,
+		Template: template{RepoType: repoType, Branch: branch, ProjectID: check.ProjectID, ProjectName: check.ProjectName,
+			AuthID: check.AuthID},
+	}
+	if check.AuthID != "" {
+		body.Template.AuthType = repoType
+	}
+	for _, language := range c.languages(check) {
+		body.Template.RuleSets = append(body.Template.RuleSets, ruleSet{language})
+	}
+	id, err := c.api.createV3(ctx, body)
+	return Task{ID: id, Name: body.Name, URL: source, Branch: branch}, err
+}
+
+// createIncremental makes the incremental task of the run's merge request under its
+// full task. git_branch is the parent's branch, as in the documented example of the
+// flow (specs/codearts-check.md 1.3), and because the source branch of a fork is not
+// in this repository.
+func (c *Checker) createIncremental(ctx context.Context, run Run, parent Task) (Task, error) {
+	ev, check := run.Event, run.Check
+	source, err := sourceURL(ev.Repository, c.repoType(run))
+	if err != nil {
+		return Task{}, err
+	}
+	action := "open"
+	if ev.Action == event.Updated {
+		action = "update"
+	}
+	id, err := c.api.createV2(ctx, check.ProjectID, taskV2{
+		GitURL:     source,
+		GitBranch:  parent.Branch,
+		Languages:  c.languages(check),
+		TaskType:   "inc",
+		EndpointID: check.AuthID,
+		Increment: &increment{
+			ParentTaskID: parent.ID,
+			SourceBranch: ev.SourceBranch,
+			TargetBranch: ev.Branch,
+			MergeID:      strconv.Itoa(ev.Number),
+			EventType:    "merge_request",
+			Action:       action,
+			Title:        ev.Title,
+		},
+	})
+	return Task{ID: id, URL: source, Branch: parent.Branch, ParentID: parent.ID}, err
+}
+
+// repoType is the V3 repo_type (specs/codearts-check.md 1.4): the rule's, the
+// connection's, or the host's.
+func (c *Checker) repoType(run Run) string {
+	if run.Check.RepoType != "" {
+		return run.Check.RepoType
+	}
+	if t := c.options.RepoType(run.Event.Connection); t != "" {
+		return t
+	}
+	switch run.Event.Repository.Host {
+	case event.GitHub:
+		return "GitHub"
+	case event.Gitee:
+		return "Gitee"
+	case event.GitLab:
+		if u, err := url.Parse(run.Event.Repository.HTTPSURL); err == nil && strings.EqualFold(u.Hostname(), "gitlab.com") {
+			return "gitlab"
+		}
+		return "self_gitlab"
+	}
+	return "GitPub"
+}
+
+// sourceURL is the form of the address that a repo_type wants.
+func sourceURL(r event.Repository, repoType string) (string, error) {
+	if repoType == devCloud {
+		if !strings.HasPrefix(r.SSHURL, "git") {
+			return "", permanentError(fmt.Sprintf("repo_type DevCloud needs an ssh address that starts with git, and %s has %q", r.FullName, r.SSHURL))
+		}
+		return r.SSHURL, nil
+	}
+	if !strings.HasPrefix(r.HTTPSURL, "http") {
+		return "", permanentError(fmt.Sprintf("repo_type %s needs an http address, and %s has none", repoType, r.FullName))
+	}
+	return r.HTTPSURL, nil
+}
+
+// languages are the rule's or the default ones, in the spelling of the dialect:
+// the 2023 edition has lower-case names (specs/codearts-check.md 1.3).
+func (c *Checker) languages(check rules.Check) []string {
+	languages := check.Languages
+	if len(languages) == 0 {
+		languages = c.options.DefaultLanguages
+	}
+	if c.options.Dialect != Dialect2023 {
+		return languages
+	}
+	old := make([]string, len(languages))
+	for i, language := range languages {
+		switch language {
+		case "C++":
+			old[i] = "cpp"
+		case "C#":
+			old[i] = "csharp"
+		case "JAVASCRIPT":
+			old[i] = "js"
+		default:
+			old[i] = strings.ToLower(language)
+		}
+	}
+	return old
+}

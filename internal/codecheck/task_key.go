@@ -1,0 +1,45 @@
+package codecheck
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// TaskKey names the task that an event's check needs: project, repository and
+// branch, and for an incremental scan also the merge request and its source
+// branch. Two runs with the same key compete for one task, which runs one
+// execution at a time.
+func TaskKey(ev event.Event, c rules.Check) string {
+	key := fullTaskKey(ev, c.ProjectID, scannedBranch(ev, c))
+	if c.Scan == rules.ScanIncremental {
+		key += " " + ev.SourceBranch + " #" + strconv.Itoa(ev.Number)
+	}
+	return key
+}
+
+// fullTaskKey names the full task of a branch. Branch names have no spaces.
+func fullTaskKey(ev event.Event, project, branch string) string {
+	return strings.Join([]string{project, RepositoryKey(address(ev.Repository)), branch}, " ")
+}
+
+// address is the repository's http form, or what there is instead.
+func address(r event.Repository) string {
+	if r.HTTPSURL != "" {
+		return r.HTTPSURL
+	}
+	return r.SSHURL
+}
+
+// scannedBranch is the branch of the full task: the target of a merge request that
+// is scanned incrementally, because its changes are compared with that; the source
+// of one that is scanned in full; else the branch or tag of the event. A tag
+// stands in the place of a branch, as the API has no other field for it.
+func scannedBranch(ev event.Event, c rules.Check) string {
+	if ev.Number != 0 && c.Scan == rules.ScanFull {
+		return ev.SourceBranch
+	}
+	return ev.Branch
+}

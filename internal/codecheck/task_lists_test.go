@@ -1,0 +1,438 @@
+package codecheck
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// project is a service with one project: it lists, creates and runs its tasks, and
+// counts how many pages of the list it was asked for.
+type project struct {
+	mu    sync.Mutex
+	tasks []projectTask
+	lists int
+	made  int
+	// before, if set, is called with the number of each listing, after what it will
+	// show is settled, and returns the status that is sent.
+	before func(r *http.Request, number int) int
+}
+
+type projectTask struct {
+	ID     string `json:"task_id"`
+	Name   string `json:"task_name"`
+	URL    string `json:"git_url"`
+	Branch string `json:"git_branch"`
+}
+
+func (p *project) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method == http.MethodGet:
+		p.serveList(w, r)
+	case r.URL.Path == "/v3/task":
+		var body taskV3
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.made++
+		t := projectTask{ID: fmt.Sprint("made-", p.made), Name: body.Name, URL: body.RepoURL, Branch: body.Branch}
+		p.tasks = append(p.tasks, t)
+		_, _ = fmt.Fprintf(w, `{"result":{"id":%q}}`, t.ID)
+	case strings.HasSuffix(r.URL.Path, "/task"):
+		var body taskV2
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		p.answerFor(w, body.Increment.ParentTaskID, `{"task_id":"under-%s"}`)
+	default:
+		id := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v2/tasks/"), "/run")
+		p.answerFor(w, strings.TrimPrefix(id, "under-"), `{"exec_id":"of-%s"}`)
+	}
+}
+
+func (p *project) serveList(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	p.lists++
+	number, before := p.lists, p.before
+	offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
+	from, to := min(offset*pageSize, len(p.tasks)), min((offset+1)*pageSize, len(p.tasks))
+	b, _ := json.Marshal(map[string]any{"tasks": append([]projectTask{}, p.tasks[from:to]...), "total": len(p.tasks)})
+	p.mu.Unlock()
+	if before != nil {
+		w.WriteHeader(before(r, number))
+	}
+	_, _ = w.Write(b)
+}
+
+// answerFor answers with format and the task's id, or that there is no such task.
+func (p *project) answerFor(w http.ResponseWriter, id, format string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.ContainsFunc(p.tasks, func(t projectTask) bool { return t.ID == id }) {
+		_, _ = fmt.Fprint(w, `{"error_code":"CC.00050013","error_msg":"project not exist"}`)
+		return
+	}
+	_, _ = fmt.Fprintf(w, format, id)
+}
+
+// has replaces the project's tasks.
+func (p *project) has(tasks ...projectTask) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tasks = tasks
+}
+
+func (p *project) listed() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lists
+}
+
+func taskOf(branch, id string) projectTask {
+	return projectTask{ID: id, Name: "by-hand-" + branch, URL: testEvent().Repository.HTTPSURL, Branch: branch}
+}
+
+func runOf(branch string) Run {
+	run := testRun(time.Now())
+	run.ID = "run of " + branch
+	run.Event.Branch, run.Check.TaskName = branch, "api-"+branch
+	return run
+}
+
+func TestTasksAreFoundInAKeptListing(t *testing.T) {
+	p := &project{}
+	p.has(taskOf("main", "1"), taskOf("dev", "2"))
+	clock := time.Now()
+	checker := testChecker(t, p, Options{Now: func() time.Time { return clock }})
+	mergeRequest := runOf("main")
+	mergeRequest.Event.Kind, mergeRequest.Event.Number, mergeRequest.Event.SourceBranch = event.MergeRequest, 7, "topic"
+	mergeRequest.Check.Scan = rules.ScanIncremental
+
+	for _, step := range []struct {
+		what   string
+		before func()
+		run    Run
+		task   string
+		origin Origin
+		lists  int
+	}{
+		{"the first lists", func() {}, runOf("main"), "1", Found, 1},
+		{"another task is in the same listing", func() {}, runOf("dev"), "2", Found, 1},
+		{"a miss lists anew before it creates", func() {}, runOf("new"), "made-1", Created, 2},
+		{"what was created is in the listing", func() {}, runOf("new"), "made-1", Found, 2},
+		{"a listing is kept for a while", func() { clock = clock.Add(5*time.Minute - 1) }, runOf("main"), "1", Found, 2},
+		{"and no longer", func() { clock = clock.Add(1) }, runOf("main"), "1", Found, 3},
+		{"a task made by hand since is not made again",
+			func() { p.has(taskOf("main", "1"), taskOf("dev", "2"), taskOf("hand", "3")) }, runOf("hand"), "3", Found, 4},
+		{"a deleted task is looked for in a new list", func() { p.has(taskOf("main", "1"), taskOf("dev", "20")) }, runOf("dev"), "20", Found, 5},
+		{"a deleted task that is nowhere else is created", func() { p.has(taskOf("main", "1")) }, runOf("dev"), "made-2", Created, 6},
+		{"a deleted parent is looked for in a new list", func() { p.has(taskOf("main", "10")) }, mergeRequest, "under-10", Created, 7},
+	} {
+		step.before()
+		checker.options.Memory = newMemory() // what only the database would know
+		run, err := startInSteps(t.Context(), checker, step.run)
+		if err != nil || run.State != Running {
+			t.Fatalf("%s: %s: %s, error %v", step.what, run.State, run.Reason, err)
+		}
+		if run.Task.ID != step.task || run.Origin != step.origin || p.listed() != step.lists {
+			t.Errorf("%s: task %s is %s after %d listings, want %s %s after %d", step.what,
+				run.Task.ID, run.Origin, p.listed(), step.task, step.origin, step.lists)
+		}
+	}
+}
+
+// startDuringListing starts a run of main under ctx, whose listing the service
+// answers only after release, and runs of many new branches that come to wait for it.
+// It returns what became of the many, and the error of the first.
+func startDuringListing(ctx context.Context, t *testing.T, p *project, checker *Checker, reached <-chan struct{}, release func()) (others []Run, errs []error, firstErr error) {
+	t.Helper()
+	const many = 20
+	others, errs = make([]Run, many), make([]error, many)
+	var group sync.WaitGroup
+	group.Go(func() { _, firstErr = startInSteps(ctx, checker, runOf("main")) })
+	<-reached
+	var waiters []waiter
+	for i := range many {
+		ctx := newWaiter(t.Context())
+		waiters = append(waiters, ctx)
+		group.Go(func() { others[i], errs[i] = startInSteps(ctx, checker, runOf(fmt.Sprint("new-", i))) })
+	}
+	for _, w := range waiters {
+		<-w.waits
+	}
+	if p.listed() != 1 {
+		t.Errorf("%d listings are made at once", p.listed())
+	}
+	release()
+	group.Wait()
+	return others, errs, firstErr
+}
+
+// waiter is a context that tells when somebody first waits for its end.
+type waiter struct {
+	context.Context
+	waits chan struct{}
+	once  *sync.Once
+}
+
+func newWaiter(ctx context.Context) waiter {
+	return waiter{Context: ctx, waits: make(chan struct{}), once: &sync.Once{}}
+}
+
+func (w waiter) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.waits) })
+	return w.Context.Done()
+}
+
+// blockFirst lets the first listing wait for released, and closes reached then.
+func blockFirst(reached, released chan struct{}) func(*http.Request, int) int {
+	return func(_ *http.Request, number int) int {
+		if number == 1 {
+			close(reached)
+			<-released
+		}
+		return http.StatusOK
+	}
+}
+
+// Runs that come while a list is read cannot create by it, because it was begun
+// before they came; they share the next one.
+func TestManyMissesShareOneListing(t *testing.T) {
+	reached, released := make(chan struct{}), make(chan struct{})
+	p := &project{before: blockFirst(reached, released)}
+	checker := testChecker(t, p, Options{})
+	runs, errs, err := startDuringListing(t.Context(), t, p, checker, reached, func() { close(released) })
+	if err != nil {
+		t.Error(err)
+	}
+	for i, run := range runs {
+		if errs[i] != nil || run.State != Running || run.Origin != Created {
+			t.Errorf("%s: %s, task %s, error %v", run.State, run.Reason, run.Origin, errs[i])
+		}
+	}
+	if p.listed() != 2 || p.made != 21 {
+		t.Errorf("%d listings and %d tasks, want 2 and 21", p.listed(), p.made)
+	}
+}
+
+// When the run that reads the list is cancelled, one of those that wait reads on.
+func TestCancelledReaderIsFollowedByAnother(t *testing.T) {
+	reached := make(chan struct{})
+	p := &project{before: func(r *http.Request, number int) int {
+		if number == 1 {
+			close(reached)
+			<-r.Context().Done()
+		}
+		return http.StatusOK
+	}}
+	checker := testChecker(t, p, Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	runs, errs, err := startDuringListing(ctx, t, p, checker, reached, cancel)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the first reader: error %v", err)
+	}
+	for i, run := range runs {
+		if errs[i] != nil || run.State != Running {
+			t.Errorf("%s: %s, error %v", run.State, run.Reason, errs[i])
+		}
+	}
+	// The page that was not answered is asked for again, and then the next list.
+	if p.listed() != 3 {
+		t.Errorf("%d listings, want 3", p.listed())
+	}
+}
+
+// A run that waits for another's listing stops when its own context ends.
+func TestWaitingForAListingEndsWithTheContext(t *testing.T) {
+	reached, released := make(chan struct{}), make(chan struct{})
+	p := &project{before: blockFirst(reached, released)}
+	lists := testChecker(t, p, Options{}).lists
+	var group sync.WaitGroup
+	group.Go(func() {
+		if _, err := lists.read(t.Context(), testProject, lists.mark(), time.Now().Add(time.Minute)); err != nil {
+			t.Error(err)
+		}
+	})
+	<-reached
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := lists.read(ctx, testProject, lists.mark(), time.Now().Add(time.Minute)); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := lists.read(t.Context(), testProject, lists.mark(), time.Now()); !errors.As(err, new(notYet)) {
+		t.Errorf("no time is left: error %v", err)
+	}
+	close(released)
+	group.Wait()
+}
+
+// A task that is created while a list is read may be missing in it.
+func TestCreatedTaskEntersTheListThatIsRead(t *testing.T) {
+	reached, released := make(chan struct{}), make(chan struct{})
+	p := &project{before: blockFirst(reached, released)}
+	lists := testChecker(t, p, Options{}).lists
+	var group sync.WaitGroup
+	group.Go(func() {
+		if _, err := lists.read(t.Context(), testProject, lists.mark(), time.Now().Add(time.Minute)); err != nil {
+			t.Error(err)
+		}
+	})
+	<-reached
+	lists.add(testProject, listedTask{ID: "mine", Name: "n", URL: text(testEvent().Repository.HTTPSURL), Branch: "main"})
+	close(released)
+	group.Wait()
+	index := lists.recent(testProject)
+	if got, _ := index.match(testEvent().Repository, "main", "n"); got.ID != "mine" || !index.taken("n") {
+		t.Errorf("task %q", got.ID)
+	}
+}
+
+// longProject has a list of several pages; each takes 10 seconds of the clock.
+func longProject(pages int) (*project, *time.Time) {
+	clock := time.Now()
+	p := &project{}
+	for i := range pages * pageSize {
+		p.tasks = append(p.tasks, taskOf(fmt.Sprint("branch-", i), fmt.Sprint(i)))
+	}
+	p.before = func(*http.Request, int) int {
+		clock = clock.Add(10 * time.Second)
+		return http.StatusOK
+	}
+	return p, &clock
+}
+
+// A list that takes longer than a step is read on by the next one, of whichever run.
+func TestLongListIsReadInSteps(t *testing.T) {
+	p, clock := longProject(5)
+	checker := testChecker(t, p, Options{Now: func() time.Time { return *clock }})
+	first, second := runOf("branch-499"), runOf("new")
+	for _, step := range []struct {
+		run    *Run
+		state  State
+		reason string
+		lists  int
+	}{
+		{&first, Starting, "reading the project's task list (200 of 500 tasks)", 2},
+		{&second, Starting, "reading the project's task list (400 of 500 tasks)", 4},
+		{&first, Running, "the scan is running", 5},
+		// What was begun before the second came does not show that its task is missing.
+		{&second, Starting, "reading the project's task list (200 of 500 tasks)", 7},
+	} {
+		next, wait, err := start(t.Context(), checker, *step.run, noSave)
+		if err != nil || next.State != step.state || next.Reason != step.reason || p.listed() != step.lists {
+			t.Fatalf("%s: %s: %s after %d pages, error %v; want %s: %s after %d", step.run.ID, next.State, next.Reason, p.listed(), err, step.state, step.reason, step.lists)
+		}
+		if step.state == Starting && wait != minimalWait {
+			t.Errorf("wait %s", wait)
+		}
+		*step.run = next
+	}
+	next, err := startInSteps(t.Context(), checker, second)
+	if err != nil || next.State != Running || next.Origin != Created || p.listed() != 10 {
+		t.Errorf("%s: %s, task %s after %d pages, error %v", next.State, next.Reason, next.Origin, p.listed(), err)
+	}
+}
+
+// A page that cannot be read now does not cost those before it; what cannot be read
+// at all is forgotten.
+func TestPagesOutliveATransientFailure(t *testing.T) {
+	p, clock := longProject(3)
+	status := http.StatusServiceUnavailable
+	p.before = func(_ *http.Request, number int) int {
+		if number == 2 {
+			return status
+		}
+		return http.StatusOK
+	}
+	checker := testChecker(t, p, Options{Now: func() time.Time { return *clock }})
+	if run, _, err := start(t.Context(), checker, runOf("branch-299"), noSave); err == nil || run.State != Starting {
+		t.Errorf("%s, error %v", run.State, err)
+	}
+	run, _, err := start(t.Context(), checker, runOf("branch-299"), noSave)
+	if err != nil || run.State != Running || run.Task.ID != "299" || p.listed() != 4 {
+		t.Errorf("%s: %s after %d pages, error %v", run.State, run.Reason, p.listed(), err)
+	}
+
+	status, p.lists = http.StatusForbidden, 0
+	checker = testChecker(t, p, Options{Now: func() time.Time { return *clock }})
+	if run, _, err := start(t.Context(), checker, runOf("branch-299"), noSave); err != nil || run.State != Errored {
+		t.Errorf("%s, error %v", run.State, err)
+	}
+	if len(checker.lists.reading) != 0 {
+		t.Error("the list that is forbidden is still being read")
+	}
+}
+
+// Pages to which nobody has added for a while are too old to be read on.
+func TestAbandonedListIsBegunAnew(t *testing.T) {
+	p, clock := longProject(3)
+	checker := testChecker(t, p, Options{Now: func() time.Time { return *clock }})
+	run, _, err := start(t.Context(), checker, runOf("branch-0"), noSave)
+	if err != nil || run.Reason != "reading the project's task list (200 of 300 tasks)" {
+		t.Fatalf("%s: %s, error %v", run.State, run.Reason, err)
+	}
+	*clock = clock.Add(5 * time.Minute)
+	run, _, err = start(t.Context(), checker, run, noSave)
+	if err != nil || run.Reason != "reading the project's task list (200 of 300 tasks)" || p.listed() != 4 {
+		t.Errorf("%s: %s after %d pages, error %v", run.State, run.Reason, p.listed(), err)
+	}
+}
+
+// A step leaves time, before its context ends, for what follows the list.
+func TestListEndsBeforeTheContext(t *testing.T) {
+	p, clock := longProject(3)
+	p.before = nil
+	checker := testChecker(t, p, Options{Now: func() time.Time { return *clock }})
+	ctx, cancel := context.WithTimeout(t.Context(), listReserve)
+	defer cancel()
+	run, _, err := start(ctx, checker, runOf("branch-0"), noSave)
+	if err != nil || run.Reason != "reading the project's task list (100 of 300 tasks)" {
+		t.Errorf("%s: %s, error %v", run.State, run.Reason, err)
+	}
+}
+
+func TestKeptListsAreBounded(t *testing.T) {
+	p := &project{}
+	clock := time.Now()
+	lists := testChecker(t, p, Options{Now: func() time.Time { return clock }}).lists
+	lists.most = 3
+	for _, step := range []struct {
+		project string
+		tasks   int
+		after   time.Duration
+		want    []string
+	}{
+		{"a", 1, 0, []string{"a"}},
+		{"b", 2, 0, []string{"a", "b"}},
+		{"c", 1, 0, []string{"b", "c"}}, // the oldest goes
+		{"d", 4, 0, []string{"d"}},      // too large by itself, but the newest
+		{"e", 1, 0, []string{"e"}},
+		{"f", 1, 5 * time.Minute, []string{"f"}}, // too old goes
+	} {
+		clock = clock.Add(step.after)
+		p.has(slices.Repeat([]projectTask{{}}, step.tasks)...)
+		for i := range p.tasks {
+			p.tasks[i] = taskOf("main", fmt.Sprint(i))
+		}
+		got, err := lists.read(t.Context(), step.project, lists.mark(), clock.Add(time.Minute))
+		if err != nil || got.index.len() != step.tasks {
+			t.Fatalf("%s: error %v", step.project, err)
+		}
+		if diff := cmp.Diff(step.want, slices.Sorted(maps.Keys(lists.kept))); diff != "" {
+			t.Errorf("kept after %s (-want +got):\n%s", step.project, diff)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package codecheck
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+
+	"github.com/gatewright/gatewright/internal/huaweicloud"
+)
+
+// summary is the part of defects-summary that we read (1.9).
+type summary struct {
+	LastCheckTime text `json:"last_check_time"`
+	LastExecTime  text `json:"last_exec_time"`
+	Access        text `json:"is_access"`
+
+	Critical   number `json:"critical_count"`
+	Major      number `json:"major_count"`
+	Minor      number `json:"minor_count"`
+	Suggestion number `json:"suggestion_count"`
+
+	NewCritical   number `json:"new_critical_count"`
+	NewMajor      number `json:"new_major_count"`
+	NewMinor      number `json:"new_minor_count"`
+	NewSuggestion number `json:"new_suggestion_count"`
+}
+
+func (s summary) counts() (Counts, bool) {
+	return fourCounts(s.Critical, s.Major, s.Minor, s.Suggestion)
+}
+
+func (s summary) newCounts() (Counts, bool) {
+	return fourCounts(s.NewCritical, s.NewMajor, s.NewMinor, s.NewSuggestion)
+}
+
+// fourCounts reports false when one of the four is missing.
+func fourCounts(critical, major, minor, suggestion number) (Counts, bool) {
+	return Counts{critical.n, major.n, minor.n, suggestion.n},
+		critical.set && major.set && minor.set && suggestion.set
+}
+
+func (a api) summary(ctx context.Context, task, job string) (summary, error) {
+	var response summary
+	err := a.read(ctx, "read summary", huaweicloud.Path("/v2/tasks/%s/defects-summary", task), jobQuery(job), &response)
+	return response, err
+}
+
+// statistic gives the counts of defects-statistic, and whether all four are
+// there (1.10).
+func (a api) statistic(ctx context.Context, task string) (Counts, bool, error) {
+	var response struct {
+		Severity struct {
+			Critical   number `json:"critical"`
+			Major      number `json:"major"`
+			Minor      number `json:"minor"`
+			Suggestion number `json:"suggestion"`
+		} `json:"severity"`
+	}
+	err := a.read(ctx, "read statistic", huaweicloud.Path("/v2/tasks/%s/defects-statistic", task), nil, &response)
+	counts, all := fourCounts(response.Severity.Critical, response.Severity.Major, response.Severity.Minor, response.Severity.Suggestion)
+	return counts, all && err == nil, err
+}
+
+// defects gives up to limit open defects of one severity (1.11); severity is
+// its number, 0 for critical to 3 for suggestion.
+func (a api) defects(ctx context.Context, task string, severity, limit int) ([]Defect, error) {
+	var response struct {
+		Defects []struct {
+			ID       text `json:"defect_id"`
+			RuleName text `json:"rule_name"`
+			Checker  text `json:"defect_checker_name"`
+			Content  text `json:"defect_content"`
+			File     text `json:"file_path"`
+			Line     text `json:"line_number"`
+		} `json:"defects"`
+	}
+	err := a.read(ctx, "read defects", huaweicloud.Path("/v2/tasks/%s/defects-detail", task), url.Values{
+		"offset":     {"0"},
+		"limit":      {strconv.Itoa(limit)},
+		"status_ids": {"0"},
+		"severity":   {strconv.Itoa(severity)},
+	}, &response)
+	if err != nil {
+		return nil, err
+	}
+	var found []Defect
+	seen := map[text]bool{}
+	for _, d := range response.Defects {
+		if d.ID != "" && seen[d.ID] || len(found) == limit {
+			continue
+		}
+		seen[d.ID] = true
+		line, _ := strconv.Atoi(string(d.Line)) // a line that is no number is unknown: 0
+		found = append(found, Defect{ID: string(d.ID), Severity: severityName(severity),
+			Rule: string(either(d.RuleName, d.Checker)), Text: string(d.Content), File: string(d.File), Line: line})
+	}
+	return found, nil
+}
+
+func severityName(level int) string {
+	return [...]string{"critical", "major", "minor", "suggestion"}[level]
+}
+
+// logEntry is one part of a failed execution's log (1.12).
+type logEntry struct {
+	Level text `json:"level"`
+	Log   text `json:"log"`
+}
+
+// failureLog gives the log of a failed execution (1.12).
+func (a api) failureLog(ctx context.Context, project, task, exec string) ([]logEntry, error) {
+	var response struct {
+		Entries []logEntry `json:"log_info"`
+	}
+	query := url.Values{}
+	if exec != "" {
+		query.Set("execute_id", exec)
+	}
+	err := a.read(ctx, "read failure log", huaweicloud.Path("/v2/%s/tasks/%s/log-detail", project, task), query, &response)
+	return response.Entries, err
+}

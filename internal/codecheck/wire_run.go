@@ -1,0 +1,65 @@
+package codecheck
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/gatewright/gatewright/internal/huaweicloud"
+)
+
+// run starts an execution and gives its id (1.5). The body is always there: the
+// service refuses a missing one.
+func (a api) run(ctx context.Context, task string, ref Ref) (string, error) {
+	var response struct {
+		ExecID text `json:"exec_id"`
+	}
+	err := a.client.Do(ctx, huaweicloud.Call{
+		Operation: "run task",
+		Method:    http.MethodPost,
+		Path:      huaweicloud.Path("/v2/tasks/%s/run", task),
+		Body: struct {
+			Ref Ref `json:"ref,omitempty"`
+		}{ref},
+	}, &response)
+	if err == nil && response.ExecID == "" {
+		err = fmt.Errorf("run task: %w", errNoID)
+	}
+	return string(response.ExecID), err
+}
+
+// stop ends the running execution of a task (1.6), whichever that is: so it is not
+// sent again after a lost answer, without a look at what runs by then.
+func (a api) stop(ctx context.Context, task string) error {
+	return a.client.Do(ctx, huaweicloud.Call{
+		Operation: "stop task", Method: http.MethodPost, Path: huaweicloud.Path("/v2/tasks/%s/stop", task),
+		Body: struct{}{},
+	}, nil)
+}
+
+// The values of task_status (1.8); null is an execution that nobody knows yet.
+const (
+	checking  = 0
+	scanError = 1
+	scanDone  = 2
+	stopped   = 3
+)
+
+// progress is the task_status of one execution, or of the task's latest when
+// job is empty (1.8).
+func (a api) progress(ctx context.Context, task, job string) (number, error) {
+	var response struct {
+		Status number `json:"task_status"`
+	}
+	err := a.read(ctx, "read progress", huaweicloud.Path("/v2/tasks/%s/progress", task), jobQuery(job), &response)
+	return response.Status, err
+}
+
+// jobQuery asks for one execution; none when job is empty.
+func jobQuery(job string) url.Values {
+	if job == "" {
+		return nil
+	}
+	return url.Values{"job_id": {job}}
+}

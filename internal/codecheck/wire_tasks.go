@@ -1,0 +1,170 @@
+package codecheck
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/gatewright/gatewright/internal/huaweicloud"
+)
+
+// listedTask is SimpleTaskInfoV2 (1.1).
+type listedTask struct {
+	ID        text `json:"task_id"`
+	Name      text `json:"task_name"`
+	URL       text `json:"git_url"`
+	Branch    text `json:"git_branch"`
+	CreatedAt text `json:"created_at"`
+}
+
+// pageSize is the most that the V2 list gives at once.
+const pageSize = 100
+
+// taskPages reads every task of a project, a page at a time (1.1). `offset` is a
+// page number in newer editions and a record's number in older ones: pages are asked
+// for by number from 0, each task is taken once, and only a second page that is the
+// first one moved by a single record shows that records are counted.
+type taskPages struct {
+	api      api
+	project  string
+	maxPages int
+	// page counts the pages that were read; offset is that of the next, step what is
+	// added to it for each.
+	page, offset, step int
+	// idle counts the last pages that had nothing new.
+	idle     int
+	previous []listedTask
+	seen     map[text]bool
+	// total is the number of tasks, if the service tells it.
+	total number
+}
+
+func newTaskPages(a api, project string, maxPages int) *taskPages {
+	return &taskPages{api: a, project: project, maxPages: maxPages, step: 1, seen: map[text]bool{}}
+}
+
+// next reads one page, and gives those of its tasks that are new and whether it was
+// the last. After an error it can be called again for the same page.
+func (p *taskPages) next(ctx context.Context) (tasks []listedTask, last bool, err error) {
+	if p.page >= p.maxPages {
+		return nil, false, permanentError(fmt.Sprintf("list tasks: project has more than %d pages of %d", p.maxPages, pageSize))
+	}
+	var response struct {
+		Tasks []listedTask `json:"tasks"`
+		Total number       `json:"total"`
+	}
+	err = p.api.read(ctx, "list tasks", huaweicloud.Path("/v2/%s/tasks", p.project),
+		url.Values{"offset": {strconv.Itoa(p.offset)}, "limit": {strconv.Itoa(pageSize)}}, &response)
+	if err != nil {
+		return nil, false, err
+	}
+	if response.Tasks == nil && !response.Total.set {
+		return nil, false, permanentError("list tasks: the response holds neither tasks nor their number")
+	}
+	p.total = response.Total
+	for _, task := range response.Tasks {
+		if task.ID != "" && !p.seen[task.ID] {
+			p.seen[task.ID] = true
+			tasks = append(tasks, task)
+		}
+	}
+	// Page 0 and page 1 may be the same page, so one page without news is not the
+	// end; two in a row are.
+	if p.idle++; len(tasks) > 0 {
+		p.idle = 0
+	}
+	if len(response.Tasks) < pageSize || p.total.set && len(p.seen) >= p.total.n || p.idle == 2 {
+		return tasks, true, nil
+	}
+	if p.page == 1 && response.Tasks[0].ID == p.previous[1].ID && response.Tasks[0].ID != p.previous[0].ID {
+		p.step, p.offset = pageSize, 0
+	}
+	p.page, p.offset, p.previous = p.page+1, p.offset+p.step, response.Tasks
+	return tasks, false, nil
+}
+
+// progress says how many tasks were read.
+func (p *taskPages) progress() string {
+	if p.total.set {
+		return fmt.Sprintf("%d of %d tasks", len(p.seen), p.total.n)
+	}
+	return fmt.Sprintf("%d tasks so far", len(p.seen))
+}
+
+// taskV3 is the body of CreateTaskV3 (1.4).
+type taskV3 struct {
+	RepoURL     string   `json:"repo_url"`
+	Branch      string   `json:"branch"`
+	Name        string   `json:"name"`
+	Template    template `json:"config_template"`
+	ProjectID   string   `json:"project_id"`
+	ProjectName string   `json:"project_name"`
+}
+
+type template struct {
+	RepoType    string    `json:"repo_type"`
+	Branch      string    `json:"branch"`
+	RuleSets    []ruleSet `json:"rule_sets"`
+	ProjectID   string    `json:"project_id"`
+	ProjectName string    `json:"project_name"`
+	AuthID      string    `json:"authId,omitempty"`
+	AuthType    string    `json:"authType,omitempty"`
+}
+
+type ruleSet struct {
+	Language string `json:"language"`
+}
+
+// createV3 makes a full task and gives its id (1.4).
+func (a api) createV3(ctx context.Context, body taskV3) (string, error) {
+	var response struct {
+		Result struct {
+			ID text `json:"id"`
+		} `json:"result"`
+	}
+	err := a.client.Do(ctx, huaweicloud.Call{
+		Operation: "create task", Method: http.MethodPost, Path: "/v3/task", Body: body,
+	}, &response)
+	if err == nil && response.Result.ID == "" {
+		err = fmt.Errorf("create task: %w", errNoID)
+	}
+	return string(response.Result.ID), err
+}
+
+// taskV2 is the body of CreateTaskV2 (1.3).
+type taskV2 struct {
+	GitURL     string     `json:"git_url"`
+	GitBranch  string     `json:"git_branch"`
+	Languages  []string   `json:"language"`
+	TaskType   string     `json:"task_type"`
+	EndpointID string     `json:"endpoint_id,omitempty"`
+	Increment  *increment `json:"inc_config,omitempty"`
+}
+
+// increment is IncConfigV2 (1.3).
+type increment struct {
+	ParentTaskID string `json:"parent_task_id"`
+	SourceBranch string `json:"git_source_branch"`
+	TargetBranch string `json:"git_target_branch"`
+	MergeID      string `json:"merge_id"`
+	EventType    string `json:"event_type"`
+	Action       string `json:"action"`
+	Title        string `json:"title"`
+}
+
+// createV2 makes a full or a merge request task and gives its id (1.3).
+func (a api) createV2(ctx context.Context, project string, body taskV2) (string, error) {
+	var response struct {
+		ID    text `json:"task_id"`
+		Camel text `json:"taskId"`
+	}
+	err := a.client.Do(ctx, huaweicloud.Call{
+		Operation: "create task", Method: http.MethodPost, Path: huaweicloud.Path("/v2/%s/task", project), Body: body,
+	}, &response)
+	if err == nil && response.ID+response.Camel == "" {
+		err = fmt.Errorf("create task: %w", errNoID)
+	}
+	return string(either(response.ID, response.Camel)), err
+}

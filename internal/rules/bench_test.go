@@ -105,7 +105,7 @@ func BenchmarkMatch(b *testing.B) {
 // BenchmarkLoad reads the rules; heap-MB is what a policy keeps, and index-MB what
 // its index has of that.
 func BenchmarkLoad(b *testing.B) {
-	for _, count := range ruleCounts() {
+	for _, count := range []int{10, 1_000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(count), func(b *testing.B) {
 			sources := benchmarkSources(count)
 			var policy *Policy

@@ -21,16 +21,16 @@ const traceLimit = 20
 // tried.
 //
 // The trace of a policy with at most 20 rules has all of them. Else it has every
-// rule that matched, and of the others those that may be for the event's repository,
-// up to 20 rules in all. Time and size do not grow with the number of rules for
-// other repositories.
+// rule that matched, and of the others those that may be for the event's repository
+// and branch, up to 20 rules in all. Time and size do not grow with the number of
+// rules for other repositories.
 //
 // The decision shares memory with the event and the policy: it is for reading.
 func (p *Policy) Decide(ev event.Event) Decision {
 	if len(p.rules) <= traceLimit {
 		return p.Explain(ev)
 	}
-	return p.decide(ev, p.index.candidates(ev.Repository.FullName), traceLimit)
+	return p.decide(ev, p.index.candidates(ev.Repository.FullName, ev.Branch), traceLimit)
 }
 
 // Explain is Decide with every rule in the trace, however many there are.

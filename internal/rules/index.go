@@ -5,48 +5,61 @@ import (
 	"strings"
 )
 
-// index finds the rules that a repository leaves possible without looking at the
+// index finds the rules that an event leaves possible without looking at the
 // others: what it leaves out cannot match, what it gives may.
 //
 // A rule is found by each of its repository patterns: by the full name when that
 // is no pattern (acme/api), by the owner when that is none (acme/*, acme/x-*), by
 // the bare name when that is none (*/api). A rule for any repository, or with a
-// pattern that begins and ends with a wildcard, is tried for every event. So a
-// decision takes time in proportion to these rules and those for the same
-// repository, owner and name.
+// pattern that begins and ends with a wildcard, is found by its branches; when one
+// of these is a pattern, or it has none, it is tried for every event. So a decision
+// takes time in proportion to these rules and those for the same repository, owner,
+// name or branch.
 type index struct {
-	byFullName, byOwner, byName map[string][]int
-	others                      []int
+	byFullName, byOwner, byName, byBranch map[string][]int
+	others                                []int
 }
 
 func newIndex(rules []*rule) *index {
-	x := &index{byFullName: map[string][]int{}, byOwner: map[string][]int{}, byName: map[string][]int{}}
+	x := &index{
+		byFullName: map[string][]int{}, byOwner: map[string][]int{},
+		byName: map[string][]int{}, byBranch: map[string][]int{},
+	}
 	for i, r := range rules {
-		patterns := r.repositories()
-		if len(patterns) == 0 || slices.ContainsFunc(patterns, unbound) {
-			x.others = append(x.others, i)
-			continue
-		}
-		for _, g := range patterns {
-			owner, name := g.ownerAndName()
-			switch {
-			case g.literal:
-				x.byFullName[g.pattern] = append(x.byFullName[g.pattern], i)
-			case owner != "":
-				x.byOwner[owner] = append(x.byOwner[owner], i)
-			default:
-				x.byName[name] = append(x.byName[name], i)
+		repositories, branches := r.patterns("repository"), r.patterns("branch")
+		switch {
+		case len(repositories) > 0 && !slices.ContainsFunc(repositories, unbound):
+			for _, g := range repositories {
+				x.addRepository(i, g)
 			}
+		case len(branches) > 0 && !slices.ContainsFunc(branches, func(g glob) bool { return !g.literal }):
+			for _, g := range branches {
+				x.byBranch[g.pattern] = append(x.byBranch[g.pattern], i)
+			}
+		default:
+			x.others = append(x.others, i)
 		}
 	}
 	return x
 }
 
-// repositories returns the patterns one of which the repository must match; none
-// when it may be any, but for those that are excluded.
-func (r *rule) repositories() []glob {
+func (x *index) addRepository(rule int, g glob) {
+	owner, name := g.ownerAndName()
+	switch {
+	case g.literal:
+		x.byFullName[g.pattern] = append(x.byFullName[g.pattern], rule)
+	case owner != "":
+		x.byOwner[owner] = append(x.byOwner[owner], rule)
+	default:
+		x.byName[name] = append(x.byName[name], rule)
+	}
+}
+
+// patterns returns the patterns one of which the field must match; none when it may
+// be anything, but for what is excluded.
+func (r *rule) patterns(field string) []glob {
 	for _, c := range r.clauses {
-		if g, ok := c.(*globClause); ok && g.name == "repository" {
+		if g, ok := c.(*globClause); ok && g.name == field {
 			return g.globs.include
 		}
 	}
@@ -86,11 +99,11 @@ func ownerAndName(fullName string) (owner, name string) {
 }
 
 // candidates returns the indexes of the rules that may match an event of the
-// repository; ascending, each once.
-func (x *index) candidates(repository string) []int {
+// repository and branch; ascending, each once.
+func (x *index) candidates(repository, branch string) []int {
 	repository = strings.ToLower(repository)
 	owner, name := ownerAndName(repository)
-	found := slices.Concat(x.byFullName[repository], x.byOwner[owner], x.byName[name])
+	found := slices.Concat(x.byFullName[repository], x.byOwner[owner], x.byName[name], x.byBranch[branch])
 	slices.Sort(found)
 	found = slices.Compact(found)
 

@@ -1,6 +1,7 @@
 package strictyaml
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -21,31 +22,38 @@ func JSON(v any) (json.RawMessage, error) {
 	if err := node.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode %T: %w", v, err)
 	}
-	return appendJSON(nil, &node)
+	var loose, compact bytes.Buffer
+	scalars := json.NewEncoder(&loose)
+	scalars.SetEscapeHTML(false)
+	if err := writeJSON(&loose, scalars, &node); err != nil {
+		return nil, fmt.Errorf("encode %T: %w", v, err)
+	}
+	err := json.Compact(&compact, loose.Bytes())
+	return compact.Bytes(), err
 }
 
-func appendJSON(data []byte, node *yaml.Node) ([]byte, error) {
-	if node.Kind == yaml.ScalarNode {
+// writeJSON writes node to out; scalars is an encoder to the same buffer.
+func writeJSON(out *bytes.Buffer, scalars *json.Encoder, node *yaml.Node) error {
+	brackets, separators := "[]", ",,"
+	switch node.Kind {
+	case yaml.ScalarNode:
 		var value any
 		if err := node.Decode(&value); err != nil {
-			return nil, err
+			return err
 		}
-		scalar, err := json.Marshal(value)
-		return append(data, scalar...), err
+		return scalars.Encode(value)
+	case yaml.MappingNode:
+		brackets, separators = "{}", ",:" // the keys and values take turns
 	}
-	brackets, separators := "[]", ","
-	if node.Kind == yaml.MappingNode {
-		brackets, separators = "{}", ",:"
-	}
-	data = append(data, brackets[0])
+	out.WriteByte(brackets[0])
 	for i, child := range node.Content {
 		if i > 0 {
-			data = append(data, separators[i%len(separators)])
+			out.WriteByte(separators[i%2])
 		}
-		var err error
-		if data, err = appendJSON(data, child); err != nil {
-			return nil, err
+		if err := writeJSON(out, scalars, child); err != nil {
+			return err
 		}
 	}
-	return append(data, brackets[1]), nil
+	out.WriteByte(brackets[1])
+	return nil
 }

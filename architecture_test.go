@@ -45,7 +45,7 @@ var onlyIn = []struct {
 	{"github.com/labstack/echo/v4", []string{"internal/webhook", "cmd/server", "test/bench"}, "HTTP frameworks stay at the door, which the bench measures alone"},
 	{"github.com/google/go-github", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
 	{"github.com/xanzy/go-gitlab", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
-	{"github.com/goccy/go-yaml", []string{"internal/strictyaml"}, "every file is read with the same strictness"},
+	{"go.yaml.in/yaml", []string{"internal/strictyaml", "internal/standin"}, "every file is read with the same strictness; the stand-in scans any repository for syntax errors"},
 	{"modernc.org/sqlite", []string{"internal/store"}, "one package knows the database"},
 	{"github.com/jackc/pgx", []string{"internal/store", "internal/storetest", "internal/jobs"}, "one package knows the database; jobs names its transaction"},
 	{"github.com/riverqueue/river", []string{"internal/jobs", "test/bench"}, "one package knows the queue; the bench fills it with jobs without work"},

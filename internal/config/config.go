@@ -4,6 +4,7 @@
 package config
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"slices"
 	"time"
@@ -228,8 +229,7 @@ type Telemetry struct {
 func Load(file string, data []byte, env func(string) (string, bool), readFile func(string) ([]byte, error)) (*Config, strictyaml.Complaints) {
 	c := defaults()
 	doc, complaints := strictyaml.Decode(file, data, c)
-	if slices.ContainsFunc(complaints, func(c strictyaml.Complaint) bool { return c.Path == "" }) {
-		// The document as a whole is wrong: all else would only follow from that.
+	if unreadable(complaints) {
 		return nil, complaints
 	}
 	k := &checker{
@@ -246,10 +246,20 @@ func Load(file string, data []byte, env func(string) (string, bool), readFile fu
 	return c, nil
 }
 
+// unreadable says that the document as a whole is wrong: all else would only follow
+// from that.
+func unreadable(complaints strictyaml.Complaints) bool {
+	return slices.ContainsFunc(complaints, func(c strictyaml.Complaint) bool { return c.Path == "" })
+}
+
 // Redacted returns the effective file as YAML: every default filled in, every path
 // joined, every secret as <secret>. What is empty or off and has no default is left
 // out.
 func (c *Config) Redacted() ([]byte, error) { return strictyaml.Encode(c) }
+
+// JSON returns what Redacted does as JSON: the keys of the file, durations as Go
+// writes them (1h0m0s), sizes as in 25MiB.
+func (c *Config) JSON() (json.RawMessage, error) { return strictyaml.JSON(c) }
 
 // RulesPath returns where the server file says that its rules are, also of a file
 // that has other things wrong with it, so that both can be judged at once. Empty when
@@ -258,7 +268,7 @@ func RulesPath(file string, data []byte) string {
 	content := struct {
 		Rules string `yaml:"rules"`
 	}{Rules: defaults().Rules}
-	if doc, _ := strictyaml.Decode(file, data, &content); doc == nil {
+	if _, complaints := strictyaml.Decode(file, data, &content); unreadable(complaints) {
 		return ""
 	}
 	if content.Rules == "" || filepath.IsAbs(content.Rules) {

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -93,6 +94,18 @@ func TestRedacted(t *testing.T) {
 				t.Errorf("a secret is printed:\n%s", out)
 			}
 			golden(t, strings.TrimSuffix(file, ".yaml")+".golden", string(out))
+
+			var asJSON bytes.Buffer
+			if out, err = c.JSON(); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Indent(&asJSON, out, "", "  "); err != nil {
+				t.Fatalf("not JSON: %v\n%s", err, out)
+			}
+			if strings.Contains(asJSON.String(), secretWord) {
+				t.Errorf("a secret is printed:\n%s", asJSON.String())
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".json", asJSON.String()+"\n")
 		})
 	}
 }
@@ -148,6 +161,20 @@ func TestValues(t *testing.T) {
 	}
 	if pool, err := least.HuaweiCloud.RootCAs(); err != nil || pool != nil {
 		t.Errorf("RootCAs without a ca_file: %v, %v; want the system's, nil", pool, err)
+	}
+}
+
+func TestRulesPath(t *testing.T) {
+	for text, want := range map[string]string{
+		"log: {level: info}":         "etc/rules.yaml",
+		"rules: rules.d\nunknown: 1": "etc/rules.d",
+		"rules: /rules.d":            "/rules.d",
+		"rules: [":                   "",
+		"":                           "",
+	} {
+		if got := config.RulesPath("etc/gatewright.yaml", []byte(text)); got != want {
+			t.Errorf("RulesPath of %q = %q, want %q", text, got, want)
+		}
 	}
 }
 
@@ -260,8 +287,12 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(out), canary) {
-			t.Fatalf("the redacted file shows a secret:\n%s", out)
+		asJSON, err := c.JSON()
+		if err != nil || !json.Valid(asJSON) {
+			t.Fatalf("not JSON: %v\n%s", err, asJSON)
+		}
+		if strings.Contains(string(out)+string(asJSON), canary) {
+			t.Fatalf("the redacted file shows a secret:\n%s\n%s", out, asJSON)
 		}
 	})
 }

@@ -51,7 +51,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 30, 60},
 		}, []string{"kind", "outcome"}),
 	}
-	for _, outcome := range []rules.Outcome{rules.Matched, rules.Dropped, rules.NoMatch} {
+	for _, outcome := range []rules.Outcome{rules.Matched, rules.Ignored, rules.NoMatch} {
 		m.decisions.WithLabelValues(string(event.DeliveryDecided), string(outcome))
 	}
 	for _, state := range []event.DeliveryState{event.DeliveryIgnored, event.DeliveryDuplicate, event.DeliveryFailed} {

@@ -14,8 +14,9 @@ func ruleCounts() []int { return []int{10, 1_000, 100_000} }
 
 // benchmarkSources returns rules as an installation of that size has them, in
 // files of 10,000: of ten rules seven name a repository, one the repositories of
-// an owner, one those of a name, one those with a prefix but for some; and four of
-// all rules are for any repository. Every event comes to the last rule.
+// an owner, one those of a name, one those with a prefix but for some. One in a
+// hundred is for one branch of any repository, and three of all rules are for a
+// pattern of branches. The rule that matches is the last.
 func benchmarkSources(count int) []Source {
 	var sources []Source
 	var text strings.Builder
@@ -29,11 +30,13 @@ func benchmarkSources(count int) []Source {
 		match := fmt.Sprintf("repository: acme-%d/service-%d, branch: [main, \"release/*\"]", i%97, i)
 		switch {
 		case i == count/5:
-			match = "branch: hotfix"
+			match = "branch: \"hotfix/*\""
 		case i == count/4:
-			match = "repository: [\"**\", \"!*/sandbox-*\"], branch: nightly"
+			match = "repository: [\"**\", \"!*/sandbox-*\"], branch: \"nightly-*\""
 		case i == count/2:
-			match = "repository: \"!acme-1/*\", branch: weekly"
+			match = "repository: \"!acme-1/*\", branch: \"weekly-*\""
+		case i%100 == 2:
+			match = fmt.Sprintf("branch: hotfix-%d", i)
 		case i == count-1:
 			match = "repository: acme-9/service-last, branch: main"
 		case i%10 == 1:
@@ -93,7 +96,7 @@ func BenchmarkMatch(b *testing.B) {
 			policy, ev := benchmarkPolicy(b, count)
 			b.ReportAllocs()
 			for b.Loop() {
-				candidates := policy.index.candidates(ev.Repository.FullName)
+				candidates := policy.index.candidates(ev.Repository.FullName, ev.Branch)
 				if matched, last := policy.match(newSubject(&ev), candidates); len(matched) != 1 || last != count-1 {
 					b.Fatal(matched, last)
 				}
@@ -105,7 +108,7 @@ func BenchmarkMatch(b *testing.B) {
 // BenchmarkLoad reads the rules; heap-MB is what a policy keeps, and index-MB what
 // its index has of that.
 func BenchmarkLoad(b *testing.B) {
-	for _, count := range ruleCounts() {
+	for _, count := range []int{10, 1_000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(count), func(b *testing.B) {
 			sources := benchmarkSources(count)
 			var policy *Policy

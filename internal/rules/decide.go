@@ -8,14 +8,9 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-const (
-	// wholeTrace is how many rules a policy may have for its decisions to trace
-	// all of them.
-	wholeTrace = 20
-	// traceLimit is how many rules the trace of a larger policy has, unless more
-	// than that match.
-	traceLimit = 100
-)
+// traceLimit is how many rules the trace of a decision has, unless more than that
+// match.
+const traceLimit = 20
 
 // Decide answers one event. The rules are tried in order; the first that matches
 // wins, and with `continue: true` those below it are tried too. A rule that says
@@ -25,16 +20,17 @@ const (
 // An event with an IgnoredReason is ignored for that reason, and no rule is
 // tried.
 //
-// With more than 20 rules, the trace has only those that may be for the event's
-// repository, and at most 100 of these, but every one that matches. Time and size
-// do not grow with the number of the others.
+// The trace of a policy with at most 20 rules has all of them. Else it has every
+// rule that matched, and of the others those that may be for the event's repository
+// and branch, up to 20 rules in all. Time and size do not grow with the number of
+// rules for other repositories.
 //
 // The decision shares memory with the event and the policy: it is for reading.
 func (p *Policy) Decide(ev event.Event) Decision {
-	if len(p.rules) <= wholeTrace {
+	if len(p.rules) <= traceLimit {
 		return p.Explain(ev)
 	}
-	return p.decide(ev, p.index.candidates(ev.Repository.FullName), traceLimit)
+	return p.decide(ev, p.index.candidates(ev.Repository.FullName, ev.Branch), traceLimit)
 }
 
 // Explain is Decide with every rule in the trace, however many there are.
@@ -52,7 +48,7 @@ func (p *Policy) decide(ev event.Event, candidates []int, limit int) Decision {
 	d := Decision{Event: ev, Outcome: NoMatch, Matches: []Match{}}
 	s := newSubject(&d.Event)
 	if ev.IgnoredReason != "" {
-		d.Outcome, d.Reason = Dropped, ev.IgnoredReason
+		d.Outcome, d.Reason = Ignored, ev.IgnoredReason
 		p.trace(&d, s, shown(candidates, nil, limit), -1, "the event is ignored")
 		return d
 	}
@@ -67,7 +63,7 @@ func (p *Policy) decide(ev event.Event, candidates []int, limit int) Decision {
 	case len(d.Matches) > 0:
 		d.Outcome, d.Reason = Matched, reasonOf(d.Matches)
 	case len(matched) > 0:
-		d.Outcome, d.Reason = Dropped, fmt.Sprintf("rule %q says ignore", p.rules[last].name)
+		d.Outcome, d.Reason = Ignored, fmt.Sprintf("rule %q says ignore", p.rules[last].name)
 	case len(p.rules) == 1:
 		d.Reason = "the only rule does not match"
 	default:

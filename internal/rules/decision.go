@@ -12,8 +12,8 @@ type Outcome string
 const (
 	// Matched: at least one rule asks for a check.
 	Matched Outcome = "matched"
-	// Dropped: the deciding rule says `ignore: true`.
-	Dropped Outcome = "ignored"
+	// Ignored: the deciding rule says `ignore: true`.
+	Ignored Outcome = "ignored"
 	// NoMatch: no rule matched.
 	NoMatch Outcome = "no_match"
 )
@@ -111,7 +111,7 @@ type Check struct {
 	Scan Scan    `json:"scan"`
 	Ref  RefMode `json:"ref"`
 	// Languages are CodeArts Check's names; empty means that they are detected.
-	Languages []string `json:"languages,omitempty"`
+	Languages []string `json:"languages"`
 	// TaskName is the name for a task that has to be created, with its
 	// placeholders filled in but not yet made legal or unique.
 	TaskName string `json:"task_name"`
@@ -123,7 +123,7 @@ type Check struct {
 	// Supersede ends older runs of the same branch or merge request.
 	Supersede bool `json:"supersede"`
 	// Timeout is how long a run may take from its creation to its end.
-	Timeout time.Duration `json:"timeout_ns"`
+	Timeout time.Duration `json:"timeout"`
 	Gate    Gate          `json:"gate"`
 }
 
@@ -163,7 +163,7 @@ type Release struct {
 	// Message goes with the approval; empty: one that names the run and commit.
 	Message string `json:"message,omitempty"`
 	// Timeout is how long the release may take from its creation to its end.
-	Timeout time.Duration `json:"timeout_ns"`
+	Timeout time.Duration `json:"timeout"`
 }
 
 // Select names tasks of one stage of a pipeline.

@@ -48,9 +48,9 @@ func (d Decision) Write(w io.Writer) {
 // omitted says what the rules are that the trace leaves out: unless the trace is
 // full, those that the index excluded.
 func (d *Decision) omitted() string {
-	text := fmt.Sprintf("%d rules for other repositories", d.Omitted)
+	text := fmt.Sprintf("%d rules for other repositories or branches", d.Omitted)
 	if d.Omitted == 1 {
-		text = "1 rule for other repositories"
+		text = "1 rule for other repositories or branches"
 	}
 	if len(d.Trace) >= traceLimit {
 		text += ", without a match, or not tried"

@@ -9,7 +9,8 @@ import (
 
 // file is a rules file as it is written. With the defaults filled in it is also
 // what Effective prints. Pointers tell what was not given from what was given as
-// zero.
+// zero. Where a list may be empty, the option omitempty for JSON makes the policy's
+// hash the same as without the list.
 type file struct {
 	// Version is 1.
 	Version  *int          `yaml:"version"`
@@ -34,7 +35,7 @@ type ruleSpec struct {
 	Check  *checkSpec `yaml:"check,omitempty"`
 	Ignore bool       `yaml:"ignore,omitempty"`
 	// Release is what is done after the verdict, in this order.
-	Release []releaseSpec `yaml:"release,omitempty"`
+	Release []releaseSpec `yaml:"release,omitempty" json:",omitempty"`
 	// Continue tries the rules below too, although this one matched.
 	Continue bool `yaml:"continue,omitempty"`
 }
@@ -50,15 +51,15 @@ type matchSpec struct {
 	Labels       *labelsSpec `yaml:"labels,omitempty"`
 	Draft        *bool       `yaml:"draft,omitempty"`
 	Fork         *bool       `yaml:"fork,omitempty"`
-	Paths        *later      `yaml:"paths,hidden,omitempty"`
-	If           *later      `yaml:"if,hidden,omitempty"`
+	Paths        *later      `yaml:"paths,omitempty" hidden:"true"`
+	If           *later      `yaml:"if,omitempty" hidden:"true"`
 }
 
 // labelsSpec compares labels without regard to case.
 type labelsSpec struct {
-	Any  []string `yaml:"any,flow,omitempty"`
-	All  []string `yaml:"all,flow,omitempty"`
-	None []string `yaml:"none,flow,omitempty"`
+	Any  []string `yaml:"any,flow,omitempty" json:",omitempty"`
+	All  []string `yaml:"all,flow,omitempty" json:",omitempty"`
+	None []string `yaml:"none,flow,omitempty" json:",omitempty"`
 }
 
 type checkSpec struct {
@@ -96,11 +97,11 @@ type gateSpec struct {
 type releaseSpec struct {
 	Pipeline string         `yaml:"pipeline"`
 	Action   string         `yaml:"action"`
-	Select   []selectSpec   `yaml:"select,omitempty"`
+	Select   []selectSpec   `yaml:"select,omitempty" json:",omitempty"`
 	Task     string         `yaml:"task,omitempty"`
 	Message  string         `yaml:"message,omitempty"`
 	Timeout  *time.Duration `yaml:"timeout,omitempty"`
-	Hold     *later         `yaml:"hold,hidden,omitempty"`
+	Hold     *later         `yaml:"hold,omitempty" hidden:"true"`
 }
 
 type selectSpec struct {
@@ -108,10 +109,11 @@ type selectSpec struct {
 	Tasks []string `yaml:"tasks,flow"`
 }
 
-// limit is a number of defects from 0, or the word any.
+// limit is a number of defects from 0, or the word any. Its fields are exported
+// for the policy's hash.
 type limit struct {
-	any bool
-	max int
+	Any bool
+	Max int
 }
 
 const anyNumber = "any"
@@ -120,27 +122,27 @@ const anyNumber = "any"
 func (l *limit) UnmarshalYAMLNode(node strictyaml.Node) error {
 	const instead = "write the highest number that passes, from 0, or any"
 	if node.Kind() == strictyaml.Text && node.Scalar() == anyNumber {
-		l.any = true
+		l.Any = true
 		return nil
 	}
 	if node.Kind() != strictyaml.Int {
 		return node.Complain("is no limit", instead)
 	}
-	if err := node.Decode(&l.max); err != nil {
+	if err := node.Decode(&l.Max); err != nil {
 		return err
 	}
-	if l.max < 0 {
-		return node.Complain(strconv.Itoa(l.max)+" is less than 0", instead)
+	if l.Max < 0 {
+		return node.Complain(strconv.Itoa(l.Max)+" is less than 0", instead)
 	}
 	return nil
 }
 
 // MarshalYAML writes what UnmarshalYAMLNode reads.
 func (l limit) MarshalYAML() (any, error) {
-	if l.any {
+	if l.Any {
 		return anyNumber, nil
 	}
-	return l.max, nil
+	return l.Max, nil
 }
 
 // languages is the word auto, or a list of CodeArts Check's names. Any name is
@@ -152,7 +154,7 @@ const autoLanguages = "auto"
 // UnmarshalYAMLNode reads the word auto, one name, or a list of names.
 func (l *languages) UnmarshalYAMLNode(node strictyaml.Node) error {
 	if node.Kind() == strictyaml.Text && node.Scalar() == autoLanguages {
-		*l = nil
+		*l = languages{}
 		return nil
 	}
 	var names []string

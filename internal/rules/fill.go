@@ -59,7 +59,7 @@ func (l *loader) fillCheck(d *decodedFile, path string, on []event.Kind, own *ch
 func fillGate(own, defaults *gateSpec) *gateSpec {
 	none := &gateSpec{}
 	own, defaults = or(own, none, nil), or(defaults, none, nil)
-	allowed := &limit{any: true}
+	allowed := &limit{Any: true}
 	full := &gateSpec{
 		Critical:   or(own.Critical, defaults.Critical, nil),
 		Major:      or(own.Major, defaults.Major, nil),
@@ -68,7 +68,7 @@ func fillGate(own, defaults *gateSpec) *gateSpec {
 		NewOnly:    or(own.NewOnly, defaults.NewOnly, new(bool)),
 	}
 	if full.Critical == nil && full.Major == nil && full.Minor == nil && full.Suggestion == nil {
-		full.Critical, full.Major = &limit{max: defaultLimit}, &limit{max: defaultLimit}
+		full.Critical, full.Major = &limit{Max: defaultLimit}, &limit{Max: defaultLimit}
 	}
 	full.Critical, full.Major = or(full.Critical, allowed, nil), or(full.Major, allowed, nil)
 	full.Minor, full.Suggestion = or(full.Minor, allowed, nil), or(full.Suggestion, allowed, nil)
@@ -119,10 +119,10 @@ func (r *rule) fillFrom(check *checkSpec) {
 
 // number returns the limit as a Gate has it: nil allows any number.
 func (l *limit) number() *int {
-	if l.any {
+	if l.Any {
 		return nil
 	}
-	return &l.max
+	return &l.Max
 }
 
 // compileRelease fills in the timeout of a release and returns it compiled.

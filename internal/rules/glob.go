@@ -97,12 +97,12 @@ func (gs *globs) explain(field, shown, value string) string {
 	if g := first(gs.include, value); g != nil {
 		return subject + " matches " + quote(g.text)
 	}
+	if len(gs.include) == 1 {
+		return subject + " does not match " + quote(gs.include[0].text)
+	}
 	texts := make([]string, 0, len(gs.include))
 	for _, g := range gs.include {
 		texts = append(texts, g.text)
-	}
-	if len(texts) == 1 {
-		return subject + " does not match " + quote(texts[0])
 	}
 	return subject + " matches none of " + quoteAll(texts)
 }

@@ -1,117 +1,118 @@
 package rules
 
 import (
-	"maps"
 	"slices"
 	"strings"
 )
 
-// index finds the rules that a repository leaves possible without looking at the
+// index finds the rules that an event leaves possible without looking at the
 // others: what it leaves out cannot match, what it gives may.
 //
-// A rule is found by each of its repository patterns: by its text when that has no
-// wildcard, else by the longer of the text before its first wildcard and the text
-// behind its last. A rule for any repository, or with a pattern that has no such
-// text (`**`, `*/*`, `*/{a,b}`), is a candidate for every event. So a decision
-// takes time in proportion to these rules and those for the same repository.
+// A rule is found by each of its repository patterns: by the full name when that
+// is no pattern (acme/api), by the owner when that is none (acme/*, acme/x-*), by
+// the bare name when that is none (*/api). A rule for any repository, or with a
+// pattern that begins and ends with a wildcard, is found by its branches; when one
+// of these is a pattern, or it has none, it is tried for every event. So a decision
+// takes time in proportion to these rules and those for the same repository, owner,
+// name or branch.
 type index struct {
-	exact          map[string][]int
-	prefix, suffix affixes
-	anywhere       []int
-}
-
-// affixes maps the beginnings, or the ends, of names to rules.
-type affixes struct {
-	rules map[string][]int
-	// lengths are those of the keys in bytes, each once, ascending.
-	lengths []int
+	byFullName, byOwner, byName, byBranch map[string][]int
+	others                                []int
 }
 
 func newIndex(rules []*rule) *index {
 	x := &index{
-		exact:  map[string][]int{},
-		prefix: affixes{rules: map[string][]int{}},
-		suffix: affixes{rules: map[string][]int{}},
+		byFullName: map[string][]int{}, byOwner: map[string][]int{},
+		byName: map[string][]int{}, byBranch: map[string][]int{},
 	}
 	for i, r := range rules {
-		x.add(i, r.repositories())
+		repositories, branches := r.patterns("repository"), r.patterns("branch")
+		switch {
+		case len(repositories) > 0 && !slices.ContainsFunc(repositories, unbound):
+			for _, g := range repositories {
+				x.addRepository(i, g)
+			}
+		case len(branches) > 0 && !slices.ContainsFunc(branches, func(g glob) bool { return !g.literal }):
+			for _, g := range branches {
+				x.byBranch[g.pattern] = append(x.byBranch[g.pattern], i)
+			}
+		default:
+			x.others = append(x.others, i)
+		}
 	}
-	x.prefix.measure()
-	x.suffix.measure()
 	return x
 }
 
-// repositories returns the patterns one of which the repository must match; none
-// when it may be any, but for those that are excluded.
-func (r *rule) repositories() []glob {
+func (x *index) addRepository(rule int, g glob) {
+	owner, name := g.ownerAndName()
+	switch {
+	case g.literal:
+		x.byFullName[g.pattern] = append(x.byFullName[g.pattern], rule)
+	case owner != "":
+		x.byOwner[owner] = append(x.byOwner[owner], rule)
+	default:
+		x.byName[name] = append(x.byName[name], rule)
+	}
+}
+
+// patterns returns the patterns one of which the field must match; none when it may
+// be anything, but for what is excluded.
+func (r *rule) patterns(field string) []glob {
 	for _, c := range r.clauses {
-		if g, ok := c.(*globClause); ok && g.name == "repository" {
+		if g, ok := c.(*globClause); ok && g.name == field {
 			return g.globs.include
 		}
 	}
 	return nil
 }
 
-func (x *index) add(i int, patterns []glob) {
-	unbound := func(g glob) bool {
-		prefix, suffix := g.affixes()
-		return prefix == "" && suffix == ""
-	}
-	if len(patterns) == 0 || slices.ContainsFunc(patterns, unbound) {
-		x.anywhere = append(x.anywhere, i)
-		return
-	}
-	for _, g := range patterns {
-		prefix, suffix := g.affixes()
-		switch {
-		case g.literal:
-			x.exact[g.pattern] = append(x.exact[g.pattern], i)
-		case len(prefix) >= len(suffix):
-			x.prefix.rules[prefix] = append(x.prefix.rules[prefix], i)
-		default:
-			x.suffix.rules[suffix] = append(x.suffix.rules[suffix], i)
-		}
-	}
+// unbound says that neither the owner nor the bare name is the same for every
+// repository that the pattern matches.
+func unbound(g glob) bool {
+	owner, name := g.ownerAndName()
+	return !g.literal && owner == "" && name == ""
 }
 
-// affixes returns the text that every value which the pattern matches begins with,
-// and the text that it ends with. A slash next to the wildcard does not count,
-// because acme/** matches acme, and **/api matches api.
-func (g *glob) affixes() (prefix, suffix string) {
-	if g.literal {
-		return g.pattern, g.pattern
+// ownerAndName returns the owner and the bare name of every repository that the pattern
+// matches; empty where they differ. A bracket around a slash has its other half at
+// the end of the pattern, so that the text up to the slash or behind it is not
+// taken for a name.
+func (g *glob) ownerAndName() (owner, name string) {
+	owner, name = ownerAndName(g.pattern)
+	if strings.ContainsAny(owner, meta) {
+		owner = ""
 	}
-	const meta = `*?[]{}\`
-	prefix = g.pattern[:strings.IndexAny(g.pattern, meta)]
-	suffix = g.pattern[strings.LastIndexAny(g.pattern, meta)+1:]
-	return strings.TrimSuffix(prefix, "/"), strings.TrimPrefix(suffix, "/")
+	if strings.ContainsAny(name, meta) {
+		name = ""
+	}
+	return owner, name
 }
 
-func (a *affixes) measure() {
-	lengths := map[int]bool{}
-	for text := range a.rules {
-		lengths[len(text)] = true
-	}
-	a.lengths = slices.Sorted(maps.Keys(lengths))
+// meta has every character that has a meaning in a pattern.
+const meta = `*?[]{}\`
+
+// ownerAndName returns what stands before the first slash of a full name and what stands
+// behind its last; both are the whole name when it has none.
+func ownerAndName(fullName string) (owner, name string) {
+	owner, _, _ = strings.Cut(fullName, "/")
+	return owner, fullName[strings.LastIndex(fullName, "/")+1:]
 }
 
 // candidates returns the indexes of the rules that may match an event of the
-// repository; ascending, each once.
-func (x *index) candidates(repository string) []int {
+// repository and branch; ascending, each once.
+func (x *index) candidates(repository, branch string) []int {
 	repository = strings.ToLower(repository)
-	found := slices.Concat(x.anywhere, x.exact[repository])
-	for _, n := range x.prefix.lengths {
-		if n > len(repository) {
-			break
-		}
-		found = append(found, x.prefix.rules[repository[:n]]...)
-	}
-	for _, n := range x.suffix.lengths {
-		if n > len(repository) {
-			break
-		}
-		found = append(found, x.suffix.rules[repository[len(repository)-n:]]...)
-	}
+	owner, name := ownerAndName(repository)
+	found := slices.Concat(x.byFullName[repository], x.byOwner[owner], x.byName[name], x.byBranch[branch])
 	slices.Sort(found)
-	return slices.Compact(found)
+	found = slices.Compact(found)
+
+	all := make([]int, 0, len(found)+len(x.others))
+	for _, i := range x.others {
+		for len(found) > 0 && found[0] < i {
+			all, found = append(all, found[0]), found[1:]
+		}
+		all = append(all, i)
+	}
+	return append(all, found...)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/strictyaml"
@@ -24,9 +25,7 @@ func Load(sources ...Source) (*Policy, strictyaml.Complaints) {
 	l := &loader{rulesByName: map[string]string{}, caught: map[event.Kind]string{}}
 	sources = slices.Clone(sources)
 	slices.SortStableFunc(sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
-	for _, source := range sources {
-		l.decode(source)
-	}
+	l.decode(sources)
 	for _, d := range l.decoded {
 		l.checkFile(d)
 	}
@@ -79,18 +78,27 @@ type decodedFile struct {
 	broken []string
 }
 
-func (l *loader) decode(source Source) {
-	d := &decodedFile{name: source.Name}
-	var complaints strictyaml.Complaints
-	d.doc, complaints = strictyaml.Decode(source.Name, source.Data, &d.content)
-	l.complaints = append(l.complaints, complaints...)
-	for _, c := range complaints {
-		if c.Path == "" {
-			return
-		}
-		d.broken = append(d.broken, c.Path)
+// decode reads the files, all at the same time, because that is most of the work.
+func (l *loader) decode(sources []Source) {
+	files := make([]*decodedFile, len(sources))
+	complaints := make([]strictyaml.Complaints, len(sources))
+	var decoding sync.WaitGroup
+	for i, source := range sources {
+		decoding.Go(func() {
+			files[i] = &decodedFile{name: source.Name}
+			files[i].doc, complaints[i] = strictyaml.Decode(source.Name, source.Data, &files[i].content)
+		})
 	}
-	l.decoded = append(l.decoded, d)
+	decoding.Wait()
+	for i, d := range files {
+		l.complaints = append(l.complaints, complaints[i]...)
+		for _, c := range complaints[i] {
+			d.broken = append(d.broken, c.Path)
+		}
+		if !slices.Contains(d.broken, "") {
+			l.decoded = append(l.decoded, d)
+		}
+	}
 }
 
 // complain adds a complaint about the value at path, unless decoding complained

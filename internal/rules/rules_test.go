@@ -104,8 +104,8 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestEffective: the effective rules load, are the same policy, and are as the
-// golden file says.
+// TestEffective: the effective rules, as YAML and as JSON, load, are the same policy,
+// and are as the golden file says.
 func TestEffective(t *testing.T) {
 	for _, file := range glob(t, "testdata/cases/*.txtar") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
@@ -121,12 +121,18 @@ func TestEffective(t *testing.T) {
 			if find("effective.txt") != nil {
 				want(t, file, a, "effective.txt", effective)
 			}
-			again, complaints := rules.Load(rules.Source{Name: "effective.yaml", Data: effective})
-			if len(complaints) > 0 {
-				t.Fatalf("load effective rules: %v\n%s", complaints, effective)
+			asJSON, err := policy.JSON()
+			if err != nil || !json.Valid(asJSON) {
+				t.Fatalf("not JSON: %v\n%s", err, asJSON)
 			}
-			if again.Hash() != policy.Hash() {
-				t.Errorf("hash of effective rules is %s, want %s", again.Hash(), policy.Hash())
+			for _, data := range [][]byte{effective, asJSON} {
+				again, complaints := rules.Load(rules.Source{Name: "effective.yaml", Data: data})
+				if len(complaints) > 0 {
+					t.Fatalf("load effective rules: %v\n%s", complaints, data)
+				}
+				if again.Hash() != policy.Hash() {
+					t.Errorf("hash of effective rules is %s, want %s:\n%s", again.Hash(), policy.Hash(), data)
+				}
 			}
 		})
 	}

@@ -92,6 +92,34 @@ func TestCountLines(t *testing.T) {
 	}
 }
 
+func TestScanYAML(t *testing.T) {
+	for name, test := range map[string]struct {
+		text    string
+		line    int
+		message string
+	}{
+		"right":         {text: "a: [1, 2]\nb: &x {c: d}\ne: *x\n"},
+		"two documents": {text: "a: 1\n---\nb: 2\n"},
+		"empty":         {text: ""},
+		"open bracket":  {"a: [1\nb: 2\n", 2, "syntax error: did not find expected ',' or ']'"},
+		"second is bad": {"a: 1\n---\nb: 'x\n", 4, "syntax error: found unexpected end of stream"},
+		"no anchor":     {"a: 1\nb: *x\n", 2, "syntax error: unknown anchor 'x' referenced"},
+		"not text":      {"a: \xff\n", 1, "syntax error: invalid leading UTF-8 octet (value: 255)"},
+		"too deep":      {strings.Repeat("[", 200_000), 1, "syntax error: exceeded max depth of 10000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var line int
+			var message string
+			for _, d := range scanYAML([]byte(test.text)) {
+				line, message = d.Line, d.Message
+			}
+			if line != test.line || message != test.message {
+				t.Errorf("line %d: %q, want %d: %q", line, message, test.line, test.message)
+			}
+		})
+	}
+}
+
 // FuzzAuthorization feeds the signature check with what strangers may send: it
 // never believes a signature that it did not compute, and never panics.
 func FuzzAuthorization(f *testing.F) {

@@ -16,8 +16,6 @@ import (
 
 	"github.com/zricethezav/gitleaks/v8/detect"
 	"mvdan.cc/sh/v3/syntax"
-
-	"github.com/gatewright/gatewright/internal/strictyaml"
 )
 
 // scanText runs every scanner over one text file. The defects have no ID and no
@@ -125,19 +123,6 @@ func scanJSON(text []byte) []defect {
 		line += bytes.Count(text[:min(int(at.Offset), len(text))], []byte("\n"))
 	}
 	return []defect{syntaxError("json", line, err.Error())}
-}
-
-func scanYAML(text []byte) []defect {
-	err := strictyaml.CheckSyntax(text)
-	if err == nil {
-		return nil
-	}
-	line, message := 1, err.Error()
-	var at *strictyaml.SyntaxError
-	if errors.As(err, &at) {
-		line, message = at.Line, at.Problem
-	}
-	return []defect{syntaxError("yaml", line, message)}
 }
 
 // scanShell reads a script as the shell of its first line would, bash when that

@@ -1,7 +1,10 @@
 package strictyaml
 
 import (
-	"github.com/goccy/go-yaml/ast"
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // Kind is what sort of value stands in the file.
@@ -29,49 +32,79 @@ type Unmarshaler interface {
 	UnmarshalYAMLNode(Node) error
 }
 
-// Node is a value in the file, as an Unmarshaler sees it: aliases are followed.
+// Node is a value in the file.
 type Node struct {
-	d     *decoder
-	node  ast.Node
-	path  string
-	depth int
+	d    *decoder
+	node *yaml.Node
+	// at is where complaints about the value point: see entryAt.
+	at *yaml.Node
+	// parent holds the value; nil for the root. key, or else index, says where.
+	parent *Node
+	key    string
+	index  int
 }
 
 // Kind says what sort of value it is.
-func (n Node) Kind() Kind { return kindOf(n.node) }
+func (n Node) Kind() Kind {
+	switch n.node.Kind {
+	case yaml.MappingNode:
+		return Map
+	case yaml.SequenceNode:
+		return List
+	}
+	switch n.node.ShortTag() {
+	case "!!null":
+		return Null
+	case "!!int":
+		return Int
+	case "!!float":
+		return Float
+	case "!!bool":
+		return Bool
+	}
+	return Text
+}
 
 // Scalar returns the text of a scalar, without quotes: as it is written, but for
 // escapes. Empty for lists and mappings.
-func (n Node) Scalar() string { return nodeText(n.node) }
+func (n Node) Scalar() string { return n.node.Value }
 
 // Decode reads the value into what into points to, as a field of that type would
 // be read. The error holds the complaints and is to be returned as it is.
 func (n Node) Decode(into any) error {
-	sub := &decoder{doc: n.d.doc, aliases: n.d.aliases, values: n.d.values, stopped: n.d.stopped}
-	sub.decodeInto(n.node, into, n.path, n.depth)
-	n.d.values, n.d.stopped = sub.values, sub.stopped
-	return sub.complaints.Err()
+	n.d = &decoder{file: n.d.file, keys: n.d.keys}
+	n.decodeInto(into)
+	return n.d.complaints.Err()
 }
 
 // Complain returns an error that complains about the value.
 func (n Node) Complain(problem, instead string) error {
-	return Complaints{n.d.doc.Complain(n.path, problem, instead)}
+	return Complaints{n.complaint(problem, instead)}
 }
 
-func kindOf(node ast.Node) Kind {
-	switch node.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-		return Map
-	case *ast.SequenceNode:
-		return List
-	case *ast.IntegerNode:
-		return Int
-	case *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		return Float
-	case *ast.BoolNode:
-		return Bool
-	case *ast.StringNode, *ast.LiteralNode, *ast.MergeKeyNode:
-		return Text
+func (n Node) complaint(problem, instead string) Complaint {
+	return Complaint{File: n.d.file, Line: n.at.Line, Column: n.at.Column, Path: n.path(), Problem: problem, Instead: instead}
+}
+
+// path returns the key path; a key that is not a plain word is quoted in it.
+func (n *Node) path() string {
+	if n.parent == nil {
+		return ""
 	}
-	return Null
+	above := n.parent.path()
+	switch plain := strings.Trim(n.key, plainKey) == ""; {
+	case n.parent.node.Kind == yaml.SequenceNode:
+		return fmt.Sprintf("%s[%d]", above, n.index)
+	case !plain || n.key == "":
+		return fmt.Sprintf("%s[%q]", above, n.key)
+	case above == "":
+		return n.key
+	}
+	return above + "." + n.key
+}
+
+const plainKey = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-<"
+
+func isScalar(node *yaml.Node) bool {
+	return node.Kind == yaml.ScalarNode && node.ShortTag() != "!!null"
 }

@@ -1,18 +1,22 @@
 // Package strictyaml decodes one YAML document into Go values and reports every
 // complaint at once, each with file, line, column, what is wrong and what to
 // write instead. Nothing is accepted silently: unknown and duplicate keys, wrong
-// types, empty values, tags and further documents are all refused.
+// types, empty values, anchors, aliases, merges, tags and further documents are
+// all refused.
 //
-// A struct's keys are the names in its `yaml:"name"` tags; `yaml:",inline"`
-// takes the fields of a nested struct into the same mapping, and a field with
-// `yaml:"-"` cannot be written in a file. The option `hidden` accepts a key and
-// never offers it as a suggestion.
+// A struct's keys are the names in its `yaml:"name"` tags; a field without one
+// cannot be written in a file. A field with the tag `hidden` has a key that is
+// accepted and never suggested.
 package strictyaml
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // Complaint is one thing that is wrong with a file.
@@ -48,10 +52,10 @@ func (c Complaint) String() string {
 }
 
 // Complaints is all that is wrong with one or several files. As an error it is
-// one line a complaint.
+// one line per complaint.
 type Complaints []Complaint
 
-// Error returns the complaints one a line, sorted by file, line and column.
+// Error returns the complaints, one per line, sorted by file, line and column.
 func (cs Complaints) Error() string {
 	lines := make([]string, 0, len(cs))
 	for _, c := range cs.Sorted() {
@@ -84,27 +88,61 @@ func (cs Complaints) Sorted() Complaints {
 	return sorted
 }
 
-// Document knows where the keys of a decoded file stand.
+// Document knows where the values of a decoded file stand.
 type Document struct {
-	file      string
-	positions map[string]position
+	file string
+	root *yaml.Node // nil when nothing could be read
 }
-
-type position struct{ line, column int }
 
 // At returns where the value of a key path such as "rules[2].match.branch"
 // stands; for a mapping or a list that is its key. A path that is not in the
 // file gives its nearest parent that is, and at last the document's beginning.
 func (d *Document) At(path string) (line, column int) {
-	for {
-		if p, ok := d.positions[path]; ok {
-			return p.line, p.column
-		}
-		if path == "" {
-			return 1, 1
-		}
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	if d.root == nil {
+		return 1, 1
 	}
+	node, at := d.root, d.root
+	for path != "" && node != nil {
+		end := strings.IndexAny(path[1:], ".[") + 1
+		if end == 0 {
+			end = len(path)
+		}
+		var place *yaml.Node
+		if node, place = child(node, path[:end]); node != nil {
+			at = place
+		}
+		path = path[end:]
+	}
+	return at.Line, at.Column
+}
+
+// child returns the value that one step of a path, "[2]", ".match" or "match",
+// leads to, and where that stands; nil when the file does not have it.
+func child(node *yaml.Node, step string) (value, at *yaml.Node) {
+	if index, inList := strings.CutPrefix(step, "["); inList && node.Kind == yaml.SequenceNode {
+		i, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
+		if err != nil || i < 0 || i >= len(node.Content) {
+			return nil, nil
+		}
+		return node.Content[i], node.Content[i]
+	}
+	if node.Kind == yaml.MappingNode {
+		for i := 0; i < len(node.Content); i += 2 {
+			if node.Content[i].Value == strings.TrimPrefix(step, ".") {
+				return node.Content[i+1], entryAt(node.Content[i], node.Content[i+1])
+			}
+		}
+	}
+	return nil, nil
+}
+
+// entryAt is where an entry of a mapping stands: at its value when that is a
+// scalar, else at its key.
+func entryAt(key, value *yaml.Node) *yaml.Node {
+	if isScalar(value) {
+		return value
+	}
+	return key
 }
 
 // Complain returns a complaint about the value at path, for checks that are made
@@ -118,22 +156,23 @@ func (d *Document) Complain(path, problem, instead string) Complaint {
 //
 // The document is never nil. With complaints, into holds what could be read, so
 // that further checks can be made on it; it must not be used for anything else.
-// What a key does not give keeps the value that into had before.
+// What a key does not give keeps the value that into had before. A complaint
+// without a path says that nothing could be read.
 //
 // Fields may be strings, bools, integers, floats, time.Duration (as "45m"; a
-// number without a unit is refused), pointers, structs, slices, maps with string
-// keys, and types that implement Unmarshaler. Where a list of strings is wanted,
-// one string is a list of one. Anchors, aliases and merge keys (<<) work.
+// number without a unit is refused), pointers, structs, slices, and types that
+// implement Unmarshaler. Where a list of strings is wanted, one string is a list
+// of one.
 //
-// Bounded: 4 MiB of input, 100 levels, 10,000 keys in one mapping, a million
-// values after aliases are followed.
+// Bounded: 4 MiB of input, 100 levels of brackets or of indentation, 10,000 keys
+// in one mapping.
 func Decode(file string, data []byte, into any) (*Document, Complaints) {
-	doc := &Document{file: file, positions: map[string]position{}}
-	root, aliases, complaints := parse(file, data)
-	if root == nil {
-		return doc, complaints
+	root, complaint := parse(file, data)
+	doc := &Document{file: file, root: root}
+	if complaint != nil {
+		return doc, Complaints{*complaint}
 	}
-	d := &decoder{doc: doc, aliases: aliases, complaints: complaints}
-	d.decodeRoot(root, into)
+	d := &decoder{file: file, keys: map[reflect.Type]structKeys{}}
+	Node{d: d, node: root, at: root}.decodeInto(into)
 	return doc, d.complaints.Sorted()
 }

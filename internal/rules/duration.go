@@ -1,0 +1,66 @@
+package rules
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// duration is a time.Duration that JSON has as Go writes it, such as "45m0s".
+type duration time.Duration
+
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+func (d *duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	*d = duration(parsed)
+	return err
+}
+
+// MarshalJSON writes the timeout as Go writes it, and no languages as [].
+func (c Check) MarshalJSON() ([]byte, error) {
+	type fields Check
+	if c.Languages == nil {
+		c.Languages = []string{}
+	}
+	return json.Marshal(struct {
+		fields
+		Timeout duration `json:"timeout"`
+	}{fields(c), duration(c.Timeout)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes; what is not given stays as it is.
+func (c *Check) UnmarshalJSON(data []byte) error {
+	type fields Check
+	read := struct {
+		*fields
+		Timeout duration `json:"timeout"`
+	}{(*fields)(c), duration(c.Timeout)}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	c.Timeout = time.Duration(read.Timeout)
+	return nil
+}
+
+// MarshalJSON writes the timeout as Go writes it.
+func (r Release) MarshalJSON() ([]byte, error) {
+	type fields Release
+	return json.Marshal(struct {
+		fields
+		Timeout duration `json:"timeout"`
+	}{fields(r), duration(r.Timeout)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes; what is not given stays as it is.
+func (r *Release) UnmarshalJSON(data []byte) error {
+	type fields Release
+	read := struct {
+		*fields
+		Timeout duration `json:"timeout"`
+	}{(*fields)(r), duration(r.Timeout)}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	r.Timeout = time.Duration(read.Timeout)
+	return nil
+}

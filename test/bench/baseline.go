@@ -22,8 +22,8 @@ import (
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
-// variableSecret is the environment variable of the webhook secret of serveNothing.
-const variableSecret = "BENCH_WEBHOOK_SECRET"
+// nothingSecret is the webhook secret of serveNothing.
+const nothingSecret = "bench"
 
 // nothing stores nothing.
 type nothing struct{}
@@ -32,14 +32,14 @@ func (nothing) Accept(_ context.Context, d event.Delivery) (id string, duplicate
 	return d.ID, false, nil
 }
 
-// serveNothing serves the real door, which reads, verifies and answers as ever,
-// with nothing behind it: what durable accepts are compared with. It runs as a
-// process of its own, as the real server does, until it is killed.
+// serveNothing serves the real webhook endpoint, which reads, verifies and answers as
+// in the server, and stores nothing: what durable accepts are compared with. It runs as
+// a process of its own, as the real server does, until it is killed.
 func serveNothing(addr string) error {
 	// The server logs each delivery, so this does: without zap's sampling.
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(os.Stderr), zap.InfoLevel))
-	door, err := webhook.New(webhook.Options{
-		Connections: []webhook.Connection{connection(os.Getenv(variableSecret))}, Inbox: nothing{}, Log: log,
+	endpoint, err := webhook.New(webhook.Options{
+		Connections: []webhook.Connection{connection(nothingSecret)}, Inbox: nothing{}, Log: log,
 	})
 	if err != nil {
 		return err
@@ -49,14 +49,14 @@ func serveNothing(addr string) error {
 	e := echo.New()
 	e.Use(middleware.Recover())
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
-	door.Register(e)
+	endpoint.Register(e)
 	server := &http.Server{Addr: addr, Handler: e, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
 	return server.ListenAndServe()
 }
 
 // startNothing runs this program as serveNothing and waits until it listens. It logs
-// into a file, as the server does.
-func startNothing(ctx context.Context, secret string) (addr string, stop func() error, err error) {
+// to a file, as the server does.
+func startNothing(ctx context.Context) (addr string, stop func() error, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
@@ -70,7 +70,6 @@ func startNothing(ctx context.Context, secret string) (addr string, stop func() 
 		return "", nil, err
 	}
 	command := exec.CommandContext(ctx, self, "-serve-nothing", addr)
-	command.Env = append(os.Environ(), variableSecret+"="+secret)
 	log, err := os.CreateTemp("", "gatewright-bench-*.log")
 	if err != nil {
 		return "", nil, err

@@ -82,11 +82,14 @@ func (c *client) send(d delivery) (status int, answer []byte, err error) {
 	return response.StatusCode, answer, err
 }
 
+// errRefused is an answer other than 202.
+var errRefused = errors.New("not accepted")
+
 // accepted posts a delivery that is to be accepted.
 func (c *client) accepted(d delivery) error {
 	status, answer, err := c.send(d)
 	if err == nil && status != http.StatusAccepted {
-		err = fmt.Errorf("%d %s", status, answer)
+		err = fmt.Errorf("%w: %d %s", errRefused, status, answer)
 	}
 	if err != nil {
 		return fmt.Errorf("send delivery: %w", err)
@@ -112,23 +115,27 @@ func closed(ctx context.Context, addr string, connections int, deliveries []deli
 	return float64(accepted.Load()), time.Since(began), err
 }
 
-// open sends at a rate, whether or not answers come, as long as a connection is
-// free, and returns how long after its time each delivery was answered.
-func open(ctx context.Context, addr string, connections int, rate float64, deliveries []delivery, duration time.Duration) (took []time.Duration, err error) {
+// open sends a number of deliveries at a rate, whether or not answers come, as long as
+// a connection is free, and returns how long after its time each was answered. make
+// makes the delivery of a number from 0 on; it is called by several at once.
+func open(ctx context.Context, addr string, connections int, rate float64, number int, make func(int) (delivery, error)) (took []time.Duration, err error) {
 	var mu sync.Mutex
 	var next atomic.Int64
 	began := time.Now()
-	total := int64(rate * duration.Seconds())
 	err = each(ctx, addr, connections, func(c *client) error {
 		var mine []time.Duration
 		for ctx.Err() == nil {
-			n := next.Add(1) - 1
-			if n >= total {
+			n := int(next.Add(1) - 1)
+			if n >= number {
 				break
+			}
+			d, err := make(n)
+			if err != nil {
+				return err
 			}
 			due := began.Add(time.Duration(float64(n) / rate * float64(time.Second)))
 			time.Sleep(time.Until(due))
-			if err := c.accepted(deliveries[int(n)%len(deliveries)]); err != nil {
+			if err := c.accepted(d); err != nil {
 				return err
 			}
 			mine = append(mine, time.Since(due))
@@ -153,6 +160,8 @@ func each(ctx context.Context, addr string, connections int, fn func(*client) er
 		}
 		running.Go(func() {
 			defer c.close()
+			// What waits for an answer stops waiting when ctx is done.
+			defer context.AfterFunc(ctx, c.close)()
 			errs[i] = fn(c)
 		})
 	}

@@ -1,14 +1,16 @@
-// Command bench measures what Gatewright costs: the speed of the door, of the way
-// from a push to its check, of the queue, the rules and the task lookup, and the
-// memory, size and start of the program. It prints one figure a line, as name,
-// value and unit, each the median of rounds in which what is compared takes turns,
-// and writes them as JSON. Nothing passes or fails by a figure.
+// Command bench measures what Gatewright costs: how many deliveries a second the
+// webhook endpoint accepts, how many of them can be decided without falling behind,
+// how long the answer and the way from a push to its check take, the rules, and the
+// memory, size and start of the program.
+//
+// It prints one figure a line, as name, value, unit and, where there is one, the aim;
+// and writes them as JSON. Each is the median of rounds in which what is compared
+// takes turns, but for sustained_per_second_*, which is one search. Nothing passes or
+// fails by a figure. The server, its database and the sender share the machine.
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -38,12 +40,12 @@ func main() {
 // run is the command.
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	m := &measurer{out: out, secret: "bench", values: map[string][]float64{}, units: map[string]string{}}
-	serve := flags.String("serve-nothing", "", "serve the door that stores nothing on this address; the bench runs itself so")
+	m := &measurer{out: out, figures: figures{values: map[string][]float64{}, units: map[string]string{}}}
+	serve := flags.String("serve-nothing", "", "serve the endpoint that stores nothing on this address; the bench runs itself so")
 	database := flags.String("database", "both", "sqlite, postgres or both; PostgreSQL is the server that GATEWRIGHT_TEST_POSTGRES names by a URL, else a throw-away one")
 	only := flags.String("only", "", "measure only these, separated by commas: "+strings.Join(names(), ", "))
 	path := flags.String("out", filepath.Join("build", "bench.json"), "the file that the figures are written to")
-	accepting := flags.Duration("for", 0, "how long one measurement of the door takes; default 1.5 s")
+	accepting := flags.Duration("for", 0, "how long one measurement of accepted deliveries takes; default 10 s")
 	brief := flags.Bool("brief", false, "one short round, to see that everything can be measured; the figures say little")
 	flags.IntVar(&m.rounds, "rounds", 3, "rounds, of which the median counts")
 	flags.StringVar(&m.binary, "binary", "", "the gatewright program; default: it is built")
@@ -59,6 +61,10 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	if m.rounds < 1 {
 		return errors.New("-rounds: write a number from 1 on")
+	}
+	wanted, err := partsNamed(*only)
+	if err != nil {
+		return err
 	}
 	m.sizes = whole()
 	if *brief {
@@ -78,10 +84,10 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	if err := m.measure(ctx, *only); err != nil {
+	if err := m.measure(ctx, wanted); err != nil {
 		return err
 	}
-	return m.report(*path)
+	return m.write(*path)
 }
 
 // startPostgres starts one server for all measurements, unless one is named; each
@@ -99,63 +105,72 @@ func (m *measurer) startPostgres() (stop func() error, err error) {
 
 // sizes say how long is measured, and how much.
 type sizes struct {
-	// warming and accepting are how long the door is loaded before it is measured
+	// warming and accepting are how long the endpoint is loaded before it is measured
 	// and while it is.
 	warming, accepting time.Duration
+	// answering is how long deliveries are sent at a fixed rate.
+	answering time.Duration
+	// firstRate is the deliveries a second that the search for the sustained rate
+	// begins with; it tries rates for probing each, at most until searching is over,
+	// and then the one that it found for sustaining.
+	firstRate                      float64
+	probing, searching, sustaining time.Duration
 	// pushes is how many pushes one measurement sends, from repositories with three
 	// branches each: a branch must not be pushed to again before its check is over.
 	pushes, repositories int
-	// jobs is how many jobs without work are done, by database.
-	jobs map[string]int
+	// loaded are the numbers of rules whose loading is timed, decided those with which
+	// decisions are.
+	loaded, decided []int
+	// deciding is how long decisions are made.
+	deciding time.Duration
 	// idling is how long a server is left alone before its memory is read.
 	idling time.Duration
-	// benchtime is how long a Go benchmark runs.
-	benchtime time.Duration
 }
 
 func whole() sizes {
 	return sizes{
-		warming: 500 * time.Millisecond, accepting: 1500 * time.Millisecond, pushes: 200, repositories: 50,
-		jobs: map[string]int{harness.SQLite: 4000, harness.Postgres: 12000}, idling: 3 * time.Second, benchtime: 300 * time.Millisecond,
+		warming: 500 * time.Millisecond, accepting: 10 * time.Second, answering: 5 * time.Second,
+		firstRate: 250, probing: 3 * time.Second, searching: time.Minute, sustaining: 20 * time.Second,
+		pushes: 200, repositories: 50,
+		loaded: []int{10_000, 100_000}, decided: []int{10, 1_000, 100_000}, deciding: 300 * time.Millisecond, idling: 3 * time.Second,
 	}
 }
 
 func short() sizes {
 	return sizes{
-		warming: 50 * time.Millisecond, accepting: 100 * time.Millisecond, pushes: 10, repositories: 5,
-		jobs: map[string]int{harness.SQLite: 500, harness.Postgres: 2000}, idling: 10 * time.Millisecond, benchtime: time.Millisecond,
+		warming: 50 * time.Millisecond, accepting: 100 * time.Millisecond, answering: 100 * time.Millisecond,
+		firstRate: 50, probing: 100 * time.Millisecond, searching: time.Millisecond, sustaining: 100 * time.Millisecond,
+		pushes: 10, repositories: 5,
+		loaded: []int{100}, decided: []int{10, 100, 1_000}, deciding: time.Millisecond, idling: 10 * time.Millisecond,
 	}
 }
 
-// measurer collects figures.
+// measurer measures, and collects the figures.
 type measurer struct {
+	figures
 	out              io.Writer
 	rounds           int
 	sizes            sizes
 	databases        []string
 	binary, profiles string
-	secret           string
+}
 
-	order  []string
-	values map[string][]float64
-	units  map[string]string
+// part is something that can be measured by itself.
+type part struct {
+	name    string
+	measure func(*measurer, context.Context) error
 }
 
 // parts are what can be measured, in this order.
 func parts() []part {
 	return []part{
-		{"door", (*measurer).door},
-		{"half_load", (*measurer).halfLoad},
+		{"accept", (*measurer).accept},
+		{"answer", (*measurer).answer},
+		{"sustained", (*measurer).sustained},
 		{"push_to_run", (*measurer).pushToRun},
-		{"jobs", (*measurer).jobs},
-		{"lookups", (*measurer).lookups},
+		{"rules", (*measurer).rules},
 		{"weight", (*measurer).weight},
 	}
-}
-
-type part struct {
-	name    string
-	measure func(*measurer, context.Context) error
 }
 
 func names() (list []string) {
@@ -165,20 +180,22 @@ func names() (list []string) {
 	return list
 }
 
-func (m *measurer) measure(ctx context.Context, only string) error {
-	wanted := names()
-	if only != "" {
-		wanted = strings.Split(only, ",")
+// partsNamed are the parts that the value of -only names; all when it is empty.
+func partsNamed(only string) ([]part, error) {
+	if only == "" {
+		return parts(), nil
 	}
+	wanted := strings.Split(only, ",")
 	for _, name := range wanted {
 		if !slices.Contains(names(), name) {
-			return fmt.Errorf("-only %q: write some of %s", name, strings.Join(names(), ", "))
+			return nil, fmt.Errorf("-only %q: write some of %s", name, strings.Join(names(), ", "))
 		}
 	}
-	for _, p := range parts() {
-		if !slices.Contains(wanted, p.name) {
-			continue
-		}
+	return slices.DeleteFunc(parts(), func(p part) bool { return !slices.Contains(wanted, p.name) }), nil
+}
+
+func (m *measurer) measure(ctx context.Context, wanted []part) error {
+	for _, p := range wanted {
 		began := time.Now()
 		printed := len(m.order)
 		if err := p.measure(m, ctx); err != nil {
@@ -188,69 +205,6 @@ func (m *measurer) measure(ctx context.Context, only string) error {
 			fmt.Fprintln(m.out, m.figure(name))
 		}
 		fmt.Fprintf(m.out, "# %s took %.0f s\n", p.name, time.Since(began).Seconds())
-	}
-	return nil
-}
-
-// add notes one measurement of a figure.
-func (m *measurer) add(name string, value float64, unit string) {
-	if _, known := m.values[name]; !known {
-		m.order = append(m.order, name)
-	}
-	m.values[name], m.units[name] = append(m.values[name], value), unit
-}
-
-func (m *measurer) addTime(name string, value time.Duration) {
-	m.add(name, float64(value.Microseconds())/1000, "ms")
-}
-
-// median is the middle of what was noted for a figure.
-func (m *measurer) median(name string) float64 {
-	sorted := slices.SortedFunc(slices.Values(m.values[name]), cmp.Compare[float64])
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[len(sorted)/2]
-}
-
-// figure is one line of the output, and one entry of the file.
-type figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-}
-
-// String is the line: name, value, unit.
-func (f figure) String() string {
-	decimals := 3
-	switch {
-	case f.Value >= 100:
-		decimals = 0
-	case f.Value >= 10:
-		decimals = 1
-	}
-	return fmt.Sprintf("%s %.*f %s", f.Name, decimals, f.Value, f.Unit)
-}
-
-func (m *measurer) figure(name string) figure {
-	return figure{Name: name, Value: m.median(name), Unit: m.units[name]}
-}
-
-// report writes the file.
-func (m *measurer) report(path string) error {
-	list := make([]figure, 0, len(m.order))
-	for _, name := range m.order {
-		list = append(list, m.figure(name))
-	}
-	text, err := json.MarshalIndent(list, "", "  ")
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(path), 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(path, append(text, '\n'), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("write figures: %w", err)
 	}
 	return nil
 }

@@ -82,6 +82,27 @@ func pullRequest(repository, head string, number int) []byte {
 	})
 }
 
+// placeholder stands in a payload for a commit, and for the end of its branch's name.
+const placeholder = "0000000000000000000000000000000000c0ffee"
+
+// branchPush is GitHub's delivery of the first push to a branch, as large as they are:
+// about 7 KB.
+func branchPush(repository string) []byte {
+	person := fields{"name": "Mona", "email": "mona@example.com", "username": "mona"}
+	commit := fields{
+		"id": placeholder, "tree_id": placeholder, "distinct": true, "message": "Add a discount", "timestamp": "2018-05-30T20:18:30Z",
+		"url": "https://github.com/acme/" + repository + "/commit/" + placeholder, "author": person, "committer": person,
+		"added": []any{"discount.go", "discount_test.go"}, "removed": []any{}, "modified": []any{"cart.go", "order.go"},
+	}
+	return marshal(fields{
+		"ref": "refs/heads/topic-" + placeholder, "before": strings.Repeat("0", 40), "after": placeholder,
+		"created": true, "deleted": false, "forced": false, "base_ref": nil,
+		"compare": "https://github.com/acme/" + repository + "/compare/topic-" + placeholder,
+		"commits": []any{commit}, "head_commit": commit, "repository": githubRepository(repository),
+		"pusher": person, "sender": githubUser("mona", 583231),
+	})
+}
+
 // push is GitHub's delivery of the last push to a branch.
 func (b *branch) push(before string) []byte {
 	full := "acme/" + b.repository

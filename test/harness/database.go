@@ -103,16 +103,6 @@ func (d *Database) Look(ctx context.Context, fn func(*store.Store) error) error 
 	return errors.Join(fn(s), s.Close())
 }
 
-// Write opens the database for writing, for as long as fn runs. No server may work on
-// a SQLite file then.
-func (d *Database) Write(ctx context.Context, fn func(*store.Store) error) error {
-	s, err := store.Open(ctx, store.Options{SQLite: d.path, Postgres: d.dsn})
-	if err != nil {
-		return err
-	}
-	return errors.Join(fn(s), s.Close())
-}
-
 // Check asks SQLite whether its file is sound; PostgreSQL is not asked.
 func (d *Database) Check(ctx context.Context) error {
 	if d.Name != SQLite {

@@ -53,6 +53,9 @@ type Options struct {
 	LogLevel string
 	// Retention is the server's store.retention; default its own.
 	Retention time.Duration
+	// Remote answers the servers' calls in place of the stand-in, which then learns
+	// nothing of them; default none.
+	Remote http.Handler
 	// Profiles is a loopback address on which the first server serves its profiles;
 	// default none.
 	Profiles string
@@ -154,7 +157,11 @@ func (b *Bench) startStandin() (endpoint string, err error) {
 	if err != nil {
 		return "", err
 	}
-	b.remote = &http.Server{Handler: answerLate(b.standin.Handler(), b.opts.AnswerDelay), ReadHeaderTimeout: 5 * time.Second}
+	handler := b.opts.Remote
+	if handler == nil {
+		handler = answerLate(b.standin.Handler(), b.opts.AnswerDelay)
+	}
+	b.remote = &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = b.remote.Serve(l) }()
 	return "http://" + l.Addr().String(), nil
 }

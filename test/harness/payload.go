@@ -39,7 +39,7 @@ func (c *Change) body() []byte {
 	return text
 }
 
-// header are the headers that the host sends beside the body, but for the
+// header are the headers that the host sends with the body, without the
 // signature; id is the delivery's, which Gitee does not give.
 func (c *Change) header(id string) http.Header {
 	header := http.Header{"Content-Type": {"application/json"}}

@@ -27,8 +27,9 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata")
 
 // TestCases plays every file of testdata/cases: a release, the exchanges that
-// its next step must make in this order, and what must come of it. The file
-// says after how long the step is taken, measured from the tests' epoch.
+// its next step must make in this order, and what must come of it: Prepare, and
+// Send when that asks for it, or Follow. The file says after how long the step is
+// taken, measured from the tests' epoch.
 //
 //	-- release.json --    fields that differ from newRelease's
 //	-- after --           e.g. 10s
@@ -70,7 +71,8 @@ func TestCases(t *testing.T) {
 }
 
 // outcome is what a step did, as the golden files show it. Saved are the reasons
-// of the releases that were saved on the way, those with an intent marked.
+// of the releases that were saved on the way, those with an intent marked; Result
+// is what became known of an action, to be counted once the step is saved.
 type outcome struct {
 	State       State      `json:"state"`
 	Reason      string     `json:"reason"`
@@ -84,11 +86,12 @@ type outcome struct {
 	Actions     []string   `json:"actions,omitempty"`
 	FinishedAt  *time.Time `json:"finished_at,omitempty"`
 	Saved       []string   `json:"saved,omitempty"`
+	Result      string     `json:"result,omitempty"`
 }
 
 func playCase(t *testing.T, archive *txtar.Archive) []byte {
 	t.Helper()
-	r := newRelease(rules.ReleaseStart)
+	r := newRelease(rules.ReleaseStart, epoch())
 	if i := section(archive, "release.json"); i >= 0 {
 		if err := json.Unmarshal(archive.Files[i].Data, &r); err != nil {
 			t.Fatal(err)
@@ -114,15 +117,17 @@ func playCase(t *testing.T, archive *txtar.Archive) []byte {
 	var got outcome
 	var wait time.Duration
 	var err error
+	before := r
 	if r.State == Starting {
-		r, wait, err = op.Act(t.Context(), r, func(_ context.Context, r Release) error {
+		save := func(r Release) {
+			before = r
 			got.Saved = append(got.Saved, fmt.Sprintf("intent=%t: %s", r.Intent != nil, r.Reason))
-			return nil
-		})
+		}
+		r, wait, err = act(t.Context(), op, r, save)
 	} else {
 		r, wait, err = op.Follow(t.Context(), r)
 	}
-	script.finish()
+	script.checkDone()
 	got.State, got.Reason, got.ExecutionID, got.Status, got.Waiting, got.Intent = r.State, r.Reason, r.ExecutionID, r.Status, r.Waiting, r.Intent
 	if wait > 0 {
 		got.Wait = wait.Round(time.Second).String()
@@ -135,7 +140,10 @@ func playCase(t *testing.T, archive *txtar.Archive) []byte {
 		}
 	}
 	for _, a := range r.Actions {
-		got.Actions = append(got.Actions, strings.TrimSpace(fmt.Sprintf("%s %s: %s %s %s", a.Name, a.Task, a.Outcome, a.ExecutionID, a.Detail)))
+		got.Actions = append(got.Actions, strings.TrimSpace(fmt.Sprintf("%s %s: %s %s %s", a.Name, a.Task, a.Result, a.ExecutionID, a.Detail)))
+	}
+	if a, known := ActionResult(before, r); known {
+		got.Result = fmt.Sprintf("%s %s", a.Name, a.Result)
 	}
 	if !r.FinishedAt.IsZero() {
 		got.FinishedAt = &r.FinishedAt
@@ -148,6 +156,22 @@ func playCase(t *testing.T, archive *txtar.Archive) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// act takes a starting release through one step of its caller: Prepare, again
+// when a release only had to be saved, and Send. save gets what is saved before
+// another call.
+func act(ctx context.Context, op *Operator, r Release, save func(Release)) (Release, time.Duration, error) {
+	next, send, wait, err := op.Prepare(ctx, r)
+	if err == nil && wait == shortestWait {
+		save(next)
+		next, send, wait, err = op.Prepare(ctx, next)
+	}
+	if send {
+		save(next)
+		next, wait, err = op.Send(ctx, next)
+	}
+	return next, wait, err
 }
 
 func section(archive *txtar.Archive, name string) int {
@@ -200,8 +224,8 @@ func (s *script) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	_, _ = io.WriteString(w, reply)
 }
 
-// finish complains about exchanges that were not made.
-func (s *script) finish() {
+// checkDone complains about exchanges that were not made.
+func (s *script) checkDone() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.left) > 0 && s.left[0] != "" {

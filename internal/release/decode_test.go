@@ -22,7 +22,7 @@ func decodeAs(name string, data []byte) (any, error) {
 	case "details":
 		return decodeTasks(data)
 	case "answer":
-		var a answer
+		var a actionResponse
 		err := json.Unmarshal(data, &a)
 		return a, err
 	}
@@ -85,7 +85,7 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("invalid JSON was read as %v", pipelines)
 		}
 		if records, err := decodeList[record](data, "records"); err == nil {
-			v := view{records: records}
+			v := snapshot{records: records}
 			if newest, ok := v.newest(); ok != (len(records) > 0) {
 				t.Errorf("newest of %d records is %v, %t", len(records), newest, ok)
 			}

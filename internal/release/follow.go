@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Follow looks once at the execution of a running release
+// Follow reads the execution of a running release once
 // (specs/servicestage-release.md 4) and returns the release to be saved and how
-// long to wait before the next look, 0 when the release has ended. A release
-// that is not running is returned as it is.
+// long to wait before the next time, 0 when the release has ended. A release that
+// is not running is returned as it is.
 //
 // Only the documented end statuses end it; a status that is not documented goes
 // on until the deadline. The deadline ends it as Failed with the last status;
@@ -23,41 +23,61 @@ func (o *Operator) Follow(ctx context.Context, r Release) (Release, time.Duratio
 	}
 	s, err := o.service(ctx)
 	if err != nil {
-		return o.lookFailed(ctx, r, err)
+		return o.readFailed(ctx, r, err)
 	}
-	v, err := look(ctx, s, r.Plan.Pipeline)
+	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
 	if err != nil {
-		return o.lookFailed(ctx, r, err)
+		return o.readFailed(ctx, r, err)
 	}
-	status := v.status(r.ExecutionID, o.fresh(r, v))
+	status := now.status(r.ExecutionID, o.listCurrent(r, now))
 	if status != StatusNone {
 		r.Status = int(status)
 	}
 	// The details are those of the last execution. Where they cannot be had an end
 	// is still an end, and a checkpoint has no name.
 	var tasks []task
-	if _, over := v.overtaken(r.ExecutionID); !over && (status == StatusToBeApproved || status == StatusFailed) {
+	if _, newer := now.newerThan(r.ExecutionID); !newer && (status == StatusToBeApproved || status == StatusFailed) {
 		if tasks, err = s.tasks(ctx, r.Plan.Pipeline); err != nil && retryable(err) && !o.expired(r) {
-			return o.lookFailed(ctx, r, err)
+			return o.readFailed(ctx, r, err)
 		}
 	}
 
+	if status.Ended() {
+		return o.executionEnded(r, status, tasks)
+	}
+	if o.expired(r) {
+		return o.end(r, Failed, fmt.Sprintf("the deadline passed; execution %s was last seen as %s and was not stopped", r.ExecutionID, Status(r.Status)))
+	}
+	return o.executionGoesOn(r, status, tasks)
+}
+
+// listCurrent reports whether the list already shows the execution of r, and not
+// the one before: the pipeline's last start is later than it was before ours, or
+// ours is so long ago that it must show.
+func (o *Operator) listCurrent(r Release, now snapshot) bool {
+	if r.Intent != nil && int64(now.pipeline.LastTriggerAt) > r.Intent.LastTriggerAt {
+		return true
+	}
+	return o.options.Now().Sub(r.StartedAt) >= o.options.EffectTimeout
+}
+
+func (o *Operator) executionEnded(r Release, status Status, tasks []task) (Release, time.Duration, error) {
 	execution := "execution " + r.ExecutionID
 	switch status {
 	case StatusSucceeded:
-		return o.finish(r, Succeeded, execution+": "+status.String())
+		return o.end(r, Succeeded, execution+": "+status.String())
 	case StatusFailed:
-		return o.failed(r, execution, tasks)
+		return o.executionFailed(r, execution, tasks)
 	case StatusSkipped:
-		return o.finish(r, Failed, execution+": nothing was released, all was skipped")
+		return o.end(r, Failed, execution+": nothing was released, all was skipped")
 	case StatusRolledBack:
-		return o.finish(r, Stopped, execution+" was rolled back")
-	case StatusRollbackFailed:
-		return o.finish(r, Failed, execution+": "+status.String())
+		return o.end(r, Stopped, execution+" was rolled back")
 	}
-	if o.expired(r) {
-		return o.finish(r, Failed, fmt.Sprintf("the deadline passed; %s was last seen as %s and was not stopped", execution, Status(r.Status)))
-	}
+	return o.end(r, Failed, execution+": "+status.String())
+}
+
+func (o *Operator) executionGoesOn(r Release, status Status, tasks []task) (Release, time.Duration, error) {
+	execution := "execution " + r.ExecutionID
 	r.State, r.Waiting = Running, nil
 	switch status {
 	case StatusToBeApproved:
@@ -78,35 +98,25 @@ func (o *Operator) Follow(ctx context.Context, r Release) (Release, time.Duratio
 	return o.wait(r, execution+": "+status.String())
 }
 
-// fresh reports whether the list already speaks of the execution of r, and not
-// of the one before: the pipeline's last start is later than it was before ours,
-// or ours is so long ago that it must show.
-func (o *Operator) fresh(r Release, v view) bool {
-	if r.Intent != nil && int64(v.pipeline.LastTriggerAt) > r.Intent.LastTriggerAt {
-		return true
-	}
-	return o.options.Now().Sub(r.StartedAt) >= o.options.SettleFor
-}
-
-// failed ends r: as refused when a checkpoint that waited at the look before now
-// shows as failed, else as failed, with the tasks that failed.
-func (o *Operator) failed(r Release, execution string, tasks []task) (Release, time.Duration, error) {
-	broken := withStatus(tasks, StatusFailed)
-	for _, t := range broken {
+// executionFailed ends r: as refused when a checkpoint that waited the last time now shows
+// as failed, else as failed, with the tasks that failed.
+func (o *Operator) executionFailed(r Release, execution string, tasks []task) (Release, time.Duration, error) {
+	failedTasks := withStatus(tasks, StatusFailed)
+	for _, t := range failedTasks {
 		if slices.Contains(r.Waiting, t.Name) {
-			return o.finish(r, Refused, fmt.Sprintf("%s: checkpoint %q was refused", execution, t.Name))
+			return o.end(r, Refused, fmt.Sprintf("%s: checkpoint %q was refused", execution, t.Name))
 		}
 	}
 	reason := execution + ": " + StatusFailed.String()
-	if len(broken) > 0 {
-		reason += " at " + quoted(broken)
+	if len(failedTasks) > 0 {
+		reason += " at " + quoted(failedTasks)
 	}
-	for _, t := range broken {
+	for _, t := range failedTasks {
 		if t.Error != "" {
 			reason += fmt.Sprintf("; %q says: %s", t.Name, t.Error)
 		}
 	}
-	return o.finish(r, Failed, reason)
+	return o.end(r, Failed, reason)
 }
 
 // withStatus returns the tasks that have this status.

@@ -5,13 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"slices"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
-
-	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/rules"
 )
@@ -23,14 +18,14 @@ type Options struct {
 	// ProjectID gives the IAM region project in whose pipelines the releases
 	// are: the configured one, or the one of the token.
 	ProjectID func(ctx context.Context) (string, error)
-	// Poll bounds the wait between two looks. Default 5 and 30 seconds.
+	// Poll bounds the wait between two reads of a pipeline. Default 5 and 30 seconds.
 	Poll Poll
-	// SettleFor is how long after an action was sent its effect may take to show.
-	// When its answer was lost we look for that long before a person is asked,
-	// and an execution whose start is further than that from ours, by the
-	// service's clock, is not ours. So it also bounds by how much the two clocks
-	// may differ. Default 60 seconds.
-	SettleFor time.Duration
+	// EffectTimeout is how long after an action was sent its effect may take to
+	// show. When the answer was lost the effect is looked for that long before a
+	// person is asked, and an execution whose start is further than that from
+	// ours, by the service's clock, is not ours. So it also bounds by how much
+	// the two clocks may differ. Default 60 seconds.
+	EffectTimeout time.Duration
 	// Startable are the statuses in which a pipeline is started; in any other,
 	// also in one that we do not know, the start waits. The service documents
 	// only that it refuses while the pipeline is releasing
@@ -39,13 +34,9 @@ type Options struct {
 	Startable []Status
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
-	// Log is told of every action and end. Default: none.
-	Log *zap.Logger
-	// Metrics counts actions and ends. Default: counters that nobody reads.
-	Metrics *Metrics
 }
 
-// Poll bounds the wait between two looks; it grows from Min to Max.
+// Poll bounds the wait between two reads of a pipeline; it grows from Min to Max.
 type Poll struct{ Min, Max time.Duration }
 
 // Operator starts pipelines, decides checkpoints and follows executions. It
@@ -69,8 +60,8 @@ func New(o Options) (*Operator, error) {
 	if o.Poll.Max < o.Poll.Min {
 		return nil, fmt.Errorf("create release operator: poll max %s is below poll min %s", o.Poll.Max, o.Poll.Min)
 	}
-	if o.SettleFor <= 0 {
-		o.SettleFor = 60 * time.Second
+	if o.EffectTimeout <= 0 {
+		o.EffectTimeout = 60 * time.Second
 	}
 	if len(o.Startable) == 0 {
 		o.Startable = []Status{StatusInitial, StatusSucceeded, StatusFailed, StatusSkipped, StatusRolledBack, StatusRollbackFailed}
@@ -78,66 +69,96 @@ func New(o Options) (*Operator, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Log == nil {
-		o.Log = zap.NewNop()
-	}
-	if o.Metrics == nil {
-		o.Metrics = NewMetrics(prometheus.NewRegistry())
-	}
 	return &Operator{options: o}, nil
 }
 
-// Act takes the next step of a release that is starting. A start ends up running
-// (then Follow it), an approval or a refusal in an end state: succeeded when the
-// checkpoint was decided as asked. It returns the release to be saved and how
-// long to wait before the next step (0 when the release has ended). A release that
-// is already past starting is returned as it is; a held one is an error.
+// Prepare takes a release that is starting up to the request that acts. It reads
+// the pipeline and does one of three things:
 //
-// save commits the release, with its intent, before anything is sent; when it
-// fails nothing is sent. An action whose intent was committed is never sent
-// again, unless the answer proves that the service did not act. When the answer
-// was lost, or the process died, the next Act looks for the effect: it adopts
-// what it finds, and after SettleFor what cannot be told is Unknown. A process
-// that dies between the commit and the request ends as Unknown too, because
+//   - send is true: the pipeline is free, or the checkpoint waits. next carries a
+//     fresh Intent; commit it, then call Send with it at once.
+//   - next is still starting: save it and call Prepare again after wait.
+//   - next is past starting or has ended: save it.
+//
+// A release that comes with an intent had its answer lost, or the process died.
+// Then Prepare looks for the effect and sends nothing: it adopts what it finds,
+// and what cannot be told within EffectTimeout is Unknown. A process that died
+// between the commit of the intent and the request ends as Unknown too, because
 // nothing tells the two apart.
 //
 // For a release with After the caller puts the execution of that release into
 // ExecutionID as soon as it is known, and ends this one when that one ends
-// without; until then Act waits. Without After the execution that is under way at
-// the first look is the one that is decided; it is saved in ExecutionID. In both
-// cases no other execution's checkpoint is ever decided.
+// without; until then Prepare waits. Without After the execution that is under
+// way when Prepare first sees one is the one that is decided: next comes with its
+// ExecutionID and the shortest wait. In both cases no other execution's
+// checkpoint is ever decided.
 //
-// Act must not run twice at a time for one release. No two releases of one
-// pipeline may have a start whose answer is not known, or one could adopt the
-// other's execution: the caller runs them one after the other, or save refuses.
+// Prepare and Send must not run twice at a time for one release. No two releases
+// of one pipeline may have a start whose answer is not known, or one could adopt
+// the other's execution: the caller refuses to commit the second intent.
 //
-// The error is one to try again after (see huaweicloud.Error); what is to be kept
-// then has been saved. The deadline ends the release as Failed when nothing was
-// sent; a release without a deadline is over it.
-func (o *Operator) Act(ctx context.Context, r Release, save func(context.Context, Release) error) (Release, time.Duration, error) {
+// A release past starting is returned as it is; a held one is an error. Any other
+// error is one to try again after (see huaweicloud.Error); nothing is to be saved
+// then. The deadline ends the release as Failed when nothing was sent; a release
+// without a deadline is past it.
+func (o *Operator) Prepare(ctx context.Context, r Release) (next Release, send bool, wait time.Duration, err error) {
 	if r.State.Ended() || r.State == Running || r.State == AwaitingApproval {
-		return r, 0, nil
+		return r, false, 0, nil
 	}
 	if r.State != Starting {
-		return r, 0, fmt.Errorf("act on release %q: it is %s", r.ID, r.State)
+		return r, false, 0, fmt.Errorf("prepare release %q: it is %s", r.ID, r.State)
 	}
+	next, wait, err = o.prepare(ctx, r)
+	return next, r.Intent == nil && next.Intent != nil, wait, err
+}
+
+func (o *Operator) prepare(ctx context.Context, r Release) (Release, time.Duration, error) {
 	s, err := o.service(ctx)
 	if err != nil {
-		return o.lookFailed(ctx, r, err)
+		return o.readFailed(ctx, r, err)
 	}
 	switch r.Plan.Action {
 	case rules.ReleaseStart:
 		if r.Intent != nil {
-			return o.settleStart(ctx, s, r)
+			return o.findStart(ctx, s, r)
 		}
-		return o.start(ctx, s, r, save)
+		return o.prepareStart(ctx, s, r)
 	case rules.ReleaseApprove, rules.ReleaseRefuse:
 		if r.Intent != nil {
-			return o.settleDecision(ctx, s, r)
+			return o.findDecision(ctx, s, r)
 		}
-		return o.decide(ctx, s, r, save)
+		return o.prepareDecision(ctx, s, r)
 	}
-	return o.finish(r, Failed, fmt.Sprintf("action %q is not known", r.Plan.Action))
+	return o.end(r, Failed, fmt.Sprintf("action %q is not known", r.Plan.Action))
+}
+
+// Send sends the one request that the committed intent of r announces, and
+// returns the release as the answer makes it; it is always to be saved, also
+// when ctx has ended. A start ends up Running (then Follow it), a decision of a
+// checkpoint Succeeded. When the answer was lost the intent stays, and Prepare
+// looks for the effect after wait. When the service certainly did not act the
+// intent is gone, and Prepare begins again after wait, or the release has ended
+// as Failed because the refusal is final.
+//
+// Call it once, right after the commit, and never with an intent that was loaded:
+// that may have been sent. A process that dies after a refusal and before its
+// save ends as Unknown, as after any other lost answer.
+//
+// The error is a caller's mistake: r has no intent, or one that Send or Prepare
+// has already dealt with. Then nothing was sent.
+func (o *Operator) Send(ctx context.Context, r Release) (next Release, wait time.Duration, err error) {
+	// An intent that was dealt with has been polled for, or is answered.
+	if !r.unanswered() || r.Polls > 0 {
+		return r, 0, fmt.Errorf("send action of release %q: it is %s and has no fresh intent", r.ID, r.State)
+	}
+	s, err := o.service(ctx)
+	switch {
+	case err != nil:
+		return o.readFailedAfterRefusal(ctx, withoutIntent(r), err)
+	case r.Intent.Action == rules.ReleaseStart:
+		return o.sendStart(ctx, s, r)
+	}
+	return o.sendDecision(ctx, s, r)
 }
 
 func (o *Operator) service(ctx context.Context) (service, error) {
@@ -148,103 +169,66 @@ func (o *Operator) service(ctx context.Context) (service, error) {
 	return service{client: o.options.Client, project: project}, nil
 }
 
-// lookFailed is for a release whose pipeline could not be read. What may pass is
+// readFailed is for a release whose pipeline could not be read. What may pass is
 // an error to try again after. The rest ends a release for which nothing was
-// sent; where something was, looking goes on until the deadline, because the
+// sent; where something was, reading goes on until the deadline, because the
 // pipeline moves whether we can see it or not.
-func (o *Operator) lookFailed(ctx context.Context, r Release, err error) (Release, time.Duration, error) {
+func (o *Operator) readFailed(ctx context.Context, r Release, err error) (Release, time.Duration, error) {
 	sent := r.Intent != nil || r.State != Starting
 	switch {
 	case ctx.Err() != nil && (!o.expired(r) || errors.Is(ctx.Err(), context.Canceled)):
-		// A service that never answers takes all the time of the step, each time: after
-		// the deadline only one that was cancelled looks again.
+		// A service that never answers takes all the time of every step: after the
+		// deadline only a step that was cancelled is tried again.
 		return r, 0, err
-	case o.expired(r) && r.State == Starting && sent:
-		return o.finish(o.settled(r, outcomeUnknown, "", "the pipeline could not be read"), Unknown,
+	case o.expired(r) && r.unanswered():
+		return o.end(withResult(r, ResultUnknown, "", "the pipeline could not be read"), Unknown,
 			fmt.Sprintf("the answer to %s was lost and the pipeline could not be read before the deadline: %s", r.Intent.Action, err))
 	case o.expired(r):
-		return o.finish(r, Failed, fmt.Sprintf("the deadline passed and the pipeline cannot be read: %s", err))
+		return o.end(r, Failed, fmt.Sprintf("the deadline passed and the pipeline cannot be read: %s", err))
 	case retryable(err):
 		return r, 0, err
 	case sent:
 		return o.wait(r, fmt.Sprintf("the pipeline cannot be read: %s", err))
 	}
-	return o.finish(r, Failed, fmt.Sprintf("the pipeline cannot be read: %s", err))
+	return o.end(r, Failed, fmt.Sprintf("the pipeline cannot be read: %s", err))
 }
 
-// intend returns r with the intent to send its action, to be committed before it
-// is sent. Until an answer is known the action's outcome is unknown, and the
-// looks for its effect begin with the shortest wait.
-func (o *Operator) intend(r Release, last record, p pipeline) Release {
-	now := o.options.Now()
-	r.Intent = &Intent{
-		SentAt:          now,
-		Action:          actionName(r.Plan.Action),
-		LastExecutionID: string(last.ID),
-		LastTriggerAt:   int64(p.LastTriggerAt),
+// readFailedAfterRefusal is readFailed inside Send, for an action that certainly
+// had no effect: the release has lost its intent and must be saved, so what may
+// pass is a wait and no error.
+func (o *Operator) readFailedAfterRefusal(ctx context.Context, r Release, err error) (Release, time.Duration, error) {
+	if retryable(err) || ctx.Err() != nil {
+		return o.waitAfter(r, err)
 	}
-	r.Polls = 0
-	r.Reason = fmt.Sprintf("%s is sent; its answer is not known yet", r.Intent.Action)
-	r.Actions = append(slices.Clone(r.Actions), Action{
-		Name: r.Intent.Action, Task: r.Plan.Task, At: now, ExecutionID: r.ExecutionID, Outcome: outcomeUnknown,
-	})
-	return r
+	return o.end(r, Failed, fmt.Sprintf("the pipeline cannot be read: %s", err))
 }
 
-// settled returns r with the outcome of its last action, and with the execution
-// that it began.
-func (o *Operator) settled(r Release, outcome, execution, detail string) Release {
-	r.Actions = slices.Clone(r.Actions)
-	if len(r.Actions) == 0 { // an intent that was restored without its entry
-		r.Actions = []Action{{Name: r.Intent.Action, Task: r.Plan.Task, At: r.Intent.SentAt}}
-	}
-	last := &r.Actions[len(r.Actions)-1]
-	last.Outcome, last.Detail = outcome, detail
-	if execution != "" {
-		last.ExecutionID = execution
-	}
-	if r.ExecutionID == "" {
-		r.ExecutionID = last.ExecutionID
-	}
-	o.options.Metrics.actions.WithLabelValues(last.Name, outcome).Inc()
-	o.options.Log.Info("release action settled", append(fields(r),
-		zap.String(event.LogOperation, last.Name), zap.String(event.LogReason, outcome))...)
-	return r
-}
-
-// takenBack returns r without its intent, for an action that certainly had no
-// effect. One that never reached the service, or that it put off, leaves no
-// entry; of refusals in a row only the last does.
-func (o *Operator) takenBack(r Release, err error) Release {
-	if retryable(err) {
-		r.Actions = slices.Clone(r.Actions[:len(r.Actions)-1])
-	} else {
-		r = o.settled(r, outcomeRefused, "", err.Error())
-		if n := len(r.Actions); n > 1 && r.Actions[n-2].Outcome == outcomeRefused {
-			r.Actions = slices.Delete(r.Actions, n-2, n-1)
-		}
-	}
-	r.Intent = nil
-	r.Reason = err.Error()
-	return r
-}
-
-// finish ends r.
-func (o *Operator) finish(r Release, state State, reason string) (Release, time.Duration, error) {
+// end ends r.
+func (o *Operator) end(r Release, state State, reason string) (Release, time.Duration, error) {
 	r.State, r.Reason, r.Waiting, r.FinishedAt = state, reason, nil, o.options.Now()
-	o.options.Metrics.finished.WithLabelValues(string(state)).Inc()
-	level := zap.InfoLevel
-	if state == Unknown {
-		level = zap.ErrorLevel // a person must look
-	}
-	o.options.Log.Log(level, "release finished", append(fields(r), zap.String(event.LogReason, reason))...)
 	return r, 0, nil
 }
 
-// wait keeps r in its state until the next look. The wait grows by half with
-// each look and is shortened by up to a tenth, so that releases which began
-// together do not look together; it ends at the deadline.
+// wait keeps r in its state until the next step.
 func (o *Operator) wait(r Release, reason string) (Release, time.Duration, error) {
+	return o.waitAtLeast(r, 0, reason)
+}
+
+// waitAfter is wait after a failure that may pass, for at least the time that
+// the service asked for.
+func (o *Operator) waitAfter(r Release, err error) (Release, time.Duration, error) {
+	var asked time.Duration
+	var service interface{ RetryAfter() time.Duration }
+	if errors.As(err, &service) {
+		asked = service.RetryAfter()
+	}
+	return o.waitAtLeast(r, asked, err.Error())
+}
+
+// waitAtLeast waits longer with each poll: by half, shortened by up to a tenth so
+// that releases which began together do not poll together. It ends at the
+// deadline.
+func (o *Operator) waitAtLeast(r Release, least time.Duration, reason string) (Release, time.Duration, error) {
 	d := o.options.Poll.Min
 	for range r.Polls {
 		if d = d * 3 / 2; d >= o.options.Poll.Max {
@@ -255,6 +239,7 @@ func (o *Operator) wait(r Release, reason string) (Release, time.Duration, error
 	spread := fnv.New32a()
 	fmt.Fprintf(spread, "%s %d", r.ID, r.Polls)
 	d -= d / 10 * time.Duration(spread.Sum32()%100) / 100
+	d = max(d, least)
 	if left := r.Deadline.Sub(o.options.Now()); left > 0 && left < d {
 		d = left
 	}
@@ -266,18 +251,9 @@ func (o *Operator) wait(r Release, reason string) (Release, time.Duration, error
 // expired reports whether r's deadline has passed.
 func (o *Operator) expired(r Release) bool { return !o.options.Now().Before(r.Deadline) }
 
-// settling reports whether the effect of r's action may still show. After a
+// effectMayShow reports whether the effect of r's action may still show. After a
 // clock that was set back further than that it may not: nothing waits for a
 // clock to catch up.
-func (o *Operator) settling(r Release) bool {
-	return o.options.Now().Sub(r.Intent.SentAt).Abs() < o.options.SettleFor
-}
-
-func fields(r Release) []zap.Field {
-	return []zap.Field{
-		zap.String(event.LogRelease, r.ID), zap.String(event.LogRun, r.RunID), zap.String(event.LogRule, r.Rule),
-		zap.String(event.LogRepository, r.Event.Repository.FullName), zap.String(event.LogSHA, r.Event.HeadSHA),
-		zap.String(event.LogPipeline, r.Plan.Pipeline), zap.String(event.LogExecution, r.ExecutionID),
-		zap.String(event.LogState, string(r.State)),
-	}
+func (o *Operator) effectMayShow(r Release) bool {
+	return o.options.Now().Sub(r.Intent.SentAt).Abs() < o.options.EffectTimeout
 }

@@ -3,6 +3,7 @@
 package release
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
@@ -13,10 +14,10 @@ import (
 type State string
 
 const (
-	// Held waits with us, for an approval or a window.
+	// Held waits with us, for an approval or a window. Nothing produces it yet.
 	Held State = "held"
 	// Starting is on its way to its first action: it waits for a free pipeline
-	// or for its checkpoint, or its action has been sent and not answered.
+	// or for its checkpoint, or its action was sent and its answer is not known.
 	Starting State = "starting"
 	// Running has an execution that moves.
 	Running State = "running"
@@ -31,23 +32,25 @@ const (
 	// Stopped: somebody stopped or rolled back the execution.
 	Stopped State = "stopped"
 	// Unknown: an action was sent and its effect cannot be told; a person must
-	// look. It is never sent again.
+	// check. It is never sent again.
 	Unknown State = "unknown"
 )
 
-// States lists every state of a release.
+// ActiveStates lists the states that lead to another one: what a database query
+// for releases that have not ended must name. Held is among them.
+func ActiveStates() []State { return []State{Held, Starting, Running, AwaitingApproval} }
+
+// EndStates lists the states that are final.
+func EndStates() []State { return []State{Succeeded, Failed, Refused, Stopped, Unknown} }
+
+// States lists the states to show and to choose from, in lists, filters and
+// metrics: all but Held, which nothing produces yet.
 func States() []State {
-	return []State{Held, Starting, Running, AwaitingApproval, Succeeded, Failed, Refused, Stopped, Unknown}
+	return []State{Starting, Running, AwaitingApproval, Succeeded, Failed, Refused, Stopped, Unknown}
 }
 
-// Ended reports whether s is an end state.
-func (s State) Ended() bool {
-	switch s {
-	case Held, Starting, Running, AwaitingApproval:
-		return false
-	}
-	return true
-}
+// Ended reports whether s is final. A state that is not known is.
+func (s State) Ended() bool { return !slices.Contains(ActiveStates(), s) }
 
 // Release is one pipeline that a verdict lets us start or decide.
 type Release struct {
@@ -72,7 +75,8 @@ type Release struct {
 	State  State  `json:"state"`
 	Reason string `json:"reason"`
 
-	// Intent is committed before an action is sent.
+	// Intent announces an action and is committed before that is sent. It stays
+	// once the answer is known, and is gone when the service did not act.
 	Intent *Intent `json:"intent,omitempty"`
 	// ExecutionID is the execution that we started, or whose checkpoint we
 	// decide; as text, whatever the service sent.
@@ -81,7 +85,8 @@ type Release struct {
 	Status int `json:"status,omitempty"`
 	// Waiting names the checkpoints that wait, as far as the service tells.
 	Waiting []string `json:"waiting,omitempty"`
-	// Actions are the requests that were sent, and what came of each.
+	// Actions are the requests that were sent, the oldest first, and what came of
+	// each.
 	Actions []Action `json:"actions,omitempty"`
 
 	Polls      int       `json:"polls"`
@@ -89,27 +94,4 @@ type Release struct {
 	CreatedAt  time.Time `json:"created_at"`
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
-}
-
-// Intent is what we saw before we sent an action.
-type Intent struct {
-	SentAt time.Time `json:"sent_at"`
-	// Action is start, agree or refuse.
-	Action string `json:"action"`
-	// LastExecutionID is the newest execution in the records before ours.
-	LastExecutionID string `json:"last_execution_id,omitempty"`
-	// LastTriggerAt is the pipeline's last trigger time in milliseconds.
-	LastTriggerAt int64 `json:"last_trigger_at,omitempty"`
-}
-
-// Action is one request that changed something, or tried to.
-type Action struct {
-	// Name is start, agree or refuse.
-	Name        string    `json:"name"`
-	Task        string    `json:"task,omitempty"`
-	At          time.Time `json:"at"`
-	ExecutionID string    `json:"execution_id,omitempty"`
-	// Outcome is accepted, adopted, refused or unknown.
-	Outcome string `json:"outcome"`
-	Detail  string `json:"detail,omitempty"`
 }

@@ -7,116 +7,112 @@ import (
 	"time"
 )
 
-// start sends the start of a pipeline that is free, once.
-func (o *Operator) start(ctx context.Context, s service, r Release, save func(context.Context, Release) error) (Release, time.Duration, error) {
+// prepareStart returns r with the intent to start its pipeline, once that is free.
+func (o *Operator) prepareStart(ctx context.Context, s service, r Release) (Release, time.Duration, error) {
 	if o.expired(r) {
-		return o.finish(r, Failed, "the deadline passed before the pipeline could be started; last: "+r.Reason)
+		return o.end(r, Failed, "the deadline passed before the pipeline could be started; last: "+r.Reason)
 	}
-	before, err := look(ctx, s, r.Plan.Pipeline)
+	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
 	if err != nil {
-		return o.lookFailed(ctx, r, err)
+		return o.readFailed(ctx, r, err)
 	}
-	if !before.listed {
-		return o.finish(r, Failed, fmt.Sprintf("pipeline %s is not among the project's %d pipelines", r.Plan.Pipeline, before.pipelines))
+	if !now.listed {
+		return o.end(r, Failed, fmt.Sprintf("pipeline %s is not among the project's %d pipelines", r.Plan.Pipeline, now.pipelines))
 	}
-	if by := o.busy(before); by != "" {
+	if by := o.takenBy(now); by != "" {
 		return o.wait(r, "waits for the pipeline: "+by)
 	}
+	last, _ := now.newest()
+	return o.withIntent(r, last, now.pipeline), 0, nil
+}
 
-	last, _ := before.newest()
-	intended := o.intend(r, last, before.pipeline)
-	if err := save(ctx, intended); err != nil {
-		return r, 0, fmt.Errorf("save intent to start pipeline %q: %w", r.Plan.Pipeline, err)
-	}
-	r = intended
+// sendStart starts the pipeline.
+func (o *Operator) sendStart(ctx context.Context, s service, r Release) (Release, time.Duration, error) {
 	got, err := s.start(ctx, r.Plan.Pipeline, r.Plan.Select)
 	switch {
 	case err == nil && got.ID != "":
-		r = o.settled(r, outcomeAccepted, string(got.ID), "")
-		return o.running(r, got.Status, fmt.Sprintf("execution %s started", got.ID))
+		r = withResult(r, ResultAccepted, string(got.ID), "")
+		return o.started(r, got.Status, fmt.Sprintf("execution %s started", got.ID))
 	case err == nil:
 		return o.wait(r, "start was answered without an execution id; looking for the execution")
 	case notSent(err):
-		return o.startRefused(ctx, s, r, save, err)
+		return o.startRefused(ctx, s, r, err)
 	}
 	return o.wait(r, fmt.Sprintf("the answer to start was lost; looking for the execution: %s", err))
 }
 
 // startRefused is for a start that certainly had no effect. A refusal may come
-// from the pipeline's state: when another look shows that it is taken, the
-// release waits for it, else the refusal is final.
-func (o *Operator) startRefused(ctx context.Context, s service, r Release, save func(context.Context, Release) error, refusal error) (Release, time.Duration, error) {
-	intent := *r.Intent
-	r = o.takenBack(r, refusal)
-	if err := save(ctx, r); err != nil {
-		return r, 0, fmt.Errorf("take back intent to start pipeline %q: %w", r.Plan.Pipeline, err)
-	}
+// from the pipeline's state: when the pipeline turns out to be taken, the release
+// waits for it, else the refusal is final.
+func (o *Operator) startRefused(ctx context.Context, s service, r Release, refusal error) (Release, time.Duration, error) {
 	if retryable(refusal) {
-		return r, 0, refusal
+		return o.waitAfter(withoutIntent(r), refusal)
 	}
-	if hopeless(refusal) {
-		return o.finish(r, Failed, fmt.Sprintf("the service refused the start: %s", refusal))
+	intent := *r.Intent
+	r = withRefusal(r, refusal)
+	if permanent(refusal) {
+		return o.end(r, Failed, fmt.Sprintf("the service refused the start: %s", refusal))
 	}
-	now, err := look(ctx, s, r.Plan.Pipeline)
+	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
 	if err != nil {
-		return o.lookFailed(ctx, r, err)
+		return o.readFailedAfterRefusal(ctx, r, err)
 	}
-	if by := o.busy(now); by != "" {
+	if by := o.takenBy(now); by != "" {
 		return o.wait(r, "waits for the pipeline: "+by)
 	}
-	if newer := now.since(intent); len(newer) > 0 {
+	if newer := now.executionsSince(intent); len(newer) > 0 {
 		return o.wait(r, fmt.Sprintf("waits for the pipeline: execution %s came first", newer[0].ID))
 	}
-	return o.finish(r, Failed, fmt.Sprintf("the service refused the start: %s", refusal))
+	return o.end(r, Failed, fmt.Sprintf("the service refused the start: %s", refusal))
 }
 
-// settleStart looks for the execution of a start whose answer is not known. It
+// findStart looks for the execution of a start whose answer is not known. It
 // never sends.
-func (o *Operator) settleStart(ctx context.Context, s service, r Release) (Release, time.Duration, error) {
-	v, err := look(ctx, s, r.Plan.Pipeline)
+func (o *Operator) findStart(ctx context.Context, s service, r Release) (Release, time.Duration, error) {
+	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
 	if err != nil {
-		return o.lookFailed(ctx, r, err)
+		return o.readFailed(ctx, r, err)
 	}
-	newer := v.since(*r.Intent)
+	newer := now.executionsSince(*r.Intent)
 	switch {
 	case len(newer) > 1:
-		return o.finish(o.settled(r, outcomeUnknown, "", "several executions appeared"), Unknown,
+		return o.end(withResult(r, ResultUnknown, "", "several executions appeared"), Unknown,
 			fmt.Sprintf("the answer to start was lost, and %d executions appeared since: which of them is ours, if any, cannot be told", len(newer)))
-	case len(newer) == 1 && !near(newer[0], r.Intent.SentAt, o.options.SettleFor):
-		return o.finish(o.settled(r, outcomeUnknown, "", "an execution of another time appeared"), Unknown,
+	case len(newer) == 1 && !startedWithin(newer[0], r.Intent.SentAt, o.options.EffectTimeout):
+		return o.end(withResult(r, ResultUnknown, "", "an execution of another time appeared"), Unknown,
 			fmt.Sprintf("the answer to start was lost, and execution %s appeared, but it was started at %s and our start was sent at %s",
-				newer[0].ID, stamp(time.UnixMilli(newer[0].triggeredAt())), stamp(r.Intent.SentAt)))
+				newer[0].ID, formatTime(time.UnixMilli(newer[0].triggeredAt())), formatTime(r.Intent.SentAt)))
 	case len(newer) == 1:
 		id := string(newer[0].ID)
-		r = o.settled(r, outcomeAdopted, id, "the answer was lost; the execution stood in the records")
-		return o.running(r, newer[0].Status, fmt.Sprintf("execution %s started; found in the records after the answer was lost", id))
-	case o.settling(r):
+		r = withResult(r, ResultAdopted, id, "the answer was lost; the execution was found in the records")
+		return o.started(r, newer[0].Status, fmt.Sprintf("execution %s started; found in the records after the answer was lost", id))
+	case o.effectMayShow(r):
 		return o.wait(r, "the answer to start was lost; looking for the execution")
 	}
-	return o.finish(o.settled(r, outcomeUnknown, "", "no execution appeared"), Unknown,
+	return o.end(withResult(r, ResultUnknown, "", "no execution appeared"), Unknown,
 		fmt.Sprintf("the answer to start, sent at %s, was lost and no execution appeared within %s; it may never have been sent, and is not sent again",
-			stamp(r.Intent.SentAt), o.options.SettleFor))
+			formatTime(r.Intent.SentAt), o.options.EffectTimeout))
 }
 
-// running moves r on to its execution, which it has begun.
-func (o *Operator) running(r Release, status Status, reason string) (Release, time.Duration, error) {
+// started moves r on to the execution that it began.
+func (o *Operator) started(r Release, status Status, reason string) (Release, time.Duration, error) {
 	r.State, r.Status, r.Polls, r.StartedAt = Running, int(status), 0, o.options.Now()
 	return o.wait(r, reason)
 }
 
-// busy says by what the pipeline is taken; empty when it can be started.
-func (o *Operator) busy(v view) string {
-	newest, _ := v.newest()
+// takenBy says by what the pipeline is taken; empty when it can be started.
+func (o *Operator) takenBy(now snapshot) string {
+	newest, _ := now.newest()
 	switch {
 	case newest.Status != StatusNone && !slices.Contains(o.options.Startable, newest.Status):
 		return describe(newest)
-	case v.pipeline.Status == StatusNone && newest.Status != StatusNone:
+	case now.pipeline.Status == StatusNone && newest.Status != StatusNone:
 		return ""
-	case !slices.Contains(o.options.Startable, v.pipeline.Status):
-		return v.pipeline.Status.String()
+	case !slices.Contains(o.options.Startable, now.pipeline.Status):
+		return now.pipeline.Status.String()
 	}
 	return ""
 }
 
-// stamp writes a time as operators compare it with the console's.
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// formatTime writes a time as operators compare it with the console's.
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -13,12 +13,6 @@ import (
 	"github.com/gatewright/gatewright/internal/rules"
 )
 
-// The values of the field approval_type (specs/servicestage-release.md 1.1).
-const (
-	approvalAgree  = "agree"
-	approvalRefuse = "refuse"
-)
-
 // service makes the calls of the release management chapter
 // (specs/servicestage-release.md 1) in one IAM region project.
 type service struct {
@@ -46,8 +40,8 @@ type record struct {
 // since 1970; 0 when the service does not say.
 func (r record) triggeredAt() int64 { return int64(max(r.TriggerAt, r.TriggerAtV2)) }
 
-// answer is what an action answers (1.1). ID is the execution's.
-type answer struct {
+// actionResponse is what an action answers (1.1). ID is the execution's.
+type actionResponse struct {
 	ID     text   `json:"id"`
 	Status Status `json:"status"`
 }
@@ -62,7 +56,7 @@ type selectedTasks struct {
 	Tasks     []string `json:"tasks"`
 }
 
-// approvalBody is the body of `approval`.
+// approvalBody is the body of `approval`; its approval_type is agree or refuse.
 type approvalBody struct {
 	TaskName     string `json:"task_name"`
 	ApprovalType string `json:"approval_type"`
@@ -113,7 +107,7 @@ func (s service) tasks(ctx context.Context, id string) ([]task, error) {
 
 // start starts the pipeline: all tasks, or the selected ones. Like every action
 // it is sent once: the client repeats none after a lost answer.
-func (s service) start(ctx context.Context, id string, selected []rules.Select) (answer, error) {
+func (s service) start(ctx context.Context, id string, selected []rules.Select) (actionResponse, error) {
 	var body startBody
 	for _, group := range selected {
 		body.SelectedTasks = append(body.SelectedTasks, selectedTasks{StageName: group.Stage, Tasks: group.Tasks})
@@ -121,13 +115,17 @@ func (s service) start(ctx context.Context, id string, selected []rules.Select) 
 	return s.act(ctx, "start pipeline", id, "start", body)
 }
 
-// decide agrees to or refuses the checkpoint that body names.
-func (s service) decide(ctx context.Context, id string, body approvalBody) (answer, error) {
-	return s.act(ctx, "decide checkpoint", id, "approval", body)
+// decide approves or refuses the checkpoint called task.
+func (s service) decide(ctx context.Context, id, task string, decision rules.ReleaseAction, message string) (actionResponse, error) {
+	approvalType := "agree"
+	if decision == rules.ReleaseRefuse {
+		approvalType = "refuse"
+	}
+	return s.act(ctx, "decide checkpoint", id, "approval", approvalBody{TaskName: task, ApprovalType: approvalType, Message: message})
 }
 
-func (s service) act(ctx context.Context, operation, id, action string, body any) (answer, error) {
-	var got answer
+func (s service) act(ctx context.Context, operation, id, action string, body any) (actionResponse, error) {
+	var got actionResponse
 	err := s.client.Do(ctx, huaweicloud.Call{
 		Operation: operation,
 		Method:    http.MethodPost,
@@ -156,9 +154,9 @@ func retryable(err error) bool {
 	return errors.As(err, &e) && e.Retryable()
 }
 
-// hopeless reports whether a refusal has nothing to do with the pipeline's
-// state, so that another look at it cannot help: no such pipeline, no rights.
-func hopeless(err error) bool {
+// permanent reports whether a refusal has nothing to do with the pipeline's
+// state, so that reading that again cannot help: no such pipeline, no rights.
+func permanent(err error) bool {
 	var e *huaweicloud.Error
 	return errors.As(err, &e) && (e.NotFound() || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound)
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// view is what one look at a pipeline shows.
-type view struct {
+// snapshot is what the records and the list said of a pipeline.
+type snapshot struct {
 	// listed says that the project's list has the pipeline; pipelines is the
 	// length of that list.
 	listed    bool
@@ -18,18 +18,18 @@ type view struct {
 	records   []record
 }
 
-// look reads the records and then the list, so that an execution that starts in
-// between shows in the pipeline's status.
-func look(ctx context.Context, s service, id string) (view, error) {
+// readSnapshot reads the records and then the list, so that an execution that
+// starts in between shows in the pipeline's status.
+func readSnapshot(ctx context.Context, s service, id string) (snapshot, error) {
 	records, err := s.records(ctx, id)
 	if err != nil {
-		return view{}, err
+		return snapshot{}, err
 	}
 	pipelines, err := s.list(ctx)
 	if err != nil {
-		return view{}, err
+		return snapshot{}, err
 	}
-	v := view{records: records, pipelines: len(pipelines)}
+	v := snapshot{records: records, pipelines: len(pipelines)}
 	for _, p := range pipelines {
 		if string(p.ID) == id {
 			v.listed, v.pipeline = true, p
@@ -39,15 +39,15 @@ func look(ctx context.Context, s service, id string) (view, error) {
 }
 
 // newest returns the latest execution; false when the records show none.
-func (v view) newest() (record, bool) {
+func (v snapshot) newest() (record, bool) {
 	if len(v.records) == 0 {
 		return record{}, false
 	}
-	return slices.MaxFunc(v.records, compare), true
+	return slices.MaxFunc(v.records, compareAge), true
 }
 
 // find returns the execution with this id.
-func (v view) find(id string) (record, bool) {
+func (v snapshot) find(id string) (record, bool) {
 	i := slices.IndexFunc(v.records, func(r record) bool { return string(r.ID) == id })
 	if i < 0 {
 		return record{}, false
@@ -55,57 +55,57 @@ func (v view) find(id string) (record, bool) {
 	return v.records[i], true
 }
 
-// overtaken returns the execution that came after the one with this id; false
-// when there is none.
-func (v view) overtaken(id string) (record, bool) {
+// newerThan returns the newest execution when it came after the one with this id;
+// false when it did not.
+func (v snapshot) newerThan(id string) (record, bool) {
 	newest, ok := v.newest()
 	if !ok || string(newest.ID) == id {
 		return record{}, false
 	}
 	if ours, seen := v.find(id); seen {
-		return newest, compare(newest, ours) > 0
+		return newest, compareAge(newest, ours) > 0
 	}
-	return newest, compare(newest, record{ID: text(id)}) > 0
+	return newest, compareAge(newest, record{ID: text(id)}) > 0
 }
 
-// status is where the execution with this id stands. Its record knows best. The
-// pipeline's status is that of its last execution, and is used for want of a
-// better one only while none came after ours, and right after the start, when it
-// may still be that of the execution before, as an end only when fresh says that
-// it cannot be.
-func (v view) status(id string, fresh bool) Status {
+// status is where the execution with this id stands. Its record knows best.
+// Otherwise it is the pipeline's status, which is that of the last execution: so
+// only while none came after ours. Right after our start it may still be that of
+// the execution before; an end counts only when listCurrent says that it is not.
+func (v snapshot) status(id string, listCurrent bool) Status {
 	ours, seen := v.find(id)
 	if seen && ours.Status != StatusNone {
 		return ours.Status
 	}
-	if _, over := v.overtaken(id); over || !v.listed {
+	if _, newer := v.newerThan(id); newer || !v.listed {
 		return StatusNone
 	}
-	if s := v.pipeline.Status; seen || fresh || !s.Ended() {
+	if s := v.pipeline.Status; seen || listCurrent || !s.Ended() {
 		return s
 	}
 	return StatusNone
 }
 
-// since returns the executions that are newer than the newest one of intent.
-func (v view) since(intent Intent) []record {
+// executionsSince returns the executions that are newer than the newest one of
+// intent.
+func (v snapshot) executionsSince(intent Intent) []record {
 	var newer []record
 	for _, r := range v.records {
 		last := record{ID: text(intent.LastExecutionID), TriggerAt: millis(intent.LastTriggerAt)}
 		if known, ok := v.find(intent.LastExecutionID); ok {
 			last = known
 		}
-		if intent.LastExecutionID == "" || compare(r, last) > 0 {
+		if intent.LastExecutionID == "" || compareAge(r, last) > 0 {
 			newer = append(newer, r)
 		}
 	}
 	return newer
 }
 
-// compare orders executions by age, the older first: by id where both are
+// compareAge orders executions by age, the older first: by id where both are
 // numbers, because the service counts them up, else by the time of their start.
 // Those that cannot be told apart compare as equal.
-func compare(a, b record) int {
+func compareAge(a, b record) int {
 	if numeric(a.ID) && numeric(b.ID) {
 		x, y := strings.TrimLeft(string(a.ID), "0"), strings.TrimLeft(string(b.ID), "0")
 		if len(x) != len(y) {
@@ -123,9 +123,10 @@ func numeric(id text) bool {
 	return id != "" && strings.Trim(string(id), "0123456789") == ""
 }
 
-// near reports whether an execution may have been started by a request that was
-// sent at sent: its time of start, where the service tells it, is at most d away.
-func near(r record, sent time.Time, d time.Duration) bool {
+// startedWithin reports whether an execution may have been started by a request
+// that was sent at sent: its time of start, where the service tells it, is at most
+// d away.
+func startedWithin(r record, sent time.Time, d time.Duration) bool {
 	at := r.triggeredAt()
 	return at == 0 || time.UnixMilli(at).Sub(sent).Abs() <= d
 }

@@ -1,19 +1,20 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatewright/gatewright/internal/app"
+	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/strictyaml"
 )
 
-func newCheckConfig(env environment) *cobra.Command {
+func newCheckConfig(env command.Environment) *cobra.Command {
 	var path, rulesPath string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -31,15 +32,15 @@ With --rules alone (no --config) only the rules are judged.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if rulesPath != "" && cmd.Flags().Changed("config") {
-				return usageError{errors.New("give --config or --rules: the server file names its own rules")}
+				return command.UsageError{Err: errors.New("give --config or --rules: the server file names its own rules")}
 			}
 			var cfg *config.Config
 			var policy *rules.Policy
 			var err error
 			if rulesPath != "" {
-				policy, err = loadRules(rulesPath)
+				policy, err = app.LoadRules(rulesPath)
 			} else {
-				cfg, policy, err = load(path, env)
+				cfg, policy, err = app.Load(path, env.LookupEnv)
 			}
 			if err != nil {
 				return reportComplaints(env.Stdout, err, asJSON)
@@ -64,12 +65,12 @@ func reportComplaints(w io.Writer, err error, asJSON bool) error {
 		complaints = append(complaints, strictyaml.Complaint{Problem: other.Error()})
 	}
 	if asJSON {
-		return errors.Join(writeJSON(w, map[string]any{"ok": false, "complaints": complaints}), errNo)
+		return errors.Join(command.WriteJSON(w, map[string]any{"ok": false, "complaints": complaints}), command.ErrNo)
 	}
 	for _, complaint := range complaints {
 		fmt.Fprintln(w, complaint)
 	}
-	return errNo
+	return command.ErrNo
 }
 
 // complaintsOf collects the complaints of err and of all errors joined in it, and
@@ -101,7 +102,7 @@ func printEffective(w io.Writer, cfg *config.Config, policy *rules.Policy, asJSO
 		return err
 	}
 	if asJSON {
-		return writeJSON(w, map[string]any{
+		return command.WriteJSON(w, map[string]any{
 			"ok": true, "server_yaml": string(server), "rules_yaml": string(effective), "rules_hash": policy.Hash(),
 		})
 	}
@@ -110,11 +111,4 @@ func printEffective(w io.Writer, cfg *config.Config, policy *rules.Policy, asJSO
 	}
 	fmt.Fprintf(w, "# The rules, effective (hash %s)\n%s", policy.Hash(), effective)
 	return nil
-}
-
-func writeJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
 }

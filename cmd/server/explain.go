@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatewright/gatewright/internal/app"
+	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -45,11 +47,11 @@ type recorded struct {
 	cfg *config.Config
 }
 
-func (f *recordedFlags) read(env environment) (recorded, error) {
+func (f *recordedFlags) read(env command.Environment) (recorded, error) {
 	var r recorded
 	var err error
 	if f.config != "" {
-		if r.cfg, err = loadConfig(f.config, env); err != nil {
+		if r.cfg, err = app.LoadConfig(f.config, env.LookupEnv); err != nil {
 			return recorded{}, err
 		}
 	}
@@ -74,7 +76,7 @@ func (f *recordedFlags) read(env environment) (recorded, error) {
 func findConnection(cfg *config.Config, name string) (webhook.Connection, error) {
 	if cfg == nil {
 		if !event.Host(name).Valid() {
-			return webhook.Connection{}, usageError{fmt.Errorf("connection %q: without --config write github, gitlab or gitee", name)}
+			return webhook.Connection{}, command.UsageError{Err: fmt.Errorf("connection %q: without --config write github, gitlab or gitee", name)}
 		}
 		return webhook.Connection{Name: name, Host: event.Host(name)}, nil
 	}
@@ -84,9 +86,9 @@ func findConnection(cfg *config.Config, name string) (webhook.Connection, error)
 		for _, c := range cfg.Connections {
 			names = append(names, c.Name)
 		}
-		return webhook.Connection{}, usageError{fmt.Errorf("connection %q is not configured; there are %s", name, strings.Join(names, ", "))}
+		return webhook.Connection{}, command.UsageError{Err: fmt.Errorf("connection %q is not configured; there are %s", name, strings.Join(names, ", "))}
 	}
-	return webhookConnection(c), nil
+	return app.WebhookConnection(c), nil
 }
 
 // verify says what can be said of the signature of a recorded delivery: it is
@@ -113,7 +115,7 @@ type explained struct {
 	Decision *rules.Decision `json:"decision"`
 }
 
-func newExplain(env environment) *cobra.Command {
+func newExplain(env command.Environment) *cobra.Command {
 	var flags recordedFlags
 	var rulesPath, expect string
 	var asJSON, allRules bool
@@ -136,7 +138,7 @@ another rule than --expect wins.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if rulesPath == "" && flags.config == "" {
-				return usageError{errors.New("give --rules, or --config, whose rules are then used")}
+				return command.UsageError{Err: errors.New("give --rules, or --config, whose rules are then used")}
 			}
 			delivery, err := flags.read(env)
 			if err != nil {
@@ -145,7 +147,7 @@ another rule than --expect wins.`,
 			if rulesPath == "" {
 				rulesPath = delivery.cfg.Rules
 			}
-			policy, err := loadRules(rulesPath)
+			policy, err := app.LoadRules(rulesPath)
 			if err != nil {
 				return err
 			}
@@ -188,9 +190,9 @@ func explain(delivery recorded, decide func(event.Event) rules.Decision) (explai
 	return answer, nil
 }
 
-func (a explained) write(env environment, asJSON bool) error {
+func (a explained) write(env command.Environment, asJSON bool) error {
 	if asJSON {
-		return writeJSON(env.Stdout, a)
+		return command.WriteJSON(env.Stdout, a)
 	}
 	if a.Decision == nil {
 		fmt.Fprintf(env.Stdout, "ignored: %s\n", a.Event.IgnoredReason)
@@ -202,7 +204,7 @@ func (a explained) write(env environment, asJSON bool) error {
 }
 
 // judge answers --expect: the winning rule is the first that matched.
-func (a explained) judge(env environment, expect string) error {
+func (a explained) judge(env command.Environment, expect string) error {
 	if expect == "" {
 		return nil
 	}
@@ -214,7 +216,7 @@ func (a explained) judge(env environment, expect string) error {
 		winner = "none"
 	}
 	fmt.Fprintf(env.Stderr, "gatewright: expected rule %q, but the winning rule is %s\n", expect, winner)
-	return errNo
+	return command.ErrNo
 }
 
 func (a explained) winner() string {

@@ -13,7 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -29,7 +31,7 @@ func (f *databaseFlags) register(cmd *cobra.Command) {
 }
 
 // open opens the database for looking only; it may belong to a running server.
-func (f *databaseFlags) open(ctx context.Context, env environment) (*store.Store, error) {
+func (f *databaseFlags) open(ctx context.Context, env command.Environment) (*store.Store, error) {
 	options, err := f.options(env)
 	if err != nil {
 		return nil, err
@@ -39,15 +41,15 @@ func (f *databaseFlags) open(ctx context.Context, env environment) (*store.Store
 }
 
 // options say which database is meant.
-func (f *databaseFlags) options(env environment) (store.Options, error) {
+func (f *databaseFlags) options(env command.Environment) (store.Options, error) {
 	if f.database != "" {
 		return store.Options{SQLite: f.database}, nil
 	}
-	cfg, err := loadConfig(f.config, env.withoutSecrets())
+	cfg, err := app.LoadConfig(f.config, env.WithoutSecrets().LookupEnv)
 	if err != nil {
 		return store.Options{}, err
 	}
-	return storeOptions(cfg.Store), nil
+	return app.StoreOptions(cfg.Store), nil
 }
 
 // listing is one thing that can be listed.
@@ -82,7 +84,7 @@ func listings() map[string]listing {
 			table: func(w io.Writer, records any) {
 				fmt.Fprintln(w, "RUN\tCREATED\tREPOSITORY\tBRANCH\tCOMMIT\tRULE\tSTATE\tREASON")
 				for _, r := range records.([]codecheck.Run) {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stamp(r.CreatedAt), plain(r.Event.Repository.FullName), plain(r.Event.Branch), shortSHA(r.Event.HeadSHA), r.Rule, r.State, plain(r.Reason))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stamp(r.CreatedAt), plain(r.Event.Repository.FullName), plain(r.Event.Branch), command.ShortSHA(r.Event.HeadSHA), r.Rule, r.State, plain(r.Reason))
 				}
 			},
 		},
@@ -94,14 +96,14 @@ func listings() map[string]listing {
 			table: func(w io.Writer, records any) {
 				fmt.Fprintln(w, "RELEASE\tCREATED\tREPOSITORY\tCOMMIT\tPIPELINE\tACTION\tEXECUTION\tSTATE\tREASON")
 				for _, r := range records.([]release.Release) {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stamp(r.CreatedAt), plain(r.Event.Repository.FullName), shortSHA(r.Event.HeadSHA), r.Plan.Pipeline, r.Plan.Action, r.ExecutionID, r.State, plain(r.Reason))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stamp(r.CreatedAt), plain(r.Event.Repository.FullName), command.ShortSHA(r.Event.HeadSHA), r.Plan.Pipeline, r.Plan.Action, r.ExecutionID, r.State, plain(r.Reason))
 				}
 			},
 		},
 	}
 }
 
-func newList(env environment) *cobra.Command {
+func newList(env command.Environment) *cobra.Command {
 	var flags databaseFlags
 	var state string
 	var limit int
@@ -120,10 +122,10 @@ server may be running. An ignored or failed delivery says why.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			thing := things[args[0]]
 			if state != "" && !slices.Contains(thing.states, state) {
-				return usageError{fmt.Errorf("--state %q: write one of %s", state, strings.Join(thing.states, ", "))}
+				return command.UsageError{Err: fmt.Errorf("--state %q: write one of %s", state, strings.Join(thing.states, ", "))}
 			}
 			if limit < 1 || limit > 10_000 {
-				return usageError{errors.New("--limit: write a number from 1 to 10000")}
+				return command.UsageError{Err: errors.New("--limit: write a number from 1 to 10000")}
 			}
 			s, err := flags.open(cmd.Context(), env)
 			if err != nil {
@@ -139,7 +141,7 @@ server may be running. An ignored or failed delivery says why.`,
 				return err
 			}
 			if asJSON {
-				return writeJSON(env.Stdout, map[string]any{args[0]: records})
+				return command.WriteJSON(env.Stdout, map[string]any{args[0]: records})
 			}
 			w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 			thing.table(w, records)
@@ -189,7 +191,7 @@ type runView struct {
 	Started []release.Release `json:"started_releases"`
 }
 
-func newShow(env environment) *cobra.Command {
+func newShow(env command.Environment) *cobra.Command {
 	var flags databaseFlags
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -217,7 +219,7 @@ and releases, or one release with its actions, from the server's database.`,
 			if d, isDelivery := record.(deliveryView); isDelivery && !asJSON {
 				return writeDelivery(env.Stdout, d)
 			}
-			return writeJSON(env.Stdout, record)
+			return command.WriteJSON(env.Stdout, record)
 		},
 	}
 	flags.register(cmd)
@@ -283,8 +285,6 @@ func plain(text string) string {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
-
-func shortSHA(sha string) string { return sha[:min(len(sha), 8)] }
 
 func texts[S ~string](states []S) []string {
 	var list []string

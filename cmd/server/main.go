@@ -1,24 +1,16 @@
 // Command gatewright turns a push or a merge request into a code check, and a
-// passed check into a release, by rules in YAML. This package is the only place
-// that knows how the others are put together.
+// passed check into a release, by rules in YAML. It serves, and it has the commands
+// with which an operator looks at the work and corrects it.
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/gatewright/gatewright/internal/command"
 )
 
 // version is set when a release is built:
 // -ldflags "-X main.version=v1.2.3".
 var version = "dev"
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], environment{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, LookupEnv: os.LookupEnv,
-	})
-	stop()
-	os.Exit(code)
-}
+func main() { os.Exit(command.Process(newRoot)) }

@@ -7,11 +7,12 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-func newMigrate(env environment) *cobra.Command {
+func newMigrate(env command.Environment) *cobra.Command {
 	var flags databaseFlags
 	cmd := &cobra.Command{
 		Use:   "migrate",

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/store"
@@ -28,7 +29,7 @@ type replayFlags struct {
 	state, since, until    string
 }
 
-func newReplay(env environment) *cobra.Command {
+func newReplay(env command.Environment) *cobra.Command {
 	var flags replayFlags
 	cmd := &cobra.Command{
 		Use:   "replay [DELIVERY …]",
@@ -54,7 +55,7 @@ an age such as 90m.`,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			stretch, err := flags.stretch(ids, time.Now())
 			if err != nil {
-				return usageError{err}
+				return command.UsageError{Err: err}
 			}
 			return replay(cmd.Context(), flags, ids, stretch, env)
 		},
@@ -119,7 +120,7 @@ type replayView struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-func replay(ctx context.Context, flags replayFlags, ids []string, stretch store.Stretch, env environment) (err error) {
+func replay(ctx context.Context, flags replayFlags, ids []string, stretch store.Stretch, env command.Environment) (err error) {
 	options, err := flags.options(env)
 	if err != nil {
 		return err
@@ -236,12 +237,12 @@ func reportReplay(w io.Writer, views []replayView, named bool, flags replayFlags
 		if views == nil {
 			views = []replayView{}
 		}
-		err = writeJSON(w, map[string]any{"deliveries": views, "replayed": done, "left": left, "dry_run": flags.dryRun})
+		err = command.WriteJSON(w, map[string]any{"deliveries": views, "replayed": done, "left": left, "dry_run": flags.dryRun})
 	} else {
 		err = writeReplay(w, views, done, left, flags.dryRun)
 	}
 	if err == nil && named && left > 0 {
-		err = errNo
+		err = command.ErrNo
 	}
 	return err
 }

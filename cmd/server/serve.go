@@ -11,13 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
-	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/app"
+	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-func newServe(env environment) *cobra.Command {
+func newServe(env command.Environment) *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -38,45 +38,29 @@ the next start takes it up.`,
 	return cmd
 }
 
-func serve(ctx context.Context, path string, env environment) error {
-	cfg, policy, err := load(path, env)
+func serve(ctx context.Context, path string, env command.Environment) error {
+	cfg, policy, err := app.Load(path, env.LookupEnv)
 	if err != nil {
 		return err
 	}
-	log, err := newLog(cfg.Log, env)
+	log, err := app.NewLog(cfg.Log, env.Stderr)
 	if err != nil {
 		return err
 	}
-	a, err := newApp(ctx, cfg, policy, log)
+	a, err := app.New(ctx, app.Options{Config: cfg, Policy: policy, Log: log, Version: version})
 	if err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", cfg.HTTP.Addr)
 	if err != nil {
-		return errors.Join(fmt.Errorf("listen: %w", err), a.store.Close())
+		return errors.Join(fmt.Errorf("listen: %w", err), a.Close())
 	}
 	stopProfiles, err := serveProfiles(cfg.HTTP.PprofAddr, log)
 	if err != nil {
-		return errors.Join(err, l.Close(), a.store.Close())
+		return errors.Join(err, l.Close(), a.Close())
 	}
 	defer stopProfiles()
-	return a.run(ctx, l)
-}
-
-// newLog writes to standard error, so that standard output stays a command's own.
-func newLog(c config.Log, env environment) (*zap.Logger, error) {
-	level, err := zapcore.ParseLevel(c.Level)
-	if err != nil {
-		return nil, fmt.Errorf("make log: %w", err)
-	}
-	settings := zap.NewProductionEncoderConfig()
-	settings.EncodeTime = zapcore.ISO8601TimeEncoder
-	settings.EncodeDuration = zapcore.SecondsDurationEncoder
-	encoder := zapcore.NewJSONEncoder(settings)
-	if c.Format == "console" {
-		encoder = zapcore.NewConsoleEncoder(settings)
-	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(env.Stderr)), level)), nil
+	return a.Run(ctx, l)
 }
 
 // serveProfiles serves Go's profiles on a loopback address when one is given.
@@ -99,9 +83,9 @@ func serveProfiles(addr string, log *zap.Logger) (stop func(), err error) {
 	go func() {
 		defer close(served)
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("profiles not served", zap.Error(err))
+			log.Error("profiles server failed", zap.Error(err))
 		}
 	}()
-	log.Info("serving profiles", zap.String(event.LogAddr, l.Addr().String()))
+	log.Info("profiles server started", zap.String(event.LogAddr, l.Addr().String()))
 	return func() { _ = server.Close(); <-served }, nil
 }

@@ -5,46 +5,32 @@ import (
 	"context"
 	"encoding/json"
 	"net"
-	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/apptest"
+	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/standin"
 )
-
-// output collects what a command prints while it runs.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
 
 // background runs a command until the test ends, and then wants it to have
 // stopped cleanly.
-func background(t *testing.T, variables map[string]string, args ...string) (stop func(), stderr *output) {
+func background(t *testing.T, variables map[string]string, args ...string) (stop func(), stderr *apptest.Output) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	stderr = &output{}
+	stderr = &apptest.Output{}
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, args, environment{Stdin: strings.NewReader(""), Stdout: &output{}, Stderr: stderr, LookupEnv: lookup(variables)})
+		ended <- execute(ctx, args, command.Environment{Stdin: strings.NewReader(""), Stdout: &apptest.Output{}, Stderr: stderr, LookupEnv: lookup(variables)})
 	}()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if code := <-ended; code != exitOK {
+		if code := <-ended; code != command.OK {
 			t.Errorf("%s ended with exit code %d:\n%s", args[0], code, stderr)
 		}
 	})
@@ -59,11 +45,16 @@ func lookup(variables map[string]string) func(string) (string, bool) {
 	}
 }
 
-// command runs a command to its end.
-func command(t *testing.T, variables map[string]string, args ...string) (code int, stdout, stderr string) {
+// execute runs one command line of the program.
+func execute(ctx context.Context, args []string, env command.Environment) int {
+	return command.Run(ctx, newRoot(env), args, env)
+}
+
+// runCommand runs a command to its end.
+func runCommand(t *testing.T, variables map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, LookupEnv: lookup(variables)})
+	code = execute(t.Context(), args, command.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, LookupEnv: lookup(variables)})
 	return code, out.String(), errs.String()
 }
 
@@ -77,36 +68,35 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func waitFor(t *testing.T, what string, holds func() bool) {
+// startStandin serves the stand-in with its sample repositories to one IAM user, and
+// returns its address.
+func startStandin(t *testing.T, user, password string) string {
 	t.Helper()
-	deadline := time.After(time.Minute)
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !holds() {
-		select {
-		case <-deadline:
-			t.Fatalf("never: %s", what)
-		case <-ticker.C:
-		}
-	}
-}
-
-func answers(url string) bool {
-	response, err := http.Get(url)
+	options, err := standin.Sample(t.TempDir())
 	if err != nil {
-		return false
+		t.Fatal(err)
 	}
-	response.Body.Close()
-	return response.StatusCode == http.StatusOK
+	options.User, options.Password, options.Domain = user, password, user
+	options.ScanDelay = 100 * time.Millisecond
+	remote, err := standin.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(remote.Handler())
+	t.Cleanup(func() {
+		server.Close()
+		remote.Close()
+	})
+	return server.URL
 }
 
-// TestServe runs the server and the stand-in as two commands that know each other
-// by address and password alone, and looks at the work with the other commands.
+// TestServe runs the server, which knows the stand-in by its address and a password
+// only, and reads the results with the other commands.
 func TestServe(t *testing.T) {
-	leaks(t)
+	t.Parallel()
 	folder := t.TempDir()
 	variables := map[string]string{"WEBHOOK_SECRET": "hush-hush", "IAM_PASSWORD": "a-password"}
-	remote, addr := freeAddr(t), freeAddr(t)
+	remote, addr := startStandin(t, "ci", "a-password"), freeAddr(t)
 	files := map[string]string{
 		"gatewright.yaml": `
 http: {addr: "` + addr + `", max_body: 1KiB}
@@ -114,7 +104,7 @@ connections:
   - {name: acme, kind: gitlab, secrets: [{env: WEBHOOK_SECRET}]}
 huaweicloud:
   auth: {password: {user: ci, password: {env: IAM_PASSWORD}, domain: ci, project: cn-north-4}}
-  endpoints: {iam: "http://` + remote + `", codecheck: "http://` + remote + `", servicestage: "http://` + remote + `"}
+  endpoints: {iam: "` + remote + `", codecheck: "` + remote + `", servicestage: "` + remote + `"}
   poll: {min: 50ms, max: 100ms}
   release_poll: {min: 50ms, max: 100ms}
 `,
@@ -142,43 +132,41 @@ rules:
 	}
 	path := func(name string) string { return filepath.Join(folder, name) }
 
-	background(t, variables, "standin", "--addr", remote, "--user", "ci", "--password", "a-password", "--scan-delay", "100ms")
-	waitFor(t, "the stand-in answers", func() bool { return answers("http://" + remote + "/standin/counts") })
 	stop, log := background(t, variables, "serve", "--config", path("gatewright.yaml"))
-	waitFor(t, "the server is ready", func() bool { return answers("http://" + addr + "/readyz") })
+	apptest.WaitFor(t, "the server is ready", func() bool { return apptest.Answers("http://" + addr + "/readyz") })
 
 	send := func(payload string, more ...string) (int, string) {
-		code, stdout, _ := command(t, variables, append([]string{"send", "--to", "http://" + addr, "--config", path("gatewright.yaml"),
+		code, stdout, _ := runCommand(t, variables, append([]string{"send", "--to", "http://" + addr, "--config", path("gatewright.yaml"),
 			"--connection", "acme", "--headers", path("push.headers"), "--payload", path(payload)}, more...)...)
 		return code, stdout
 	}
-	if code, stdout := send("push.json"); code != exitOK || !strings.Contains(stdout, "202 Accepted") {
+	if code, stdout := send("push.json"); code != command.OK || !strings.Contains(stdout, "202 Accepted") {
 		t.Errorf("send: exit code %d\n%s", code, stdout)
 	}
-	if code, stdout := send("large.json", "--json"); code != exitNo || !strings.Contains(stdout, `"status": 413`) {
+	if code, stdout := send("large.json", "--json"); code != command.No || !strings.Contains(stdout, `"status": 413`) {
 		t.Errorf("send of what is too large: exit code %d\n%s", code, stdout)
 	}
 
 	list := func(what, state string) string {
 		// Looking needs none of the server's secrets.
-		code, stdout, stderr := command(t, nil, "list", what, "--state", state, "--config", path("gatewright.yaml"), "--json")
-		if code != exitOK {
+		code, stdout, stderr := runCommand(t, nil, "list", what, "--state", state, "--config", path("gatewright.yaml"), "--json")
+		if code != command.OK {
 			t.Fatalf("list %s: exit code %d: %s", what, code, stderr)
 		}
 		return stdout
 	}
-	waitFor(t, "both releases succeed", func() bool { return strings.Count(list("releases", "succeeded"), `"run_id"`) == 2 })
+	apptest.WaitFor(t, "both releases succeed", func() bool { return strings.Count(list("releases", "succeeded"), `"run_id"`) == 2 })
 	var deliveries struct{ Deliveries []deliveryView }
 	if err := json.Unmarshal([]byte(list("deliveries", "decided")), &deliveries); err != nil || len(deliveries.Deliveries) != 1 {
 		t.Fatalf("decided deliveries: %+v, error %v", deliveries, err)
 	}
-	code, stdout, stderr := command(t, variables, "show", deliveries.Deliveries[0].ID, "--config", path("gatewright.yaml"))
+	code, stdout, stderr := runCommand(t, variables, "show", deliveries.Deliveries[0].ID, "--config", path("gatewright.yaml"))
 	for _, want := range []string{"state     decided", "matched   main", "state     passed", "critical 0 ≤ 0"} {
-		if code != exitOK || !strings.Contains(stdout, want) {
+		if code != command.OK || !strings.Contains(stdout, want) {
 			t.Errorf("show: exit code %d, no %q in\n%s%s", code, want, stdout, stderr)
 		}
 	}
-	if code, _, stderr := command(t, variables, "show", "nothing", "--config", path("gatewright.yaml")); code != exitNo || !strings.Contains(stderr, "nothing") {
+	if code, _, stderr := runCommand(t, variables, "show", "nothing", "--config", path("gatewright.yaml")); code != command.No || !strings.Contains(stderr, "nothing") {
 		t.Errorf("show of what is not there: exit code %d, %s", code, stderr)
 	}
 
@@ -188,7 +176,7 @@ rules:
 			t.Errorf("the log holds the secret %q", secret)
 		}
 	}
-	for _, want := range []string{`"msg":"serving"`, `"msg":"delivery ended"`, `"msg":"stopped"`} {
+	for _, want := range []string{`"msg":"service started"`, `"msg":"delivery ended"`, `"msg":"service stopped"`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %s in the log:\n%s", want, log)
 		}

@@ -12,16 +12,17 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-func newStore(env environment) *cobra.Command {
+func newStore(env command.Environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "store",
 		Short: "Move the database",
 		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("say what to do with the store: store copy")}
+			return command.UsageError{Err: errors.New("say what to do with the store: store copy")}
 		},
 	}
 	cmd.AddCommand(newStoreCopy(env))
@@ -30,7 +31,7 @@ func newStore(env environment) *cobra.Command {
 
 type copyFlags struct{ from, to, sqlite, postgresEnv string }
 
-func newStoreCopy(env environment) *cobra.Command {
+func newStoreCopy(env command.Environment) *cobra.Command {
 	var flags copyFlags
 	cmd := &cobra.Command{
 		Use:   "copy --from sqlite --to postgres",
@@ -49,7 +50,7 @@ old one away from any server: what went on there would be done twice.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			from, to, err := flags.options(env)
 			if err != nil {
-				return usageError{err}
+				return command.UsageError{Err: err}
 			}
 			return copyStore(cmd.Context(), from, to, env.Stdout)
 		},
@@ -62,7 +63,7 @@ old one away from any server: what went on there would be done twice.`,
 }
 
 // options say which databases are meant.
-func (f copyFlags) options(env environment) (from, to store.Options, err error) {
+func (f copyFlags) options(env command.Environment) (from, to store.Options, err error) {
 	ends := map[string]store.Options{"sqlite": {SQLite: f.sqlite}, "postgres": {Alone: true}}
 	from, known := ends[f.from]
 	_, alsoKnown := ends[f.to]

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +11,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -58,66 +58,6 @@ func colourOf(step string) color.Attribute {
 	return color.FgYellow
 }
 
-// watchEvery is how often the database is looked at for what to tell next.
-const watchEvery = 25 * time.Millisecond
-
-// watch tells what becomes of the deliveries until it is over.
-func (d *demonstration) watch(ctx context.Context, w *watcher, over func(records) bool) error {
-	ticker := time.NewTicker(watchEvery)
-	defer ticker.Stop()
-	for {
-		r, err := d.records(ctx)
-		if err != nil {
-			return err
-		}
-		w.tell(r)
-		if over(r) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the story did not end: %w", context.Cause(ctx))
-		case <-ticker.C:
-		}
-	}
-}
-
-// runsEnded: every delivery is decided and every run has ended.
-func runsEnded(r records) bool {
-	return !slices.ContainsFunc(r.deliveries, func(d store.Delivery) bool { return d.State == event.DeliveryReceived }) &&
-		!slices.ContainsFunc(r.runs, func(run codecheck.Run) bool { return !run.State.Ended() })
-}
-
-// allEnded: nothing more will come.
-func allEnded(r records) bool {
-	return runsEnded(r) && !slices.ContainsFunc(r.releases, func(rel release.Release) bool { return !rel.State.Ended() })
-}
-
-// records is everything in the demo's database, oldest first.
-type records struct {
-	deliveries []store.Delivery
-	runs       []codecheck.Run
-	releases   []release.Release
-}
-
-func (d *demonstration) records(ctx context.Context) (r records, err error) {
-	const all = 1000
-	err = d.app.store.View(ctx, func(tx *store.Tx) (err error) {
-		if r.deliveries, err = tx.Deliveries(ctx, "", all); err != nil {
-			return err
-		}
-		if r.runs, err = tx.Runs(ctx, "", all); err != nil {
-			return err
-		}
-		r.releases, err = tx.Releases(ctx, "", all)
-		return err
-	})
-	slices.Reverse(r.deliveries)
-	slices.Reverse(r.runs)
-	slices.Reverse(r.releases)
-	return r, err
-}
-
 // watcher remembers what it has told.
 type watcher struct {
 	*narrator
@@ -139,17 +79,17 @@ func (w *watcher) news(id, state string) bool {
 }
 
 // tell tells what is new.
-func (w *watcher) tell(r records) {
-	for _, d := range r.deliveries {
+func (w *watcher) tell(r demo.Records) {
+	for _, d := range r.Deliveries {
 		w.hosts[d.ID] = d.Host
 		if d.State != event.DeliveryReceived && w.news(d.ID, string(d.State)) {
 			w.tellDecision(d)
 		}
 	}
-	for _, run := range r.runs {
+	for _, run := range r.Runs {
 		w.tellRun(run)
 	}
-	for _, rel := range r.releases {
+	for _, rel := range r.Releases {
 		w.tellRelease(rel)
 	}
 }
@@ -165,23 +105,23 @@ func (w *watcher) tellDecision(d store.Delivery) {
 		what = fmt.Sprintf("merge request %d (%s into %s)", ev.Number, ev.SourceBranch, ev.Branch)
 	}
 	if d.Decision.Outcome == rules.Matched {
-		w.say(d.Host, "decision", "%s at %s: rule %q matched", what, shortSHA(ev.HeadSHA), d.Decision.Matches[0].Rule)
+		w.say(d.Host, "decision", "%s at %s: rule %q matched", what, command.ShortSHA(ev.HeadSHA), d.Decision.Matches[0].Rule)
 		return
 	}
-	w.say(d.Host, "decision", "%s at %s: %s", what, shortSHA(ev.HeadSHA), d.Reason)
+	w.say(d.Host, "decision", "%s at %s: %s", what, command.ShortSHA(ev.HeadSHA), d.Reason)
 }
 
 func (w *watcher) tellRun(run codecheck.Run) {
 	host := w.hosts[run.DeliveryID]
 	if run.Task.ID != "" && w.news(run.ID+" task", run.Task.ID) {
-		w.say(host, "task", "%s is %s (%s)", taskName(run), run.Origin, shortSHA(run.Task.ID))
+		w.say(host, "task", "%s is %s (%s)", taskName(run), run.Origin, command.ShortSHA(run.Task.ID))
 	}
 	if run.ExecID != "" && w.news(run.ID+" execution", run.ExecID) {
 		ref := "no ref"
 		if run.Ref != "" {
 			ref = fmt.Sprintf("ref %q", run.Ref)
 		}
-		w.say(host, "run", "execution %s with %s: %s", shortSHA(run.ExecID), ref, strings.TrimPrefix(run.RefReason, "none: "))
+		w.say(host, "run", "execution %s with %s: %s", command.ShortSHA(run.ExecID), ref, strings.TrimPrefix(run.RefReason, "none: "))
 	}
 	if !run.State.Ended() || !w.news(run.ID, string(run.State)) {
 		return
@@ -217,7 +157,7 @@ func (w *watcher) tellRelease(rel release.Release) {
 		return
 	}
 	if rel.State == release.Succeeded && rel.Plan.Action == rules.ReleaseStart {
-		w.say(host, "released", "%s at %s by execution %s", rel.Event.Repository.FullName, shortSHA(rel.Event.HeadSHA), rel.ExecutionID)
+		w.say(host, "released", "%s at %s by execution %s", rel.Event.Repository.FullName, command.ShortSHA(rel.Event.HeadSHA), rel.ExecutionID)
 		return
 	}
 	w.say(host, string(rel.State), "%s", rel.Reason)

@@ -1,4 +1,4 @@
-package main
+package app_test
 
 import (
 	"fmt"
@@ -12,7 +12,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/gatewright/gatewright/internal/apptest"
+	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/storetest"
 )
 
@@ -26,15 +29,18 @@ type outage struct {
 // TestOutage sends before, during and after an outage of the database: what cannot be
 // stored is answered 503, and what was acknowledged is there and decided.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	t.Run("postgres goes away", func(t *testing.T) {
+		t.Parallel()
 		server := storetest.NewServer(t)
-		d := startDemonstration(t, storetest.Database{Name: "postgres", Postgres: server.DSN})
+		d := apptest.Start(t, storetest.Database{Name: "postgres", Postgres: server.DSN}, demo.Options{})
 		testOutage(t, d, outage{begin: server.Down, end: server.Up})
 	})
 	t.Run("no room in the file", func(t *testing.T) {
-		d := startDemonstration(t, storetest.Database{Name: "sqlite", SQLite: "the demonstration's own"})
+		t.Parallel()
+		d := apptest.OnSQLite(t)
 		limit := func(pages int) error {
-			_, err := d.app.store.SQLite().ExecContext(t.Context(), fmt.Sprintf("PRAGMA max_page_count = %d", pages))
+			_, err := d.Store().SQLite().ExecContext(t.Context(), fmt.Sprintf("PRAGMA max_page_count = %d", pages))
 			return err
 		}
 		testOutage(t, d, outage{
@@ -45,15 +51,15 @@ func TestOutage(t *testing.T) {
 		})
 	})
 	t.Run("no room on the disk", func(t *testing.T) {
+		t.Parallel()
 		folder := smallDisk(t)
 		if folder == "" {
 			// Mounting needs root; the outage above goes the same way.
 			return
 		}
-		d := startDemonstration(t, storetest.Database{Name: "sqlite", SQLite: "the demonstration's own"})
-		d.halt(t)
-		d.store = "{sqlite: {path: " + filepath.Join(folder, "gatewright.db") + "}}"
-		d.resume(t)
+		d := apptest.OnSQLite(t)
+		d.Halt(t)
+		d.Resume(t, "{sqlite: {path: "+filepath.Join(folder, "gatewright.db")+"}}")
 		filler := filepath.Join(folder, "filler")
 		testOutage(t, d, outage{
 			begin: func() error {
@@ -68,7 +74,7 @@ func TestOutage(t *testing.T) {
 			end:      func() error { return os.Remove(filler) },
 			readable: true,
 		})
-		d.halt(t)
+		d.Halt(t)
 	})
 }
 
@@ -88,18 +94,18 @@ func smallDisk(t *testing.T) string {
 	return folder
 }
 
-func testOutage(t *testing.T, d *demonstration, o outage) {
+func testOutage(t *testing.T, d apptest.Service, o outage) {
 	acknowledged := map[string]bool{}
 	// send sends a push to a branch that no rule names, as large as a real one.
 	send := func() int {
 		t.Helper()
-		s := d.push(t, event.GitLab, uuid.NewString(), change{Branch: "scratch-" + strings.Repeat(uuid.NewString(), 200), SHA: d.world.clean})
-		if s.status == http.StatusAccepted {
-			acknowledged[s.id] = true
+		s := d.Push(t, event.GitLab, uuid.NewString(), demo.Change{Branch: "scratch-" + strings.Repeat(uuid.NewString(), 200), SHA: d.World.Clean})
+		if s.Status == http.StatusAccepted {
+			acknowledged[s.ID] = true
 		}
-		return s.status
+		return s.Status
 	}
-	ready := func() bool { return answers(d.base + "/readyz") }
+	ready := func() bool { return apptest.Answers(d.Base() + "/readyz") }
 	for range 5 {
 		if status := send(); status != http.StatusAccepted {
 			t.Errorf("before: answered %d", status)
@@ -109,7 +115,7 @@ func testOutage(t *testing.T, d *demonstration, o outage) {
 		t.Fatal(err)
 	}
 	// What is free inside the file is used up first.
-	waitFor(t, "nothing can be stored", func() bool { return send() == http.StatusServiceUnavailable })
+	apptest.WaitFor(t, "nothing can be stored", func() bool { return send() == http.StatusServiceUnavailable })
 	for range 5 {
 		if status := send(); status != http.StatusServiceUnavailable && !o.readable {
 			t.Errorf("during: answered %d", status)
@@ -118,18 +124,18 @@ func testOutage(t *testing.T, d *demonstration, o outage) {
 	if ready() != o.readable {
 		t.Errorf("ready during the outage: %v", !o.readable)
 	}
-	if !answers(d.base + "/healthz") {
+	if !apptest.Answers(d.Base() + "/healthz") {
 		t.Error("the process does not live through it")
 	}
 	if err := o.end(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "it works again", func() bool { return send() == http.StatusAccepted })
-	waitFor(t, "it is ready again", ready)
-	d.stored(t, acknowledged)
-	d.until(t, "all are decided", func(r records) bool {
+	apptest.WaitFor(t, "it works again", func() bool { return send() == http.StatusAccepted })
+	apptest.WaitFor(t, "it is ready again", ready)
+	checkStored(t, d, acknowledged)
+	d.Until(t, "all are decided", func(r demo.Records) bool {
 		decided := 0
-		for _, delivery := range r.deliveries {
+		for _, delivery := range r.Deliveries {
 			if acknowledged[delivery.ID] && delivery.State == event.DeliveryDecided {
 				decided++
 			}
@@ -137,6 +143,17 @@ func testOutage(t *testing.T, d *demonstration, o outage) {
 		return decided == len(acknowledged)
 	})
 	// And the rest of the way of a push works too.
-	d.push(t, event.GitHub, "after", change{Branch: "main", Before: d.world.parent, SHA: d.world.clean, Time: time.Now().UTC().Format(time.RFC3339)})
-	d.until(t, "a push is released", allReleased)
+	d.Push(t, event.GitHub, "after", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean, Time: time.Now().UTC().Format(time.RFC3339)})
+	d.Until(t, "a push is released", apptest.Released)
+}
+
+// checkStored checks that the database has every delivery that was acknowledged.
+func checkStored(t *testing.T, d apptest.Service, acknowledged map[string]bool) {
+	t.Helper()
+	for id := range acknowledged {
+		err := d.Store().View(t.Context(), func(tx *store.Tx) error { _, err := tx.Delivery(t.Context(), id); return err })
+		if err != nil {
+			t.Errorf("acknowledged and lost: %v", err)
+		}
+	}
 }

@@ -1,9 +1,8 @@
-package main
+package app
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,22 +13,25 @@ import (
 	"github.com/gatewright/gatewright/internal/rules"
 )
 
-// loadConfig reads the server file. The error lists every complaint.
-func loadConfig(path string, env environment) (*config.Config, error) {
+// LookupEnv finds an environment variable, as os.LookupEnv does.
+type LookupEnv = func(name string) (value string, ok bool)
+
+// LoadConfig reads the server file. The error lists every complaint.
+func LoadConfig(path string, lookup LookupEnv) (*config.Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read server file: %w", err)
 	}
-	cfg, complaints := config.Load(path, data, env.LookupEnv, os.ReadFile)
+	cfg, complaints := config.Load(path, data, lookup, os.ReadFile)
 	if len(complaints) > 0 {
 		return nil, complaints
 	}
 	return cfg, nil
 }
 
-// loadRules reads a rules file, or every .yaml and .yml file of a folder. The
+// LoadRules reads a rules file, or every .yaml and .yml file of a folder. The
 // error lists every complaint.
-func loadRules(path string) (*rules.Policy, error) {
+func LoadRules(path string) (*rules.Policy, error) {
 	sources, err := ruleSources(path)
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
@@ -66,8 +68,8 @@ func ruleSources(path string) ([]rules.Source, error) {
 	return sources, nil
 }
 
-// yamlFiles lists a folder's own YAML files by name; hidden ones, such as what a
-// mounted ConfigMap keeps beside its files, are not among them.
+// yamlFiles lists a folder's own YAML files by name; hidden ones are left
+// out, such as those that a mounted ConfigMap contains.
 func yamlFiles(folder string) ([]string, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -90,9 +92,9 @@ func yamlFiles(folder string) ([]string, error) {
 	return files, nil
 }
 
-// load reads the server file and its rules, and complains about both at once.
-func load(path string, env environment) (*config.Config, *rules.Policy, error) {
-	cfg, cfgErr := loadConfig(path, env)
+// Load reads the server file and its rules. The error lists the complaints about both.
+func Load(path string, lookup LookupEnv) (*config.Config, *rules.Policy, error) {
+	cfg, cfgErr := LoadConfig(path, lookup)
 	rulesPath := ""
 	if cfg != nil {
 		rulesPath = cfg.Rules
@@ -102,7 +104,7 @@ func load(path string, env environment) (*config.Config, *rules.Policy, error) {
 	if rulesPath == "" {
 		return nil, nil, cfgErr
 	}
-	policy, err := loadRules(rulesPath)
+	policy, err := LoadRules(rulesPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: write the rules there, or say in %s where they are (rules: PATH)", err, path)
 	}
@@ -114,26 +116,4 @@ func load(path string, env environment) (*config.Config, *rules.Policy, error) {
 		err = policy.CheckConnections(names).Err()
 	}
 	return cfg, policy, errors.Join(cfgErr, err)
-}
-
-// readFile reads a file, or standard input when the path is "-", up to limit
-// bytes.
-func readFile(path string, stdin io.Reader, limit int64) ([]byte, error) {
-	r := stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		r = f
-	}
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("read %q: longer than %d bytes", path, limit)
-	}
-	return data, nil
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/app"
+	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/standin"
@@ -25,7 +27,7 @@ type standinFlags struct {
 	scanDelay                                                      time.Duration
 }
 
-func newStandin(env environment) *cobra.Command {
+func newStandin(env command.Environment) *cobra.Command {
 	var flags standinFlags
 	cmd := &cobra.Command{
 		Use:   "standin",
@@ -39,13 +41,13 @@ A pipelines file looks as configs/standin/pipelines.yaml does.
 
 GET /standin/calls and /standin/counts tell what it was asked to do; PUT
 /standin/faults switches faults on.`,
-		Example: `  gatewright standin --addr 127.0.0.1:9090
-  gatewright standin --addr 127.0.0.1:9090 --access-key AK --secret-key SK --user ci --password hush
-  gatewright standin --addr 127.0.0.1:9090 --pipelines pipelines.yaml`,
+		Example: `  gatewright-demo standin --addr 127.0.0.1:9090
+  gatewright-demo standin --addr 127.0.0.1:9090 --access-key AK --secret-key SK --user ci --password hush
+  gatewright-demo standin --addr 127.0.0.1:9090 --pipelines pipelines.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := flags.check(); err != nil {
-				return usageError{err}
+				return command.UsageError{Err: err}
 			}
 			return serveStandin(cmd.Context(), flags, env)
 		},
@@ -80,8 +82,8 @@ func (f standinFlags) check() error {
 	return nil
 }
 
-func serveStandin(ctx context.Context, flags standinFlags, env environment) error {
-	log, err := newLog(config.Log{Level: "info", Format: "console"}, env)
+func serveStandin(ctx context.Context, flags standinFlags, env command.Environment) error {
+	log, err := app.NewLog(config.Log{Level: "info", Format: "console"}, env.Stderr)
 	if err != nil {
 		return err
 	}
@@ -128,7 +130,7 @@ func serveStandin(ctx context.Context, flags standinFlags, env environment) erro
 
 // printStandin prints what a client has to know. Of the credentials it prints
 // only the secrets that nobody chose, which open nothing else.
-func printStandin(env environment, addr string, flags standinFlags, options standin.Options) {
+func printStandin(env command.Environment, addr string, flags standinFlags, options standin.Options) {
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	defer w.Flush()
 	fmt.Fprintf(w, "endpoint\thttp://%s\t(IAM, CodeArts Check and ServiceStage)\n", addr)
@@ -157,7 +159,7 @@ func serveUntilDone(ctx context.Context, l net.Listener, handler http.Handler, l
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: zap.NewStdLog(log)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
-	log.Info("serving", zap.String(event.LogAddr, l.Addr().String()))
+	log.Info("stand-in started", zap.String(event.LogAddr, l.Addr().String()))
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve stand-in: %w", err)

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -14,23 +14,22 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/event"
-	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // newHandler is the HTTP surface: webhooks, health and metrics.
-func newHandler(door *webhook.Handler, health *health, registry *prometheus.Registry, metrics bool, log *zap.Logger) http.Handler {
+func newHandler(endpoint *webhook.Handler, health *health, registry *prometheus.Registry, metrics bool, log *zap.Logger) http.Handler {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = errorHandler(log)
 	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{
 		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
-			log.Error("panic in a request", zap.String(event.LogOperation, c.Path()), zap.Error(err), zap.ByteString("stack", stack))
+			log.Error("request panicked", zap.String(event.LogOperation, c.Path()), zap.Error(err), zap.ByteString("stack", stack))
 			return errors.New("internal error")
 		},
 	}))
-	door.Register(e)
+	endpoint.Register(e)
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", health.live)
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", health.readyz)
 	if metrics {
@@ -41,27 +40,27 @@ func newHandler(door *webhook.Handler, health *health, registry *prometheus.Regi
 	return e
 }
 
-// problem is the body of every answer that says no.
+// problem is the body of every refusal.
 type problem struct {
 	Error   string `json:"error"`
 	Message string `json:"message"`
 }
 
-// errorHandler answers what no handler answered: strangers get a code and a
-// sentence, the log gets the rest.
+// errorHandler answers a request that no handler answered: the client gets a code and
+// a sentence, the log gets the cause.
 func errorHandler(log *zap.Logger) echo.HTTPErrorHandler {
 	return func(err error, c echo.Context) {
 		if c.Response().Committed {
 			return
 		}
-		status, answer := http.StatusInternalServerError, problem{"internal", "something went wrong here; the log of gatewright says what"}
+		status, answer := http.StatusInternalServerError, problem{"internal", "internal error; the log of gatewright has the cause"}
 		var known *echo.HTTPError
 		if errors.As(err, &known) {
 			status = known.Code
 		}
 		switch status {
 		case http.StatusNotFound:
-			answer = problem{"not_found", "there is nothing here; webhooks go to POST /webhooks/{connection}"}
+			answer = problem{"not_found", "no such page; webhooks go to POST /webhooks/{connection}"}
 		case http.StatusMethodNotAllowed:
 			answer = problem{"method_not_allowed", "this address takes another method; webhooks are sent with POST"}
 		case http.StatusInternalServerError:
@@ -70,7 +69,7 @@ func errorHandler(log *zap.Logger) echo.HTTPErrorHandler {
 			answer = problem{http.StatusText(status), http.StatusText(status)}
 		}
 		if err := c.JSON(status, answer); err != nil {
-			log.Debug("answer not sent", zap.Error(err))
+			log.Debug("response not sent", zap.Error(err))
 		}
 	}
 }
@@ -81,11 +80,11 @@ type health struct {
 	ready atomic.Bool
 }
 
-// pingTimeout bounds the look at the database that a probe causes.
+// pingTimeout bounds the query with which a probe tests the database.
 const pingTimeout = 2 * time.Second
 
-// live says that the process lives; nothing else, so that a broken database does
-// not make the cluster kill what only has to wait.
+// live says that the process runs and nothing else, so that a broken database does
+// not make the cluster restart a process that only has to wait.
 func (h *health) live(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
@@ -102,21 +101,4 @@ func (h *health) readyz(c echo.Context) error {
 		return c.JSON(http.StatusServiceUnavailable, problem{"database", "the database does not take writes"})
 	}
 	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
-}
-
-// registerBuild says which program and which rules are running.
-func registerBuild(registry prometheus.Registerer, policy *rules.Policy, loaded time.Time) {
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "gatewright_build_info", Help: "1, with the version of this program.",
-	}, []string{"version"})
-	build.WithLabelValues(version).Set(1)
-	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "gatewright_rules_info", Help: "1, with the hash of the rules in force.",
-	}, []string{"hash"})
-	info.WithLabelValues(policy.Hash()).Set(1)
-	last := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "gatewright_rules_last_load_timestamp_seconds", Help: "When the rules in force were loaded.",
-	})
-	last.Set(float64(loaded.Unix()))
-	registry.MustRegister(build, info, last)
 }

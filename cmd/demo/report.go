@@ -6,12 +6,13 @@ import (
 	"slices"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 )
 
-// demoReport is what `demo --json` prints.
+// demoReport is what `gatewright-demo --json` prints.
 type demoReport struct {
 	Deliveries []demoDelivery `json:"deliveries"`
 	Decisions  []demoDecision `json:"decisions"`
@@ -78,18 +79,16 @@ type demoRelease struct {
 	Actions     []release.Action    `json:"actions"`
 }
 
-// report collects what happened from the database and from the stand-in. The
-// story has ended, so reading fails only when the database is gone; then the
-// report is empty and the judgement says so.
-func (d *demonstration) report(told []sent) demoReport {
-	r, err := d.records(context.Background())
+// makeReport collects what happened from the database and from the stand-in.
+func makeReport(ctx context.Context, d *demo.Demo, story []told) (demoReport, error) {
+	r, err := d.Records(ctx)
 	if err != nil {
-		return demoReport{}
+		return demoReport{}, err
 	}
-	report := demoReport{Decisions: []demoDecision{}, Runs: []demoRun{}, Releases: []demoRelease{}, Calls: d.standin.Counts().Calls}
+	report := demoReport{Decisions: []demoDecision{}, Runs: []demoRun{}, Releases: []demoRelease{}, Calls: d.Standin.Counts().Calls}
 	states := map[string]demoDelivery{}
 	hosts := map[string]event.Host{}
-	for _, delivery := range r.deliveries {
+	for _, delivery := range r.Deliveries {
 		hosts[delivery.ID] = delivery.Host
 		states[delivery.ID] = demoDelivery{State: string(delivery.State), Reason: delivery.Reason}
 		if delivery.Decision == nil {
@@ -104,10 +103,10 @@ func (d *demonstration) report(told []sent) demoReport {
 		}
 		report.Decisions = append(report.Decisions, decision)
 	}
-	for _, s := range told {
+	for _, s := range story {
 		report.Deliveries = append(report.Deliveries, outcomeOf(s, states))
 	}
-	for _, run := range r.runs {
+	for _, run := range r.Runs {
 		report.Runs = append(report.Runs, demoRun{
 			ID: run.ID, Delivery: run.DeliveryID, Host: hosts[run.DeliveryID], Repository: run.Event.Repository.FullName,
 			Branch: run.Event.Branch, Number: run.Event.Number, SHA: run.Event.HeadSHA, Rule: run.Rule,
@@ -116,23 +115,23 @@ func (d *demonstration) report(told []sent) demoReport {
 			Defects: run.Counts, Findings: run.Defects, Verdict: run.Verdict,
 		})
 	}
-	for _, rel := range r.releases {
+	for _, rel := range r.Releases {
 		report.Releases = append(report.Releases, demoRelease{
 			ID: rel.ID, Run: rel.RunID, Host: rel.Event.Repository.Host, SHA: rel.Event.HeadSHA, Pipeline: rel.Plan.Pipeline,
 			Action: rel.Plan.Action, State: rel.State, Reason: rel.Reason, ExecutionID: rel.ExecutionID, Actions: rel.Actions,
 		})
 	}
-	return report
+	return report, nil
 }
 
-func outcomeOf(s sent, states map[string]demoDelivery) demoDelivery {
-	d := demoDelivery{Host: s.host, Title: s.title, Status: s.status, ID: s.id, Outcome: "refused"}
-	switch s.status {
+func outcomeOf(s told, states map[string]demoDelivery) demoDelivery {
+	d := demoDelivery{Host: s.Host, Title: s.title, Status: s.Status, ID: s.Sent.ID, Outcome: "refused"}
+	switch s.Status {
 	case http.StatusOK:
 		d.Outcome = "duplicate"
 	case http.StatusAccepted:
 		d.Outcome = "accepted"
-		d.State, d.Reason = states[s.id].State, states[s.id].Reason
+		d.State, d.Reason = states[s.Sent.ID].State, states[s.Sent.ID].Reason
 		if d.State == string(event.DeliveryIgnored) {
 			d.Outcome = "ignored"
 		}
@@ -140,8 +139,8 @@ func outcomeOf(s sent, states map[string]demoDelivery) demoDelivery {
 	return d
 }
 
-// judge names every expectation of the story that did not hold.
-func judge(r demoReport) []string {
+// brokenExpectations names every expectation of the story that did not hold.
+func brokenExpectations(r demoReport) []string {
 	var broken []string
 	expect := func(holds bool, what string) {
 		if !holds {
@@ -166,7 +165,7 @@ func judge(r demoReport) []string {
 		expect(runs(func(run demoRun) bool { return run.Host == host && run.Number == 0 && run.State == codecheck.Passed }) == 1,
 			"the push from "+string(host)+" passes")
 		expect(runs(func(run demoRun) bool {
-			return run.Host == host && run.Number == mergeRequest && run.State == codecheck.Failed && run.Defects.Critical > 0 && run.Defects.Major > 0
+			return run.Host == host && run.Number == demo.MergeRequest && run.State == codecheck.Failed && run.Defects.Critical > 0 && run.Defects.Major > 0
 		}) == 1, "the merge request from "+string(host)+" fails its gate on a secret and a syntax error")
 	}
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Found }) > 0, "a task is found")

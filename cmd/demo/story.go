@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gatewright/gatewright/internal/demo"
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// episode is one delivery of the story.
+type episode struct {
+	title string
+	demo.Delivery
+}
+
+// told is an episode with its answer.
+type told struct {
+	episode
+	demo.Sent
+}
+
+// chapters are the deliveries of the story; a chapter begins when all runs of the
+// previous one have ended, so that each run finds what earlier ones left.
+func chapters(w *demo.World) [][]episode {
+	push := demo.Change{Branch: "main", Before: w.Parent, SHA: w.Clean}
+	request := demo.Change{Branch: "main", SourceBranch: "feature/discount", Before: w.Clean, SHA: w.Bad, Number: demo.MergeRequest}
+	scratch := demo.Change{Branch: "scratch", Before: w.Parent, SHA: w.Clean}
+	deleted := demo.Change{Branch: "old", Before: w.Parent, SHA: w.Clean, Deleted: true}
+	first := uuid.NewString()
+	return [][]episode{{
+		{"push of the clean commit to main", demo.Delivery{Host: event.GitHub, Kind: "push", ID: first, Change: push}},
+		{"the same delivery once more", demo.Delivery{Host: event.GitHub, Kind: "push", ID: first, Change: push}},
+		{"push of the clean commit to main", demo.Delivery{Host: event.GitLab, Kind: "push", ID: uuid.NewString(), Change: push}},
+		{"push of the clean commit to main", demo.Delivery{Host: event.Gitee, Kind: "push", ID: uuid.NewString(), Change: push}},
+		{"a push with a wrong signature", demo.Delivery{Host: event.GitHub, Kind: "push", ID: uuid.NewString(), Change: push, WrongSecret: true}},
+		{"push to a branch that no rule names", demo.Delivery{Host: event.GitHub, Kind: "push", ID: uuid.NewString(), Change: scratch}},
+		{"a deleted branch", demo.Delivery{Host: event.GitLab, Kind: "push", ID: uuid.NewString(), Change: deleted}},
+	}, {
+		{"merge request 7 with the bad commit", demo.Delivery{Host: event.GitHub, Kind: "merge-request", ID: uuid.NewString(), Change: request}},
+		{"merge request 7 with the bad commit", demo.Delivery{Host: event.GitLab, Kind: "merge-request", ID: uuid.NewString(), Change: request}},
+		{"merge request 7 with the bad commit", demo.Delivery{Host: event.Gitee, Kind: "merge-request", ID: uuid.NewString(), Change: request}},
+	}}
+}
+
+// tellStory sends the deliveries and narrates until everything that they caused has
+// ended.
+func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, error) {
+	w := newWatcher(n)
+	var story []told
+	for _, chapter := range chapters(d.World) {
+		for _, e := range chapter {
+			sent, err := d.Send(ctx, e.Delivery)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", e.title, err)
+			}
+			n.tellAnswer(e, sent)
+			story = append(story, told{e, sent})
+		}
+		if err := watch(ctx, d, w, demo.Records.Checked); err != nil {
+			return nil, err
+		}
+	}
+	return story, watch(ctx, d, w, demo.Records.Ended)
+}
+
+// tellAnswer tells how the server answered a delivery.
+func (n *narrator) tellAnswer(e episode, sent demo.Sent) {
+	switch sent.Status {
+	case http.StatusAccepted:
+		n.say(e.Host, "delivery", "%s: accepted, durable as %s", e.title, sent.ID)
+	case http.StatusOK:
+		n.say(e.Host, "delivery", "%s: duplicate delivery", e.title)
+	default:
+		n.say(e.Host, "delivery", "%s: refused with %d: %s", e.title, sent.Status, sent.Message)
+	}
+}
+
+// watchEvery is the interval at which the database is read for what to tell next.
+const watchEvery = 25 * time.Millisecond
+
+// watch tells what becomes of the deliveries until it is over.
+func watch(ctx context.Context, d *demo.Demo, w *watcher, over func(demo.Records) bool) error {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		r, err := d.Records(ctx)
+		if err != nil {
+			return err
+		}
+		w.tell(r)
+		if over(r) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the story did not end: %w", context.Cause(ctx))
+		case <-ticker.C:
+		}
+	}
+}

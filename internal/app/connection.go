@@ -1,0 +1,48 @@
+package app
+
+import (
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/webhook"
+)
+
+func webhookConnections(cfg *config.Config) []webhook.Connection {
+	var connections []webhook.Connection
+	for _, c := range cfg.Connections {
+		connections = append(connections, WebhookConnection(c))
+	}
+	return connections
+}
+
+// WebhookConnection is a configured connection as the webhook endpoint knows it.
+func WebhookConnection(c config.Connection) webhook.Connection {
+	return webhook.Connection{
+		Name: c.Name, Host: event.Host(c.Kind), Secrets: values(c.Secrets), SigningTokens: values(c.SigningTokens),
+		Mode: c.Mode, MaxAge: c.MaxAge,
+	}
+}
+
+func values(secrets []config.Secret) []string {
+	var texts []string
+	for _, secret := range secrets {
+		texts = append(texts, secret.Value())
+	}
+	return texts
+}
+
+// parser reads a stored delivery with the settings of the connection that received it.
+func parser(connections []webhook.Connection) func(event.Delivery) (event.Event, error) {
+	byName := map[string]webhook.Connection{}
+	for _, c := range connections {
+		byName[c.Name] = c
+	}
+	return func(d event.Delivery) (event.Event, error) {
+		connection, known := byName[d.Connection]
+		if !known {
+			// The connection has been removed from the configuration since. The
+			// delivery was verified when it was received.
+			connection = webhook.Connection{Name: d.Connection, Host: d.Host}
+		}
+		return webhook.Parse(connection, d.Header, d.Body)
+	}
+}

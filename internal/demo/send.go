@@ -1,0 +1,95 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/gatewright/gatewright/internal/app"
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// Delivery is a webhook that a demo sends.
+type Delivery struct {
+	Host event.Host
+	// Kind is push or merge-request.
+	Kind string
+	// ID is the delivery id, where the host has one.
+	ID     string
+	Change Change
+	// WrongSecret signs it with a secret that the connection does not have.
+	WrongSecret bool
+}
+
+// Sent is the answer to a delivery.
+type Sent struct {
+	Status int
+	// ID is the delivery's id in the database; empty when it was refused.
+	ID string
+	// Message says why it was refused.
+	Message string
+}
+
+// Send signs a delivery as its host does and posts it.
+func (d *Demo) Send(ctx context.Context, delivery Delivery) (Sent, error) {
+	body, err := d.World.Payload(delivery.Host, delivery.Kind, delivery.Change)
+	if err != nil {
+		return Sent{}, err
+	}
+	configured, known := d.cfg.Connection(string(delivery.Host))
+	if !known {
+		return Sent{}, fmt.Errorf("send delivery: no connection %q", delivery.Host)
+	}
+	connection := app.WebhookConnection(configured)
+	if delivery.WrongSecret {
+		connection.Secrets = []string{"not the secret of this connection"}
+	}
+	target, err := app.WebhookURL(d.base, connection.Name)
+	if err != nil {
+		return Sent{}, err
+	}
+	status, answer, err := app.Send(ctx, target, connection, headers(delivery), body)
+	if err != nil {
+		return Sent{}, err
+	}
+	var stored struct {
+		Delivery string `json:"delivery"`
+		Message  string `json:"message"`
+	}
+	if err := json.Unmarshal(answer, &stored); err != nil {
+		return Sent{}, fmt.Errorf("read answer %q: %w", answer, err)
+	}
+	return Sent{Status: status, ID: stored.Delivery, Message: stored.Message}, nil
+}
+
+// headers are those that a host sends, except its signature.
+func headers(d Delivery) http.Header {
+	header := http.Header{"Content-Type": {"application/json"}}
+	push := d.Kind == "push"
+	switch d.Host {
+	case event.GitHub:
+		header.Set("User-Agent", "GitHub-Hookshot/demo")
+		header.Set("X-GitHub-Event", "pull_request")
+		if push {
+			header.Set("X-GitHub-Event", "push")
+		}
+		header.Set("X-GitHub-Delivery", d.ID)
+	case event.GitLab:
+		header.Set("User-Agent", "GitLab/18.0.0")
+		header.Set("X-Gitlab-Event", "Merge Request Hook")
+		if push {
+			header.Set("X-Gitlab-Event", "Push Hook")
+		}
+		header.Set("X-Gitlab-Instance", "https://gitlab.com")
+		header.Set("Idempotency-Key", d.ID)
+	case event.Gitee:
+		header.Set("User-Agent", "git-oschina-hook")
+		header.Set("X-Gitee-Event", "Merge Request Hook")
+		if push {
+			header.Set("X-Gitee-Event", "Push Hook")
+		}
+		header.Set("X-Gitee-Ping", "false")
+	}
+	return header
+}

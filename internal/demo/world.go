@@ -1,0 +1,94 @@
+package demo
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"text/template"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/standin"
+)
+
+// MergeRequest is the number of the repository's merge request on every host.
+const MergeRequest = 7
+
+// World is what a demo is about: the repository acme/shop on three hosts, a CodeArts
+// project with one task, and a pipeline.
+type World struct {
+	// Clean is the commit on main, Parent the one before it, Bad the one on the
+	// merge request's branch, with a secret and a syntax error.
+	Clean, Parent, Bad string
+	// Pipeline is the id of the pipeline, Checkpoint the name of the task in it that
+	// waits for approval.
+	Pipeline, Checkpoint string
+
+	options  standin.Options
+	payloads *template.Template
+}
+
+// makeWorld makes the repository as each host would serve it, and what the
+// stand-in starts with. GitHub and Gitee serve a merge request's code under
+// refs/pull, GitLab under refs/merge-requests.
+func makeWorld(folder string) (*World, error) {
+	w := &World{Checkpoint: "k2m8qa"}
+	w.options = standin.Options{
+		RegionProject: standin.RegionProject{ID: "0a1b2c3d4e5f60718293a4b5c6d7e8f9", Name: "cn-north-4"},
+		Projects:      []standin.Project{{ID: "41b8df4bf53f4d51b8e6c5b32e8d2a07", Name: "demo"}},
+		Tasks:         []standin.TaskSeed{{Name: "shop-main", RepoURL: "https://github.com/acme/shop.git", Branch: "main"}},
+		Repositories:  map[string]string{},
+	}
+	for _, host := range event.Hosts() {
+		style := standin.RefPull
+		if host == event.GitLab {
+			style = standin.RefMergeRequest
+		}
+		repository, err := standin.MakeRepository(filepath.Join(folder, string(host)), standin.RepositorySpec{Number: MergeRequest, RefStyle: style})
+		if err != nil {
+			return nil, fmt.Errorf("make repository: %w", err)
+		}
+		w.options.Repositories["https://"+string(host)+".com/acme/shop.git"] = repository.Path
+		w.Clean, w.Parent, w.Bad = repository.CleanSHA, repository.ParentSHA, repository.BadSHA
+	}
+	pipelines, err := files.ReadFile("files/pipelines.yaml")
+	if err != nil {
+		return nil, err
+	}
+	if w.options.Pipelines, err = standin.LoadPipelines("pipelines.yaml", pipelines); err != nil {
+		return nil, fmt.Errorf("load pipelines: %w", err)
+	}
+	w.Pipeline = w.options.Pipelines[0].ID
+	w.payloads, err = template.ParseFS(files, "files/*.json")
+	return w, err
+}
+
+// RegionProject is the id of the IAM project.
+func (w *World) RegionProject() string { return w.options.RegionProject.ID }
+
+// Change is what a payload says.
+type Change struct {
+	// Branch is the branch pushed to, or the target of the merge request.
+	Branch string
+	// SourceBranch and Number are those of a merge request.
+	SourceBranch string
+	Number       int
+	// Before and SHA are the commits before and after.
+	Before, SHA string
+	// Time is when the host sent it, in RFC 3339; default now.
+	Time    string
+	Deleted bool
+}
+
+// Payload is the body with which a host announces a change; kind is push or
+// merge-request.
+func (w *World) Payload(host event.Host, kind string, c Change) ([]byte, error) {
+	if c.Time == "" {
+		c.Time = time.Now().UTC().Format(time.RFC3339)
+	}
+	var filled bytes.Buffer
+	if err := w.payloads.ExecuteTemplate(&filled, string(host)+"-"+kind+".json", c); err != nil {
+		return nil, fmt.Errorf("fill in payload: %w", err)
+	}
+	return filled.Bytes(), nil
+}

@@ -5,291 +5,250 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
-	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
 )
 
-// databaseFlags say which database a looking command opens.
-type databaseFlags struct{ config, database string }
-
-func (f *databaseFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.config, "config", "gatewright.yaml", "the server file, for its database")
-	cmd.Flags().StringVar(&f.database, "db", "", "the SQLite file; default: the one that --config names")
-}
-
-// open opens the database for looking only; it may belong to a running server.
-func (f *databaseFlags) open(ctx context.Context, env command.Environment) (*store.Store, error) {
-	options, err := f.options(env)
-	if err != nil {
-		return nil, err
-	}
-	options.ReadOnly = true
-	return store.Open(ctx, options)
-}
-
-// options say which database is meant.
-func (f *databaseFlags) options(env command.Environment) (store.Options, error) {
-	if f.database != "" {
-		return store.Options{SQLite: f.database}, nil
-	}
-	cfg, err := app.LoadConfig(f.config, env.WithoutSecrets().LookupEnv)
-	if err != nil {
-		return store.Options{}, err
-	}
-	return app.StoreOptions(cfg.Store), nil
-}
-
-// listing is one thing that can be listed.
+// listing is one kind of record that can be listed.
 type listing struct {
-	states []string
-	// read returns the records, newest first.
-	read func(ctx context.Context, tx *store.Tx, state string, limit int) (any, error)
-	// table prints them with a heading.
-	table func(w io.Writer, records any)
+	states  []string
+	heading string
+	// read returns a page; its rows are those of the table.
+	read func(ctx context.Context, tx *store.Tx, f store.Filter) (listed, error)
+}
+
+// listed is a page as it is printed: as a table or as JSON.
+type listed struct {
+	records any
+	ids     []string
+	rows    []string
+	next    string
+}
+
+// listingOf makes a listing of one kind of record.
+func listingOf[S ~string, V any](states []S, heading string,
+	read func(context.Context, *store.Tx, store.Filter) (view.Page[V], error), id func(V) string, row func(V) []string,
+) listing {
+	return listing{states: texts(states), heading: heading, read: func(ctx context.Context, tx *store.Tx, f store.Filter) (listed, error) {
+		page, err := read(ctx, tx, f)
+		l := listed{records: page.Records, next: page.Next}
+		for _, record := range page.Records {
+			l.ids, l.rows = append(l.ids, id(record)), append(l.rows, strings.Join(row(record), "\t"))
+		}
+		return l, err
+	}}
 }
 
 func listings() map[string]listing {
 	return map[string]listing{
-		"deliveries": {
-			states: texts(event.DeliveryStates()),
-			read: func(ctx context.Context, tx *store.Tx, state string, limit int) (any, error) {
-				deliveries, err := tx.Deliveries(ctx, event.DeliveryState(state), limit)
-				return viewsOf(deliveries), err
-			},
-			table: func(w io.Writer, records any) {
-				fmt.Fprintln(w, "DELIVERY\tRECEIVED\tCONNECTION\tEVENT\tSTATE\tREASON")
-				for _, d := range records.([]deliveryView) {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, stamp(d.ReceivedAt), d.Connection, plain(d.Event), d.State, plain(d.Reason))
+		"deliveries": listingOf(event.DeliveryStates(), "DELIVERY\tRECEIVED\tCONNECTION\tEVENT\tREPOSITORY\tBRANCH\tCOMMIT\tRULES\tSTATE\tREASON", view.Deliveries,
+			func(d view.Delivery) string { return d.ID },
+			func(d view.Delivery) []string {
+				name := d.HostEvent
+				if d.Event != "" {
+					name = what(d.Subject)
 				}
-			},
-		},
-		"runs": {
-			states: texts(codecheck.States()),
-			read: func(ctx context.Context, tx *store.Tx, state string, limit int) (any, error) {
-				return tx.Runs(ctx, codecheck.State(state), limit)
-			},
-			table: func(w io.Writer, records any) {
-				fmt.Fprintln(w, "RUN\tCREATED\tREPOSITORY\tBRANCH\tCOMMIT\tRULE\tSTATE\tREASON")
-				for _, r := range records.([]codecheck.Run) {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stamp(r.CreatedAt), plain(r.Event.Repository.FullName), plain(r.Event.Branch), command.ShortSHA(r.Event.HeadSHA), r.Rule, r.State, plain(r.Reason))
-				}
-			},
-		},
-		"releases": {
-			states: texts(release.States()),
-			read: func(ctx context.Context, tx *store.Tx, state string, limit int) (any, error) {
-				return tx.Releases(ctx, release.State(state), limit)
-			},
-			table: func(w io.Writer, records any) {
-				fmt.Fprintln(w, "RELEASE\tCREATED\tREPOSITORY\tCOMMIT\tPIPELINE\tACTION\tEXECUTION\tSTATE\tREASON")
-				for _, r := range records.([]release.Release) {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stamp(r.CreatedAt), plain(r.Event.Repository.FullName), command.ShortSHA(r.Event.HeadSHA), r.Plan.Pipeline, r.Plan.Action, r.ExecutionID, r.State, plain(r.Reason))
-				}
-			},
-		},
+				return []string{d.ID, stamp(d.ReceivedAt), d.Connection, plain(name), plain(d.Repository), plain(d.Branch), command.ShortSHA(plain(d.Commit)),
+					strings.Join(d.Rules, ","), string(d.State), plain(d.Reason)}
+			}),
+		"runs": listingOf(codecheck.States(), "RUN\tCREATED\tREPOSITORY\tEVENT\tBRANCH\tCOMMIT\tRULE\tSTATE\tREASON", view.Runs,
+			func(r view.Run) string { return r.ID },
+			func(r view.Run) []string {
+				return []string{r.ID, stamp(r.CreatedAt), plain(r.Repository), plain(what(r.Subject)), plain(r.Branch), command.ShortSHA(plain(r.Commit)),
+					r.Rule, string(r.State), plain(r.Reason)}
+			}),
+		"releases": listingOf(release.States(), "RELEASE\tCREATED\tREPOSITORY\tEVENT\tCOMMIT\tRULE\tPIPELINE\tACTION\tEXECUTION\tSTATE\tREASON", view.Releases,
+			func(r view.Release) string { return r.ID },
+			func(r view.Release) []string {
+				return []string{r.ID, stamp(r.CreatedAt), plain(r.Repository), plain(what(r.Subject)), command.ShortSHA(plain(r.Commit)), r.Rule, r.Pipeline,
+					strings.TrimSpace(string(r.Action) + " " + plain(r.Checkpoint)), plain(r.ExecutionID), string(r.State), plain(r.Reason)}
+			}),
 	}
 }
 
+// what names an event in a table; a merge request by its number.
+func what(s view.Subject) string {
+	if s.Number != 0 {
+		return fmt.Sprintf("%s %d", s.Event, s.Number)
+	}
+	return string(s.Event)
+}
+
+// listFlags select the records of a list.
+type listFlags struct {
+	filter       store.Filter
+	since, until string
+	cursor       string
+}
+
+func (f *listFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.filter.States, "state", nil, "only these states, separated by commas")
+	flags.StringVar(&f.filter.Connection, "connection", "", "only this connection")
+	flags.StringVar(&f.filter.Repository, "repository", "", "only this repository, by its full name")
+	flags.StringVar(&f.filter.Branch, "branch", "", "only this branch or tag, or merge requests into it")
+	flags.IntVar(&f.filter.Number, "number", 0, "only the merge request with this number")
+	flags.StringVar(&f.filter.Rule, "rule", "", "only what this rule matched")
+	flags.StringVar(&f.filter.Commit, "commit", "", "only this commit; its first digits are enough")
+	flags.StringVar(&f.since, "since", "", "only from this time on: a duration back from now, such as 2h, or 2026-03-01T12:00:00Z")
+	flags.StringVar(&f.until, "until", "", "only before this time, in the same forms")
+	flags.StringVar(&f.cursor, "cursor", "", "go on after a page, with the cursor that it ended with")
+	flags.IntVar(&f.filter.Limit, "limit", 50, "at most this many")
+}
+
+// hexadecimal is what a commit's first digits look like.
+var hexadecimal = regexp.MustCompile(`^[0-9a-f]{4,64}$`)
+
+// read checks the flags and returns the filter.
+func (f *listFlags) read(states []string, now time.Time) (filter store.Filter, err error) {
+	filter = f.filter
+	for _, state := range filter.States {
+		if !slices.Contains(states, state) {
+			return filter, fmt.Errorf("--state %q: write one or more of %s", state, strings.Join(states, ", "))
+		}
+	}
+	if filter.Limit < 1 || filter.Limit > 10_000 {
+		return filter, errors.New("--limit: write a number from 1 to 10000")
+	}
+	if filter.Number < 0 {
+		return filter, errors.New("--number: write the number of a merge request")
+	}
+	if filter.Commit = strings.ToLower(filter.Commit); filter.Commit != "" && !hexadecimal.MatchString(filter.Commit) {
+		return filter, fmt.Errorf("--commit %q: write 4 or more of a commit's hexadecimal digits", f.filter.Commit)
+	}
+	if filter.Since, err = pointInTime(f.since, now); err != nil {
+		return filter, fmt.Errorf("--since: %w", err)
+	}
+	if filter.Until, err = pointInTime(f.until, now); err != nil {
+		return filter, fmt.Errorf("--until: %w", err)
+	}
+	if filter.After, err = view.ParseCursor(f.cursor); err != nil {
+		return filter, fmt.Errorf("--cursor: %w", err)
+	}
+	return filter, nil
+}
+
+// watchEvery is how often --watch reads the database.
+const watchEvery = time.Second
+
 func newList(env command.Environment) *cobra.Command {
-	var flags databaseFlags
-	var state string
-	var limit int
-	var asJSON bool
+	var database databaseFlags
+	var flags listFlags
+	var asJSON, watch bool
 	things := listings()
 	cmd := &cobra.Command{
 		Use:   "list deliveries|runs|releases",
 		Short: "List what was received, checked and released",
 		Long: `Lists deliveries, runs or releases, newest first, from the server's database; the
-server may be running. An ignored or failed delivery says why.`,
-		Example: `  gatewright list deliveries --state failed
-  gatewright list runs --config gatewright.yaml --json
-  gatewright list releases --db gatewright.db --limit 5`,
+server may be running. All flags that are given must hold. A page that is not the
+last one ends with the cursor of the next. With --watch, what is new or has changed is
+printed as it happens, until you press Ctrl-C.`,
+		Example: `  gatewright list deliveries --state failed,ignored --since 2h
+  gatewright list runs --repository acme/api --number 7
+  gatewright list releases --db gatewright.db --limit 5 --json
+  gatewright list runs --watch`,
 		ValidArgs: []string{"deliveries", "runs", "releases"},
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			thing := things[args[0]]
-			if state != "" && !slices.Contains(thing.states, state) {
-				return command.UsageError{Err: fmt.Errorf("--state %q: write one of %s", state, strings.Join(thing.states, ", "))}
+			filter, err := flags.read(thing.states, time.Now())
+			if err != nil {
+				return command.UsageError{Err: err}
 			}
-			if limit < 1 || limit > 10_000 {
-				return command.UsageError{Err: errors.New("--limit: write a number from 1 to 10000")}
+			if watch && (asJSON || flags.cursor != "") {
+				return command.UsageError{Err: errors.New("--watch prints a table of what is new: leave out --json and --cursor")}
 			}
-			s, err := flags.open(cmd.Context(), env)
+			s, err := database.open(cmd.Context(), env)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			var records any
-			err = s.View(cmd.Context(), func(tx *store.Tx) (err error) {
-				records, err = thing.read(cmd.Context(), tx, state, limit)
-				return err
-			})
+			if watch {
+				return watchList(cmd.Context(), env.Stdout, s, thing, filter)
+			}
+			page, err := thing.page(cmd.Context(), s, filter)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return command.WriteJSON(env.Stdout, map[string]any{args[0]: records})
+				return command.WriteJSON(env.Stdout, map[string]any{args[0]: page.records, "next_cursor": page.next})
 			}
-			w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-			thing.table(w, records)
-			return w.Flush()
+			return printPage(env, thing.heading, page)
 		},
 	}
+	database.register(cmd)
 	flags.register(cmd)
-	cmd.Flags().StringVar(&state, "state", "", "only those in this state")
-	cmd.Flags().IntVar(&limit, "limit", 50, "at most this many")
+	cmd.Flags().BoolVar(&watch, "watch", false, "go on, and print what is new or has changed")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
 
-// deliveryView is a delivery as it is shown: without its body, which may hold
-// what is not for every eye.
-type deliveryView struct {
-	ID         string              `json:"id"`
-	Connection string              `json:"connection"`
-	Host       event.Host          `json:"host"`
-	HostID     string              `json:"host_id"`
-	Event      string              `json:"event"`
-	ReceivedAt time.Time           `json:"received_at"`
-	State      event.DeliveryState `json:"state"`
-	Reason     string              `json:"reason"`
-	Decision   *rules.Decision     `json:"decision,omitempty"`
-	Runs       []codecheck.Run     `json:"runs,omitempty"`
+func (l listing) page(ctx context.Context, s *store.Store, filter store.Filter) (page listed, err error) {
+	err = s.View(ctx, func(tx *store.Tx) error {
+		page, err = l.read(ctx, tx, filter)
+		return err
+	})
+	return page, err
 }
 
-func viewOf(d store.Delivery) deliveryView {
-	return deliveryView{
-		ID: d.ID, Connection: d.Connection, Host: d.Host, HostID: d.HostID, Event: d.Event,
-		ReceivedAt: d.ReceivedAt, State: d.State, Reason: d.Reason, Decision: d.Decision,
+func printPage(env command.Environment, heading string, page listed) error {
+	if err := printTable(env.Stdout, append([]string{heading}, page.rows...)); err != nil || page.next == "" {
+		return err
 	}
+	_, err := fmt.Fprintf(env.Stderr, "more: --cursor %s\n", page.next)
+	return err
 }
 
-func viewsOf(deliveries []store.Delivery) []deliveryView {
-	views := []deliveryView{}
-	for _, d := range deliveries {
-		views = append(views, viewOf(d))
+func printTable(w io.Writer, rows []string) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(table, row)
 	}
-	return views
+	return table.Flush()
 }
 
-// runView is a run with the releases that it allowed.
-type runView struct {
-	codecheck.Run
-	Started []release.Release `json:"started_releases"`
-}
-
-func newShow(env command.Environment) *cobra.Command {
-	var flags databaseFlags
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "show ID",
-		Short: "Show one delivery, run or release with all that is known of it",
-		Long: `Shows one delivery with its decision and runs, one run with its verdict, defects
-and releases, or one release with its actions, from the server's database.`,
-		Example: `  gatewright show 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69
-  gatewright show 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --json`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := flags.open(cmd.Context(), env)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			var record any
-			err = s.View(cmd.Context(), func(tx *store.Tx) (err error) {
-				record, err = find(cmd.Context(), tx, args[0])
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			if d, isDelivery := record.(deliveryView); isDelivery && !asJSON {
-				return writeDelivery(env.Stdout, d)
-			}
-			return command.WriteJSON(env.Stdout, record)
-		},
-	}
-	flags.register(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object; runs and releases are always shown so")
-	return cmd
-}
-
-// find looks an id up among deliveries, runs and releases.
-func find(ctx context.Context, tx *store.Tx, id string) (any, error) {
-	d, err := tx.Delivery(ctx, id)
-	if err == nil {
-		view := viewOf(d)
-		view.Runs, err = tx.RunsOf(ctx, id)
-		return view, err
-	}
-	if !errors.Is(err, store.ErrNotFound) {
-		return nil, err
-	}
-	run, err := tx.Run(ctx, id)
-	if err == nil {
-		started, err := tx.ReleasesOf(ctx, id)
-		return runView{Run: run, Started: started}, err
-	}
-	if !errors.Is(err, store.ErrNotFound) {
-		return nil, err
-	}
-	r, err := tx.Release(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("no delivery, run or release has the id %q", id)
-	}
-	return r, err
-}
-
-func writeDelivery(w io.Writer, d deliveryView) error {
-	fmt.Fprintf(w, "delivery %s\n  received  %s by %s (%s), event %q\n  state     %s\n", d.ID, stamp(d.ReceivedAt), d.Connection, d.Host, d.Event, d.State)
-	if d.Reason != "" {
-		fmt.Fprintf(w, "  reason    %s\n", d.Reason)
-	}
-	if d.Decision != nil {
-		d.Decision.Write(w)
-	}
-	for _, run := range d.Runs {
-		fmt.Fprintf(w, "run %s\n  state     %s\n", run.ID, run.State)
-		if run.Reason != "" {
-			fmt.Fprintf(w, "  reason    %s\n", run.Reason)
+// watchList prints the newest records, oldest first, and then each that is new or has
+// changed, until ctx is done.
+func watchList(ctx context.Context, w io.Writer, s *store.Store, thing listing, filter store.Filter) error {
+	seen := map[string]string{}
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	rows := []string{thing.heading}
+	for {
+		page, err := thing.page(ctx, s, filter)
+		if ctx.Err() != nil {
+			return nil
 		}
-		if run.Verdict != nil {
-			fmt.Fprintf(w, "  verdict   %s\n", strings.Join(run.Verdict.Reasons, ", "))
+		if err != nil {
+			return err
+		}
+		current := map[string]string{}
+		for i, id := range slices.Backward(page.ids) {
+			if current[id] = page.rows[i]; current[id] != seen[id] {
+				rows = append(rows, page.rows[i])
+			}
+		}
+		seen = current
+		if err := printTable(w, rows); err != nil {
+			return err
+		}
+		rows = nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
 		}
 	}
-	return nil
-}
-
-// plain is text in which a newline or another control character cannot break a
-// table.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return '\uFFFD'
-		}
-		return r
-	}, text)
-}
-
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
-
-func texts[S ~string](states []S) []string {
-	var list []string
-	for _, state := range states {
-		list = append(list, string(state))
-	}
-	return list
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
 )
 
 // replayBatch is how many deliveries are replayed in one transaction: few enough
@@ -33,19 +34,19 @@ func newReplay(env command.Environment) *cobra.Command {
 	var flags replayFlags
 	cmd := &cobra.Command{
 		Use:   "replay [DELIVERY …]",
-		Short: "Decide stored deliveries once more",
-		Long: `Puts stored deliveries before the rules once more, as if they had just come: those
-that are named, or all of a state or of a stretch of time. The server may be
+		Short: "Decide stored deliveries again",
+		Long: `Evaluates stored deliveries by the rules again, as if they had just been received:
+those that are named, or all of a state or of a period of time. The server may be
 running and then does the work at once; otherwise the next one that starts does.
 
-What was done is not done twice: a commit that a rule has checked on a task is not
-checked again by it (unless that run ended without a verdict), a change that another
-delivery announced stays a duplicate, and a push that newer ones have overtaken
-starts nothing. So the use of a replay is in deliveries that failed, and in rules
-that have changed.
+Nothing is done twice: a commit that a rule has checked on a task is not checked
+again by it (unless that run ended without a verdict), a change that another
+delivery announced stays a duplicate, and a push that is older than the branch's
+head starts nothing. So a replay is of use for deliveries that failed, and after a
+change of the rules.
 
 A delivery can be replayed as long as its payload is kept, for
-store.payload_retention. One that waits for its decision already is left alone.
+store.payload_retention. One that is not decided yet is skipped.
 
 Times are 2006-01-02T15:04:05Z, 2006-01-02 15:04:05 or 2006-01-02 (both in UTC), or
 an age such as 90m.`,
@@ -53,11 +54,11 @@ an age such as 90m.`,
   gatewright replay --failed --dry-run
   gatewright replay --since 2h --until 30m --state ignored --json`,
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			stretch, err := flags.stretch(ids, time.Now())
+			filter, err := flags.filter(ids, time.Now())
 			if err != nil {
 				return command.UsageError{Err: err}
 			}
-			return replay(cmd.Context(), flags, ids, stretch, env)
+			return replay(cmd.Context(), flags, ids, filter, env)
 		},
 	}
 	flags.register(cmd)
@@ -70,62 +71,50 @@ an age such as 90m.`,
 	return cmd
 }
 
-// stretch reads which deliveries are meant, when they are not named.
-func (f replayFlags) stretch(ids []string, now time.Time) (s store.Stretch, err error) {
+// filter says which deliveries are meant, when they are not named.
+func (f replayFlags) filter(ids []string, now time.Time) (filter store.Filter, err error) {
 	switch {
 	case f.failed && f.state != "":
-		return s, errors.New("give --failed or --state")
+		return filter, errors.New("give --failed or --state")
 	case f.failed:
 		f.state = string(event.DeliveryFailed)
 	}
 	some := f.state != "" || f.since != "" || f.until != ""
 	switch {
 	case len(ids) > 0 && some:
-		return s, errors.New("name deliveries, or describe them by --failed, --state, --since and --until")
+		return filter, errors.New("name deliveries, or describe them by --failed, --state, --since and --until")
 	case len(ids) == 0 && !some:
-		return s, errors.New("name a delivery, or give --failed, --state, --since or --until")
+		return filter, errors.New("name a delivery, or give --failed, --state, --since or --until")
 	}
 	if states := texts(event.DeliveryStates()); f.state != "" && !slices.Contains(states, f.state) {
-		return s, fmt.Errorf("--state %q: write one of %s", f.state, strings.Join(states, ", "))
+		return filter, fmt.Errorf("--state %q: write one of %s", f.state, strings.Join(states, ", "))
 	}
-	s.State = event.DeliveryState(f.state)
-	if s.Since, err = readTime("since", f.since, now); err != nil {
-		return s, err
+	if f.state != "" {
+		filter.States = []string{f.state}
 	}
-	s.Until, err = readTime("until", f.until, now)
-	return s, err
-}
-
-// readTime reads a time, or how long ago it was; empty gives the zero time.
-func readTime(flag, text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
+	if filter.Since, err = pointInTime(f.since, now); err != nil {
+		return filter, fmt.Errorf("--since: %w", err)
 	}
-	if age, err := time.ParseDuration(text); err == nil {
-		return now.Add(-age), nil
+	if filter.Until, err = pointInTime(f.until, now); err != nil {
+		return filter, fmt.Errorf("--until: %w", err)
 	}
-	for _, layout := range []string{time.RFC3339, time.DateTime, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("--%s %q: write a time such as 2026-03-01T12:00:00Z, or an age such as 2h", flag, text)
+	return filter, nil
 }
 
 // replayView is one delivery and what became of its replay.
 type replayView struct {
-	deliveryView
+	view.Delivery
 	Replayed bool `json:"replayed"`
 	// Problem says why it was not replayed; empty when it was, or would be.
 	Problem string `json:"problem,omitempty"`
 }
 
-func replay(ctx context.Context, flags replayFlags, ids []string, stretch store.Stretch, env command.Environment) (err error) {
+func replay(ctx context.Context, flags replayFlags, ids []string, filter store.Filter, env command.Environment) (err error) {
 	options, err := flags.options(env)
 	if err != nil {
 		return err
 	}
-	options.Beside = !flags.dryRun
+	options.WithoutLock = !flags.dryRun
 	options.ReadOnly = flags.dryRun
 	s, err := store.Open(ctx, options)
 	if err != nil {
@@ -133,7 +122,7 @@ func replay(ctx context.Context, flags replayFlags, ids []string, stretch store.
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 
-	views, err := wanted(ctx, s, ids, stretch)
+	views, err := wanted(ctx, s, ids, filter)
 	if err != nil {
 		return err
 	}
@@ -145,18 +134,18 @@ func replay(ctx context.Context, flags replayFlags, ids []string, stretch store.
 	return reportReplay(env.Stdout, views, len(ids) > 0, flags)
 }
 
-// wanted reads the deliveries that are named, or those of the stretch.
-func wanted(ctx context.Context, s *store.Store, ids []string, stretch store.Stretch) (views []replayView, err error) {
+// wanted reads the deliveries that are named, or those that the filter selects, oldest
+// first.
+func wanted(ctx context.Context, s *store.Store, ids []string, filter store.Filter) (views []replayView, err error) {
 	add := func(d store.Delivery) {
-		view := replayView{deliveryView: viewOf(d)}
-		view.Decision = nil
+		wanted := replayView{Delivery: view.NewDelivery(d)}
 		switch {
 		case d.State == event.DeliveryReceived:
-			view.Problem = store.ErrWaiting.Error()
-		case d.Gone:
-			view.Problem = store.ErrGone.Error()
+			wanted.Problem = store.ErrUndecided.Error()
+		case d.PayloadRemoved:
+			wanted.Problem = store.ErrPayloadRemoved.Error()
 		}
-		views = append(views, view)
+		views = append(views, wanted)
 	}
 	for _, id := range ids {
 		err := s.View(ctx, func(tx *store.Tx) error {
@@ -174,10 +163,11 @@ func wanted(ctx context.Context, s *store.Store, ids []string, stretch store.Str
 	if len(ids) > 0 {
 		return views, nil
 	}
-	for after := ""; ; {
+	filter.OldestFirst, filter.Limit = true, replayBatch
+	for {
 		var list []store.Delivery
 		err := s.View(ctx, func(tx *store.Tx) (err error) {
-			list, err = tx.Stretch(ctx, stretch, after, replayBatch)
+			list, err = tx.Deliveries(ctx, filter)
 			return err
 		})
 		if err != nil || len(list) == 0 {
@@ -186,7 +176,8 @@ func wanted(ctx context.Context, s *store.Store, ids []string, stretch store.Str
 		for _, d := range list {
 			add(d)
 		}
-		after = list[len(list)-1].ID
+		last := list[len(list)-1]
+		filter.After = store.Cursor{At: last.ReceivedAt, ID: last.ID}
 	}
 }
 
@@ -196,40 +187,40 @@ func replayAll(ctx context.Context, s *store.Store, views []replayView) error {
 	if err != nil {
 		return err
 	}
-	places := map[string]*replayView{}
+	byID := map[string]*replayView{}
 	var ids []string
 	for i := range views {
-		if _, named := places[views[i].ID]; !named && views[i].Problem == "" {
+		if _, named := byID[views[i].ID]; !named && views[i].Problem == "" {
 			ids = append(ids, views[i].ID)
 		}
-		places[views[i].ID] = &views[i]
+		byID[views[i].ID] = &views[i]
 	}
 	for batch := range slices.Chunk(ids, replayBatch) {
-		answers, err := inserter.Replay(ctx, batch)
+		results, err := inserter.Replay(ctx, batch)
 		if err != nil {
 			return err
 		}
-		for _, answer := range answers {
-			place := places[answer.ID]
-			place.Replayed = answer.Err == nil
-			if answer.Err != nil {
-				// Somebody else was quicker.
-				place.Problem = answer.Err.Error()
+		for _, result := range results {
+			replayed := byID[result.ID]
+			replayed.Replayed = result.Err == nil
+			if result.Err != nil {
+				// It changed in the meantime.
+				replayed.Problem = result.Err.Error()
 			}
 		}
 	}
 	return nil
 }
 
-// reportReplay prints what became of the deliveries. The answer is no when one that
-// was named could not be replayed.
+// reportReplay prints what became of the deliveries. It returns command.ErrNo when one
+// that was named could not be replayed.
 func reportReplay(w io.Writer, views []replayView, named bool, flags replayFlags) error {
-	done, left := 0, 0
-	for _, view := range views {
-		if view.Problem == "" {
+	done, skipped := 0, 0
+	for _, v := range views {
+		if v.Problem == "" {
 			done++
 		} else {
-			left++
+			skipped++
 		}
 	}
 	var err error
@@ -237,29 +228,29 @@ func reportReplay(w io.Writer, views []replayView, named bool, flags replayFlags
 		if views == nil {
 			views = []replayView{}
 		}
-		err = command.WriteJSON(w, map[string]any{"deliveries": views, "replayed": done, "left": left, "dry_run": flags.dryRun})
+		err = command.WriteJSON(w, map[string]any{"deliveries": views, "replayed": done, "skipped": skipped, "dry_run": flags.dryRun})
 	} else {
-		err = writeReplay(w, views, done, left, flags.dryRun)
+		err = writeReplay(w, views, done, skipped, flags.dryRun)
 	}
-	if err == nil && named && left > 0 {
+	if err == nil && named && skipped > 0 {
 		err = command.ErrNo
 	}
 	return err
 }
 
-func writeReplay(w io.Writer, views []replayView, done, left int, dryRun bool) error {
+func writeReplay(w io.Writer, views []replayView, done, skipped int, dryRun bool) error {
 	if len(views) > 0 {
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "DELIVERY\tRECEIVED\tCONNECTION\tEVENT\tSTATE\tREPLAY")
-		for _, view := range views {
+		for _, v := range views {
 			outcome := "waits for its decision again"
 			switch {
-			case view.Problem != "":
-				outcome = "no: " + view.Problem
+			case v.Problem != "":
+				outcome = "no: " + v.Problem
 			case dryRun:
 				outcome = "would be replayed"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", view.ID, stamp(view.ReceivedAt), view.Connection, view.Event, view.State, outcome)
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, stamp(v.ReceivedAt), v.Connection, plain(v.HostEvent), v.State, outcome)
 		}
 		if err := table.Flush(); err != nil {
 			return err
@@ -269,6 +260,6 @@ func writeReplay(w io.Writer, views []replayView, done, left int, dryRun bool) e
 	if dryRun {
 		verb = "would be replayed"
 	}
-	_, err := fmt.Fprintf(w, "%d %s, %d left alone\n", done, verb, left)
+	_, err := fmt.Fprintf(w, "%d %s, %d skipped\n", done, verb, skipped)
 	return err
 }

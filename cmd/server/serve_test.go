@@ -16,6 +16,7 @@ import (
 	"github.com/gatewright/gatewright/internal/apptest"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/standin"
+	"github.com/gatewright/gatewright/internal/view"
 )
 
 // background runs a command until the test ends, and then wants it to have
@@ -148,7 +149,7 @@ rules:
 	}
 
 	list := func(what, state string) string {
-		// Looking needs none of the server's secrets.
+		// Reading needs none of the server's secrets.
 		code, stdout, stderr := runCommand(t, nil, "list", what, "--state", state, "--config", path("gatewright.yaml"), "--json")
 		if code != command.OK {
 			t.Fatalf("list %s: exit code %d: %s", what, code, stderr)
@@ -156,12 +157,12 @@ rules:
 		return stdout
 	}
 	apptest.WaitFor(t, "both releases succeed", func() bool { return strings.Count(list("releases", "succeeded"), `"run_id"`) == 2 })
-	var deliveries struct{ Deliveries []deliveryView }
+	var deliveries struct{ Deliveries []view.Delivery }
 	if err := json.Unmarshal([]byte(list("deliveries", "decided")), &deliveries); err != nil || len(deliveries.Deliveries) != 1 {
 		t.Fatalf("decided deliveries: %+v, error %v", deliveries, err)
 	}
 	code, stdout, stderr := runCommand(t, variables, "show", deliveries.Deliveries[0].ID, "--config", path("gatewright.yaml"))
-	for _, want := range []string{"state     decided", "matched   main", "state     passed", "critical 0 ≤ 0"} {
+	for _, want := range []string{"state       decided", "matched   main", "state       passed", "critical 0 ≤ 0"} {
 		if code != command.OK || !strings.Contains(stdout, want) {
 			t.Errorf("show: exit code %d, no %q in\n%s%s", code, want, stdout, stderr)
 		}
@@ -176,7 +177,7 @@ rules:
 			t.Errorf("the log holds the secret %q", secret)
 		}
 	}
-	for _, want := range []string{`"msg":"service started"`, `"msg":"delivery ended"`, `"msg":"service stopped"`} {
+	for _, want := range []string{`"msg":"service started"`, `"msg":"delivery decided"`, `"msg":"service stopped"`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %s in the log:\n%s", want, log)
 		}

@@ -64,7 +64,7 @@ old one away from any server: what went on there would be done twice.`,
 
 // options say which databases are meant.
 func (f copyFlags) options(env command.Environment) (from, to store.Options, err error) {
-	ends := map[string]store.Options{"sqlite": {SQLite: f.sqlite}, "postgres": {Alone: true}}
+	ends := map[string]store.Options{"sqlite": {SQLite: f.sqlite}, "postgres": {Exclusive: true}}
 	from, known := ends[f.from]
 	_, alsoKnown := ends[f.to]
 	if !known || !alsoKnown || f.from == f.to {

@@ -59,7 +59,7 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.queue, err = newQueue(ctx, opts, a.store, connections, registry); err != nil {
 		return nil, err
 	}
-	registry.MustRegister(jobs.NewStanding(a.store, time.Now))
+	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now))
 	endpoint, err := webhook.New(webhook.Options{
 		Connections: connections,
 		Inbox:       a.queue,

@@ -137,7 +137,7 @@ func testMovedBranchIsNotReleased(t *testing.T, d apptest.Service) {
 	d.Until(t, "the run is running", apptest.Scanning)
 	// A rule that does not supersede leaves the run; here the head alone moves.
 	err := d.Store().Update(t.Context(), func(tx *store.Tx) error {
-		_, err := tx.MoveHead(t.Context(), event.Event{
+		_, err := tx.AdvanceHead(t.Context(), event.Event{
 			Connection: "github", Kind: event.Push, Branch: "main", HeadSHA: d.World.Bad, Before: d.World.Clean,
 			Repository: event.Repository{ID: "1001"},
 		}, "zzz") // later than any delivery

@@ -109,20 +109,3 @@ func (v Verdict) summary() string {
 	}
 	return "the gate holds: " + strings.Join(slices.Concat(v.Reasons, v.Remarks), ", ")
 }
-
-// JudgedLike returns run with what the run of another rule found on the same task
-// and commit, judged by run's own gate. other must have a verdict, and counts of new
-// defects when the gate compares those.
-func (run Run) JudgedLike(other Run) Run {
-	run.Task, run.Origin, run.ExecID = other.Task, other.Origin, other.ExecID
-	run.Ref, run.RefReason, run.RefsTried = other.Ref, other.RefReason, other.RefsTried
-	run.Counts, run.NewCounts, run.Defects = other.Counts, other.NewCounts, other.Defects
-	verdict := Judge(run.Check.Gate, other.Counts, other.NewCounts, other.Verdict.Access)
-	verdict.Remarks = other.Verdict.Remarks
-	run.Verdict = &verdict
-	run.State, run.Reason = Passed, "judged from run "+other.ID+", which checked the same commit: "+strings.Join(verdict.Reasons, ", ")
-	if !verdict.Passed {
-		run.State = Failed
-	}
-	return run
-}

@@ -19,20 +19,17 @@ type Records struct {
 
 // Records reads the database.
 func (d *Demo) Records(ctx context.Context) (r Records, err error) {
-	const all = 1000
+	oldestFirst := store.Filter{OldestFirst: true, Limit: 1000}
 	err = d.Store().View(ctx, func(tx *store.Tx) (err error) {
-		if r.Deliveries, err = tx.Deliveries(ctx, "", all); err != nil {
+		if r.Deliveries, err = tx.Deliveries(ctx, oldestFirst); err != nil {
 			return err
 		}
-		if r.Runs, err = tx.Runs(ctx, "", all); err != nil {
+		if r.Runs, err = tx.Runs(ctx, oldestFirst); err != nil {
 			return err
 		}
-		r.Releases, err = tx.Releases(ctx, "", all)
+		r.Releases, err = tx.Releases(ctx, oldestFirst)
 		return err
 	})
-	slices.Reverse(r.Deliveries)
-	slices.Reverse(r.Runs)
-	slices.Reverse(r.Releases)
 	return r, err
 }
 

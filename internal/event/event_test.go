@@ -77,10 +77,10 @@ func TestLine(t *testing.T) {
 	request := base()
 	retargeted := base()
 	retargeted.Branch = "release"
-	if push.Line() == tag.Line() || push.Line() == request.Line() {
+	if push.RefKey() == tag.RefKey() || push.RefKey() == request.RefKey() {
 		t.Error("a branch, a tag and a merge request share a line")
 	}
-	if request.Line() != retargeted.Line() {
+	if request.RefKey() != retargeted.RefKey() {
 		t.Error("a merge request changes its line with its target")
 	}
 }

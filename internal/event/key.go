@@ -9,10 +9,10 @@ import (
 )
 
 // Key is the semantic key of e: two deliveries with the same key announce the
-// same change, under whatever delivery ids they came. It covers the connection,
-// the repository's id, the kind and action, the branch, tag or number, the
-// commits before and after, and for merge requests the labels, the draft flag
-// and the host's time of the change. Empty for an ignored event.
+// same change, whatever their delivery ids are. It covers the connection, the
+// repository's id, the kind and action, the branch, tag or number, the commits
+// before and after, and for merge requests the labels, the draft flag and the
+// host's time of the change. Empty for an ignored event.
 //
 // Source: specs/githosts.md 1.1 and 3.1.
 func (e Event) Key() string {
@@ -21,12 +21,8 @@ func (e Event) Key() string {
 	}
 	labels := slices.Clone(e.Labels)
 	slices.Sort(labels)
-	repository := e.Repository.ID
-	if repository == "" {
-		repository = e.Repository.FullName
-	}
 	text, err := json.Marshal([]any{
-		e.Connection, repository, e.Kind, e.Action, e.Branch, e.SourceBranch,
+		e.Connection, e.Repository.key(), e.Kind, e.Action, e.Branch, e.SourceBranch,
 		strconv.Itoa(e.Number), e.Before, e.HeadSHA, labels, e.Draft, e.UpdatedAt,
 	})
 	if err != nil {
@@ -37,31 +33,34 @@ func (e Event) Key() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Line names what moves: a branch, a tag or a merge request of one repository on
-// one connection. Events of one line follow each other; the newest one's commit
-// is the line's head.
-func (e Event) Line() string {
-	repository := e.Repository.ID
-	if repository == "" {
-		repository = e.Repository.FullName
-	}
-	line := e.Connection + " " + repository + " "
+// RefKey names the branch, tag or merge request of one repository on one connection
+// that e speaks of. The newest commit known for it is its head.
+func (e Event) RefKey() string {
+	key := e.Connection + " " + e.Repository.key() + " "
 	if e.Number > 0 {
-		return line + "merge_request " + strconv.Itoa(e.Number)
+		return key + "merge_request " + strconv.Itoa(e.Number)
 	}
-	return line + string(e.Kind) + " " + e.Branch
+	return key + string(e.Kind) + " " + e.Branch
 }
 
-// Gone reports whether the event ends its line: the branch or tag was deleted, the
-// merge request closed or merged.
-func (e Event) Gone() bool {
+// key identifies the repository on its host: the host's own id, which survives a
+// rename, or the name where the host sends no id.
+func (r Repository) key() string {
+	if r.ID == "" {
+		return r.FullName
+	}
+	return r.ID
+}
+
+// EndsRef reports whether e ends its ref key: the branch or tag was deleted, the merge
+// request closed or merged.
+func (e Event) EndsRef() bool {
 	return e.Deleted || (e.Kind == MergeRequest && (e.Action == Closed || e.Action == Merged))
 }
 
-// MovesHead reports whether the event tells the state of its line, wanted by a rule
+// SetsHead reports whether e tells the state of its ref key, whether a rule wants it
 // or not: a push, a tag or a merge request of a known repository with a commit, or
 // its end. A comment does not.
-func (e Event) MovesHead() bool {
-	known := e.Repository.ID != "" || e.Repository.FullName != ""
-	return known && e.Kind != Comment && e.Kind != "" && (e.HeadSHA != "" || e.Gone())
+func (e Event) SetsHead() bool {
+	return e.Repository.key() != "" && e.Kind != Comment && e.Kind != "" && (e.HeadSHA != "" || e.EndsRef())
 }

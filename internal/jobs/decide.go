@@ -1,13 +1,11 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
@@ -15,250 +13,145 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// decidedTogether is how many decisions share a commit: few enough that the door
-// does not wait long for it.
-const decidedTogether = 16
+// decisionsPerCommit is how many decisions share a commit: few enough that webhooks do
+// not wait long for it.
+const decisionsPerCommit = 16
 
-// decide decides deliveries, some at a time. Those that an earlier try has decided
-// are left alone; those that cannot be decided do not keep the rest waiting.
+// decide decides deliveries. Those that an earlier attempt has decided are skipped;
+// those that cannot be decided do not keep the rest waiting.
 func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, error) {
-	var failed error
-	for ids := range slices.Chunk(args.DeliveryIDs, decidedTogether) {
-		if err := q.decideInTurn(ctx, ids, args.At); err != nil {
-			failed = err
+	var failed []error
+	for ids := range slices.Chunk(args.DeliveryIDs, decisionsPerCommit) {
+		if err := q.decideBatch(ctx, ids); err != nil {
+			failed = append(failed, err)
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return 0, failed
+	return 0, errors.Join(failed...)
 }
 
-// decideInTurn decides deliveries when the door lets it.
-func (q *Queue) decideInTurn(ctx context.Context, ids []string, accepted time.Time) error {
-	done := q.intake.yield(ctx, yieldUntil-q.now().Sub(accepted))
-	defer done()
-	return q.decideTogether(ctx, ids)
-}
-
-// decideTogether reads deliveries as events, puts them before the rules, and saves
-// the decisions, with a run for each check that they ask for, in one transaction.
-func (q *Queue) decideTogether(ctx context.Context, ids []string) error {
-	readings, err := q.readAll(ctx, ids)
-	if err != nil || len(readings) == 0 {
+// decideBatch evaluates deliveries and saves the decisions, with a run for each check
+// that they ask for, in one transaction.
+func (q *Queue) decideBatch(ctx context.Context, ids []string) error {
+	evaluations, err := q.evaluate(ctx, ids)
+	if err != nil || len(evaluations) == 0 {
 		return err
 	}
-	outcomes := make([]outcome, len(readings))
-	err = q.store.Update(ctx, func(tx *store.Tx) (err error) {
-		for i, r := range readings {
-			if outcomes[i], err = q.saveReading(ctx, tx, r); err != nil {
+	// Replicas that decide at the same time take their locks in one order.
+	slices.SortStableFunc(evaluations, func(a, b evaluation) int {
+		return cmp.Compare(a.event.RefKey(), b.event.RefKey())
+	})
+	return q.store.Update(ctx, func(tx *store.Tx) error {
+		if err := tx.LockHeads(ctx, refKeys(evaluations)); err != nil {
+			return err
+		}
+		for _, e := range evaluations {
+			r, err := q.decideOne(ctx, tx, e)
+			if err != nil {
+				return err
+			}
+			if err := q.endDelivery(ctx, tx, e, r); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for i, r := range readings {
-		q.logOutcome(r, outcomes[i])
-	}
-	return nil
 }
 
-// reading is what a delivery says.
-type reading struct {
-	delivery store.Delivery
-	// failed says why the delivery cannot be read; empty when it can.
-	failed string
-	event  event.Event
-	// decision is that of the rules, unless the event is ignored.
-	decision rules.Decision
-}
-
-// readAll reads those of the deliveries that wait for their decision.
-func (q *Queue) readAll(ctx context.Context, ids []string) ([]reading, error) {
-	var readings []reading
-	err := q.store.View(ctx, func(tx *store.Tx) error {
-		for _, id := range ids {
-			delivery, err := tx.Delivery(ctx, id)
-			switch {
-			case errors.Is(err, store.ErrNotFound):
-			case err != nil && !errors.Is(err, store.ErrCorrupt):
-				return err
-			case delivery.State != event.DeliveryReceived:
-			case err != nil:
-				readings = append(readings, reading{delivery: delivery, failed: err.Error()})
-			default:
-				readings = append(readings, reading{delivery: delivery})
-			}
-		}
-		return nil
-	})
-	for i := range readings {
-		if readings[i].failed == "" {
-			q.judge(&readings[i])
+func refKeys(evaluations []evaluation) []string {
+	var keys []string
+	for _, e := range evaluations {
+		if e.failed == "" {
+			keys = append(keys, e.event.RefKey())
 		}
 	}
-	return readings, err
+	return slices.Compact(keys)
 }
 
-// judge parses a delivery and puts it before the rules. A parser that panics on
-// what a stranger sent fails that one delivery, not the worker.
-func (q *Queue) judge(r *reading) {
-	defer func() {
-		if p := recover(); p != nil {
-			q.log.Error("panic while reading a delivery", zap.String(event.LogDelivery, r.delivery.ID), zap.Any(event.LogError, p), zap.Stack("stack"))
-			r.failed = "read event: internal error, please report it with delivery " + r.delivery.ID
-		}
-	}()
-	var err error
-	if r.event, err = q.opts.Parse(r.delivery.Delivery); err != nil {
-		r.failed = err.Error()
-		return
-	}
-	if r.event.IgnoredReason == "" {
-		r.decision = q.opts.Policy().Decide(r.event)
-	}
-}
-
-// outcome is what became of a delivery.
-type outcome struct {
+// result is what became of a delivery.
+type result struct {
 	state  event.DeliveryState
 	reason string
-	// runs are those that the delivery caused, ended those that it ended.
-	runs  []codecheck.Run
-	ended []codecheck.Run
+	// decision is kept with the delivery; nil where the rules were not asked.
+	decision *rules.Decision
 }
 
-// saveReading saves what a delivery says and what follows from it.
-func (q *Queue) saveReading(ctx context.Context, tx *store.Tx, r reading) (outcome, error) {
-	ev := r.event
-	if r.failed != "" {
-		return outcome{state: event.DeliveryFailed, reason: r.failed}, tx.EndDelivery(ctx, r.delivery.ID, event.DeliveryFailed, r.failed, nil)
+// decideOne saves what follows from a delivery, except for the delivery itself.
+func (q *Queue) decideOne(ctx context.Context, tx *store.Tx, e evaluation) (result, error) {
+	if e.failed != "" {
+		return result{state: event.DeliveryFailed, reason: e.failed}, nil
 	}
-	if ev.IgnoredReason == "" {
-		// A change that is only announced again tells nothing of what is newest.
-		owner, err := tx.ClaimEvent(ctx, ev, r.delivery.ID)
+	ignored := e.event.IgnoredReason != ""
+	if !ignored {
+		// A change that is announced a second time says nothing about what is newest.
+		owner, err := tx.ClaimEvent(ctx, e.event, e.delivery.ID)
 		if err != nil {
-			return outcome{}, err
+			return result{}, err
 		}
-		if owner != r.delivery.ID {
-			// The decision is kept all the same: it says what the rules think of it now.
-			result := outcome{state: event.DeliveryDuplicate, reason: "the same change was announced by delivery " + owner}
-			return result, tx.EndDelivery(ctx, r.delivery.ID, result.state, result.reason, &r.decision)
+		if owner != e.delivery.ID {
+			return result{event.DeliveryDuplicate, "the same change was announced by delivery " + owner, &e.decision}, nil
 		}
 	}
-	// What is newest is told by every other event, wanted or not.
-	newest, ended, err := q.follow(ctx, tx, ev, r.delivery.ID)
+	// Every other event sets the head, whether a rule wants it or not.
+	newest, superseded, err := q.advanceHead(ctx, tx, e)
 	if err != nil {
-		return outcome{}, err
+		return result{}, err
 	}
-	result := outcome{ended: ended}
-	if ev.IgnoredReason != "" {
-		result.state, result.reason = event.DeliveryIgnored, ev.IgnoredReason
-		if err := q.stopRuns(ctx, tx, ended); err != nil {
-			return outcome{}, err
-		}
-		return result, tx.EndDelivery(ctx, r.delivery.ID, result.state, result.reason, nil)
+	if ignored {
+		return result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}, q.enqueueStops(ctx, tx, superseded)
 	}
-	result.state, result.reason = event.DeliveryDecided, r.decision.Reason
+	r := result{event.DeliveryDecided, e.decision.Reason, &e.decision}
 	switch {
-	case len(r.decision.Matches) == 0:
-	case ev.HeadSHA == "":
-		result.reason += "; nothing is checked, because the event names no commit"
+	case len(e.decision.Matches) == 0:
+	case e.event.HeadSHA == "":
+		r.reason += "; nothing is checked, because the event names no commit"
 	case !newest:
-		result.reason += "; nothing is checked, because a newer state was announced before this one"
+		r.reason += "; nothing is checked, because a newer state was announced before this one"
 	default:
-		if err := q.addRuns(ctx, tx, r, &result); err != nil {
-			return outcome{}, err
-		}
+		return r, q.addRuns(ctx, tx, e, superseded, &r)
 	}
-	if len(result.runs) == 0 {
-		if err := q.stopRuns(ctx, tx, ended); err != nil {
-			return outcome{}, err
-		}
-	}
-	return result, tx.EndDelivery(ctx, r.delivery.ID, result.state, result.reason, &r.decision)
+	return r, q.enqueueStops(ctx, tx, superseded)
 }
 
-// follow makes what an event says the newest known state of its branch, tag or
-// merge request, and ends the unfinished runs of older commits: CodeArts Check scans
-// the tip, so their answer would speak of another commit. newest says whether the
-// event tells the newest state.
-func (q *Queue) follow(ctx context.Context, tx *store.Tx, ev event.Event, deliveryID string) (newest bool, ended []codecheck.Run, err error) {
-	if !ev.MovesHead() {
-		head, known, err := tx.Head(ctx, ev.Line())
-		return !known || moved(ev, head) == "", nil, err
-	}
-	if newest, err = tx.MoveHead(ctx, ev, deliveryID); err != nil || !newest {
-		return false, nil, err
-	}
-	head := store.Head{SHA: ev.HeadSHA, Branch: ev.Branch, Gone: ev.Gone()}
-	ended, err = tx.EndRuns(ctx, ev.Line(), func(run *codecheck.Run) bool {
-		reason := moved(run.Event, head)
-		if reason == "" || (!head.Gone && !run.Check.Supersede) {
-			return false
-		}
-		run.State, run.Reason, run.FinishedAt = codecheck.Superseded, reason, q.now().UTC()
-		return true
-	})
-	return true, ended, err
-}
-
-// moved says why a commit is no longer the newest of its branch, tag or merge
-// request; empty when it is.
-func moved(ev event.Event, head store.Head) string {
-	switch {
-	case head.Gone && ev.Kind == event.MergeRequest:
-		return fmt.Sprintf("merge request %d was closed or merged", ev.Number)
-	case head.Gone:
-		return fmt.Sprintf("%q was deleted", ev.Branch)
-	case head.Branch != ev.Branch:
-		return fmt.Sprintf("merge request %d was pointed at %q", ev.Number, head.Branch)
-	case head.SHA != ev.HeadSHA:
-		return fmt.Sprintf("%q moved on to commit %s, so what was checked may not be commit %s", ev.Branch, short(head.SHA), short(ev.HeadSHA))
-	}
-	return ""
-}
-
-// addRuns saves a run and its job for each check of the decision.
-func (q *Queue) addRuns(ctx context.Context, tx *store.Tx, r reading, result *outcome) error {
-	for _, match := range r.decision.Matches {
-		run := q.newRun(r, match)
-		for _, older := range result.ended {
-			if older.ExecID != "" {
-				run.Supersedes = append(run.Supersedes, older.ID)
-			}
+// addRuns adds a run for each check of the decision. The first new run stops the
+// executions of the superseded runs before it starts, because the API stops whatever
+// a task runs.
+func (q *Queue) addRuns(ctx context.Context, tx *store.Tx, e evaluation, superseded []codecheck.Run, r *result) error {
+	any := false
+	for _, match := range e.decision.Matches {
+		run := q.newRun(e, match)
+		for _, older := range superseded {
+			run.Supersedes = append(run.Supersedes, older.ID)
 		}
 		var err error
 		if run.SharesRunID, err = tx.Sibling(ctx, run); err != nil {
 			return err
 		}
-		id, added, err := tx.AddRun(ctx, run)
+		id, added, err := q.addRun(ctx, tx, run)
 		if err != nil {
 			return err
 		}
 		if !added {
-			result.reason += "; run " + id + " checks that commit already"
-			continue
+			r.reason += "; run " + id + " checks that commit already"
 		}
-		if err := q.enqueue(ctx, tx, startRunArgs{RunID: run.ID}); err != nil {
-			return err
-		}
-		result.runs = append(result.runs, run)
+		any = any || added
 	}
-	return nil
+	if any {
+		return nil
+	}
+	return q.enqueueStops(ctx, tx, superseded)
 }
 
-func (q *Queue) newRun(r reading, match rules.Match) codecheck.Run {
+func (q *Queue) newRun(e evaluation, match rules.Match) codecheck.Run {
 	now := q.now().UTC()
 	return codecheck.Run{
 		ID:         q.opts.NewID(),
-		DeliveryID: r.delivery.ID,
-		ReceivedAt: r.delivery.ReceivedAt,
+		DeliveryID: e.delivery.ID,
+		ReceivedAt: e.delivery.ReceivedAt,
 		Rule:       match.Rule,
-		Event:      r.event,
+		Event:      e.event,
 		Check:      match.Check,
 		Releases:   match.Releases,
 		State:      codecheck.Queued,
@@ -267,43 +160,13 @@ func (q *Queue) newRun(r reading, match rules.Match) codecheck.Run {
 	}
 }
 
-// stopRuns has the executions of ended runs stopped, where no new run does so
-// before it starts.
-func (q *Queue) stopRuns(ctx context.Context, tx *store.Tx, ended []codecheck.Run) error {
-	for _, run := range ended {
-		if run.ExecID == "" {
-			continue
-		}
+// enqueueStops has the executions of superseded runs stopped, where no new run does
+// that.
+func (q *Queue) enqueueStops(ctx context.Context, tx *store.Tx, superseded []codecheck.Run) error {
+	for _, run := range superseded {
 		if err := q.enqueue(ctx, tx, stopRunArgs{RunID: run.ID, ExecID: run.ExecID}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-func (q *Queue) logOutcome(r reading, result outcome) {
-	q.opts.Metrics.observeDecision(r.delivery, result.state, r.decision.Outcome, q.now())
-	fields := []zap.Field{
-		zap.String(event.LogDelivery, r.delivery.ID), zap.String(event.LogConnection, r.delivery.Connection),
-		zap.String(event.LogState, string(result.state)), zap.String(event.LogReason, result.reason),
-	}
-	if r.event.Kind != "" {
-		fields = append(fields, zap.String(event.LogEvent, string(r.event.Kind)),
-			zap.String(event.LogRepository, r.event.Repository.FullName), zap.String(event.LogSHA, r.event.HeadSHA))
-	}
-	if result.state == event.DeliveryFailed {
-		q.log.Error("delivery failed", fields...)
-	} else {
-		q.log.Info("delivery ended", fields...)
-	}
-	for _, run := range result.ended {
-		q.opts.Metrics.observeVerdict(run)
-		q.logRun(run)
-	}
-	for _, run := range result.runs {
-		q.logRun(run)
-	}
-}
-
-// short is a commit hash as people read it.
-func short(sha string) string { return sha[:min(len(sha), 8)] }

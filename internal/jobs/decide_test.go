@@ -4,6 +4,9 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,19 +14,21 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/storetest"
 )
 
-// TestDecideWhatCanBeDecided: of deliveries that came together one is damaged, and one
-// can never be saved. The first ends as failed; the second waits, with those that
-// share its commit and no others.
+// TestDecideWhatCanBeDecided: of deliveries that were stored together one is damaged, and
+// two can never be saved. The first ends as failed; the others wait, with those that
+// share their commits and no others.
 func TestDecideWhatCanBeDecided(t *testing.T) {
 	s, err := store.Open(t.Context(), store.Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	q := &Queue{store: s, log: zap.NewNop(), now: time.Now, intake: newIntake(), opts: Options{
+	q := &Queue{store: s, log: zap.NewNop(), now: time.Now, opts: Options{
 		Parse:   func(event.Delivery) (event.Event, error) { return event.Ignored("not wanted"), nil },
 		Metrics: NewMetrics(prometheus.NewRegistry()),
 	}}
@@ -39,13 +44,14 @@ func TestDecideWhatCanBeDecided(t *testing.T) {
 			return err
 		}
 		_, err := tx.Native().(*sql.Tx).Exec(`UPDATE deliveries SET header = 'damaged' WHERE id = '100';
-			CREATE TRIGGER never BEFORE UPDATE ON deliveries WHEN NEW.id = '3' BEGIN SELECT RAISE(ABORT, 'never'); END`)
+			CREATE TRIGGER never BEFORE UPDATE ON deliveries WHEN NEW.id IN ('3', '60') BEGIN SELECT RAISE(ABORT, 'never'); END`)
 		return err
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.decide(t.Context(), decideArgs{DeliveryIDs: ids}); err == nil {
-		t.Error("no error, although a delivery could not be saved")
+	// Each of the two batches that failed is in the error.
+	if _, err := q.decide(t.Context(), decideArgs{DeliveryIDs: ids}); err == nil || strings.Count(err.Error(), "never") != 2 {
+		t.Errorf("error %v, want one for each of the two deliveries that could not be saved", err)
 	}
 	found := map[event.DeliveryState]int{}
 	if err := s.View(t.Context(), func(tx *store.Tx) error {
@@ -58,7 +64,64 @@ func TestDecideWhatCanBeDecided(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if found[event.DeliveryReceived] != decidedTogether || found[event.DeliveryFailed] != 1 || found[event.DeliveryIgnored] != maxBatch-decidedTogether-1 {
+	if found[event.DeliveryReceived] != 2*decisionsPerCommit || found[event.DeliveryFailed] != 1 || found[event.DeliveryIgnored] != maxBatch-2*decisionsPerCommit-1 {
 		t.Errorf("the deliveries are %v", found)
+	}
+}
+
+// TestReplicasDecideWithoutDeadlock: two replicas decide batches that name the same
+// branches in opposite orders, again and again.
+func TestReplicasDecideWithoutDeadlock(t *testing.T) {
+	s, err := store.Open(t.Context(), store.Options{Postgres: storetest.Postgres(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	policy, complaints := rules.Load(rules.Source{Name: "rules.yaml", Data: []byte("version: 1\nrules: [{name: none, on: [tag], ignore: true}]")})
+	if len(complaints) > 0 {
+		t.Fatal(complaints)
+	}
+	q := &Queue{store: s, log: zap.NewNop(), now: time.Now, opts: Options{
+		Parse: func(d event.Delivery) (event.Event, error) {
+			return event.Event{Connection: "github", Kind: event.Push, Branch: d.HostID, HeadSHA: d.ID, Repository: event.Repository{ID: "1"}}, nil
+		},
+		Policy:  func() *rules.Policy { return policy },
+		Metrics: NewMetrics(prometheus.NewRegistry()),
+	}}
+	const branches = 16
+	for round := range 20 {
+		batches := make([][]string, 2)
+		for i := range batches {
+			list := make([]store.Packed, branches)
+			for branch := range list {
+				id := fmt.Sprintf("%d %d %d", round, i, branch)
+				if list[branch], err = s.Pack(event.Delivery{ID: id, Connection: "github", Host: event.GitHub, Key: id, HostID: fmt.Sprint(branch)}); err != nil {
+					t.Fatal(err)
+				}
+				batches[i] = append(batches[i], id)
+			}
+			if err := s.Update(t.Context(), func(tx *store.Tx) error { _, err := tx.AddDeliveries(t.Context(), list); return err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		slices.Reverse(batches[1])
+		var wg sync.WaitGroup
+		for _, ids := range batches {
+			wg.Go(func() {
+				if err := q.decideBatch(t.Context(), ids); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	if err := s.View(t.Context(), func(tx *store.Tx) error {
+		decided, err := tx.Deliveries(t.Context(), store.Filter{States: []string{string(event.DeliveryDecided)}, Limit: 1000})
+		if want := 20 * 2 * branches; len(decided) != want {
+			t.Errorf("%d deliveries are decided, want %d", len(decided), want)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -2,20 +2,22 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"github.com/riverqueue/river"
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/event"
 )
 
 const (
-	// expireEvery is how often what is old is looked for, expireBatch how many rows
-	// go in one transaction.
+	// expireEvery is how often old rows are removed; expireBatch how many of them in one
+	// transaction.
 	expireEvery = time.Hour
 	expireBatch = 500
-	// expireTimeout bounds one sweep; the next one goes on.
-	expireTimeout = 10 * time.Minute
+	// expireFor is how long one step removes rows; the next step goes on.
+	expireFor = 5 * time.Second
 )
 
 // expireArgs: remove what is older than the retention.
@@ -23,12 +25,20 @@ type expireArgs struct{}
 
 func (expireArgs) Kind() string { return "expire" }
 
+// InsertOpts keeps it apart from remote calls and decisions.
+func (expireArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: maintenanceQueue} }
+
 // expire removes what has ended long ago, so that the database stays bounded.
 func (q *Queue) expire(ctx context.Context, _ expireArgs) (time.Duration, error) {
-	gone, err := q.store.Expire(ctx, q.now(), q.opts.PayloadRetention, q.opts.Retention, expireBatch)
-	if gone.Deliveries+gone.Payloads+gone.Runs+gone.Releases > 0 {
+	limited, cancel := context.WithTimeout(ctx, expireFor)
+	defer cancel()
+	removed, err := q.store.Expire(limited, q.now(), q.opts.PayloadRetention, q.opts.Retention, expireBatch)
+	if removed.Total() > 0 {
 		q.log.Info("old records removed", zap.String(event.LogOperation, expireArgs{}.Kind()),
-			zap.Int("deliveries", gone.Deliveries), zap.Int("payloads", gone.Payloads), zap.Int("runs", gone.Runs), zap.Int("releases", gone.Releases))
+			zap.Int("deliveries", removed.Deliveries), zap.Int("payloads", removed.Payloads), zap.Int("runs", removed.Runs), zap.Int("releases", removed.Releases))
+	}
+	if errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
+		return soon, nil
 	}
 	return 0, err
 }

@@ -15,42 +15,64 @@ import (
 
 // Metrics count what the jobs do.
 type Metrics struct {
-	together  prometheus.Histogram
+	perCommit prometheus.Histogram
 	decisions *prometheus.CounterVec
 	decided   prometheus.Histogram
+	runs      *prometheus.CounterVec
 	verdicts  *prometheus.HistogramVec
+	releases  *prometheus.CounterVec
+	actions   *prometheus.CounterVec
 	jobs      *prometheus.HistogramVec
 }
 
 // NewMetrics registers the metrics of the jobs, each with the labels that it
-// will have, so that they stand at zero before the first event.
+// will have, so that they are zero before the first event.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		together: prometheus.NewHistogram(prometheus.HistogramOpts{
+		perCommit: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "gatewright_deliveries_per_commit",
-			Help:    "Deliveries that came at once and were stored by one commit.",
+			Help:    "Deliveries that arrived at the same time and were stored by one commit.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
 		}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatewright_decisions_total",
-			Help: "Deliveries that were processed, by what became of them and by what the rules said.",
+			Help: "Deliveries that were processed, by their state and by the outcome of the rules.",
 		}, []string{"state", "outcome"}),
 		decided: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "gatewright_delivery_to_decision_seconds",
 			Help:    "Time from the receipt of a delivery to its decision.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 120},
 		}),
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewright_runs_finished_total",
+			Help: "Runs that reached an end state, by that state.",
+		}, []string{"state"}),
 		verdicts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "gatewright_push_to_verdict_seconds",
 			Help:    "Time from the receipt of the delivery to the end of its run, by the run's end state.",
 			Buckets: []float64{1, 5, 15, 30, 60, 120, 300, 600, 1200, 2700},
 		}, []string{"state"}),
+		releases: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewright_releases_finished_total",
+			Help: "Releases that reached an end state, by that state.",
+		}, []string{"state"}),
+		actions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewright_release_actions_total",
+			Help: "Starts and checkpoint decisions sent to ServiceStage, by action and result.",
+		}, []string{"action", "result"}),
 		jobs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "gatewright_job_seconds",
-			Help:    "Time that one step of a job took, by kind and by whether it went well.",
+			Help:    "Duration of one step of a job, by kind and by whether it failed.",
 			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 30, 60},
 		}, []string{"kind", "outcome"}),
 	}
+	m.initialize()
+	registry.MustRegister(m.perCommit, m.decisions, m.decided, m.runs, m.verdicts, m.releases, m.actions, m.jobs)
+	return m
+}
+
+// initialize makes the series that an alert may watch before their first event.
+func (m *Metrics) initialize() {
 	for _, outcome := range []rules.Outcome{rules.Matched, rules.Ignored, rules.NoMatch} {
 		m.decisions.WithLabelValues(string(event.DeliveryDecided), string(outcome))
 	}
@@ -59,23 +81,43 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	}
 	for _, state := range codecheck.States() {
 		if state.Ended() {
+			m.runs.WithLabelValues(string(state))
 			m.verdicts.WithLabelValues(string(state))
 		}
 	}
-	registry.MustRegister(m.together, m.decisions, m.decided, m.verdicts, m.jobs)
-	return m
+	for _, state := range release.EndStates() {
+		m.releases.WithLabelValues(string(state))
+	}
+	for _, action := range []rules.ReleaseAction{rules.ReleaseStart, rules.ReleaseApprove, rules.ReleaseRefuse} {
+		for _, result := range release.Results() {
+			m.actions.WithLabelValues(string(action), string(result))
+		}
+	}
 }
 
-func (m *Metrics) observeDecision(d store.Delivery, state event.DeliveryState, outcome rules.Outcome, now time.Time) {
-	if state != event.DeliveryDecided {
-		outcome = ""
+func (m *Metrics) observeDecision(d store.Delivery, r result, now time.Time) {
+	var outcome rules.Outcome
+	if r.state == event.DeliveryDecided {
+		outcome = r.decision.Outcome
 	}
-	m.decisions.WithLabelValues(string(state), string(outcome)).Inc()
+	m.decisions.WithLabelValues(string(r.state), string(outcome)).Inc()
 	m.decided.Observe(now.Sub(d.ReceivedAt).Seconds())
 }
 
-func (m *Metrics) observeVerdict(run codecheck.Run) {
+func (m *Metrics) observeRunEnd(run codecheck.Run) {
+	m.runs.WithLabelValues(string(run.State)).Inc()
 	m.verdicts.WithLabelValues(string(run.State)).Observe(run.FinishedAt.Sub(run.ReceivedAt).Seconds())
+}
+
+func (m *Metrics) observeReleaseEnd(r release.Release) {
+	m.releases.WithLabelValues(string(r.State)).Inc()
+}
+
+// observeAction counts an action of a release whose result became known.
+func (m *Metrics) observeAction(before, after release.Release) {
+	if action, found := release.ActionResult(before, after); found {
+		m.actions.WithLabelValues(string(action.Name), string(action.Result)).Inc()
+	}
 }
 
 func (m *Metrics) observeJob(kind string, err error, took time.Duration) {
@@ -86,9 +128,9 @@ func (m *Metrics) observeJob(kind string, err error, took time.Duration) {
 	m.jobs.WithLabelValues(kind, outcome).Observe(took.Seconds())
 }
 
-// Standing collects how many runs, releases and jobs are in each state, and how
+// StateCollector collects how many runs, releases and jobs are in each state, and how
 // long the oldest delivery has waited, from the database at each scrape.
-type Standing struct {
+type StateCollector struct {
 	store    *store.Store
 	now      func() time.Time
 	runs     *prometheus.Desc
@@ -100,9 +142,9 @@ type Standing struct {
 // scrapeTimeout bounds the queries of one scrape.
 const scrapeTimeout = 5 * time.Second
 
-// NewStanding makes the collector; register it on the registry that is scraped.
-func NewStanding(s *store.Store, now func() time.Time) *Standing {
-	return &Standing{
+// NewStateCollector makes the collector; register it on the registry that is scraped.
+func NewStateCollector(s *store.Store, now func() time.Time) *StateCollector {
+	return &StateCollector{
 		store:    s,
 		now:      now,
 		runs:     prometheus.NewDesc("gatewright_runs", "Runs by state.", []string{"state"}, nil),
@@ -113,7 +155,7 @@ func NewStanding(s *store.Store, now func() time.Time) *Standing {
 }
 
 // Describe names what Collect sends.
-func (c *Standing) Describe(ch chan<- *prometheus.Desc) {
+func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.runs
 	ch <- c.releases
 	ch <- c.jobs
@@ -121,7 +163,7 @@ func (c *Standing) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect reads the database. When it cannot, the scrape says so.
-func (c *Standing) Collect(ch chan<- prometheus.Metric) {
+func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	err := c.store.View(ctx, func(tx *store.Tx) error {

@@ -18,7 +18,7 @@ type failure interface {
 	RetryAfter() time.Duration
 }
 
-// final reports whether err says of itself that trying again cannot help.
+// final reports whether err says that trying again cannot help.
 func final(err error) bool {
 	var f failure
 	return errors.As(err, &f) && !f.Retryable() && !interrupted(err)

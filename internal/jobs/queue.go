@@ -1,7 +1,9 @@
 // Package jobs is the durable queue, and the only place that knows the order of
-// the steps: delivery, decision, run, verdict, release. A worker loads, makes
-// one call to the domain, and saves what came of it together with the job that
-// goes on from there, in one transaction.
+// the steps: delivery, decision, run, verdict, release. A worker loads a record, makes
+// one call to the domain, and saves the result together with the job that goes on from
+// there, in one transaction (transition.go). Where the call sends a request that must
+// not be repeated, it is two calls with a commit between them: prepare, commit the
+// intent, send.
 //
 // Every step may happen again, after a crash or a lost answer; each is written so
 // that a second time does no harm.
@@ -27,18 +29,19 @@ import (
 // Checker is what the jobs ask of CodeArts Check; see [codecheck.Checker].
 type Checker interface {
 	Prepare(ctx context.Context, run codecheck.Run) (next codecheck.Run, send bool, wait time.Duration, err error)
-	Send(ctx context.Context, run codecheck.Run) (codecheck.Run, time.Duration, error)
-	Poll(ctx context.Context, run codecheck.Run) (codecheck.Run, time.Duration, error)
+	Send(ctx context.Context, run codecheck.Run) (next codecheck.Run, wait time.Duration, err error)
+	Poll(ctx context.Context, run codecheck.Run) (next codecheck.Run, wait time.Duration, err error)
 	Stop(ctx context.Context, run codecheck.Run) error
 }
 
 // Releaser is what the jobs ask of ServiceStage; see [release.Operator].
 type Releaser interface {
-	Act(ctx context.Context, r release.Release, save func(context.Context, release.Release) error) (release.Release, time.Duration, error)
-	Follow(ctx context.Context, r release.Release) (release.Release, time.Duration, error)
+	Prepare(ctx context.Context, r release.Release) (next release.Release, send bool, wait time.Duration, err error)
+	Send(ctx context.Context, r release.Release) (next release.Release, wait time.Duration, err error)
+	Follow(ctx context.Context, r release.Release) (next release.Release, wait time.Duration, err error)
 }
 
-// Options are what a queue stands on. Those above Workers are mandatory.
+// Options configure a Queue. Those above Workers are mandatory.
 type Options struct {
 	Store *store.Store
 	// Parse reads a stored delivery as an event. An error means that it is not
@@ -51,54 +54,62 @@ type Options struct {
 	Log      *zap.Logger
 	Metrics  *Metrics
 
-	// Workers is how many jobs run at once; default 20.
+	// Workers is how many jobs that call remote services run at the same time; default
+	// 20.
 	Workers int
-	// Retention is how long what has ended is kept, PayloadRetention how long the
-	// bodies of deliveries are; defaults 30 and 7 days.
+	// Retention is how long records that have ended are kept, PayloadRetention how long
+	// the bodies of deliveries are; defaults 30 and 7 days.
 	Retention        time.Duration
 	PayloadRetention time.Duration
-	// ReconcileEvery is how often records are looked for that have lost their job;
-	// default 1 minute. ReconcileAfter is how long a record must not have been
-	// touched for that; default 3 minutes, longer than any step.
+	// ReconcileEvery is how often records without a job are looked for; default 1
+	// minute. ReconcileAfter is how long such a record must not have been saved;
+	// default 3 minutes, longer than any step.
 	ReconcileEvery time.Duration
 	ReconcileAfter time.Duration
-	// AliveFor is how long a process that shares a PostgreSQL database may be gone, or
-	// cut off from it, before the others take up its running jobs; default 15
-	// seconds. Steps that it cannot keep its own for two thirds of that are cancelled.
-	AliveFor time.Duration
-	// Pace is the least time between two fetches of jobs; default 2 ms. A
-	// snoozed job is looked for at fifty times that.
-	Pace  time.Duration
-	Now   func() time.Time
-	NewID func() string
+	Now            func() time.Time
+	NewID          func() string
 }
 
 // Queue stores deliveries with the work that they cause, and does that work.
 type Queue struct {
-	opts   Options
-	store  *store.Store
-	engine engine
-	intake *intake
-	log    *zap.Logger
-	now    func() time.Time
+	opts    Options
+	store   *store.Store
+	engine  engine
+	commits *groupCommit
+	log     *zap.Logger
+	now     func() time.Time
 }
 
 const (
-	// jobTimeout bounds one step; waiting is done by the queue, not by a step.
-	jobTimeout = 60 * time.Second
-	// rescueAfter is when River gives back a running job that nothing else has given
-	// back before, see alive. It may not be less than jobTimeout.
-	rescueAfter = 90 * time.Second
-	// maxAttempts is more than a deadline lets happen: deadlines end things,
-	// attempts do not. A record whose job has used them up gets a new one from the
-	// reconciler.
+	// remoteTimeout bounds one step that calls a remote service, localTimeout one that
+	// uses only the database. Waiting is done by the queue, not by a step.
+	remoteTimeout = 30 * time.Second
+	localTimeout  = 10 * time.Second
+	// rescueAfter is how long a job of a dead replica stays as running before River
+	// makes it available to the others. It is longer than any step with its last save,
+	// so that no job is taken from a replica that lives. River looks every 30 seconds,
+	// and elects a new leader within 15: work goes on after 90 seconds at most.
+	rescueAfter = remoteTimeout + 2*saveTimeout
+	// maxAttempts is more than a deadline lets happen: deadlines end things, attempts do
+	// not. A record whose job has used them up gets a new one from the reconciler.
 	maxAttempts = 1000
-	// keepCompleted is how long jobs that are done stay in the queue's table.
+	// keepCompleted is how long completed jobs stay in the queue's table. What became
+	// of a record is in the record.
 	keepCompleted = time.Hour
-	// decisionQueue is for what asks nobody but the database, so that it does not
-	// wait behind slow services.
+	// fetchCooldown is the least time between two fetches of jobs, fetchPoll how often
+	// jobs are looked for that nobody announced: all of them on SQLite, those that were
+	// delayed on PostgreSQL.
+	fetchCooldown = 2 * time.Millisecond
+	fetchPoll     = 50 * time.Millisecond
+
+	// decisionQueue is for decisions, which ask only the database, so that they do not
+	// wait behind slow services. One worker decides in batches: more would take the
+	// processor and the database from the webhooks under load.
 	decisionQueue   = "decisions"
-	decisionWorkers = 4
+	decisionWorkers = 1
+	// maintenanceQueue is for periodic work on the database.
+	maintenanceQueue   = "maintenance"
+	maintenanceWorkers = 1
 )
 
 // New prepares the queue and its tables on the store's database.
@@ -108,9 +119,6 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	}
 	if opts.Workers == 0 {
 		opts.Workers = 20
-	}
-	if opts.Pace == 0 {
-		opts.Pace = 2 * time.Millisecond
 	}
 	if opts.Retention == 0 {
 		opts.Retention = 30 * 24 * time.Hour
@@ -124,34 +132,34 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.ReconcileAfter == 0 {
 		opts.ReconcileAfter = 3 * time.Minute
 	}
-	if opts.AliveFor == 0 {
-		opts.AliveFor = 15 * time.Second
-	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
 	if opts.NewID == nil {
 		opts.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
-	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, intake: newIntake()}
+	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, commits: newGroupCommit()}
 
 	workers := river.NewWorkers()
 	if err := q.addWorkers(workers); err != nil {
 		return nil, fmt.Errorf("new queue: %w", err)
 	}
+	if err := Migrate(ctx, opts.Store, opts.Log); err != nil {
+		return nil, fmt.Errorf("new queue: %w", err)
+	}
 	var err error
-	q.engine, err = newEngine(ctx, opts, &river.Config{
-		FetchCooldown:        opts.Pace,
-		FetchPollInterval:    50 * opts.Pace,
-		JobTimeout:           jobTimeout,
-		RescueStuckJobsAfter: rescueAfter,
-		MaxAttempts:          maxAttempts,
-		// What became of a record stands in the record.
+	q.engine, err = newEngine(opts.Store, &river.Config{
+		FetchCooldown:               fetchCooldown,
+		FetchPollInterval:           fetchPoll,
+		JobTimeout:                  remoteTimeout,
+		RescueStuckJobsAfter:        rescueAfter,
+		MaxAttempts:                 maxAttempts,
 		CompletedJobRetentionPeriod: keepCompleted,
 		RetryPolicy:                 backoff{now: time.Now}, // River's own clock, not ours
 		Queues: map[string]river.QueueConfig{
 			river.QueueDefault: {MaxWorkers: opts.Workers},
 			decisionQueue:      {MaxWorkers: decisionWorkers},
+			maintenanceQueue:   {MaxWorkers: maintenanceWorkers},
 		},
 		PeriodicJobs: []*river.PeriodicJob{
 			periodic(opts.ReconcileEvery, reconcileArgs{}),
@@ -166,7 +174,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	return q, nil
 }
 
-// periodic is a job that one replica, River's leader, makes again and again.
+// periodic is a job that one replica, River's leader, inserts at intervals.
 func periodic(every time.Duration, args river.JobArgs) *river.PeriodicJob {
 	return river.NewPeriodicJob(river.PeriodicInterval(every),
 		func() (river.JobArgs, *river.InsertOpts) { return args, nil }, &river.PeriodicJobOpts{RunOnStart: true})
@@ -175,21 +183,21 @@ func periodic(every time.Duration, args river.JobArgs) *river.PeriodicJob {
 // Start begins to work, first of all on what an earlier process left unfinished.
 // The work ends by Stop, not by ctx.
 func (q *Queue) Start(ctx context.Context) error {
-	// A stop that comes while this starts is heeded after it.
+	// A stop that is asked for during the start is carried out after it.
 	ctx = context.WithoutCancel(ctx)
-	if err := q.engine.takeUp(ctx, q.store); err != nil {
-		return fmt.Errorf("take up unfinished jobs: %w", err)
+	if err := recoverJobs(ctx, q.store); err != nil {
+		return fmt.Errorf("recover unfinished jobs: %w", err)
 	}
 	if err := q.engine.Start(ctx); err != nil {
 		return fmt.Errorf("start queue: %w", err)
 	}
-	q.intake.start(q.commit)
+	q.commits.start(q.commit)
 	return nil
 }
 
-// Stop ends the work: no new job is taken up and the running ones finish. When
-// ctx is done first, they are cancelled; what they had not saved is done again
-// after the next start. Deliveries are still accepted, until Close.
+// Stop ends the work: no new job is started and the running ones finish. When ctx
+// ends first, they are cancelled; what they had not saved is repeated after the next
+// start. Deliveries are still accepted, until Close.
 func (q *Queue) Stop(ctx context.Context) error {
 	err := q.engine.Stop(ctx)
 	if err == nil {
@@ -205,7 +213,7 @@ func (q *Queue) Stop(ctx context.Context) error {
 
 // Close stores the deliveries that wait for their commit, and accepts no more.
 func (q *Queue) Close() error {
-	q.intake.stop()
+	q.commits.stop()
 	return nil
 }
 

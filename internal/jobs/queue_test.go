@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,12 @@ import (
 	"github.com/gatewright/gatewright/internal/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+func TestMain(m *testing.M) {
+	if os.Getenv(replicaDSN) != "" {
+		os.Exit(runReplica())
+	}
+	goleak.VerifyTestMain(tests{m})
+}
 
 // tests runs the tests and stops the database server that they started.
 type tests struct{ m *testing.M }
@@ -190,12 +196,12 @@ func testWhatBecomesOfADelivery(t *testing.T, b bench) {
 		wantReason string
 		wantRuns   int
 	}{
-		{"panics", event.DeliveryFailed, "internal error, please report it with delivery panics", 0},
+		{"panics", event.DeliveryFailed, "please report it with the id of the delivery, panics", 0},
 		{"unreadable", event.DeliveryFailed, "ref is a number", 0},
 		{"unwanted", event.DeliveryIgnored, "an issue was opened", 0},
 		{"comment", event.DeliveryDecided, "names no commit", 0},
 		{"b", event.DeliveryDecided, "first", 2},
-		{"a", event.DeliveryDecided, "a newer state was announced before", 0},
+		{"a", event.DeliveryDecided, "a newer state was announced before this one", 0},
 		{"b again", event.DeliveryDecided, "checks that commit already", 0},
 	} {
 		t.Run(test.id, func(t *testing.T) {

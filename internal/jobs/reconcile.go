@@ -10,14 +10,12 @@ import (
 	"github.com/riverqueue/river/rivertype"
 	"go.uber.org/zap"
 
-	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
-	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// reconcileBatch bounds what one transaction takes up, and how many deliveries one
-// sweep looks at.
+// reconcileBatch bounds the jobs that one transaction inserts, and the deliveries that
+// one sweep reads.
 const reconcileBatch = 500
 
 // reconcileArgs: give a job to every record that should have one.
@@ -25,107 +23,74 @@ type reconcileArgs struct{}
 
 func (reconcileArgs) Kind() string { return "reconcile" }
 
-// reconcile finds records that have not ended, that nobody has touched for a while
-// and that no job is coming for, and gives each the job of its state: a job may be
-// missing after a fault that nobody thought of. A record past its deadline is ended
-// by its job; a release that is held has none, and is ended here.
+// InsertOpts keeps it apart from remote calls and decisions.
+func (reconcileArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: maintenanceQueue} }
+
+// reconcile finds records that have not ended, were not saved for a while and have no
+// job, and gives each the job of its state: a job can be missing after a fault that
+// nobody foresaw. A record past its deadline is ended by its job.
 func (q *Queue) reconcile(ctx context.Context, _ reconcileArgs) (time.Duration, error) {
-	var lost []river.InsertManyParams
-	var held []string
+	var missing []river.InsertManyParams
 	err := q.store.View(ctx, func(tx *store.Tx) (err error) {
-		lost, held, err = q.lost(ctx, tx)
+		missing, err = q.missingJobs(ctx, tx)
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	if len(lost) > 0 {
-		q.log.Warn("records that nobody touched for a while get a job", zap.Int("found", len(lost)), zap.String(event.LogOperation, reconcileArgs{}.Kind()))
+	if len(missing) > 0 {
+		q.log.Warn("re-enqueued orphaned records", zap.Int("found", len(missing)), zap.String(event.LogOperation, reconcileArgs{}.Kind()))
 	}
-	for batch := range slices.Chunk(lost, reconcileBatch) {
+	for batch := range slices.Chunk(missing, reconcileBatch) {
 		if err := q.store.Update(ctx, func(tx *store.Tx) error { return q.insert(ctx, tx, batch) }); err != nil {
-			return 0, err
-		}
-	}
-	for _, id := range held {
-		if err := q.endHeld(ctx, id); err != nil {
 			return 0, err
 		}
 	}
 	return 0, nil
 }
 
-// lost are the jobs that are missing, and the ids of the releases that are held.
-func (q *Queue) lost(ctx context.Context, tx *store.Tx) (jobs []river.InsertManyParams, held []string, err error) {
+// missingJobs returns the jobs that the queue should have and has not.
+func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.InsertManyParams, err error) {
 	since := q.now().Add(-q.opts.ReconcileAfter)
 	deliveries, err := tx.StaleDeliveries(ctx, since, reconcileBatch)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	// All of them: those that wait for their turn are stale and have their job, and
-	// would take the places of those that have none.
+	// All of them: those that poll slowly are stale and have their job, and would take
+	// the places of those that have none.
 	runs, err := tx.StaleRuns(ctx, since, math.MaxInt32)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	releases, err := tx.StaleReleases(ctx, since, math.MaxInt32)
 	if err != nil || len(deliveries)+len(runs)+len(releases) == 0 {
-		return nil, nil, err
+		return nil, err
 	}
 	// The jobs are read after the records: a step saves its record together with the
-	// job that goes on, so that none falls between the two looks.
-	coming, err := tx.JobsComing(ctx)
+	// job that goes on, so that no record is missed between the two reads.
+	withJob, err := tx.RecordsWithJobs(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, id := range deliveries {
-		// Also where a job is coming: it may be kept from this one by others that it
-		// decides. One job more is enough, until that has ended.
+		// Also where it has a job: others in the same job may keep it from being decided.
+		// One more job is enough, until that has ended.
 		jobs = append(jobs, river.InsertManyParams{Args: decideArgs{DeliveryIDs: []string{id}}, InsertOpts: &river.InsertOpts{UniqueOpts: untilEnded()}})
 	}
 	for id, state := range runs {
-		if !coming[id] {
+		if !withJob[id] {
 			jobs = append(jobs, river.InsertManyParams{Args: runJob(id, state)})
 		}
 	}
 	for id, state := range releases {
-		switch {
-		case state == release.Held:
-			held = append(held, id)
-		case !coming[id]:
-			jobs = append(jobs, river.InsertManyParams{Args: releaseJob(id, state)})
+		if job := releaseJob(id, state); job != nil && !withJob[id] {
+			jobs = append(jobs, river.InsertManyParams{Args: job})
 		}
 	}
-	return jobs, held, nil
+	return jobs, nil
 }
 
-// endHeld ends a release that nobody let go before its deadline.
-func (q *Queue) endHeld(ctx context.Context, id string) error {
-	s, err := q.loadRelease(ctx, id)
-	if err != nil || s.release.State != release.Held || q.now().Before(s.release.Deadline) {
-		return err
-	}
-	_, err = q.endRelease(ctx, s, release.Failed, "the deadline passed while it was held")
-	return err
-}
-
-// runJob is the job that a run in a state needs.
-func runJob(id string, state codecheck.State) river.JobArgs {
-	if state == codecheck.Running {
-		return pollRunArgs{RunID: id}
-	}
-	return startRunArgs{RunID: id}
-}
-
-// releaseJob is the job that a release in a state needs.
-func releaseJob(id string, state release.State) river.JobArgs {
-	if state == release.Running || state == release.AwaitingApproval {
-		return followReleaseArgs{ReleaseID: id}
-	}
-	return actReleaseArgs{ReleaseID: id}
-}
-
-// untilEnded lets no second job with the same arguments in before the first has ended.
+// untilEnded allows no second job with the same arguments before the first has ended.
 func untilEnded() river.UniqueOpts {
 	return river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,

@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
@@ -57,7 +57,7 @@ func (l *lost) addDelivery(d event.Delivery, state event.DeliveryState) {
 	_, err = l.tx.AddDeliveries(l.ctx, []store.Packed{packed})
 	l.check(err)
 	if state != event.DeliveryReceived {
-		l.check(l.tx.EndDelivery(l.ctx, d.ID, state, "", nil))
+		l.check(l.tx.EndDelivery(l.ctx, d.ID, state, "", store.Said{}, nil))
 	}
 }
 
@@ -108,6 +108,8 @@ type world struct {
 	url      string
 	store    *store.Store
 	clock    *jumpingClock
+	// policy is the text of the rules; empty means policyText.
+	policy string
 }
 
 func newWorld(t *testing.T, db storetest.Database) *world {
@@ -141,29 +143,55 @@ func (w *world) leave(t *testing.T, make func(*lost)) {
 	}
 }
 
-// start lets a queue work until stop is called or the test ends.
-func (w *world) start(t *testing.T, opts jobs.Options) (q *jobs.Queue, stop func()) {
-	t.Helper()
-	client, err := huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: w.url, Retries: -1})
+// queueOptions are those of a queue on a store whose calls go to the services at url,
+// with the client that makes them.
+func queueOptions(s *store.Store, url, policyText string) (opts jobs.Options, client *huaweicloud.Client, err error) {
+	client, err = huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: url, Retries: -1})
 	if err != nil {
-		t.Fatal(err)
+		return opts, nil, err
 	}
 	poll := codecheck.Interval{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond}
-	opts.Checker, err = codecheck.New(codecheck.Options{Client: client, Memory: w.store, Poll: poll})
+	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s, Poll: poll})
 	if err != nil {
-		t.Fatal(err)
+		return opts, nil, err
 	}
-	opts.Releaser, err = release.New(release.Options{Client: client, Poll: release.Poll(poll), ProjectID: func(context.Context) (string, error) { return "p", nil }})
+	operator, err := release.New(release.Options{Client: client, Poll: release.Poll(poll), ProjectID: func(context.Context) (string, error) { return "p", nil }})
 	if err != nil {
-		t.Fatal(err)
+		return opts, nil, err
 	}
 	policy, complaints := rules.Load(rules.Source{Name: "rules.yaml", Data: []byte(policyText)})
 	if len(complaints) > 0 {
-		t.Fatal(complaints)
+		return opts, nil, complaints
 	}
-	opts.Store, opts.Policy = w.store, func() *rules.Policy { return policy }
-	opts.Parse = func(d event.Delivery) (event.Event, error) { return events(d.HostID) }
-	opts.Log, opts.Metrics = zaptest.NewLogger(t, zaptest.Level(zap.DPanicLevel)), jobs.NewMetrics(prometheus.NewRegistry())
+	return jobs.Options{
+		Store: s, Policy: func() *rules.Policy { return policy }, Checker: checker, Releaser: operator,
+		Parse: func(d event.Delivery) (event.Event, error) { return events(d.HostID) },
+		Log:   zap.NewNop(), Metrics: jobs.NewMetrics(prometheus.NewRegistry()),
+	}, client, nil
+}
+
+// newReplica is a queue on a PostgreSQL database.
+func newReplica(ctx context.Context, dsn, url string) (*jobs.Queue, error) {
+	s, err := store.Open(ctx, store.Options{Postgres: dsn})
+	if err != nil {
+		return nil, err
+	}
+	opts, _, err := queueOptions(s, url, policyText)
+	if err != nil {
+		return nil, err
+	}
+	return jobs.New(ctx, opts)
+}
+
+// start lets a queue work until stop is called or the test ends. Of extra only the
+// times count.
+func (w *world) start(t *testing.T, extra jobs.Options) (q *jobs.Queue, stop func()) {
+	t.Helper()
+	opts, client, err := queueOptions(w.store, w.url, cmp.Or(w.policy, policyText))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.ReconcileEvery, opts.ReconcileAfter = extra.ReconcileEvery, extra.ReconcileAfter
 	q, err = jobs.New(t.Context(), opts)
 	if err == nil {
 		err = q.Start(t.Context())
@@ -227,12 +255,13 @@ func (w *world) record(t *testing.T, id string) (found record) {
 	t.Helper()
 	ctx := t.Context()
 	err := w.store.View(ctx, func(tx *store.Tx) error {
-		r, version, err := tx.ReleaseAt(ctx, id)
-		if found = (record{string(r.State), r.Reason, r.State.Ended(), int64(version), r.Plan.Pipeline}); !errors.Is(err, store.ErrNotFound) {
+		release, err := tx.ReleaseAt(ctx, id)
+		r := release.Record
+		if found = (record{string(r.State), r.Reason, r.State.Ended(), int64(release.Version), r.Plan.Pipeline}); !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		run, version, err := tx.RunAt(ctx, id)
-		if found = (record{string(run.State), run.Reason, run.State.Ended(), int64(version), ""}); !errors.Is(err, store.ErrNotFound) {
+		run, err := tx.RunAt(ctx, id)
+		if found = (record{string(run.Record.State), run.Record.Reason, run.Record.State.Ended(), int64(run.Version), ""}); !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		d, err := tx.Delivery(ctx, id)

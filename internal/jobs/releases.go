@@ -5,239 +5,168 @@ import (
 	"errors"
 	"time"
 
-	"go.uber.org/zap"
-
-	"github.com/gatewright/gatewright/internal/codecheck"
-	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
-	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// errForbidden is returned by the save of an intent when, at that very moment, what
-// allows the release no longer does.
-var errForbidden = errors.New("what allowed the release no longer does")
+// errNotAllowed is returned by the commit of an intent when what allowed the release no
+// longer does.
+var errNotAllowed = errors.New("what allowed the release no longer does")
 
-// actRelease starts a pipeline or decides a checkpoint. It reads run, verdict and
-// commit again before it looks at the pipeline, and once more in the transaction
-// that commits the intent.
+// actRelease starts a pipeline or decides a checkpoint: prepare, commit the intent,
+// send, save the answer. It reads run, verdict and head before it looks at the
+// pipeline, and again in the transaction that commits the intent.
 func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Duration, error) {
-	s, err := q.loadRelease(ctx, args.ReleaseID)
-	if err != nil || s.release.State != release.Starting {
+	b, err := q.loadRelease(ctx, args.ReleaseID)
+	if err != nil || b.release.State != release.Starting {
 		return 0, err
 	}
-	// After its deadline it waits for nothing more: Act ends it.
-	late := !q.now().Before(s.release.Deadline)
-	if s.release.Intent == nil && s.release.Withdrawn == "" {
-		if reason := s.forbidden(); reason != "" && !s.withdraw(reason) {
-			return q.endRelease(ctx, s, release.Refused, reason)
+	if b.release.Intent == nil && b.release.Withdrawn == "" {
+		if reason := b.notAllowed(); reason != "" && !b.withdraw(reason) {
+			return q.endRelease(ctx, b, release.Refused, reason)
 		}
-		if s.unread && s.release.Withdrawn == "" && !late {
-			return turnWait, nil
+		// After its deadline it waits for nothing more: Prepare ends it.
+		if (b.needsDecision() || b.needsStarter()) && q.now().Before(b.release.Deadline) {
+			return q.waitForOthers(ctx, b)
 		}
-		if s.parent != nil && s.parent.ExecutionID == "" {
-			if s.parent.State.Ended() {
-				return q.endRelease(ctx, s, release.Failed, "the release that starts the pipeline has no execution, it ended "+string(s.parent.State)+": "+s.parent.Reason)
+		if b.starter != nil {
+			if b.starter.ExecutionID == "" && b.starter.State.Ended() {
+				return q.endRelease(ctx, b, release.Failed, "release "+b.starter.ID+", which starts the pipeline, ended without an execution, as "+string(b.starter.State)+": "+b.starter.Reason)
 			}
-			if !late {
-				return turnWait, nil
-			}
-		}
-		if s.parent != nil {
-			s.release.ExecutionID = s.parent.ExecutionID
+			b.release.ExecutionID = b.starter.ExecutionID
 		}
 	}
-	last := s.release
-	next, wait, err := q.opts.Releaser.Act(ctx, s.release, func(ctx context.Context, r release.Release) error {
-		err := q.store.Update(ctx, func(tx *store.Tx) error {
-			if r.Intent != nil && r.Withdrawn == "" {
-				now, err := standingOf(ctx, tx, r.ID, tx.LockHead)
-				if err != nil {
-					return err
-				}
-				if now.unread || now.forbidden() != "" {
-					return errForbidden
-				}
-			}
-			return tx.SaveRelease(ctx, r, &s.version)
-		})
-		if err == nil {
-			last = r
+	next, send, wait, err := q.opts.Releaser.Prepare(ctx, b.release)
+	if err == nil && send {
+		if err = q.commitRelease(ctx, &b, next); err != nil {
+			return q.afterRefusedIntent(ctx, b, err)
 		}
-		return err
-	})
-	if errors.Is(err, store.ErrBusy) || errors.Is(err, errForbidden) {
-		return turnWait, nil
+		next, wait, err = q.opts.Releaser.Send(ctx, b.release)
 	}
 	if next.Withdrawn != "" && next.State == release.Succeeded {
 		next.State, next.Reason = release.Refused, next.Withdrawn+"; its checkpoint was refused"
 	}
-	return q.saveReleaseStep(ctx, s, last, next, wait, err)
+	return q.saveReleaseStep(ctx, b, next, wait, err)
 }
 
-// followRelease looks at a started pipeline until it has ended.
-func (q *Queue) followRelease(ctx context.Context, args followReleaseArgs) (time.Duration, error) {
-	s, err := q.loadRelease(ctx, args.ReleaseID)
-	if err != nil || (s.release.State != release.Running && s.release.State != release.AwaitingApproval) {
-		return 0, err
-	}
-	next, wait, err := q.opts.Releaser.Follow(ctx, s.release)
-	return q.saveReleaseStep(ctx, s, s.release, next, wait, err)
-}
-
-// standing is a release with what allows it, as it stands now.
-type standing struct {
-	release release.Release
-	version store.Version
-	run     codecheck.Run
-	// parent starts the pipeline whose checkpoint this release decides; nil
-	// when there is none.
-	parent *release.Release
-	// head is the newest known state of the run's branch, tag or merge request.
-	head      store.Head
-	headKnown bool
-	// unread: a delivery that came before the check was asked for has no decision
-	// yet. It may tell of a newer commit, and then that is what was checked.
-	unread bool
-}
-
-func (q *Queue) loadRelease(ctx context.Context, id string) (s standing, err error) {
-	err = q.store.View(ctx, func(tx *store.Tx) (err error) {
-		s, err = standingOf(ctx, tx, id, tx.Head)
-		return err
+// waitForOthers marks a release as waiting for the record that it depends on.
+func (q *Queue) waitForOthers(ctx context.Context, b basis) (time.Duration, error) {
+	return q.waitFor(ctx, b, func(tx *store.Tx) (string, error) {
+		if b.needsDecision() {
+			return tx.LockUndecided(ctx, b.run.Event.Connection, b.run.StartedAt)
+		}
+		starter, err := tx.LockRelease(ctx, b.starter.ID)
+		if starter.Record.ExecutionID != "" || starter.Record.State.Ended() {
+			return "", err
+		}
+		return starter.Record.ID, err
 	})
-	return s, err
 }
 
-func standingOf(ctx context.Context, tx *store.Tx, id string, head func(context.Context, string) (store.Head, bool, error)) (s standing, err error) {
-	if s.release, s.version, err = tx.ReleaseAt(ctx, id); err != nil {
-		return s, err
-	}
-	if s.run, err = tx.Run(ctx, s.release.RunID); err != nil {
-		return s, err
-	}
-	if s.release.After != "" {
-		parent, err := tx.Release(ctx, s.release.After)
+// waitFor marks a release as waiting for the record that lock finds and locks. Its job is
+// done then: whoever changes that record inserts a new one. When there is nothing to
+// wait for any more, the step is repeated.
+func (q *Queue) waitFor(ctx context.Context, b basis, lock func(*store.Tx) (id string, err error)) (wait time.Duration, err error) {
+	err = q.store.Update(ctx, func(tx *store.Tx) error {
+		other, err := lock(tx)
 		if err != nil {
-			return s, err
-		}
-		s.parent = &parent
-	}
-	if s.unread, err = tx.Undecided(ctx, s.run.Event.Connection, s.run.StartedAt); err != nil {
-		return s, err
-	}
-	s.head, s.headKnown, err = head(ctx, s.run.Event.Line())
-	return s, err
-}
-
-// forbidden says why the release must not act; empty when it may. Nothing is
-// released for another commit than the one that was checked.
-func (s standing) forbidden() string {
-	wanted := codecheck.Passed
-	if s.release.Plan.Action == rules.ReleaseRefuse {
-		wanted = codecheck.Failed
-	}
-	switch {
-	case s.run.State != wanted || s.run.Verdict == nil || s.run.Verdict.Passed != (wanted == codecheck.Passed):
-		return "run " + s.run.ID + " has no " + string(wanted) + " verdict"
-	case s.run.Event.HeadSHA == "" || s.run.Event.HeadSHA != s.release.Event.HeadSHA:
-		return "run " + s.run.ID + " checked another commit"
-	case s.headKnown:
-		return moved(s.run.Event, s.head)
-	}
-	return ""
-}
-
-// withdraw turns an approval that is no longer allowed into a refusal, when the
-// execution that waits is our own: left waiting, it would keep the pipeline from the
-// newer commit until somebody looks.
-func (s *standing) withdraw(reason string) bool {
-	ours := s.parent != nil && s.parent.ExecutionID != "" && !s.parent.State.Ended()
-	if !ours || s.release.Plan.Action != rules.ReleaseApprove {
-		return false
-	}
-	s.release.Withdrawn, s.release.ExecutionID = reason, s.parent.ExecutionID
-	s.release.Plan.Action, s.release.Plan.Message = rules.ReleaseRefuse, reason
-	return true
-}
-
-// saveReleaseStep saves what a step made of a release and says when the same job
-// is to be called again. last is the release as it was saved last.
-func (q *Queue) saveReleaseStep(ctx context.Context, s standing, last, next release.Release, wait time.Duration, err error) (time.Duration, error) {
-	switch {
-	case errors.Is(err, store.ErrEnded):
-		return 0, nil
-	case errors.Is(err, store.ErrStale):
-		return staleWait, nil
-	case err != nil && !final(err):
-		// What it waits for is shown; that this could not be saved does not matter.
-		if reason := "waits to try again: " + err.Error(); reason != last.Reason {
-			last.Reason = reason
-			_ = q.saveRelease(ctx, s.release, last, &s.version)
-		}
-		return 0, err
-	case err != nil:
-		// When an action may have been sent, its effect is unknown and a person
-		// must look.
-		next = last
-		next.State, next.Reason = release.Failed, err.Error()
-		if last.Intent != nil && last.State == release.Starting {
-			next.State = release.Unknown
-		}
-	}
-	err = q.saveRelease(ctx, s.release, next, &s.version)
-	switch {
-	case errors.Is(err, store.ErrStale):
-		return staleWait, nil
-	case errors.Is(err, store.ErrEnded):
-		return 0, nil
-	case err != nil:
-		return 0, err
-	case next.State.Ended() || (s.release.State == release.Starting && next.State != release.Starting):
-		return 0, nil
-	}
-	return max(wait, time.Millisecond), nil
-}
-
-func (q *Queue) endRelease(ctx context.Context, s standing, state release.State, reason string) (time.Duration, error) {
-	next := s.release
-	next.State, next.Reason = state, reason
-	return q.saveReleaseStep(ctx, s, s.release, next, 0, nil)
-}
-
-// saveRelease writes a release with the job that follows from its state.
-func (q *Queue) saveRelease(ctx context.Context, before, r release.Release, version *store.Version) error {
-	ctx, cancel := saving(ctx)
-	defer cancel()
-	if r.State.Ended() && r.FinishedAt.IsZero() {
-		r.FinishedAt = q.now().UTC()
-	}
-	err := q.store.Update(ctx, func(tx *store.Tx) error {
-		if err := tx.SaveRelease(ctx, r, version); err != nil {
 			return err
 		}
-		if before.State == release.Starting && (r.State == release.Running || r.State == release.AwaitingApproval) {
-			return q.enqueue(ctx, tx, followReleaseArgs{ReleaseID: r.ID})
+		if other == "" {
+			wait = soon
+			return nil
 		}
-		return nil
+		return tx.ReleaseWaits(ctx, b.release.ID, other)
 	})
-	if err == nil && before.State != r.State {
-		q.logRelease(r)
+	return wait, err
+}
+
+// commitRelease saves a release with its intent, before anything is sent, if it is still
+// allowed in that same transaction.
+func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Release) error {
+	err := q.store.Update(ctx, func(tx *store.Tx) error {
+		if next.Withdrawn == "" {
+			now, err := readBasis(ctx, tx, next.ID, tx.LockHead)
+			if err != nil {
+				return err
+			}
+			if now.undecided || now.notAllowed() != "" {
+				return errNotAllowed
+			}
+		}
+		return q.saveRelease(ctx, tx, b.release, next, &b.version)
+	})
+	if err == nil {
+		b.release = next
 	}
 	return err
 }
 
-func (q *Queue) logRelease(r release.Release) {
-	fields := []zap.Field{
-		zap.String(event.LogRelease, r.ID), zap.String(event.LogRun, r.RunID), zap.String(event.LogConnection, r.Event.Connection),
-		zap.String(event.LogRepository, r.Event.Repository.FullName), zap.String(event.LogSHA, r.Event.HeadSHA), zap.String(event.LogRule, r.Rule),
-		zap.String(event.LogPipeline, r.Plan.Pipeline), zap.String(event.LogExecution, r.ExecutionID),
-		zap.String(event.LogState, string(r.State)), zap.String(event.LogReason, r.Reason),
+// afterRefusedIntent ends a step whose intent could not be committed. While another
+// release's action on the pipeline has no answer, this one waits for it.
+func (q *Queue) afterRefusedIntent(ctx context.Context, b basis, refusal error) (time.Duration, error) {
+	switch {
+	case errors.Is(refusal, errNotAllowed):
+		// The next step reads why and acts on it.
+		return soon, nil
+	case !errors.Is(refusal, store.ErrPipelineBusy):
+		return afterRefusedSave(refusal)
 	}
-	switch r.State {
-	case release.Unknown, release.Failed:
-		q.log.Error("release needs a look", fields...)
-	default:
-		q.log.Info("release changed", fields...)
+	return q.waitFor(ctx, b, func(tx *store.Tx) (string, error) {
+		return tx.LockUnanswered(ctx, b.release.Plan.Pipeline, b.release.ID)
+	})
+}
+
+// followRelease looks at a started pipeline until it has ended.
+func (q *Queue) followRelease(ctx context.Context, args followReleaseArgs) (time.Duration, error) {
+	b, err := q.loadRelease(ctx, args.ReleaseID)
+	if err != nil || (b.release.State != release.Running && b.release.State != release.AwaitingApproval) {
+		return 0, err
 	}
+	next, wait, err := q.opts.Releaser.Follow(ctx, b.release)
+	return q.saveReleaseStep(ctx, b, next, wait, err)
+}
+
+// saveReleaseStep saves what a step made of a release and says when the same job is to
+// be called again.
+func (q *Queue) saveReleaseStep(ctx context.Context, b basis, next release.Release, wait time.Duration, failure error) (time.Duration, error) {
+	before := b.release
+	if failure != nil && !final(failure) {
+		if next.Reason == before.Reason {
+			next.Reason = "waits to try again: " + failure.Error()
+		}
+		// An intent that was taken back is saved, and what the release waits for. That it
+		// could not be saved is of no importance: the step is repeated, and looks for the
+		// effect of an intent before anything else.
+		if next.Reason != before.Reason || next.Unanswered() != before.Unanswered() {
+			_ = q.save(ctx, func(ctx context.Context, tx *store.Tx) error { return q.saveRelease(ctx, tx, before, next, &b.version) })
+		}
+		return 0, failure
+	}
+	if failure != nil {
+		next = before
+		next.State, next.Reason = release.Failed, failure.Error()
+		if before.Unanswered() {
+			// The action may have been sent, and a person must look at its effect.
+			next.State = release.Unknown
+		}
+	}
+	if next.State.Ended() && next.FinishedAt.IsZero() {
+		next.FinishedAt = q.now().UTC()
+	}
+	err := q.save(ctx, func(ctx context.Context, tx *store.Tx) error { return q.saveRelease(ctx, tx, before, next, &b.version) })
+	if err != nil {
+		return afterRefusedSave(err)
+	}
+	if next.State.Ended() || (before.State == release.Starting && next.State != release.Starting) {
+		// The job of the new state goes on, if there is one.
+		return 0, nil
+	}
+	return max(wait, soon), nil
+}
+
+func (q *Queue) endRelease(ctx context.Context, b basis, state release.State, reason string) (time.Duration, error) {
+	next := b.release
+	next.State, next.Reason = state, reason
+	return q.saveReleaseStep(ctx, b, next, 0, nil)
 }

@@ -25,7 +25,7 @@ func TestReplayBeside(t *testing.T) {
 func testReplayBeside(t *testing.T, b bench, db storetest.Database) {
 	ctx := t.Context()
 	failed, pushed := b.decided(t, "unreadable"), b.decided(t, "b")
-	beside, err := store.Open(ctx, store.Options{SQLite: db.SQLite, Postgres: db.Postgres, Beside: true})
+	beside, err := store.Open(ctx, store.Options{SQLite: db.SQLite, Postgres: db.Postgres, WithoutLock: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func testReplayBeside(t *testing.T, b bench, db storetest.Database) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []error{nil, store.ErrNotFound, nil, store.ErrWaiting} {
+	for i, want := range []error{nil, store.ErrNotFound, nil, store.ErrUndecided} {
 		if !errors.Is(answers[i].Err, want) || (want == nil) != (answers[i].Err == nil) {
 			t.Errorf("%s: %v, want %v", answers[i].ID, answers[i].Err, want)
 		}

@@ -23,9 +23,14 @@ type services struct {
 	repositories []string
 	// endless are the tasks whose scans never end.
 	endless map[string]bool
-	// scans counts by task.
-	scans     map[string]int
-	pipelines map[string]*pipeline
+	// scans and stops count by task.
+	scans map[string]int
+	stops map[string]int
+	// stalling is the method of the next request that waits until it is released or its
+	// caller has gone; empty: none.
+	stalling          string
+	stalled, released chan struct{}
+	pipelines         map[string]*pipeline
 }
 
 // pipeline is one of ServiceStage, with what was done to it.
@@ -43,7 +48,7 @@ type execution struct {
 }
 
 func newServices(t *testing.T) (*services, string) {
-	s := &services{endless: map[string]bool{}, scans: map[string]int{}, pipelines: map[string]*pipeline{}}
+	s := &services{endless: map[string]bool{}, scans: map[string]int{}, stops: map[string]int{}, pipelines: map[string]*pipeline{}}
 	mux := http.NewServeMux()
 	for pattern, answer := range map[string]func(*http.Request) any{
 		"GET /v2/{project}/tasks":                s.tasks,
@@ -59,6 +64,7 @@ func newServices(t *testing.T) (*services, string) {
 		"POST /v3/p/pipeline/pipelines/{id}/action": s.act,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			s.wait(r)
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.down {
@@ -71,6 +77,32 @@ func newServices(t *testing.T) (*services, string) {
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return s, server.URL
+}
+
+// stall lets the next request with a method wait. stalled is closed when it has come,
+// release lets it go on.
+func (s *services) stall(method string) (stalled <-chan struct{}, release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stalling, s.stalled, s.released = method, make(chan struct{}), make(chan struct{})
+	return s.stalled, sync.OnceFunc(func() { close(s.released) })
+}
+
+func (s *services) wait(r *http.Request) {
+	s.mu.Lock()
+	stalls := s.stalling == r.Method
+	if stalls {
+		s.stalling = ""
+	}
+	s.mu.Unlock()
+	if !stalls {
+		return
+	}
+	close(s.stalled)
+	select {
+	case <-s.released:
+	case <-r.Context().Done():
+	}
 }
 
 // set changes what the services do, or looks at what they did.
@@ -100,6 +132,7 @@ func (s *services) run(r *http.Request) any {
 
 func (s *services) stop(r *http.Request) any {
 	s.endless[r.PathValue("task")] = false
+	s.stops[r.PathValue("task")]++
 	return map[string]any{}
 }
 

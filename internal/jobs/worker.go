@@ -13,17 +13,15 @@ import (
 // The kinds of jobs, in the order of the way of one push. A job names a record
 // of ours and nothing else: what is to be done stands in the record.
 type (
-	// decideArgs: read deliveries and put them before the rules.
+	// decideArgs: read deliveries and evaluate them by the rules.
 	decideArgs struct {
 		DeliveryIDs []string `json:"delivery_ids"`
-		// At is when they were accepted; zero when that was long ago.
-		At time.Time `json:"at,omitzero"`
 	}
 	// startRunArgs: find or create the task and run it.
 	startRunArgs struct {
 		RunID string `json:"run_id"`
 	}
-	// pollRunArgs: follow the run to its verdict.
+	// pollRunArgs: poll the run until it has its verdict.
 	pollRunArgs struct {
 		RunID string `json:"run_id"`
 	}
@@ -85,21 +83,20 @@ func addWorker[A river.JobArgs](workers *river.Workers, q *Queue, work func(cont
 // Timeout bounds one step of this kind.
 func (w *worker[A]) Timeout(*river.Job[A]) time.Duration {
 	var args A
-	if args.Kind() == (expireArgs{}).Kind() {
-		return expireTimeout
+	switch any(args).(type) {
+	case decideArgs, reconcileArgs, expireArgs:
+		return localTimeout
 	}
-	return jobTimeout
+	return remoteTimeout
 }
 
 // Work does one step and tells River what comes next.
 func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
-	ctx, done := w.queue.engine.hold(ctx, job.ID)
-	defer done()
-	started := w.queue.now()
+	started := time.Now()
 	wait, err := w.work(ctx, job.Args)
-	w.queue.opts.Metrics.observeJob(job.Kind, err, w.queue.now().Sub(started))
+	w.queue.opts.Metrics.observeJob(job.Kind, err, time.Since(started))
 	if err != nil {
-		w.queue.log.Warn("job will be tried again", zap.String(event.LogOperation, job.Kind),
+		w.queue.log.Warn("job failed, will be retried", zap.String(event.LogOperation, job.Kind),
 			zap.ByteString(event.LogJob, job.EncodedArgs[:min(len(job.EncodedArgs), 200)]), zap.Int(event.LogAttempt, job.Attempt), zap.Error(err))
 		return retry(err)
 	}

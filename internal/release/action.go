@@ -55,15 +55,15 @@ func Results() []Result {
 // there is none. A request that never reached the service, or that it put off,
 // has no result: it is sent again under another intent.
 func ActionResult(before, after Release) (Action, bool) {
-	if !before.unanswered() || after.unanswered() || len(after.Actions) == 0 {
+	if !before.Unanswered() || after.Unanswered() || len(after.Actions) == 0 {
 		return Action{}, false
 	}
 	last := after.Actions[len(after.Actions)-1]
 	return last, last.At.Equal(before.Intent.SentAt)
 }
 
-// unanswered reports whether an action was announced whose result is not known.
-func (r Release) unanswered() bool { return r.State == Starting && r.Intent != nil }
+// Unanswered reports whether an action was announced whose result is not known.
+func (r Release) Unanswered() bool { return r.State == Starting && r.Intent != nil }
 
 // withIntent returns r with the intent to send its action. Until an answer is
 // known the action's result is unknown; the search for its effect begins with

@@ -148,7 +148,7 @@ func (o *Operator) prepare(ctx context.Context, r Release) (Release, time.Durati
 // has already dealt with. Then nothing was sent.
 func (o *Operator) Send(ctx context.Context, r Release) (next Release, wait time.Duration, err error) {
 	// An intent that was dealt with has been polled for, or is answered.
-	if !r.unanswered() || r.Polls > 0 {
+	if !r.Unanswered() || r.Polls > 0 {
 		return r, 0, fmt.Errorf("send action of release %q: it is %s and has no fresh intent", r.ID, r.State)
 	}
 	s, err := o.service(ctx)
@@ -180,7 +180,7 @@ func (o *Operator) readFailed(ctx context.Context, r Release, err error) (Releas
 		// A service that never answers takes all the time of every step: after the
 		// deadline only a step that was cancelled is tried again.
 		return r, 0, err
-	case o.expired(r) && r.unanswered():
+	case o.expired(r) && r.Unanswered():
 		return o.end(withResult(r, ResultUnknown, "", "the pipeline could not be read"), Unknown,
 			fmt.Sprintf("the answer to %s was lost and the pipeline could not be read before the deadline: %s", r.Intent.Action, err))
 	case o.expired(r):

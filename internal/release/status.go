@@ -37,41 +37,46 @@ func Statuses() []Status {
 	}
 }
 
-// String is the documented name and the number, e.g. `releasing (4)`. A number
-// that is not documented is called unknown.
+// String is the documented name and the number, e.g. `releasing (4)`.
 func (s Status) String() string {
-	name := "unknown"
 	switch s {
 	case StatusNone:
 		return "no status"
 	case statusUnreadable:
 		return "unreadable status"
-	case StatusInitial:
-		name = "initialization successful"
-	case StatusSucceeded:
-		name = "release successful"
-	case StatusFailed:
-		name = "release failed"
-	case StatusReleasing:
-		name = "releasing"
-	case StatusToBeApproved:
-		name = "to be approved"
-	case StatusPaused:
-		name = "paused"
-	case StatusSkipped:
-		name = "skipped"
-	case StatusRollingBack:
-		name = "rolling back"
-	case StatusRolledBack:
-		name = "rollback successful"
-	case StatusRollbackFailed:
-		name = "rollback failed"
-	case StatusStopping:
-		name = "stopping"
-	case StatusRestarting:
-		name = "restarting"
 	}
-	return fmt.Sprintf("%s (%d)", name, int(s))
+	return fmt.Sprintf("%s (%d)", s.Name(), int(s))
+}
+
+// Name is the documented name; "unknown" for a number that is not documented.
+func (s Status) Name() string {
+	switch s {
+	case StatusInitial:
+		return "initialization successful"
+	case StatusSucceeded:
+		return "release successful"
+	case StatusFailed:
+		return "release failed"
+	case StatusReleasing:
+		return "releasing"
+	case StatusToBeApproved:
+		return "to be approved"
+	case StatusPaused:
+		return "paused"
+	case StatusSkipped:
+		return "skipped"
+	case StatusRollingBack:
+		return "rolling back"
+	case StatusRolledBack:
+		return "rollback successful"
+	case StatusRollbackFailed:
+		return "rollback failed"
+	case StatusStopping:
+		return "stopping"
+	case StatusRestarting:
+		return "restarting"
+	}
+	return "unknown"
 }
 
 // Ended reports whether an execution with this status moves no further by

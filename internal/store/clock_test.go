@@ -64,10 +64,10 @@ func testStaleWhenTheClockJumps(t *testing.T, db storetest.Database) {
 // are out of order.
 func TestHeadWhenTheClockJumps(t *testing.T) {
 	type told struct {
-		at        time.Duration
-		id        string
-		event     event.Event
-		wantMoved bool
+		at           time.Duration
+		id           string
+		event        event.Event
+		wantAdvanced bool
 	}
 	request := func(sha string) event.Event {
 		ev := push("", sha)
@@ -93,9 +93,9 @@ func TestHeadWhenTheClockJumps(t *testing.T) {
 				for i, told := range test.told {
 					*now = noon.Add(told.at)
 					update(t, s, func(tx *store.Tx) error {
-						moved, err := tx.MoveHead(t.Context(), told.event, told.id)
-						if moved != told.wantMoved {
-							t.Errorf("event %d moved %v", i, moved)
+						advanced, err := tx.AdvanceHead(t.Context(), told.event, told.id)
+						if advanced != told.wantAdvanced {
+							t.Errorf("event %d advanced %v", i, advanced)
 						}
 						return err
 					})

@@ -7,7 +7,7 @@ import (
 )
 
 // tables are all tables that hold what is worth keeping. The queue's are not among
-// them: its jobs are made anew from these.
+// them: its jobs are created again from these.
 func tables() []string {
 	return []string{"deliveries", "event_keys", "heads", "runs", "releases", "tasks", "refs"}
 }
@@ -19,8 +19,8 @@ const (
 )
 
 // Copy writes everything that from holds into s, which must be empty, and returns how
-// many rows each table has. then is called in the transaction that does all of it: what
-// it returns as an error undoes the copy.
+// many rows each table has. then is called in the same transaction; an error that it
+// returns undoes the copy.
 func (s *Store) Copy(ctx context.Context, from *Store, then func(*Tx) error) (map[string]int, error) {
 	counts := map[string]int{}
 	err := from.View(ctx, func(source *Tx) error {
@@ -65,7 +65,7 @@ func (tx *Tx) count(ctx context.Context, table string) (n int, err error) {
 	return n, nil
 }
 
-// copyTable copies one table and holds that as many rows arrived as were sent.
+// copyTable copies one table and fails unless as many rows arrived as were sent.
 func copyTable(ctx context.Context, source, target *Tx, table string) (int, error) {
 	rows, err := source.query(ctx, `SELECT * FROM `+table)
 	if err != nil {
@@ -115,8 +115,8 @@ func copyTable(ctx context.Context, source, target *Tx, table string) (int, erro
 	return arrived, err
 }
 
-// scanRow reads a row, and about how many bytes it has. SQLite tells no booleans from
-// numbers, and nothing from an empty blob; no column of ours can be NULL.
+// scanRow reads a row, and about how many bytes it has. SQLite returns booleans as
+// numbers and an empty blob as nil; no column of ours can be NULL.
 func scanRow(row scanner, columns []string) (values []any, size int, err error) {
 	values = make([]any, len(columns))
 	places := make([]any, len(columns))
@@ -131,7 +131,7 @@ func scanRow(row scanner, columns []string) (values []any, size int, err error) 
 		case nil:
 			values[i] = []byte{}
 		case int64:
-			if columns[i] == "gone" || columns[i] == "unanswered" {
+			if columns[i] == "ended" || columns[i] == "unanswered" {
 				values[i] = value != 0
 			}
 		case string:

@@ -52,7 +52,7 @@ func contentsOf(t *testing.T, s *store.Store) (c contents) {
 	ctx := t.Context()
 	c.Heads = map[string]store.Head{}
 	update(t, s, func(tx *store.Tx) (err error) {
-		list, err := tx.Stretch(ctx, store.Stretch{}, "", 1000)
+		list, err := tx.Deliveries(ctx, store.Filter{OldestFirst: true, Limit: 1000})
 		if err != nil {
 			return err
 		}
@@ -64,16 +64,16 @@ func contentsOf(t *testing.T, s *store.Store) (c contents) {
 			c.Deliveries = append(c.Deliveries, full)
 			ev := push("", d.ID)
 			ev.Branch = d.ID
-			if head, known, err := tx.Head(ctx, ev.Line()); err != nil {
+			if head, known, err := tx.Head(ctx, ev.RefKey()); err != nil {
 				return err
 			} else if known {
 				c.Heads[d.ID] = head
 			}
 		}
-		if c.Runs, err = tx.Runs(ctx, "", 1000); err != nil {
+		if c.Runs, err = tx.Runs(ctx, store.Filter{Limit: 1000}); err != nil {
 			return err
 		}
-		c.Releases, err = tx.Releases(ctx, "", 1000)
+		c.Releases, err = tx.Releases(ctx, store.Filter{Limit: 1000})
 		return err
 	})
 	var err, err2 error
@@ -119,7 +119,7 @@ func testCopy(t *testing.T, fromDB, toDB storetest.Database) {
 	update(t, from, func(tx *store.Tx) error {
 		gone := push("a", "")
 		gone.Branch, gone.Deleted = "many 001", true
-		_, err := tx.MoveHead(ctx, gone, "many 999")
+		_, err := tx.AdvanceHead(ctx, gone, "many 999")
 		return err
 	})
 	if err := errors.Join(from.SaveTask(ctx, "task", codecheck.Task{ID: "1"}), from.SaveRef(ctx, "github", codecheck.Pull)); err != nil {
@@ -153,7 +153,7 @@ func testCopy(t *testing.T, fromDB, toDB storetest.Database) {
 	if diff := cmp.Diff(want, contentsOf(t, to), compare); diff != "" {
 		t.Errorf("changed on the way (-from +to):\n%s", diff)
 	}
-	if !want.Heads["many 001"].Gone || want.Heads["many 002"].Gone {
+	if !want.Heads["many 001"].Ended || want.Heads["many 002"].Ended {
 		t.Error("the heads do not tell true from false")
 	}
 
@@ -200,8 +200,8 @@ func testTextThatPostgresRefuses(t *testing.T, db storetest.Database) {
 	for _, known := range []bool{false, true} {
 		update(t, s, func(tx *store.Tx) error {
 			stored, err := add(ctx, s, tx, d)
-			if stored.Known != known {
-				t.Errorf("known %v, want %v", stored.Known, known)
+			if stored.Duplicate != known {
+				t.Errorf("known %v, want %v", stored.Duplicate, known)
 			}
 			return err
 		})
@@ -209,13 +209,13 @@ func testTextThatPostgresRefuses(t *testing.T, db storetest.Database) {
 	ev := push("\xfe", "sha\x00")
 	ev.Branch = "a\x00b"
 	update(t, s, func(tx *store.Tx) error {
-		if _, err := tx.MoveHead(ctx, ev, "id"); err != nil {
+		if _, err := tx.AdvanceHead(ctx, ev, "id"); err != nil {
 			return err
 		}
-		if _, known, err := tx.Head(ctx, ev.Line()); err != nil || !known {
+		if _, known, err := tx.Head(ctx, ev.RefKey()); err != nil || !known {
 			t.Errorf("the head is known %v, error %v", known, err)
 		}
-		return tx.EndDelivery(ctx, "id", event.DeliveryFailed, "not readable: \x00\xff", nil)
+		return tx.EndDelivery(ctx, "id", event.DeliveryFailed, "not readable: \x00\xff", store.Said{}, nil)
 	})
 	if db.SQLite == "" {
 		return
@@ -226,15 +226,15 @@ func testTextThatPostgresRefuses(t *testing.T, db storetest.Database) {
 	}
 }
 
-// TestAlone holds that an installation is not moved while a server works on it.
-func TestAlone(t *testing.T) {
+// TestExclusive holds that an installation is not moved while a server works on it.
+func TestExclusive(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	server, err := store.Open(t.Context(), store.Options{Postgres: dsn})
 	if err != nil {
 		t.Fatal(err)
 	}
 	alone := func() error {
-		s, err := store.Open(t.Context(), store.Options{Postgres: dsn, Alone: true})
+		s, err := store.Open(t.Context(), store.Options{Postgres: dsn, Exclusive: true})
 		if err == nil {
 			err = s.Close()
 		}

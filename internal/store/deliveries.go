@@ -20,23 +20,43 @@ type Delivery struct {
 	State event.DeliveryState
 	// Reason says in a sentence why it is in its state; empty while received.
 	Reason string
-	// Decision is what the rules said; nil unless the state is decided.
-	Decision  *rules.Decision
+	// Decision is what the rules said; nil unless they evaluated the event.
+	Decision *rules.Decision
+	// Said is what the delivery says, as far as lists are filtered by it.
+	Said      Said
 	UpdatedAt time.Time
-	// Gone says that the body was removed when its time was over.
-	Gone bool
+	// PayloadRemoved: the body was removed after the payload retention.
+	PayloadRemoved bool
 }
 
-// The codecs of a stored body.
-const (
-	codecNone = ""
-	codecZstd = "zstd"
-	// codecGone: the body was removed when its time was over.
-	codecGone = "gone"
-)
+// Said is what a delivery says, as far as lists are filtered by it. The zero value
+// stands for a delivery that is not decided yet or cannot be read.
+type Said struct {
+	Kind       event.Kind
+	Repository string // full name
+	Branch     string
+	Number     int
+	SHA        string
+	Actor      string
+	// Rules are the names of the rules that matched.
+	Rules []string
+}
 
-// Packed is a delivery as it is stored: made outside of a transaction, so that
-// the time that this takes is not the transaction's.
+// SaidBy is what an event says, with the rules that it matched.
+func SaidBy(ev event.Event, decision *rules.Decision) Said {
+	said := Said{
+		Kind: ev.Kind, Repository: ev.Repository.FullName, Branch: ev.Branch, Number: ev.Number, SHA: ev.HeadSHA, Actor: ev.Sender,
+	}
+	if decision != nil {
+		for _, match := range decision.Matches {
+			said.Rules = append(said.Rules, match.Rule)
+		}
+	}
+	return said
+}
+
+// Packed is a delivery as it is stored. It is made outside a transaction, so that
+// compressing does not lengthen the transaction.
 type Packed struct {
 	event.Delivery
 	header string
@@ -59,13 +79,13 @@ func (s *Store) Pack(d event.Delivery) (Packed, error) {
 	return p, nil
 }
 
-// Stored says what AddDeliveries made of one delivery.
+// Stored is the row of one delivery that AddDeliveries was given.
 type Stored struct {
-	// ID and State are those of the row: of an earlier one when Known.
+	// ID and State are those of the row: of the earlier one for a duplicate.
 	ID    string
 	State event.DeliveryState
-	// Known: the same delivery was stored before, or stands earlier in the list.
-	Known bool
+	// Duplicate: the same delivery was stored before, or is earlier in the list.
+	Duplicate bool
 }
 
 // insertRows is how many deliveries one statement stores at most: enough that its
@@ -73,8 +93,8 @@ type Stored struct {
 // different ones to prepare.
 const insertRows = 32
 
-// AddDeliveries stores new deliveries as received and answers for each, in the
-// order of the list, whether it was known already.
+// AddDeliveries stores new deliveries as received. It returns the row of each, in the
+// order of the list.
 func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error) {
 	added := make(map[string]bool, len(list))
 	for rest := list; len(rest) > 0; {
@@ -90,14 +110,14 @@ func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error
 			answers[i] = Stored{ID: p.ID, State: event.DeliveryReceived}
 			continue
 		}
-		answers[i].Known = true
+		answers[i].Duplicate = true
 		var codec string
 		err := tx.queryRow(ctx, `SELECT id, state, codec FROM deliveries WHERE connection = $1 AND key = $2`, p.Connection, p.Key).Scan(&answers[i].ID, &answers[i].State, &codec)
 		if err != nil {
-			return nil, fmt.Errorf("read known delivery: %w", err)
+			return nil, fmt.Errorf("read earlier delivery: %w", err)
 		}
-		if codec == codecGone {
-			// It came again with what was removed: now it can be read again.
+		if codec == codecRemoved {
+			// The host sent it again, with the body that was removed.
 			if _, err := tx.exec(ctx, `UPDATE deliveries SET body = $2, codec = $3, updated_at = $4 WHERE id = $1`, answers[i].ID, p.body, p.codec, tx.now()); err != nil {
 				return nil, fmt.Errorf("restore body: %w", err)
 			}
@@ -109,7 +129,8 @@ func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error
 func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[string]bool) error {
 	var query strings.Builder
 	query.WriteString(`INSERT INTO deliveries
-		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, reason, decision, updated_at) VALUES `)
+		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, updated_at,
+			reason, decision, kind, repository, branch, number, sha, actor, rule) VALUES `)
 	args := make([]any, 0, len(chunk)*12)
 	now := tx.now()
 	for i, p := range chunk {
@@ -117,7 +138,7 @@ func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[st
 			query.WriteByte(',')
 		}
 		n := len(args)
-		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','',$%d)", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12)
+		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','')", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12)
 		args = append(args, p.ID, p.Connection, string(p.Host), p.Key, p.HostID, p.Event, micros(p.ReceivedAt), p.header, p.body, p.codec,
 			string(event.DeliveryReceived), now)
 	}
@@ -140,17 +161,15 @@ func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[st
 // Delivery reads one delivery. ErrNotFound when there is none; ErrCorrupt, with the
 // delivery but for what cannot be read, when the row is damaged.
 func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
-	row := tx.queryRow(ctx, `SELECT `+deliveryColumns+`, body, codec FROM deliveries WHERE id = $1`, id)
+	row := tx.queryRow(ctx, `SELECT `+deliveryColumns+`, body FROM deliveries WHERE id = $1`, id)
 	var body []byte
-	var codec string
-	d, err := scanDelivery(row, &body, &codec)
+	d, codec, err := scanStoredDelivery(row, &body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Delivery{}, fmt.Errorf("read delivery %q: %w", id, ErrNotFound)
 	}
 	if err != nil {
 		return d, fmt.Errorf("read delivery %q: %w", id, err)
 	}
-	d.Gone = codec == codecGone
 	if d.Body, err = tx.store.decompress(body, codec); err != nil {
 		return d, fmt.Errorf("read delivery %q: %w: %w", id, ErrCorrupt, err)
 	}
@@ -158,7 +177,7 @@ func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
 }
 
 // EndDelivery writes what became of a delivery; decision may be nil.
-func (tx *Tx) EndDelivery(ctx context.Context, id string, state event.DeliveryState, reason string, decision *rules.Decision) error {
+func (tx *Tx) EndDelivery(ctx context.Context, id string, state event.DeliveryState, reason string, said Said, decision *rules.Decision) error {
 	text := ""
 	if decision != nil {
 		encoded, err := json.Marshal(decision)
@@ -167,8 +186,10 @@ func (tx *Tx) EndDelivery(ctx context.Context, id string, state event.DeliverySt
 		}
 		text = string(encoded)
 	}
-	changed, err := tx.exec(ctx, `UPDATE deliveries SET state = $2, reason = $3, decision = $4, updated_at = $5 WHERE id = $1`,
-		id, string(state), reason, text, tx.now())
+	changed, err := tx.exec(ctx, `UPDATE deliveries SET state = $2, reason = $3, decision = $4, updated_at = $5,
+		kind = $6, repository = $7, branch = $8, number = $9, sha = $10, actor = $11, rule = $12 WHERE id = $1`,
+		id, string(state), reason, text, tx.now(),
+		string(said.Kind), said.Repository, said.Branch, said.Number, said.SHA, said.Actor, strings.Join(said.Rules, ","))
 	if err == nil && changed == 0 {
 		err = ErrNotFound
 	}
@@ -180,48 +201,15 @@ func (tx *Tx) EndDelivery(ctx context.Context, id string, state event.DeliverySt
 
 // Reopen makes a delivery wait for its decision again.
 func (tx *Tx) Reopen(ctx context.Context, id string) error {
-	return tx.EndDelivery(ctx, id, event.DeliveryReceived, "", nil)
-}
-
-// Deliveries lists deliveries, newest first, without their bodies. An empty
-// state lists all of them; limit bounds the list.
-func (tx *Tx) Deliveries(ctx context.Context, state event.DeliveryState, limit int) ([]Delivery, error) {
-	rows, err := tx.query(ctx, `SELECT `+deliveryColumns+` FROM deliveries
-		WHERE $1 = '' OR state = $1 ORDER BY received_at DESC, id DESC LIMIT $2`, string(state), limit)
-	if err != nil {
-		return nil, fmt.Errorf("list deliveries: %w", err)
-	}
-	defer rows.Close()
-	var list []Delivery
-	for rows.Next() {
-		d, err := scanDelivery(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list deliveries: %w", err)
-		}
-		list = append(list, d)
-	}
-	return list, rows.Err()
+	return tx.EndDelivery(ctx, id, event.DeliveryReceived, "", Said{}, nil)
 }
 
 // StaleDeliveries lists the ids of deliveries that were received before a time and
 // still wait for their decision, oldest first, at most limit of them. As far in the
 // future counts as stale too: the clock was set back since.
 func (tx *Tx) StaleDeliveries(ctx context.Context, before time.Time, limit int) ([]string, error) {
-	rows, err := tx.query(ctx, `SELECT id FROM deliveries WHERE state = $1 AND ((received_at < $2 AND updated_at < $2) OR updated_at > $3)
+	return texts(ctx, tx, `SELECT id FROM deliveries WHERE state = $1 AND ((received_at < $2 AND updated_at < $2) OR updated_at > $3)
 		ORDER BY received_at LIMIT $4`, string(event.DeliveryReceived), micros(before), tx.mirrored(before), limit)
-	if err != nil {
-		return nil, fmt.Errorf("list stale deliveries: %w", err)
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("list stale deliveries: %w", err)
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
 }
 
 // Undecided reports whether a delivery of a connection that was received up to a
@@ -250,49 +238,64 @@ func (tx *Tx) OldestUndecided(ctx context.Context) (time.Time, error) {
 	return fromMicros(oldest.Int64), nil
 }
 
-const deliveryColumns = `id, connection, host, key, host_id, event, received_at, header, state, reason, decision, updated_at`
+const deliveryColumns = `id, connection, host, key, host_id, event, received_at, header, state, reason, decision,
+	kind, repository, branch, number, sha, actor, rule, updated_at, codec`
 
-func scanDelivery(row scanner, more ...any) (Delivery, error) {
-	var d Delivery
+func scanDelivery(row scanner) (Delivery, error) {
+	d, _, err := scanStoredDelivery(row)
+	return d, err
+}
+
+// scanStoredDelivery reads deliveryColumns, and more columns behind them.
+func scanStoredDelivery(row scanner, more ...any) (d Delivery, codec string, err error) {
 	var received, updated int64
-	var header, decision string
-	dest := append([]any{&d.ID, &d.Connection, &d.Host, &d.Key, &d.HostID, &d.Event, &received, &header, &d.State, &d.Reason, &decision, &updated}, more...)
+	var header, decision, matched string
+	dest := append([]any{
+		&d.ID, &d.Connection, &d.Host, &d.Key, &d.HostID, &d.Event, &received, &header, &d.State, &d.Reason, &decision,
+		&d.Said.Kind, &d.Said.Repository, &d.Said.Branch, &d.Said.Number, &d.Said.SHA, &d.Said.Actor, &matched, &updated, &codec,
+	}, more...)
 	if err := row.Scan(dest...); err != nil {
-		return Delivery{}, err
+		return Delivery{}, "", err
 	}
-	d.ReceivedAt, d.UpdatedAt = fromMicros(received), fromMicros(updated)
+	d.ReceivedAt, d.UpdatedAt, d.PayloadRemoved = fromMicros(received), fromMicros(updated), codec == codecRemoved
+	if matched != "" {
+		d.Said.Rules = strings.Split(matched, ",")
+	}
 	if err := json.Unmarshal([]byte(header), &d.Header); err != nil {
-		return d, fmt.Errorf("%w: unmarshal header: %w", ErrCorrupt, err)
+		return d, codec, fmt.Errorf("%w: unmarshal header: %w", ErrCorrupt, err)
 	}
 	if decision != "" {
 		d.Decision = new(rules.Decision)
 		if err := json.Unmarshal([]byte(decision), d.Decision); err != nil {
-			return d, fmt.Errorf("%w: unmarshal decision: %w", ErrCorrupt, err)
+			return d, codec, fmt.Errorf("%w: unmarshal decision: %w", ErrCorrupt, err)
 		}
 	}
-	return d, nil
+	return d, codec, nil
 }
 
-// compress returns body as it is stored, exact bytes kept; a body that does not
-// get smaller is stored as it is.
-func (s *Store) compress(body []byte) (stored []byte, codec string) {
-	zipped := s.zip.EncodeAll(body, make([]byte, 0, len(body)/4+64))
-	if len(zipped) >= len(body) {
-		return append([]byte{}, body...), codecNone
-	}
-	return zipped, codecZstd
-}
+// ErrPayloadRemoved is returned for a delivery whose body was removed after the payload
+// retention.
+var ErrPayloadRemoved = errors.New("its payload was removed after store.payload_retention")
 
-func (s *Store) decompress(stored []byte, codec string) ([]byte, error) {
-	switch codec {
-	case codecNone, codecGone:
-		return stored, nil
-	case codecZstd:
-		body, err := s.unzip.DecodeAll(stored, nil)
-		if err != nil {
-			return nil, fmt.Errorf("decompress body: %w", err)
-		}
-		return body, nil
+// ErrUndecided is returned for a delivery that waits for its decision already.
+var ErrUndecided = errors.New("it is not decided yet")
+
+// Replay makes a delivery wait for its decision again. ErrNotFound, ErrPayloadRemoved
+// or ErrUndecided when that cannot be; then nothing is changed.
+func (tx *Tx) Replay(ctx context.Context, id string) error {
+	var state event.DeliveryState
+	var codec string
+	err := tx.queryRow(ctx, `SELECT state, codec FROM deliveries WHERE id = $1`+tx.forUpdate(), id).Scan(&state, &codec)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		err = ErrNotFound
+	case err != nil:
+	case state == event.DeliveryReceived:
+		err = ErrUndecided
+	case codec == codecRemoved:
+		err = ErrPayloadRemoved
+	default:
+		return tx.Reopen(ctx, id)
 	}
-	return nil, fmt.Errorf("decompress body: unknown codec %q", codec)
+	return fmt.Errorf("replay delivery %q: %w", id, err)
 }

@@ -11,10 +11,10 @@ import (
 	"syscall"
 )
 
-// lockBeside takes the lock of a database file: an advisory lock on a file beside
-// it, because SQLite's own locks on the file itself are let go when any descriptor of
-// it is closed. It ends with the process, however that ends. The lock's file stays.
-func lockBeside(path string) (*os.File, error) {
+// lockFile takes the lock of a database file: an advisory lock on a second file, because
+// SQLite's own locks on the file itself are released when any descriptor of it is
+// closed. It ends with the process, however that ends. The second file stays.
+func lockFile(path string) (*os.File, error) {
 	// One database is one lock, under whatever name it was reached.
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
@@ -28,7 +28,7 @@ func lockBeside(path string) (*os.File, error) {
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = errors.New("another gatewright works on this file: stop it first, or give each its own file; several processes need PostgreSQL")
+		err = errors.New("another gatewright uses this file: stop it first, or give each its own file; several processes need PostgreSQL")
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -73,8 +73,8 @@ func (s *Store) Schema(ctx context.Context) (version int, err error) {
 	return version, nil
 }
 
-// fits refuses a schema that is not the one that this program knows.
-func (s *Store) fits(ctx context.Context) error {
+// checkSchema refuses a schema that is not the one that this program knows.
+func (s *Store) checkSchema(ctx context.Context) error {
 	version, err := s.Schema(ctx)
 	if err != nil {
 		return err

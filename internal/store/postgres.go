@@ -21,11 +21,11 @@ type postgresDatabase struct {
 
 const defaultConnections = 20
 
-// The names under which the server's sessions and those of a store that wants to be
-// alone stand in pg_stat_activity.
+// The application names that pg_stat_activity shows for the sessions of a server and
+// of an exclusive store.
 const (
-	serverSessions = "gatewright"
-	aloneSessions  = "gatewright alone"
+	serverSessions    = "gatewright"
+	exclusiveSessions = "gatewright exclusive"
 )
 
 func openPostgres(ctx context.Context, opts Options) (*postgresDatabase, error) {
@@ -40,8 +40,8 @@ func openPostgres(ctx context.Context, opts Options) (*postgresDatabase, error) 
 		settings.MaxConns = int32(opts.Connections)
 	}
 	settings.ConnConfig.RuntimeParams["application_name"] = serverSessions
-	if opts.Alone {
-		settings.ConnConfig.RuntimeParams["application_name"] = aloneSessions
+	if opts.Exclusive {
+		settings.ConnConfig.RuntimeParams["application_name"] = exclusiveSessions
 	}
 	// An acknowledged delivery is on disk, whatever the server's default is.
 	settings.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
@@ -50,8 +50,8 @@ func openPostgres(ctx context.Context, opts Options) (*postgresDatabase, error) 
 		return nil, err
 	}
 	db := &postgresDatabase{pool: pool, readOnly: opts.ReadOnly}
-	if opts.Alone {
-		if err := db.alone(ctx); err != nil {
+	if opts.Exclusive {
+		if err := db.checkUnused(ctx); err != nil {
 			pool.Close()
 			return nil, err
 		}
@@ -59,23 +59,23 @@ func openPostgres(ctx context.Context, opts Options) (*postgresDatabase, error) 
 	return db, nil
 }
 
-// alone fails when a server works on the database.
-func (db *postgresDatabase) alone(ctx context.Context) error {
+// checkUnused fails when a server uses the database.
+func (db *postgresDatabase) checkUnused(ctx context.Context) error {
 	var others int
 	err := db.pool.QueryRow(ctx, `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1`, serverSessions).Scan(&others)
 	if err == nil && others > 0 {
-		err = fmt.Errorf("%d sessions of a running gatewright are on it: stop every replica first", others)
+		err = fmt.Errorf("%d sessions of a running gatewright use it: stop every replica first", others)
 	}
 	return err
 }
 
-func (db *postgresDatabase) begin(ctx context.Context, look bool) (transaction, error) {
+func (db *postgresDatabase) begin(ctx context.Context, readOnly bool) (transaction, error) {
 	mode := pgx.TxOptions{}
-	if look {
+	if readOnly {
 		mode.AccessMode = pgx.ReadOnly
 		mode.IsoLevel = pgx.RepeatableRead
 	} else if db.readOnly {
-		return nil, errors.New("the database was opened for looking only")
+		return nil, errors.New("the database was opened for reading only")
 	}
 	tx, err := db.pool.BeginTx(ctx, mode)
 	if err != nil {
@@ -84,34 +84,41 @@ func (db *postgresDatabase) begin(ctx context.Context, look bool) (transaction, 
 	return postgresTransaction{tx}, nil
 }
 
-// migrationLock is the key of the advisory lock under which the schema changes,
-// so that replicas that start together do it one after the other.
-const migrationLock = 0x67617465
+// schemaLock is the key of the advisory lock under which the schema changes, so that
+// replicas that start at the same time take turns.
+const schemaLock = 0x67617465
 
 func (db *postgresDatabase) migrate(ctx context.Context) error {
-	return db.exclusively(ctx, func(ctx context.Context) error {
+	return db.withSchemaLock(ctx, func(ctx context.Context) error {
 		return migrate(ctx, func(ctx context.Context, fn func(transaction) error) error {
 			return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return fn(postgresTransaction{tx}) })
 		}, "BYTEA")
 	})
 }
 
-func (db *postgresDatabase) exclusively(ctx context.Context, fn func(context.Context) error) error {
-	c, err := db.pool.Acquire(ctx)
-	if err != nil {
+// withSchemaLock holds the lock in a transaction, not in a session: behind a transaction
+// pooler the unlock of a session lock can reach another session, and the lock would
+// stay taken. fn runs on other connections of the pool.
+func (db *postgresDatabase) withSchemaLock(ctx context.Context, fn func(context.Context) error) error {
+	return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(schemaLock)); err != nil {
+			return fmt.Errorf("lock schema: %w", err)
+		}
+		return fn(ctx)
+	})
+}
+
+// writable asks the server, because a hot standby begins transactions like any other
+// server and refuses only the first write.
+func (db *postgresDatabase) writable(ctx context.Context) error {
+	var readOnly string
+	if err := db.pool.QueryRow(ctx, `SHOW transaction_read_only`).Scan(&readOnly); err != nil {
 		return err
 	}
-	defer c.Release()
-	if _, err := c.Exec(ctx, `SELECT pg_advisory_lock($1)`, int64(migrationLock)); err != nil {
-		return fmt.Errorf("lock schema: %w", err)
+	if readOnly == "on" {
+		return errors.New("the PostgreSQL server is read-only, for example a standby: connect to the primary")
 	}
-	defer func() {
-		// A lock that cannot be given back goes with its connection.
-		if _, err := c.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(migrationLock)); err != nil {
-			_ = c.Conn().Close(context.WithoutCancel(ctx))
-		}
-	}()
-	return fn(ctx)
+	return nil
 }
 
 func (db *postgresDatabase) ping(ctx context.Context) error { return db.pool.Ping(ctx) }
@@ -154,10 +161,10 @@ func (t postgresTransaction) rollback() {
 
 func (t postgresTransaction) native() any { return t.tx }
 
-func (t postgresTransaction) lock() string { return " FOR UPDATE" }
+func (t postgresTransaction) forUpdate() string { return " FOR UPDATE" }
 
-// storable replaces what PostgreSQL does not take in a text, a zero byte and what is
-// no UTF-8: a sender can put both into a branch or a header, and the row of one
+// storable replaces what PostgreSQL does not take in a text, a zero byte and invalid
+// UTF-8: a sender can put both into a branch or a header, and the row of one
 // delivery must not fail the transaction that it shares with others.
 func storable(args []any) []any {
 	for i, arg := range args {
@@ -168,12 +175,12 @@ func storable(args []any) []any {
 	return args
 }
 
-// translate makes our own error of the one that a replica meets when another one
-// was quicker.
+// translate returns our own error for the one that the second of two replicas gets
+// that act on one pipeline at the same time.
 func translate(err error) error {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.ConstraintName == "releases_unanswered" {
-		return ErrBusy
+		return ErrPipelineBusy
 	}
 	return err
 }

@@ -1,9 +1,6 @@
 package store
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // CountJobs counts the queue's jobs that have not ended, by the queue's own
 // state words: available, scheduled, retryable, running …; every word of those
@@ -20,27 +17,22 @@ func (tx *Tx) CountJobs(ctx context.Context) (map[string]int, error) {
 	return jobs, nil
 }
 
-// JobsComing returns the ids of the runs and releases that a job of the queue is at
-// work on or is coming for. A job that is to come much later than any step waits does
-// not count: it was put off by a clock that was set back since.
-func (tx *Tx) JobsComing(ctx context.Context) (map[string]bool, error) {
+// RecordsWithJobs returns the ids of the runs and releases for which the queue has a job
+// that runs, or is due within 15 minutes: longer than any step waits. A later job was
+// delayed by a clock that was set back since.
+func (tx *Tx) RecordsWithJobs(ctx context.Context) (map[string]bool, error) {
 	soon := `now() + interval '15 minutes'`
 	if tx.store.SQLite() != nil {
 		soon = `datetime('now', '+15 minutes')`
 	}
-	rows, err := tx.query(ctx, `SELECT COALESCE(args->>'run_id', args->>'release_id', '') FROM river_job
+	ids, err := texts(ctx, tx, `SELECT COALESCE(args->>'run_id', args->>'release_id', '') FROM river_job
 		WHERE state IN ('available', 'running', 'retryable', 'scheduled') AND scheduled_at < `+soon)
 	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
+		return nil, err
 	}
-	defer rows.Close()
-	coming := map[string]bool{}
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("list jobs: %w", err)
-		}
-		coming[id] = true
+	found := map[string]bool{}
+	for _, id := range ids {
+		found[id] = true
 	}
-	return coming, rows.Err()
+	return found, nil
 }

@@ -18,11 +18,14 @@ func (tx *Tx) AddRelease(ctx context.Context, r release.Release) (added bool, er
 	if err != nil {
 		return false, fmt.Errorf("add release %q: %w", r.ID, err)
 	}
+	ev := r.Event
 	changed, err := tx.exec(ctx, `INSERT INTO releases
-		(id, run_id, place, pipeline, state, version, unanswered, deadline, created_at, updated_at, data)
-		VALUES ($1, $2, $3, $4, $5, 0, FALSE, $6, $7, $8, $9)
+		(id, run_id, place, pipeline, connection, repository, kind, branch, number, sha, actor, rule,
+			state, waits_for, version, unanswered, deadline, created_at, updated_at, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', 0, FALSE, $14, $15, $16, $17)
 		ON CONFLICT (run_id, place) DO NOTHING`,
-		r.ID, r.RunID, r.Index, r.Plan.Pipeline, string(r.State), micros(r.Deadline), micros(r.CreatedAt), tx.now(), string(data))
+		r.ID, r.RunID, r.Index, r.Plan.Pipeline, ev.Connection, ev.Repository.FullName, string(ev.Kind), ev.Branch, ev.Number, ev.HeadSHA, ev.Sender, r.Rule,
+		string(r.State), micros(r.Deadline), micros(r.CreatedAt), tx.now(), string(data))
 	if err != nil {
 		return false, fmt.Errorf("add release %q: %w", r.ID, err)
 	}
@@ -31,8 +34,8 @@ func (tx *Tx) AddRelease(ctx context.Context, r release.Release) (added bool, er
 
 // SaveRelease writes a release that was read at a version, and counts the version
 // up. When nothing could be written the error is ErrEnded (the stored release has
-// ended), ErrStale (somebody else has saved it meanwhile) or ErrBusy (it is about to
-// act on a pipeline on which another release's action has no answer yet).
+// ended), ErrStale (another step has saved it in the meantime) or ErrPipelineBusy (it
+// is about to act on a pipeline on which another release's action has no answer yet).
 func (tx *Tx) SaveRelease(ctx context.Context, r release.Release, version *Version) error {
 	if err := tx.saveRelease(ctx, r, *version); err != nil {
 		return fmt.Errorf("save release %q: %w", r.ID, err)
@@ -46,7 +49,7 @@ func (tx *Tx) saveRelease(ctx context.Context, r release.Release, version Versio
 	if err != nil {
 		return err
 	}
-	unanswered := r.State == release.Starting && r.Intent != nil
+	unanswered := r.Unanswered()
 	if unanswered {
 		var others int
 		err := tx.queryRow(ctx, `SELECT COUNT(*) FROM releases WHERE unanswered AND pipeline = $1 AND id <> $2`, r.Plan.Pipeline, r.ID).Scan(&others)
@@ -54,61 +57,62 @@ func (tx *Tx) saveRelease(ctx context.Context, r release.Release, version Versio
 			return err
 		}
 		if others > 0 {
-			return ErrBusy
+			return ErrPipelineBusy
 		}
 	}
-	changed, err := tx.exec(ctx, `UPDATE releases SET state = $3, version = version + 1, unanswered = $4, deadline = $5, updated_at = $6, data = $7
-		WHERE id = $1 AND version = $2 AND state IN ('held', 'starting', 'running', 'awaiting_approval')`,
+	changed, err := tx.exec(ctx, `UPDATE releases SET state = $3, waits_for = '', version = version + 1, unanswered = $4, deadline = $5, updated_at = $6, data = $7
+		WHERE id = $1 AND version = $2 AND state IN `+activeReleases,
 		r.ID, int64(version), string(r.State), unanswered, micros(r.Deadline), tx.now(), string(data))
 	if err == nil && changed == 0 {
-		err = tx.whyNotSaved(ctx, `SELECT state IN ('held', 'starting', 'running', 'awaiting_approval') FROM releases WHERE id = $1`, r.ID)
+		err = tx.whyNotSaved(ctx, `SELECT state IN `+activeReleases+` FROM releases WHERE id = $1`, r.ID)
 	}
 	return err
 }
 
 // Release reads one release. ErrNotFound when there is none.
 func (tx *Tx) Release(ctx context.Context, id string) (release.Release, error) {
-	r, _, err := tx.ReleaseAt(ctx, id)
-	return r, err
+	v, err := tx.ReleaseAt(ctx, id)
+	return v.Record, err
 }
 
-// ReleaseAt reads one release and the version that it has. ErrNotFound when there
-// is none.
-func (tx *Tx) ReleaseAt(ctx context.Context, id string) (release.Release, Version, error) {
-	r, version, err := scanVersioned[release.Release](tx.queryRow(ctx, `SELECT version, data FROM releases WHERE id = $1`, id))
+// ReleaseAt reads one release and its version. ErrNotFound when there is none.
+func (tx *Tx) ReleaseAt(ctx context.Context, id string) (Versioned[release.Release], error) {
+	return tx.releaseAt(ctx, id, "")
+}
+
+// LockRelease is ReleaseAt, and keeps the release from changing before the
+// transaction ends.
+func (tx *Tx) LockRelease(ctx context.Context, id string) (Versioned[release.Release], error) {
+	return tx.releaseAt(ctx, id, tx.forUpdate())
+}
+
+func (tx *Tx) releaseAt(ctx context.Context, id, lock string) (Versioned[release.Release], error) {
+	v, err := scanVersioned[release.Release](tx.queryRow(ctx, `SELECT version, data FROM releases WHERE id = $1`+lock, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return release.Release{}, 0, fmt.Errorf("read release %q: %w", id, err)
+		return v, fmt.Errorf("read release %q: %w", id, err)
 	}
-	return r, version, nil
+	return v, nil
 }
 
-// StaleReleases lists the ids of releases that have not ended and were not saved
-// since a time, oldest first, at most limit of them. As far in the future counts as
-// stale too: the clock was set back since.
+// StaleReleases lists the ids of releases that have not ended, were not saved since a
+// time and wait for no other record that can still change, oldest first, at most
+// limit of them. One that waits counts once its deadline has passed. As far in the
+// future counts as stale too: the clock was set back since.
 func (tx *Tx) StaleReleases(ctx context.Context, since time.Time, limit int) (map[string]release.State, error) {
-	return stale[release.State](ctx, tx, `SELECT id, state FROM releases WHERE state IN ('held', 'starting', 'running', 'awaiting_approval') AND (updated_at < $1 OR updated_at > $2)
-		ORDER BY updated_at LIMIT $3`, since, limit)
+	return stale[release.State](ctx, tx, `SELECT t.id, t.state FROM releases AS t WHERE t.state IN `+activeReleases+`
+		AND (t.updated_at < $1 OR t.updated_at > $2) AND (t.waits_for = '' OR t.deadline <= $3 OR NOT `+stillActive+`)
+		ORDER BY t.updated_at LIMIT $4`, micros(since), tx.mirrored(since), tx.now(), limit)
 }
 
 // ReleasesOf lists the releases of a run, in the order of its rule.
 func (tx *Tx) ReleasesOf(ctx context.Context, runID string) ([]release.Release, error) {
-	return tx.releases(ctx, `SELECT data FROM releases WHERE run_id = $1 ORDER BY place`, runID)
-}
-
-// Releases lists releases, newest first. An empty state lists all of them; limit
-// bounds the list.
-func (tx *Tx) Releases(ctx context.Context, state release.State, limit int) ([]release.Release, error) {
-	return tx.releases(ctx, `SELECT data FROM releases WHERE $1 = '' OR state = $1 ORDER BY created_at DESC, id DESC LIMIT $2`, string(state), limit)
+	return records[release.Release](ctx, tx, `SELECT data FROM releases WHERE run_id = $1 ORDER BY place`, runID)
 }
 
 // CountReleases counts the releases in each state.
 func (tx *Tx) CountReleases(ctx context.Context) (map[release.State]int, error) {
 	return counts[release.State](ctx, tx, `SELECT state, COUNT(*) FROM releases GROUP BY state`)
-}
-
-func (tx *Tx) releases(ctx context.Context, query string, args ...any) ([]release.Release, error) {
-	return list[release.Release](ctx, tx, "releases", query, args...)
 }

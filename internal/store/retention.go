@@ -16,30 +16,37 @@ type Expired struct {
 	Runs       int
 	Deliveries int
 	EventKeys  int
+	Heads      int
+	Tasks      int
+	Refs       int
 }
 
-const (
-	openRuns     = `('queued', 'starting', 'running')`
-	openReleases = `('held', 'starting', 'running', 'awaiting_approval')`
-)
+// Total is how many rows Expire removed or emptied.
+func (e Expired) Total() int {
+	return e.Payloads + e.Releases + e.Runs + e.Deliveries + e.EventKeys + e.Heads + e.Tasks + e.Refs
+}
+
+// memoryAge is how long heads, tasks and refs are kept without use. A head that was
+// forgotten makes the next delivery of its branch the newest, however old it is.
+const memoryAge = 400 * 24 * time.Hour
 
 // Expire removes what is old: the bodies of deliveries that came and ended more than
 // payloadAge before now; releases, runs, deliveries and the keys of changes that
 // ended more than age before. It removes at most batch rows in one transaction, so
-// that the door never waits long, and goes on until nothing old is left or ctx is
-// done; what was counted is gone also when there is an error.
+// that webhooks never wait long, and goes on until nothing old is left or ctx is
+// done; what was counted is removed also when there is an error.
 //
 // What has not ended stays, and what it refers to: a release while a release of its
-// run is open, a run while it has a release or while an open run of its line may
-// still look at it, a delivery while it waits for its decision or has a run. Heads,
-// tasks and refs stay for ever.
+// run is active, a run while it has a release or while an active run of its ref key may
+// still read it, a delivery while it waits for its decision or has a run. Heads, tasks
+// and refs go when they were not used for 400 days.
 //
 // A delivery or a commit that was forgotten is new when it comes again, so age must
 // be longer than a host sends a delivery again: three days on GitHub, which keeps
 // them longest (specs/githosts.md 1.6).
 func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.Duration, batch int) (Expired, error) {
-	var gone Expired
-	old, oldPayload := micros(now.Add(-age)), micros(now.Add(-payloadAge))
+	var removed Expired
+	old, oldPayload, oldMemory := micros(now.Add(-age)), micros(now.Add(-payloadAge)), micros(now.Add(-memoryAge))
 	for _, step := range []struct {
 		what   string
 		count  *int
@@ -49,47 +56,52 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 		table, key, time, old, remove string
 		more                          []any
 	}{
-		{"releases", &gone.Releases, old, "releases", "id", "created_at", releaseIsOld, `DELETE FROM releases AS t`, nil},
-		{"runs", &gone.Runs, old, "runs", "id", "created_at", runIsOld, `DELETE FROM runs AS t`, nil},
-		{"deliveries", &gone.Deliveries, old, "deliveries", "id", "received_at", deliveryIsOld, `DELETE FROM deliveries AS t`, nil},
-		{"event keys", &gone.EventKeys, old, "event_keys", "key", "created_at", eventKeyIsOld, `DELETE FROM event_keys AS t`, nil},
+		{"releases", &removed.Releases, old, "releases", "id", "created_at", releaseIsOld, `DELETE FROM releases AS t`, nil},
+		{"runs", &removed.Runs, old, "runs", "id", "created_at", runIsOld, `DELETE FROM runs AS t`, nil},
+		{"deliveries", &removed.Deliveries, old, "deliveries", "id", "received_at", deliveryIsOld, `DELETE FROM deliveries AS t`, nil},
+		{"event keys", &removed.EventKeys, old, "event_keys", "key", "created_at", eventKeyIsOld, `DELETE FROM event_keys AS t`, nil},
 		{
-			"payloads", &gone.Payloads, oldPayload, "deliveries", "id", "received_at", payloadIsOld,
-			`UPDATE deliveries AS t SET body = $2, codec = $3`, []any{[]byte{}, codecGone},
+			"payloads", &removed.Payloads, oldPayload, "deliveries", "id", "received_at", payloadIsOld,
+			`UPDATE deliveries AS t SET body = $2, codec = $3`, []any{[]byte{}, codecRemoved},
 		},
+		{"heads", &removed.Heads, oldMemory, "heads", "ref_key", "updated_at", headIsOld, `DELETE FROM heads AS t`, nil},
+		{"tasks", &removed.Tasks, oldMemory, "tasks", "key", "updated_at", unusedIsOld, `DELETE FROM tasks AS t`, nil},
+		{"refs", &removed.Refs, oldMemory, "refs", "connection", "updated_at", unusedIsOld, `DELETE FROM refs AS t`, nil},
 	} {
 		find := `SELECT t.` + step.key + `, t.` + step.time + ` FROM ` + step.table + ` AS t
 			WHERE t.` + step.time + ` < $1 AND t.` + step.time + ` >= $2 AND ` + step.old + ` ORDER BY t.` + step.time + ` LIMIT $3`
-		// The condition is held again, because a row can change in between.
+		// The condition is checked again, because a row can change in between.
 		remove := step.remove + ` WHERE ` + step.old + ` AND t.` + step.key + ` IN `
 		err := s.expire(ctx, find, remove, append([]any{step.before}, step.more...), batch, step.count)
 		if err != nil {
-			return gone, fmt.Errorf("expire %s: %w", step.what, err)
+			return removed, fmt.Errorf("expire %s: %w", step.what, err)
 		}
 	}
-	return gone, nil
+	return removed, nil
 }
 
-// The conditions of a row t that ended before $1 and that nothing open needs. None of
+// The conditions of a row t that ended before $1 and that nothing active needs. None of
 // them names the states that it wants: SQLite would then walk the index of states
 // instead of looking up the keys.
-const (
-	releaseIsOld = `t.updated_at < $1 AND t.state NOT IN ` + openReleases + `
-		AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.run_id = t.run_id AND o.state IN ` + openReleases + `)`
-	// A run may look at one that it shares its execution with or that it supersedes:
-	// they begin within the same minute.
-	runIsOld = `t.updated_at < $1 AND t.state NOT IN ` + openRuns + `
+var (
+	releaseIsOld = `t.updated_at < $1 AND t.state NOT IN ` + activeReleases + `
+		AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.run_id = t.run_id AND o.state IN ` + activeReleases + `)`
+	// A run may read one that it shares its execution with or that it supersedes: they
+	// begin within the same minute.
+	runIsOld = `t.updated_at < $1 AND t.state NOT IN ` + activeRuns + `
 		AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.run_id = t.id)
-		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.line = t.line AND o.state IN ` + openRuns + ` AND o.created_at < t.updated_at + 60000000)`
+		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + ` AND o.created_at < t.updated_at + 60000000)`
 	deliveryIsOld = `t.updated_at < $1 AND t.state <> 'received'
 		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.delivery_id = t.id)`
 	eventKeyIsOld = `t.created_at < $1
 		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
-	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecGone + `'`
+	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecRemoved + `'`
+	headIsOld    = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + `)`
+	unusedIsOld  = `t.updated_at < $1`
 )
 
-// expire looks for old rows with the readers and removes them with the writer, until
-// a look finds no full batch. args are those of remove before the keys.
+// expire finds old rows with a reader and removes them with the writer, until it finds
+// less than a full batch. args are those of remove before the keys.
 func (s *Store) expire(ctx context.Context, find, remove string, args []any, batch int, removed *int) error {
 	var from int64
 	for {

@@ -3,7 +3,6 @@ package store_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -40,8 +39,8 @@ type story struct {
 	releases []release.State
 	// received and ended are counted back from the day of the expiry.
 	received, ended time.Duration
-	// line is the branch; empty means one of its own.
-	line string
+	// branch is shared with another story; empty means one of its own.
+	branch string
 
 	wantRow, wantBody bool
 	wantRun           bool
@@ -62,13 +61,13 @@ func stories() []story {
 			releases: []release.State{release.Succeeded, release.Unknown},
 		},
 		{
-			name: "one release is held", state: event.DeliveryDecided, run: codecheck.Passed, received: old, ended: old,
-			releases: []release.State{release.Succeeded, release.Held}, wantRow: true, wantRun: true, wantReleases: 2,
+			name: "one release goes on", state: event.DeliveryDecided, run: codecheck.Passed, received: old, ended: old,
+			releases: []release.State{release.Succeeded, release.Running}, wantRow: true, wantRun: true, wantReleases: 2,
 		},
 		{name: "the run goes on", state: event.DeliveryDecided, run: codecheck.Running, received: old, ended: old, wantRow: true, wantRun: true},
 		{
 			name: "superseded by a run that goes on", state: event.DeliveryDecided, run: codecheck.Superseded, received: old, ended: old,
-			line: "the run goes on", wantRow: true, wantRun: true,
+			branch: "the run goes on", wantRow: true, wantRun: true,
 		},
 		{name: "a run of today", state: event.DeliveryDecided, run: codecheck.Failed, received: fresh, ended: fresh, wantRow: true, wantBody: true, wantRun: true},
 	}
@@ -83,20 +82,20 @@ func tell(t *testing.T, s *store.Store, now *time.Time, at time.Time, told story
 	*now = at.Add(-told.ended)
 	r := run("run of "+told.name, "rule", told.name)
 	r.DeliveryID, r.CreatedAt, r.Event.Branch = d.ID, *now, told.name
-	if told.line != "" {
-		r.Event.Branch = told.line
+	if told.branch != "" {
+		r.Event.Branch = told.branch
 	}
 	update(t, s, func(tx *store.Tx) error {
 		if _, err := add(ctx, s, tx, d); err != nil || told.state == event.DeliveryReceived {
 			return err
 		}
-		if _, err := tx.MoveHead(ctx, r.Event, d.ID); err != nil {
+		if _, err := tx.AdvanceHead(ctx, r.Event, d.ID); err != nil {
 			return err
 		}
 		if _, err := tx.ClaimEvent(ctx, r.Event, d.ID); err != nil {
 			return err
 		}
-		if err := tx.EndDelivery(ctx, d.ID, told.state, "", nil); err != nil || told.run == "" {
+		if err := tx.EndDelivery(ctx, d.ID, told.state, "", store.Said{}, nil); err != nil || told.run == "" {
 			return err
 		}
 		if _, _, err := tx.AddRun(ctx, r); err != nil {
@@ -154,8 +153,8 @@ func testExpire(t *testing.T, db storetest.Database, batch int) {
 			if (err == nil) != told.wantRow || (err != nil && !errors.Is(err, store.ErrNotFound)) {
 				t.Errorf("%s: row %v (%v), want %v", told.name, err == nil, err, told.wantRow)
 			}
-			if (len(d.Body) > 0) != told.wantBody || d.Gone != (told.wantRow && !told.wantBody) {
-				t.Errorf("%s: body of %d bytes, gone %v", told.name, len(d.Body), d.Gone)
+			if (len(d.Body) > 0) != told.wantBody || d.PayloadRemoved != (told.wantRow && !told.wantBody) {
+				t.Errorf("%s: body of %d bytes, gone %v", told.name, len(d.Body), d.PayloadRemoved)
 			}
 			runs, err := tx.RunsOf(ctx, told.name)
 			if (len(runs) == 1) != told.wantRun {
@@ -165,10 +164,10 @@ func testExpire(t *testing.T, db storetest.Database, batch int) {
 			if len(releases) != told.wantReleases {
 				t.Errorf("%s: %d releases, want %d", told.name, len(releases), told.wantReleases)
 			}
-			if told.state != event.DeliveryReceived && told.line == "" {
+			if told.state != event.DeliveryReceived && told.branch == "" {
 				ev := push("", told.name)
 				ev.Branch = told.name
-				if _, known, err := tx.Head(ctx, ev.Line()); !known || err != nil {
+				if _, known, err := tx.Head(ctx, ev.RefKey()); !known || err != nil {
 					t.Errorf("%s: the head is known %v, error %v", told.name, known, err)
 				}
 			}
@@ -180,6 +179,46 @@ func testExpire(t *testing.T, db storetest.Database, batch int) {
 	}
 	if _, known, err := s.Ref(ctx, "github"); !known || err != nil {
 		t.Errorf("the ref is known %v, error %v", known, err)
+	}
+}
+
+// TestMemoryExpires holds that heads, tasks and refs go after 400 days without use, and
+// that a run for them counts as use.
+func TestMemoryExpires(t *testing.T) { storetest.Each(t, testMemoryExpires) }
+
+func testMemoryExpires(t *testing.T, db storetest.Database) {
+	ctx := t.Context()
+	s, now := clocked(t, db)
+	used, head := run("one", "rule", "a"), push("", "a")
+	head.Branch = "forgotten"
+	key := codecheck.TaskKey(used.Event, used.Check)
+	err := errors.Join(s.SaveTask(ctx, key, codecheck.Task{ID: "1"}), s.SaveTask(ctx, "unused", codecheck.Task{ID: "2"}),
+		s.SaveRef(ctx, used.Event.Connection, codecheck.Pull), s.SaveRef(ctx, "unused", codecheck.Pull))
+	if err != nil {
+		t.Fatal(err)
+	}
+	update(t, s, func(tx *store.Tx) error { _, err := tx.AdvanceHead(ctx, head, "1"); return err })
+	*now = noon.Add(200 * day)
+	update(t, s, func(tx *store.Tx) error {
+		if _, err := tx.AdvanceHead(ctx, used.Event, "2"); err != nil {
+			return err
+		}
+		_, _, err := tx.AddRun(ctx, used)
+		return err
+	})
+	for _, test := range []struct {
+		after time.Duration
+		want  store.Expired
+	}{
+		{399 * day, store.Expired{}},
+		{401 * day, store.Expired{Heads: 1, Tasks: 1, Refs: 1}},
+		// The run has not ended, and keeps the head.
+		{601 * day, store.Expired{Tasks: 1, Refs: 1}},
+	} {
+		removed, err := s.Expire(ctx, noon.Add(test.after), 7*day, 30*day, 100)
+		if removed != test.want || err != nil {
+			t.Errorf("after %s: removed %+v, error %v; want %+v", test.after, removed, err, test.want)
+		}
 	}
 }
 
@@ -196,12 +235,12 @@ func testGoneBody(t *testing.T, db storetest.Database) {
 	if _, err := s.Expire(ctx, today, 7*day, 30*day, 100); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Update(ctx, func(tx *store.Tx) error { return tx.Replay(ctx, "failed") }); !errors.Is(err, store.ErrGone) {
+	if err := s.Update(ctx, func(tx *store.Tx) error { return tx.Replay(ctx, "failed") }); !errors.Is(err, store.ErrPayloadRemoved) {
 		t.Errorf("replay: error %v, want gone", err)
 	}
 	update(t, s, func(tx *store.Tx) error {
 		again, err := add(ctx, s, tx, delivery("other id", "failed", []byte("as before")))
-		if !again.Known || again.ID != "failed" {
+		if !again.Duplicate || again.ID != "failed" {
 			t.Errorf("sent again it is %+v", again)
 		}
 		return err
@@ -212,8 +251,8 @@ func testGoneBody(t *testing.T, db storetest.Database) {
 	update(t, s, func(tx *store.Tx) error { return tx.Replay(ctx, "failed") })
 	update(t, s, func(tx *store.Tx) error {
 		d, err := tx.Delivery(ctx, "failed")
-		if string(d.Body) != "as before" || d.Gone || d.State != event.DeliveryReceived {
-			t.Errorf("body %q, gone %v, state %s", d.Body, d.Gone, d.State)
+		if string(d.Body) != "as before" || d.PayloadRemoved || d.State != event.DeliveryReceived {
+			t.Errorf("body %q, gone %v, state %s", d.Body, d.PayloadRemoved, d.State)
 		}
 		return err
 	})
@@ -230,7 +269,7 @@ func testReplay(t *testing.T, db storetest.Database) {
 	for _, state := range event.DeliveryStates() {
 		var want error
 		if state == event.DeliveryReceived {
-			want = store.ErrWaiting
+			want = store.ErrUndecided
 		}
 		if err := s.Update(ctx, func(tx *store.Tx) error { return tx.Replay(ctx, string(state)) }); !errors.Is(err, want) {
 			t.Errorf("replay of a %s one: %v, want %v", state, err, want)
@@ -240,58 +279,10 @@ func testReplay(t *testing.T, db storetest.Database) {
 		t.Errorf("replay of nothing: %v", err)
 	}
 	update(t, s, func(tx *store.Tx) error {
-		waiting, err := tx.Deliveries(ctx, event.DeliveryReceived, 10)
+		waiting, err := tx.Deliveries(ctx, store.Filter{States: []string{string(event.DeliveryReceived)}, Limit: 10})
 		if len(waiting) != len(event.DeliveryStates()) {
 			t.Errorf("%d wait", len(waiting))
 		}
 		return err
 	})
-}
-
-func TestStretch(t *testing.T) { storetest.Each(t, testStretch) }
-
-func testStretch(t *testing.T, db storetest.Database) {
-	ctx := t.Context()
-	s, now := clocked(t, db)
-	for i, state := range []event.DeliveryState{event.DeliveryFailed, event.DeliveryDecided, event.DeliveryFailed, event.DeliveryFailed} {
-		tell(t, s, now, noon, story{name: fmt.Sprint(i), state: state, received: time.Duration(9-i) * time.Hour})
-	}
-	for _, test := range []struct {
-		name    string
-		stretch store.Stretch
-		want    []string
-	}{
-		{"all", store.Stretch{}, []string{"0", "1", "2", "3"}},
-		{"failed", store.Stretch{State: event.DeliveryFailed}, []string{"0", "2", "3"}},
-		{"since, inclusive", store.Stretch{Since: noon.Add(-7 * time.Hour)}, []string{"2", "3"}},
-		{"until, exclusive", store.Stretch{Until: noon.Add(-7 * time.Hour)}, []string{"0", "1"}},
-		{"between", store.Stretch{State: event.DeliveryFailed, Since: noon.Add(-8 * time.Hour), Until: noon.Add(-6 * time.Hour)}, []string{"2"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			var got []string
-			for {
-				var list []store.Delivery
-				err := s.View(ctx, func(tx *store.Tx) (err error) {
-					after := ""
-					if len(got) > 0 {
-						after = got[len(got)-1]
-					}
-					list, err = tx.Stretch(ctx, test.stretch, after, 2)
-					return err
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if len(list) == 0 {
-					break
-				}
-				for _, d := range list {
-					got = append(got, d.ID)
-				}
-			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-		})
-	}
 }

@@ -20,31 +20,46 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 		return "", false, fmt.Errorf("add run %q: %w", run.ID, err)
 	}
 	taskKey := codecheck.TaskKey(run.Event, run.Check)
+	ev := run.Event
 	changed, err := tx.exec(ctx, `INSERT INTO runs
-		(id, delivery_id, rule, line, sha, task_key, state, version, deadline, created_at, updated_at, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, $11)
+		(id, delivery_id, connection, repository, kind, branch, number, sha, actor, rule, ref_key, task_key,
+			state, shares_run_id, waits_for, version, deadline, created_at, updated_at, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', 0, $15, $16, $17, $18)
 		ON CONFLICT DO NOTHING`,
-		run.ID, run.DeliveryID, run.Rule, run.Event.Line(), run.Event.HeadSHA, taskKey, string(run.State),
-		micros(run.Deadline), micros(run.CreatedAt), tx.now(), string(data))
+		run.ID, run.DeliveryID, ev.Connection, ev.Repository.FullName, string(ev.Kind), ev.Branch, ev.Number, ev.HeadSHA, ev.Sender, run.Rule, ev.RefKey(), taskKey,
+		string(run.State), run.SharesRunID, micros(run.Deadline), micros(run.CreatedAt), tx.now(), string(data))
 	if err != nil {
 		return "", false, fmt.Errorf("add run %q: %w", run.ID, err)
 	}
 	if changed == 1 {
-		return run.ID, true, nil
+		return run.ID, true, tx.touchMemory(ctx, taskKey, ev.Connection)
 	}
 	err = tx.queryRow(ctx, `SELECT id FROM runs WHERE task_key = $1 AND sha = $2 AND rule = $3
-		AND state NOT IN ('errored', 'superseded', 'stopped')`, taskKey, run.Event.HeadSHA, run.Rule).Scan(&id)
+		AND state NOT IN `+repeatable, taskKey, ev.HeadSHA, run.Rule).Scan(&id)
 	if err != nil {
 		return "", false, fmt.Errorf("read run of the same commit: %w", err)
 	}
 	return id, false, nil
 }
 
+// touchMemory notes, at most once a day, that what is remembered for a run is in use;
+// see memoryAge.
+func (tx *Tx) touchMemory(ctx context.Context, taskKey, connection string) error {
+	yesterday := micros(tx.store.now().Add(-24 * time.Hour))
+	if _, err := tx.exec(ctx, `UPDATE tasks SET updated_at = $2 WHERE key = $1 AND updated_at < $3`, taskKey, tx.now(), yesterday); err != nil {
+		return fmt.Errorf("touch task: %w", err)
+	}
+	if _, err := tx.exec(ctx, `UPDATE refs SET updated_at = $2 WHERE connection = $1 AND updated_at < $3`, connection, tx.now(), yesterday); err != nil {
+		return fmt.Errorf("touch ref: %w", err)
+	}
+	return nil
+}
+
 // Sibling returns the oldest run of another rule that checks, or has checked, the
 // same commit on the same task; empty when there is none.
 func (tx *Tx) Sibling(ctx context.Context, run codecheck.Run) (id string, err error) {
-	err = tx.queryRow(ctx, `SELECT id FROM runs WHERE task_key = $1 AND sha = $2 AND rule <> $3
-		AND state NOT IN ('errored', 'superseded', 'stopped') ORDER BY created_at, id LIMIT 1`,
+	err = tx.queryRow(ctx, `SELECT id FROM runs WHERE task_key = $1 AND sha = $2 AND rule <> $3 AND shares_run_id = ''
+		AND state NOT IN `+repeatable+` ORDER BY created_at, id LIMIT 1`,
 		codecheck.TaskKey(run.Event, run.Check), run.Event.HeadSHA, run.Rule).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
@@ -57,17 +72,17 @@ func (tx *Tx) Sibling(ctx context.Context, run codecheck.Run) (id string, err er
 
 // SaveRun writes a run that was read at a version, and counts the version up. When
 // nothing could be written the error is ErrEnded (the stored run has ended) or
-// ErrStale (somebody else has saved it meanwhile).
+// ErrStale (another step has saved it in the meantime).
 func (tx *Tx) SaveRun(ctx context.Context, run codecheck.Run, version *Version) error {
 	data, err := json.Marshal(run)
 	if err != nil {
 		return fmt.Errorf("save run %q: %w", run.ID, err)
 	}
-	changed, err := tx.exec(ctx, `UPDATE runs SET state = $3, version = version + 1, deadline = $4, updated_at = $5, data = $6
-		WHERE id = $1 AND version = $2 AND state IN ('queued', 'starting', 'running')`,
-		run.ID, int64(*version), string(run.State), micros(run.Deadline), tx.now(), string(data))
+	changed, err := tx.exec(ctx, `UPDATE runs SET state = $3, shares_run_id = $4, waits_for = '', version = version + 1, deadline = $5, updated_at = $6, data = $7
+		WHERE id = $1 AND version = $2 AND state IN `+activeRuns,
+		run.ID, int64(*version), string(run.State), run.SharesRunID, micros(run.Deadline), tx.now(), string(data))
 	if err == nil && changed == 0 {
-		err = tx.whyNotSaved(ctx, `SELECT state IN ('queued', 'starting', 'running') FROM runs WHERE id = $1`, run.ID)
+		err = tx.whyNotSaved(ctx, `SELECT state IN `+activeRuns+` FROM runs WHERE id = $1`, run.ID)
 	}
 	if err != nil {
 		return fmt.Errorf("save run %q: %w", run.ID, err)
@@ -93,65 +108,61 @@ func (tx *Tx) whyNotSaved(ctx context.Context, query, id string) error {
 
 // Run reads one run. ErrNotFound when there is none.
 func (tx *Tx) Run(ctx context.Context, id string) (codecheck.Run, error) {
-	run, _, err := tx.RunAt(ctx, id)
-	return run, err
+	v, err := tx.RunAt(ctx, id)
+	return v.Record, err
 }
 
-// RunAt reads one run and the version that it has. ErrNotFound when there is none.
-func (tx *Tx) RunAt(ctx context.Context, id string) (codecheck.Run, Version, error) {
-	run, version, err := scanVersioned[codecheck.Run](tx.queryRow(ctx, `SELECT version, data FROM runs WHERE id = $1`, id))
+// RunAt reads one run and its version. ErrNotFound when there is none.
+func (tx *Tx) RunAt(ctx context.Context, id string) (Versioned[codecheck.Run], error) {
+	return tx.runAt(ctx, id, "")
+}
+
+// LockRun is RunAt, and keeps the run from changing before the transaction ends.
+func (tx *Tx) LockRun(ctx context.Context, id string) (Versioned[codecheck.Run], error) {
+	return tx.runAt(ctx, id, tx.forUpdate())
+}
+
+func (tx *Tx) runAt(ctx context.Context, id, lock string) (Versioned[codecheck.Run], error) {
+	v, err := scanVersioned[codecheck.Run](tx.queryRow(ctx, `SELECT version, data FROM runs WHERE id = $1`+lock, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return codecheck.Run{}, 0, fmt.Errorf("read run %q: %w", id, err)
+		return v, fmt.Errorf("read run %q: %w", id, err)
 	}
-	return run, version, nil
+	return v, nil
 }
 
-// EndRuns ends the runs of a line that have not ended and of which the function
-// says so; it returns them as they were saved, oldest first. A step that is at work
-// on one of them finds its own save refused.
-func (tx *Tx) EndRuns(ctx context.Context, line string, end func(*codecheck.Run) bool) ([]codecheck.Run, error) {
-	active, err := tx.runs(ctx, `SELECT data FROM runs WHERE line = $1 AND state IN ('queued', 'starting', 'running') ORDER BY created_at, id`+tx.lock(), line)
-	if err != nil {
-		return nil, err
-	}
-	var ended []codecheck.Run
-	for _, run := range active {
-		if !end(&run) {
-			continue
-		}
-		data, err := json.Marshal(run)
-		if err != nil {
-			return nil, fmt.Errorf("end run %q: %w", run.ID, err)
-		}
-		if _, err := tx.exec(ctx, `UPDATE runs SET state = $2, version = version + 1, updated_at = $3, data = $4 WHERE id = $1`,
-			run.ID, string(run.State), tx.now(), string(data)); err != nil {
-			return nil, fmt.Errorf("end run %q: %w", run.ID, err)
-		}
-		ended = append(ended, run)
-	}
-	return ended, nil
+// ActiveRuns returns the runs of a ref key that have not ended, oldest first, and keeps
+// them from changing before the transaction ends.
+func (tx *Tx) ActiveRuns(ctx context.Context, refKey string) ([]Versioned[codecheck.Run], error) {
+	return collect(ctx, tx, scanVersioned[codecheck.Run], `SELECT version, data FROM runs WHERE ref_key = $1 AND state IN `+activeRuns+`
+		ORDER BY created_at, id`+tx.forUpdate(), refKey)
 }
 
-// StaleRuns lists the ids of runs that have not ended and were not saved since a
-// time, oldest first, at most limit of them. As far in the future counts as stale
-// too: the clock was set back since.
-func (tx *Tx) StaleRuns(ctx context.Context, since time.Time, limit int) (map[string]codecheck.State, error) {
-	return stale[codecheck.State](ctx, tx, `SELECT id, state FROM runs WHERE state IN ('queued', 'starting', 'running') AND (updated_at < $1 OR updated_at > $2)
-		ORDER BY updated_at LIMIT $3`, since, limit)
+// SharingRuns returns the runs that have not ended and share the execution of a run,
+// oldest first, and keeps them from changing before the transaction ends.
+func (tx *Tx) SharingRuns(ctx context.Context, run codecheck.Run) ([]Versioned[codecheck.Run], error) {
+	return collect(ctx, tx, scanVersioned[codecheck.Run], `SELECT version, data FROM runs WHERE sha = $1 AND shares_run_id = $2
+		AND state IN `+activeRuns+` ORDER BY created_at, id`+tx.forUpdate(), run.Event.HeadSHA, run.ID)
+}
+
+// SameCheck returns the oldest run that has not ended, has no execution yet and checks
+// the same commit on the same task as a run that has ended, and keeps it from changing
+// before the transaction ends; found is false when there is none.
+func (tx *Tx) SameCheck(ctx context.Context, run codecheck.Run) (same Versioned[codecheck.Run], found bool, err error) {
+	list, err := collect(ctx, tx, scanVersioned[codecheck.Run], `SELECT version, data FROM runs WHERE task_key = $1 AND sha = $2 AND shares_run_id = ''
+		AND id <> $3 AND state IN `+sqlList([]codecheck.State{codecheck.Queued, codecheck.Starting})+` ORDER BY created_at, id LIMIT 1`+tx.forUpdate(),
+		codecheck.TaskKey(run.Event, run.Check), run.Event.HeadSHA, run.ID)
+	if err != nil || len(list) == 0 {
+		return same, false, err
+	}
+	return list[0], true, nil
 }
 
 // RunsOf lists the runs that a delivery caused, oldest first.
 func (tx *Tx) RunsOf(ctx context.Context, deliveryID string) ([]codecheck.Run, error) {
-	return tx.runs(ctx, `SELECT data FROM runs WHERE delivery_id = $1 ORDER BY created_at, id`, deliveryID)
-}
-
-// Runs lists runs, newest first. An empty state lists all of them; limit bounds
-// the list.
-func (tx *Tx) Runs(ctx context.Context, state codecheck.State, limit int) ([]codecheck.Run, error) {
-	return tx.runs(ctx, `SELECT data FROM runs WHERE $1 = '' OR state = $1 ORDER BY created_at DESC, id DESC LIMIT $2`, string(state), limit)
+	return records[codecheck.Run](ctx, tx, `SELECT data FROM runs WHERE delivery_id = $1 ORDER BY created_at, id`, deliveryID)
 }
 
 // CountRuns counts the runs in each state.
@@ -159,89 +170,17 @@ func (tx *Tx) CountRuns(ctx context.Context) (map[codecheck.State]int, error) {
 	return counts[codecheck.State](ctx, tx, `SELECT state, COUNT(*) FROM runs GROUP BY state`)
 }
 
-func (tx *Tx) runs(ctx context.Context, query string, args ...any) ([]codecheck.Run, error) {
-	return list[codecheck.Run](ctx, tx, "runs", query, args...)
+// StaleRuns lists the ids of runs that have not ended, were not saved since a time and
+// wait for no other record that can still change, oldest first, at most limit of
+// them. One that waits counts once its deadline has passed. As far in the future
+// counts as stale too: the clock was set back since.
+func (tx *Tx) StaleRuns(ctx context.Context, since time.Time, limit int) (map[string]codecheck.State, error) {
+	return stale[codecheck.State](ctx, tx, `SELECT t.id, t.state FROM runs AS t WHERE t.state IN `+activeRuns+`
+		AND (t.updated_at < $1 OR t.updated_at > $2) AND (t.waits_for = '' OR t.deadline <= $3 OR NOT `+stillActive+`)
+		ORDER BY t.updated_at LIMIT $4`, micros(since), tx.mirrored(since), tx.now(), limit)
 }
 
-// list reads rows that are one JSON record each.
-func list[T any](ctx context.Context, tx *Tx, what, query string, args ...any) ([]T, error) {
-	rows, err := tx.query(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", what, err)
-	}
-	defer rows.Close()
-	var records []T
-	for rows.Next() {
-		record, err := scanData[T](rows)
-		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", what, err)
-		}
-		records = append(records, record)
-	}
-	return records, rows.Err()
-}
-
-// scanVersioned reads a row that is a version and one JSON record.
-func scanVersioned[T any](row scanner) (record T, version Version, err error) {
-	var data string
-	if err := row.Scan(&version, &data); err != nil {
-		return record, 0, err
-	}
-	if err := json.Unmarshal([]byte(data), &record); err != nil {
-		return record, 0, fmt.Errorf("unmarshal record: %w", err)
-	}
-	return record, version, nil
-}
-
-// scanData reads a row that is one JSON record.
-func scanData[T any](row scanner) (record T, err error) {
-	var data string
-	if err := row.Scan(&data); err != nil {
-		return record, err
-	}
-	if err := json.Unmarshal([]byte(data), &record); err != nil {
-		return record, fmt.Errorf("unmarshal record: %w", err)
-	}
-	return record, nil
-}
-
-// stale reads rows of an id and a state.
-func stale[S ~string](ctx context.Context, tx *Tx, query string, since time.Time, limit int) (map[string]S, error) {
-	rows, err := tx.query(ctx, query, micros(since), tx.mirrored(since), limit)
-	if err != nil {
-		return nil, fmt.Errorf("list stale records: %w", err)
-	}
-	defer rows.Close()
-	result := map[string]S{}
-	for rows.Next() {
-		var id string
-		var state S
-		if err := rows.Scan(&id, &state); err != nil {
-			return nil, fmt.Errorf("list stale records: %w", err)
-		}
-		result[id] = state
-	}
-	return result, rows.Err()
-}
-
-// mirrored is the time that is as long after now as since is before it.
-func (tx *Tx) mirrored(since time.Time) int64 { return 2*tx.now() - micros(since) }
-
-// counts reads rows of a state and a number.
-func counts[S ~string](ctx context.Context, tx *Tx, query string) (map[S]int, error) {
-	rows, err := tx.query(ctx, query)
-	if err != nil {
-		return nil, fmt.Errorf("count: %w", err)
-	}
-	defer rows.Close()
-	result := map[S]int{}
-	for rows.Next() {
-		var state string
-		var number int
-		if err := rows.Scan(&state, &number); err != nil {
-			return nil, fmt.Errorf("count: %w", err)
-		}
-		result[S(state)] = number
-	}
-	return result, rows.Err()
-}
+// stillActive is true of a row t whose waits_for names a record that has not ended.
+var stillActive = `(EXISTS (SELECT 1 FROM runs o WHERE o.id = t.waits_for AND o.state IN ` + activeRuns + `)
+	OR EXISTS (SELECT 1 FROM releases o WHERE o.id = t.waits_for AND o.state IN ` + activeReleases + `)
+	OR EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.waits_for AND o.state = 'received'))`

@@ -14,15 +14,15 @@ import (
 )
 
 // sqliteDatabase is a SQLite file. One connection writes, shared by the webhook
-// door and the job queue, because SQLite's busy handler is not fair: with a second
-// writer the jobs starve. A pool of read-only connections serves everything that
-// only looks. Source: specs/queue-and-store.md 2.6.
+// endpoint and the job queue, because SQLite's busy handler is not fair: with a
+// second writer the jobs starve. A pool of read-only connections serves the reads.
+// Source: specs/queue-and-store.md 2.6.
 type sqliteDatabase struct {
-	write *sql.DB // nil when opened for looking only
+	write *sql.DB // nil when opened for reading
 	read  *sql.DB
-	// writing and looking are their prepared statements.
-	writing, looking *statements
-	// lock keeps a second server from the file; nil when there is a server beside.
+	// writing and reading are their prepared statements.
+	writing, reading *statements
+	// lock keeps a second server from the file; nil with Options.WithoutLock.
 	lock *os.File
 	// path and file are where the database is and which file that was when it was
 	// opened.
@@ -30,16 +30,16 @@ type sqliteDatabase struct {
 	file os.FileInfo
 }
 
-// readers is how many connections look at once; more wait.
+// readers is how many connections read at the same time; more wait.
 const readers = 4
 
 func openSQLite(opts Options) (*sqliteDatabase, error) {
 	var db sqliteDatabase
 	var err error
-	if opts.ReadOnly || opts.Beside {
+	if opts.ReadOnly || opts.WithoutLock {
 		_, err = os.Stat(opts.SQLite)
 	} else {
-		db.lock, err = lockBeside(opts.SQLite)
+		db.lock, err = lockFile(opts.SQLite)
 	}
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func openSQLite(opts Options) (*sqliteDatabase, error) {
 	db.read.SetMaxOpenConns(readers)
 	// They stay open, because their prepared statements go with them.
 	db.read.SetMaxIdleConns(readers)
-	db.looking = newStatements(db.read)
+	db.reading = newStatements(db.read)
 	return &db, nil
 }
 
@@ -80,9 +80,9 @@ func (db *sqliteDatabase) keepFile(path string) error {
 	return err
 }
 
-// moved fails when the file at the path is another one, or none: SQLite would go on
-// writing into a file that nobody finds again.
-func (db *sqliteDatabase) moved() error {
+// checkFile fails when the file at the path was removed or replaced: SQLite would go
+// on writing to a file that has no name any more.
+func (db *sqliteDatabase) checkFile() error {
 	now, err := os.Stat(db.path)
 	if err != nil {
 		return fmt.Errorf("the database file is gone: %w", err)
@@ -95,7 +95,7 @@ func (db *sqliteDatabase) moved() error {
 
 // sqliteDSN is the data source name of a file. Commits are synced before they
 // return (synchronous=FULL) and a transaction takes the write lock when it begins,
-// so that it never fails half way for want of it.
+// so that no statement in it fails because another process has the lock.
 func sqliteDSN(path string, readOnly bool) string {
 	values := url.Values{}
 	// Less than the hosts wait for their answer.
@@ -111,16 +111,16 @@ func sqliteDSN(path string, readOnly bool) string {
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath(), RawQuery: values.Encode()}).String()
 }
 
-func (db *sqliteDatabase) begin(ctx context.Context, look bool) (transaction, error) {
+func (db *sqliteDatabase) begin(ctx context.Context, readOnly bool) (transaction, error) {
 	statements := db.writing
-	if look {
-		statements = db.looking
+	if readOnly {
+		statements = db.reading
 	}
 	if statements == nil {
-		return nil, errors.New("the database was opened for looking only")
+		return nil, errors.New("the database was opened for reading only")
 	}
-	if !look {
-		if err := db.moved(); err != nil {
+	if !readOnly {
+		if err := db.checkFile(); err != nil {
 			return nil, err
 		}
 	}
@@ -149,8 +149,8 @@ func (db *sqliteDatabase) migrate(ctx context.Context) error {
 	return db.tryWrite(ctx)
 }
 
-// tryWrite fails when the file cannot be written: SQLite opens such a file as well,
-// and would tell only at the first delivery.
+// tryWrite fails when the file cannot be written: SQLite opens such a file without an
+// error, and the first delivery would be refused.
 func (db *sqliteDatabase) tryWrite(ctx context.Context) error {
 	tx, err := db.begin(ctx, false)
 	if err != nil {
@@ -161,9 +161,20 @@ func (db *sqliteDatabase) tryWrite(ctx context.Context) error {
 	return err
 }
 
-// exclusively needs no lock of its own: whoever may change the schema has the file's.
-func (db *sqliteDatabase) exclusively(ctx context.Context, fn func(context.Context) error) error {
+// withSchemaLock takes no lock of its own: the process that opened the file for
+// writing holds the file's lock.
+func (db *sqliteDatabase) withSchemaLock(ctx context.Context, fn func(context.Context) error) error {
 	return fn(ctx)
+}
+
+// writable begins a write and rolls it back.
+func (db *sqliteDatabase) writable(ctx context.Context) error {
+	tx, err := db.begin(ctx, false)
+	if err != nil {
+		return err
+	}
+	tx.rollback()
+	return nil
 }
 
 func (db *sqliteDatabase) ping(ctx context.Context) error {
@@ -180,7 +191,7 @@ func (db *sqliteDatabase) close() error {
 		}
 	}
 	if db.lock != nil {
-		// Last: whoever takes the lock then finds everything written.
+		// Last: the process that takes the lock next finds everything written.
 		if err := db.lock.Close(); !errors.Is(err, os.ErrClosed) {
 			errs = append(errs, err)
 		}
@@ -199,7 +210,7 @@ func advise(err error) error {
 	case codes.SQLITE_READONLY, codes.SQLITE_CANTOPEN, codes.SQLITE_PERM:
 		return fmt.Errorf("%w: let the user that runs gatewright write to the file and to its folder", err)
 	case codes.SQLITE_NOTADB, codes.SQLITE_CORRUPT:
-		return fmt.Errorf("%w: the file is damaged or no database of gatewright; put a backup in its place, or move it away to begin anew", err)
+		return fmt.Errorf("%w: the file is damaged or is not a gatewright database; restore a backup, or move the file away to start with an empty database", err)
 	case codes.SQLITE_FULL:
 		return fmt.Errorf("%w: make room on the disk", err)
 	case codes.SQLITE_BUSY:
@@ -247,5 +258,5 @@ func (t sqliteTransaction) rollback() { _ = t.tx.Rollback() }
 
 func (t sqliteTransaction) native() any { return t.tx }
 
-// lock is empty: the transaction holds the only write lock already.
-func (t sqliteTransaction) lock() string { return "" }
+// forUpdate is empty: the transaction holds the only write lock already.
+func (t sqliteTransaction) forUpdate() string { return "" }

@@ -30,7 +30,7 @@ func TestManySizes(t *testing.T) {
 			if err := s.Update(t.Context(), func(tx *store.Tx) error {
 				stored, err := tx.AddDeliveries(t.Context(), list)
 				for i, answer := range stored {
-					if answer.Known || answer.ID != list[i].ID {
+					if answer.Duplicate || answer.ID != list[i].ID {
 						t.Errorf("delivery %d of %d: %+v", i, size, answer)
 					}
 				}
@@ -41,7 +41,7 @@ func TestManySizes(t *testing.T) {
 		}
 	}
 	if err := s.View(t.Context(), func(tx *store.Tx) error {
-		list, err := tx.Deliveries(t.Context(), "", total+1)
+		list, err := tx.Deliveries(t.Context(), store.Filter{Limit: total + 1})
 		if len(list) != total {
 			t.Errorf("%d deliveries, want %d", len(list), total)
 		}

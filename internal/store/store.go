@@ -20,18 +20,17 @@ var ErrNotFound = errors.New("not found")
 // ErrCorrupt is returned where a stored delivery cannot be read back.
 var ErrCorrupt = errors.New("stored delivery is damaged")
 
-// ErrEnded is returned by a save of a run or release whose stored state is an
-// end state: what has ended stays as it ended.
+// ErrEnded is returned by a save of a run or release whose stored state is an end
+// state: an end state is final.
 var ErrEnded = errors.New("already ended")
 
-// ErrStale is returned by a save of a run or release that somebody else has saved
-// since it was read: two steps were at work on one record, and this one must not go
-// on.
-var ErrStale = errors.New("saved by another step meanwhile")
+// ErrStale is returned by a save of a run or release that another step has saved
+// since it was read: the step that gets it must not go on.
+var ErrStale = errors.New("saved by another step in the meantime")
 
-// ErrBusy is returned by a save of a release whose pipeline is taken by another
-// release's unanswered action.
-var ErrBusy = errors.New("another action on this pipeline has no answer yet")
+// ErrPipelineBusy is returned by a save of a release that is about to act on a pipeline
+// on which another release's action has no answer yet.
+var ErrPipelineBusy = errors.New("another action on this pipeline has no answer yet")
 
 // Version counts the saves of a run or release. A save names the version that it
 // was made from, and fails when there is a newer one.
@@ -48,12 +47,13 @@ type Store struct {
 
 // database is one of the two that a store can stand on.
 type database interface {
-	// begin starts a transaction; look says that it only reads.
-	begin(ctx context.Context, look bool) (transaction, error)
+	begin(ctx context.Context, readOnly bool) (transaction, error)
 	migrate(ctx context.Context) error
-	// exclusively runs fn while nobody else changes the schema.
-	exclusively(ctx context.Context, fn func(context.Context) error) error
+	// withSchemaLock runs fn while no other process changes the schema.
+	withSchemaLock(ctx context.Context, fn func(context.Context) error) error
 	ping(ctx context.Context) error
+	// writable fails when the database takes no writes.
+	writable(ctx context.Context) error
 	close() error
 }
 
@@ -68,9 +68,9 @@ type transaction interface {
 	rollback()
 	// native is the driver's own transaction.
 	native() any
-	// lock is what a SELECT ends with to keep the rows that it reads from
-	// changing before the transaction ends.
-	lock() string
+	// forUpdate is what a SELECT ends with to lock the rows that it reads until the
+	// transaction ends.
+	forUpdate() string
 }
 
 // scanner is a row, or rows that stand on one.
@@ -90,30 +90,30 @@ type Options struct {
 	SQLite string
 	// Postgres is the connection string of a PostgreSQL database.
 	Postgres string
-	// ReadOnly opens the database for looking only: nothing is created or
-	// migrated, and Update fails.
+	// ReadOnly opens the database for reading: nothing is created or migrated, and
+	// Update fails.
 	ReadOnly bool
-	// Beside opens the database for short writes beside a server that works on it:
-	// nothing is created or migrated, and the file's lock is not taken. The schema
-	// must be the one that this program knows.
-	Beside bool
-	// Alone refuses a PostgreSQL database on which another gatewright works. A
-	// SQLite file that is opened for writing has only one anyway.
-	Alone bool
+	// WithoutLock opens the database for short writes while a server uses it: nothing
+	// is created or migrated, and the SQLite file's lock is not taken. The schema must
+	// be the one that this program knows.
+	WithoutLock bool
+	// Exclusive refuses a PostgreSQL database that a running server uses. A SQLite
+	// file that is opened for writing is exclusive anyway, unless WithoutLock.
+	Exclusive bool
 	// Connections bounds the connections to PostgreSQL; default 20.
 	Connections int
 	// Now tells the time; nil means time.Now.
 	Now func() time.Time
 }
 
-// maxBody bounds what decompressing one stored body may yield, in bytes; four
-// times the largest body that the door can be told to accept by default.
+// maxBody bounds what decompressing one stored body may yield, in bytes. It is more
+// than the largest body that http.max_body allows, as a form: 3 × 32 MiB.
 const maxBody = 100 << 20
 
 // Open opens the database and brings its schema up to date. It fails with a
 // message that names the file or server when that cannot be opened or written, is
-// damaged or no database, belongs to another process, or has a schema that is newer
-// than this program.
+// damaged or not a database, is in use by another process, or has a schema that is
+// newer than this program.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	if (opts.SQLite == "") == (opts.Postgres == "") {
 		return nil, errors.New("open store: give either a SQLite path or a PostgreSQL connection string")
@@ -148,8 +148,8 @@ func (s *Store) open(ctx context.Context, opts Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("open store %q: %w", name, err)
 	}
-	if opts.Beside {
-		err = s.fits(ctx)
+	if opts.WithoutLock {
+		err = s.checkSchema(ctx)
 	} else if !opts.ReadOnly {
 		err = s.database.migrate(ctx)
 	}
@@ -193,20 +193,18 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Exclusively runs fn under the lock under which schemas change: of several
-// processes that start together, one after the other. fn uses the database as ever.
-func (s *Store) Exclusively(ctx context.Context, fn func(context.Context) error) error {
-	return s.database.exclusively(ctx, fn)
+// WithSchemaLock runs fn while no other process changes the schema: processes that
+// start at the same time take turns. fn uses the database in its own transactions.
+func (s *Store) WithSchemaLock(ctx context.Context, fn func(context.Context) error) error {
+	return s.database.withSchemaLock(ctx, fn)
 }
 
-// Writable reports whether the database takes writes: it begins one and takes it
-// back.
+// Writable returns nil when the database takes writes: a SQLite file whose write lock
+// can be had, a PostgreSQL server that is not a standby.
 func (s *Store) Writable(ctx context.Context) error {
-	tx, err := s.database.begin(ctx, false)
-	if err != nil {
+	if err := s.database.writable(ctx); err != nil {
 		return fmt.Errorf("write to store: %w", err)
 	}
-	tx.rollback()
 	return nil
 }
 
@@ -223,8 +221,8 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	return s.within(ctx, true, fn)
 }
 
-func (s *Store) within(ctx context.Context, look bool, fn func(*Tx) error) (err error) {
-	tx, err := s.database.begin(ctx, look)
+func (s *Store) within(ctx context.Context, readOnly bool, fn func(*Tx) error) (err error) {
+	tx, err := s.database.begin(ctx, readOnly)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", advise(err))
 	}

@@ -27,7 +27,12 @@ import (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+func TestMain(m *testing.M) {
+	if database := os.Getenv(childVariable); database != "" {
+		os.Exit(openAsTold(database))
+	}
+	goleak.VerifyTestMain(tests{m})
+}
 
 // tests runs the tests and stops the database server that they started.
 type tests struct{ m *testing.M }
@@ -96,8 +101,8 @@ func testDeliveryKeepsEveryByte(t *testing.T, s *store.Store) {
 			var got store.Delivery
 			update(t, s, func(tx *store.Tx) error {
 				stored, err := add(t.Context(), s, tx, want)
-				if err != nil || stored.Known {
-					return fmt.Errorf("known %v, error %w", stored.Known, err)
+				if err != nil || stored.Duplicate {
+					return fmt.Errorf("known %v, error %w", stored.Duplicate, err)
 				}
 				got, err = tx.Delivery(t.Context(), want.ID)
 				return err
@@ -122,22 +127,22 @@ func testDeliveryIsKnownByConnectionAndKey(t *testing.T, s *store.Store) {
 		if _, err := add(ctx, s, tx, delivery("first", "guid", nil)); err != nil {
 			return err
 		}
-		return tx.EndDelivery(ctx, "first", event.DeliveryFailed, "not readable", nil)
+		return tx.EndDelivery(ctx, "first", event.DeliveryFailed, "not readable", store.Said{}, nil)
 	})
 	other := delivery("third", "guid", nil)
 	other.Connection = "github-2"
 	for _, test := range []struct {
-		d         event.Delivery
-		wantID    string
-		wantState event.DeliveryState
-		wantKnown bool
+		d             event.Delivery
+		wantID        string
+		wantState     event.DeliveryState
+		wantDuplicate bool
 	}{
 		{delivery("second", "guid", nil), "first", event.DeliveryFailed, true},
 		{other, "third", event.DeliveryReceived, false},
 	} {
 		update(t, s, func(tx *store.Tx) error {
 			got, err := add(ctx, s, tx, test.d)
-			if want := (store.Stored{ID: test.wantID, State: test.wantState, Known: test.wantKnown}); got != want {
+			if want := (store.Stored{ID: test.wantID, State: test.wantState, Duplicate: test.wantDuplicate}); got != want {
 				t.Errorf("add %s: got %+v, want %+v", test.d.ID, got, want)
 			}
 			return err
@@ -157,7 +162,7 @@ func testSameDeliveryAtOnceIsStoredOnce(t *testing.T, s *store.Store) {
 				got, err := add(t.Context(), s, tx, delivery(fmt.Sprint(i), "guid", nil))
 				mu.Lock()
 				defer mu.Unlock()
-				if !got.Known {
+				if !got.Duplicate {
 					stored++
 				}
 				return err
@@ -193,7 +198,7 @@ func testManyAtOnce(t *testing.T, s *store.Store) {
 				if want := fmt.Sprint("id-", i%70); got.ID != want {
 					t.Errorf("delivery %d is stored as %s, want %s", i, got.ID, want)
 				}
-				if !got.Known {
+				if !got.Duplicate {
 					fresh++
 				}
 			}
@@ -217,15 +222,15 @@ func testDecisionIsKept(t *testing.T, s *store.Store) {
 		if _, err := add(ctx, s, tx, delivery("one", "one", nil)); err != nil {
 			return err
 		}
-		return tx.EndDelivery(ctx, "one", event.DeliveryDecided, want.Reason, want)
+		return tx.EndDelivery(ctx, "one", event.DeliveryDecided, want.Reason, store.Said{}, want)
 	})
 	var got []store.Delivery
 	var none []store.Delivery
 	if err := s.View(ctx, func(tx *store.Tx) (err error) {
-		if none, err = tx.Deliveries(ctx, event.DeliveryFailed, 10); err != nil {
+		if none, err = tx.Deliveries(ctx, store.Filter{States: []string{string(event.DeliveryFailed)}, Limit: 10}); err != nil {
 			return err
 		}
-		got, err = tx.Deliveries(ctx, event.DeliveryDecided, 10)
+		got, err = tx.Deliveries(ctx, store.Filter{States: []string{string(event.DeliveryDecided)}, Limit: 10})
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -273,13 +278,13 @@ func request(changed, before, sha string) event.Event {
 	return e
 }
 
-// TestMoveHead walks through orders in which events can be processed. A delivery is
+// TestAdvanceHead walks through orders in which events can be processed. A delivery is
 // written as its id, which tells the order of receipt, and its event.
-func TestMoveHead(t *testing.T) {
+func TestAdvanceHead(t *testing.T) {
 	type told struct {
-		id        string
-		event     event.Event
-		wantMoved bool
+		id           string
+		event        event.Event
+		wantAdvanced bool
 	}
 	gone := push("c", "")
 	gone.Deleted = true
@@ -298,28 +303,28 @@ func TestMoveHead(t *testing.T) {
 		{"forced back", []told{{"1", push("", "a"), true}, {"2", push("a", "b"), true}, {"3", push("b", "a"), true}}, store.Head{SHA: "a", Branch: "main"}},
 		{"the same once more", []told{{"1", push("a", "b"), true}, {"1", push("a", "b"), true}}, store.Head{SHA: "b", Branch: "main"}},
 		{"a gap", []told{{"1", push("a", "b"), true}, {"2", push("x", "y"), true}}, store.Head{SHA: "y", Branch: "main"}},
-		{"deleted", []told{{"1", push("b", "c"), true}, {"2", gone, true}}, store.Head{Branch: "main", Gone: true}},
+		{"deleted", []told{{"1", push("b", "c"), true}, {"2", gone, true}}, store.Head{Branch: "main", Ended: true}},
 		{"deleted and made again", []told{{"1", gone, true}, {"2", push("", "c"), true}}, store.Head{SHA: "c", Branch: "main"}},
 		{"the host's time wins", []told{{"1", request("2026-03-01T12:00:05Z", "", "b"), true}, {"2", request("2026-03-01T12:00:00Z", "", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
 		{"the host's time, as another host writes it", []told{{"1", request("2026-03-01 12:00:05 UTC", "", "b"), true}, {"2", request("2026-03-01 12:00:00 UTC", "", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
 		{"no time of the host", []told{{"2", request("", "", "b"), true}, {"1", request("", "", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
 		{"a label does not hide what was before", []told{{"1", request("", "a", "b"), true}, {"2", request("", "", "b"), true}, {"3", request("", "", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
-		{"closed", []told{{"1", request("", "", "b"), true}, {"2", closed, true}}, store.Head{SHA: "b", Branch: "main", Gone: true}},
+		{"closed", []told{{"1", request("", "", "b"), true}, {"2", closed, true}}, store.Head{SHA: "b", Branch: "main", Ended: true}},
 		{"retargeted", []told{{"1", request("", "", "b"), true}, {"2", retargeted, true}}, store.Head{SHA: "b", Branch: "release"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			each(t, func(t *testing.T, s *store.Store) {
 				for i, told := range test.told {
 					update(t, s, func(tx *store.Tx) error {
-						moved, err := tx.MoveHead(t.Context(), told.event, told.id)
-						if moved != told.wantMoved {
-							t.Errorf("event %d moved %v", i, moved)
+						advanced, err := tx.AdvanceHead(t.Context(), told.event, told.id)
+						if advanced != told.wantAdvanced {
+							t.Errorf("event %d advanced %v", i, advanced)
 						}
 						return err
 					})
 				}
 				update(t, s, func(tx *store.Tx) error {
-					head, known, err := tx.Head(t.Context(), test.told[0].event.Line())
+					head, known, err := tx.Head(t.Context(), test.told[0].event.RefKey())
 					if diff := cmp.Diff(test.want, head, cmpopts.IgnoreUnexported(store.Head{})); diff != "" || !known {
 						t.Errorf("known %v, head (-want +got):\n%s", known, diff)
 					}
@@ -358,7 +363,7 @@ func testClaimEvent(t *testing.T, s *store.Store) {
 				t.Errorf("claim %d: owner %q, want %q", i, owner, test.want)
 			}
 			if err == nil && owner == test.delivery {
-				_, err = tx.MoveHead(t.Context(), test.event, test.delivery)
+				_, err = tx.AdvanceHead(t.Context(), test.event, test.delivery)
 			}
 			return err
 		})
@@ -451,35 +456,81 @@ func TestSaveRun(t *testing.T) {
 	}
 }
 
-func TestEndRuns(t *testing.T) { each(t, testEndRuns) }
+func TestActiveRuns(t *testing.T) { each(t, testActiveRuns) }
 
-func testEndRuns(t *testing.T, s *store.Store) {
+func testActiveRuns(t *testing.T, s *store.Store) {
 	ctx := t.Context()
-	var version store.Version
+	first := run("one", "rule", "a")
 	update(t, s, func(tx *store.Tx) error {
-		for _, r := range []codecheck.Run{run("one", "rule", "a"), run("two", "rule-2", "a"), run("three", "rule", "b")} {
+		for _, r := range []codecheck.Run{first, run("three", "rule-2", "a"), run("two", "rule", "b")} {
 			if _, _, err := tx.AddRun(ctx, r); err != nil {
 				return err
 			}
 		}
-		ended, err := tx.EndRuns(ctx, push("", "a").Line(), func(r *codecheck.Run) bool {
-			r.State = codecheck.Superseded
-			return r.ID != "three"
-		})
-		if len(ended) != 2 || ended[0].State != codecheck.Superseded {
-			t.Errorf("ended %+v", ended)
+		ended := run("ended", "rule-3", "a")
+		if _, _, err := tx.AddRun(ctx, ended); err != nil {
+			return err
 		}
-		return err
+		ended.State = codecheck.Passed
+		return tx.SaveRun(ctx, ended, new(store.Version))
+	})
+	update(t, s, func(tx *store.Tx) error {
+		active, err := tx.ActiveRuns(ctx, push("", "a").RefKey())
+		if len(active) != 3 || err != nil {
+			t.Fatalf("active runs %+v, error %v", active, err)
+		}
+		for _, v := range active[:2] {
+			v.Record.State = codecheck.Superseded
+			if err := tx.SaveRun(ctx, v.Record, &v.Version); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	// A step that was at work on one of them cannot save it.
-	err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, run("one", "rule", "a"), &version) })
+	err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, first, new(store.Version)) })
 	if !errors.Is(err, store.ErrEnded) {
 		t.Errorf("a late save: %v", err)
 	}
 	update(t, s, func(tx *store.Tx) error {
 		stale, err := tx.StaleRuns(ctx, noon.Add(time.Second), 10)
-		if len(stale) != 1 || stale["three"] != codecheck.Queued {
+		if len(stale) != 1 || stale["two"] != codecheck.Queued {
 			t.Errorf("stale runs %v", stale)
+		}
+		return err
+	})
+}
+
+// TestSharingRuns finds the runs that share an execution, and the one that can take a
+// late execution over.
+func TestSharingRuns(t *testing.T) { each(t, testSharingRuns) }
+
+func testSharingRuns(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	owner, sharing, later, other := run("owner", "rule", "a"), run("sharing", "rule-2", "a"), run("later", "rule-3", "a"), run("other", "rule", "b")
+	sharing.SharesRunID = owner.ID
+	update(t, s, func(tx *store.Tx) error {
+		for _, r := range []codecheck.Run{owner, sharing, later, other} {
+			if _, _, err := tx.AddRun(ctx, r); err != nil {
+				return err
+			}
+		}
+		list, err := tx.SharingRuns(ctx, owner)
+		if len(list) != 1 || list[0].Record.ID != sharing.ID {
+			t.Errorf("sharing runs %+v", list)
+		}
+		if err != nil {
+			return err
+		}
+		if sibling, err := tx.Sibling(ctx, run("new", "rule-4", "a")); sibling == sharing.ID || sibling == "" || err != nil {
+			t.Errorf("sibling %q, error %v: want a run with an execution of its own", sibling, err)
+		}
+		same, found, err := tx.SameCheck(ctx, owner)
+		if !found || same.Record.ID != later.ID {
+			t.Errorf("run of the same check: %q, found %v", same.Record.ID, found)
+		}
+		if _, found, _ := tx.SameCheck(ctx, other); found {
+			t.Error("found a run for a commit that no other run checks")
 		}
 		return err
 	})
@@ -542,7 +593,7 @@ func testOneUnansweredActionPerPipeline(t *testing.T, s *store.Store) {
 		versions[r.ID] = version
 		return err
 	}
-	for i, want := range []error{nil, store.ErrBusy, nil} {
+	for i, want := range []error{nil, store.ErrPipelineBusy, nil} {
 		if err := save(releases[i]); !errors.Is(err, want) {
 			t.Errorf("intent of release %d: %v, want %v", i, err, want)
 		}
@@ -592,7 +643,7 @@ func testNotFound(t *testing.T, s *store.Store) {
 		"delivery":     func(tx *store.Tx) error { _, err := tx.Delivery(ctx, "x"); return err },
 		"run":          func(tx *store.Tx) error { _, err := tx.Run(ctx, "x"); return err },
 		"release":      func(tx *store.Tx) error { _, err := tx.Release(ctx, "x"); return err },
-		"end delivery": func(tx *store.Tx) error { return tx.EndDelivery(ctx, "x", event.DeliveryFailed, "", nil) },
+		"end delivery": func(tx *store.Tx) error { return tx.EndDelivery(ctx, "x", event.DeliveryFailed, "", store.Said{}, nil) },
 	} {
 		if err := s.Update(ctx, read); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: error %v, want not found", name, err)

@@ -14,7 +14,7 @@ import (
 // Task returns the task that earlier runs found or created under a key.
 func (s *Store) Task(ctx context.Context, key string) (task codecheck.Task, known bool, err error) {
 	err = s.View(ctx, func(tx *Tx) error {
-		task, err = scanData[codecheck.Task](tx.queryRow(ctx, `SELECT data FROM tasks WHERE key = $1`, key))
+		task, err = scanRecord[codecheck.Task](tx.queryRow(ctx, `SELECT data FROM tasks WHERE key = $1`, key))
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {

@@ -36,7 +36,7 @@ type Database struct {
 }
 
 // Each runs a test once on a fresh SQLite file and once on a fresh PostgreSQL
-// database. Where no PostgreSQL can be had that half is skipped, saying so.
+// database. Where no PostgreSQL is installed that half is skipped, with a message.
 func Each(t *testing.T, test func(t *testing.T, db Database)) {
 	t.Run("sqlite", func(t *testing.T) {
 		test(t, Database{Name: "sqlite", SQLite: filepath.Join(t.TempDir(), "test.db")})
@@ -71,8 +71,8 @@ var shared struct {
 // ErrNone says that there is no PostgreSQL on this machine.
 var ErrNone = errors.New("no PostgreSQL: set " + Variable + ", or install it (Debian: postgresql)")
 
-// Postgres makes a fresh database and returns its connection string. The database
-// goes with the test. It skips the test where no PostgreSQL can be had.
+// Postgres makes a fresh database and returns its connection string. The database is
+// dropped after the test. It skips the test where no PostgreSQL is installed.
 func Postgres(tb testing.TB) string {
 	tb.Helper()
 	dsn, err := server()
@@ -115,7 +115,7 @@ func server() (dsn string, err error) {
 		if dsn := os.Getenv(Variable); dsn != "" {
 			shared.dsn = dsn
 		} else {
-			shared.dsn, shared.stop, shared.err = Start()
+			shared.dsn, shared.stop, shared.err = start(memory(), "fsync=off")
 		}
 	}
 	return shared.dsn, shared.err
@@ -124,27 +124,30 @@ func server() (dsn string, err error) {
 // Start starts a throw-away server on a free loopback port and returns its
 // connection string and what stops it and deletes it. It runs with the server's own
 // defaults, so that a commit is synced. ErrNone where none is installed.
-func Start() (dsn string, stop func() error, err error) {
-	s, err := Open()
+func Start() (dsn string, stop func() error, err error) { return start("") }
+
+func start(parent string, settings ...string) (dsn string, stop func() error, err error) {
+	s, err := openServer(parent, settings...)
 	if err != nil {
 		return "", nil, err
 	}
 	return s.DSN, s.Remove, nil
 }
 
-// Server is a throw-away server that can go away and come back.
+// Server is a throw-away server that can be stopped and started again.
 type Server struct {
 	// DSN is its connection string.
 	DSN string
 
 	bin, folder string
+	settings    []string
 	port        int
 	owner       *syscall.SysProcAttr
-	process     *exec.Cmd // nil while it is away
+	process     *exec.Cmd // nil while it is stopped
 }
 
-// NewServer starts a server of the test's own, which goes with the test. It skips the
-// test where none is installed.
+// NewServer starts a server of the test's own, which is removed after the test. It skips
+// the test where none is installed.
 func NewServer(tb testing.TB) *Server {
 	tb.Helper()
 	s, err := Open()
@@ -162,15 +165,31 @@ func NewServer(tb testing.TB) *Server {
 	return s
 }
 
-// Open starts a server, for a program that is no test. Remove must be called in the
+// Open starts a server, for a program that is not a test. Remove must be called in the
 // end. ErrNone where none is installed.
-func Open() (*Server, error) {
+func Open() (*Server, error) { return openServer("") }
+
+// memory is a folder in a file system in memory, empty where there is none with a
+// gigabyte of room: a new database for each test is several hundred new files, and no
+// test of the shared server needs them after a crash.
+func memory() string {
+	const folder = "/dev/shm"
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(folder, &stat); err != nil || stat.Bavail*uint64(stat.Bsize) < 1<<30 {
+		return ""
+	}
+	return folder
+}
+
+// openServer starts a server below a folder, by default that of temporary files, with
+// these settings, each as name=value.
+func openServer(parent string, settings ...string) (*Server, error) {
 	bin, err := find()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{bin: bin}
-	if s.folder, err = os.MkdirTemp("", "gatewright-postgres-"); err != nil {
+	s := &Server{bin: bin, settings: settings}
+	if s.folder, err = os.MkdirTemp(parent, "gatewright-postgres-"); err != nil {
 		return nil, err
 	}
 	if err := s.init(); err != nil {
@@ -207,8 +226,11 @@ func (s *Server) Up() error {
 		return err
 	}
 	defer log.Close()
-	process := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(s.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200")
+	args := []string{"-D", s.data(), "-p", strconv.Itoa(s.port)}
+	for _, setting := range append([]string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"}, s.settings...) {
+		args = append(args, "-c", setting)
+	}
+	process := exec.Command(filepath.Join(s.bin, "postgres"), args...)
 	process.SysProcAttr, process.Dir, process.Stdout, process.Stderr = s.owner, s.folder, log, log
 	if err := process.Start(); err != nil {
 		return fmt.Errorf("start postgres: %w", err)

@@ -199,14 +199,14 @@ func acted(calls []standin.Call, operation, action string) []standin.Call {
 	})
 }
 
-// outcome is what became of a release's last action, and on which execution; empty
+// lastAction is what became of a release's last action, and on which execution; empty
 // when none was sent.
-func outcome(r release.Release) (outcome, execution string) {
+func lastAction(r release.Release) (result release.Result, execution string) {
 	if len(r.Actions) == 0 {
 		return "", ""
 	}
 	last := r.Actions[len(r.Actions)-1]
-	return last.Outcome, last.ExecutionID
+	return last.Result, last.ExecutionID
 }
 
 // judgeStarts: the pipeline was started at most once for each release that may have
@@ -222,7 +222,7 @@ func (t *tally) judgeStarts(r *repository, own evidence, changes []*change) {
 		if rel.Plan.Action != rules.ReleaseStart {
 			continue
 		}
-		switch how, execution := outcome(rel); how {
+		switch how, execution := lastAction(rel); how {
 		case "accepted", "adopted":
 			sent++
 			commits[rel.Event.HeadSHA]++
@@ -275,7 +275,7 @@ const timeFormat = "15:04:05.000"
 // judgeCommit: a release that started or approved did so for the commit that its run
 // has passed, which was the newest one of its branch when it acted.
 func (t *tally) judgeCommit(rel release.Release, own evidence, changes []*change) {
-	how, execution := outcome(rel)
+	how, execution := lastAction(rel)
 	if how == "" || how == "refused" || rel.Plan.Action == rules.ReleaseRefuse {
 		return
 	}

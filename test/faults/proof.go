@@ -310,7 +310,7 @@ func (p *proof) standing(ctx context.Context) (o standing, err error) {
 		}
 		for _, state := range codecheck.States() {
 			if !state.Ended() {
-				runs, err := tx.Runs(ctx, state, everything)
+				runs, err := tx.Runs(ctx, store.Filter{States: []string{string(state)}, Limit: everything})
 				if err != nil {
 					return err
 				}
@@ -319,7 +319,7 @@ func (p *proof) standing(ctx context.Context) (o standing, err error) {
 		}
 		for _, state := range release.States() {
 			if !state.Ended() {
-				releases, err := tx.Releases(ctx, state, everything)
+				releases, err := tx.Releases(ctx, store.Filter{States: []string{string(state)}, Limit: everything})
 				if err != nil {
 					return err
 				}
@@ -337,7 +337,7 @@ const everything = 1_000_000
 // releases reads all releases.
 func (p *proof) releases(ctx context.Context) (all []release.Release, err error) {
 	err = p.store.View(ctx, func(tx *store.Tx) (err error) {
-		all, err = tx.Releases(ctx, "", everything)
+		all, err = tx.Releases(ctx, store.Filter{Limit: everything})
 		return err
 	})
 	return all, err
@@ -346,13 +346,13 @@ func (p *proof) releases(ctx context.Context) (all []release.Release, err error)
 // evidence reads the database and the journal.
 func (p *proof) evidence(ctx context.Context) (e evidence, err error) {
 	err = p.store.View(ctx, func(tx *store.Tx) (err error) {
-		if e.deliveries, err = tx.Deliveries(ctx, "", everything); err != nil {
+		if e.deliveries, err = tx.Deliveries(ctx, store.Filter{Limit: everything}); err != nil {
 			return err
 		}
-		if e.runs, err = tx.Runs(ctx, "", everything); err != nil {
+		if e.runs, err = tx.Runs(ctx, store.Filter{Limit: everything}); err != nil {
 			return err
 		}
-		e.releases, err = tx.Releases(ctx, "", everything)
+		e.releases, err = tx.Releases(ctx, store.Filter{Limit: everything})
 		return err
 	})
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
@@ -64,7 +63,7 @@ func (b *Bench) Attend(ctx context.Context) (left Left, err error) {
 	var releases []release.Release
 	err = b.Database.Look(ctx, func(s *store.Store) error {
 		return s.View(ctx, func(tx *store.Tx) error {
-			waiting, err := tx.Deliveries(ctx, event.DeliveryReceived, all)
+			waiting, err := tx.Deliveries(ctx, store.Filter{States: []string{string(event.DeliveryReceived)}, Limit: all})
 			if err != nil {
 				return err
 			}
@@ -82,7 +81,7 @@ func (b *Bench) Attend(ctx context.Context) (left Left, err error) {
 				if state.Ended() && state != release.Unknown {
 					continue
 				}
-				list, err := tx.Releases(ctx, state, all)
+				list, err := tx.Releases(ctx, store.Filter{States: []string{string(state)}, Limit: all})
 				if err != nil {
 					return err
 				}
@@ -115,14 +114,12 @@ func (d *Database) Records(ctx context.Context) (r Records, err error) {
 	err = d.Look(ctx, func(s *store.Store) error {
 		return s.View(ctx, func(tx *store.Tx) (err error) {
 			var errs [3]error
-			r.Deliveries, errs[0] = tx.Deliveries(ctx, "", all)
-			r.Runs, errs[1] = tx.Runs(ctx, "", all)
-			r.Releases, errs[2] = tx.Releases(ctx, "", all)
+			oldestFirst := store.Filter{OldestFirst: true, Limit: all}
+			r.Deliveries, errs[0] = tx.Deliveries(ctx, oldestFirst)
+			r.Runs, errs[1] = tx.Runs(ctx, oldestFirst)
+			r.Releases, errs[2] = tx.Releases(ctx, oldestFirst)
 			return errors.Join(errs[:]...)
 		})
 	})
-	slices.Reverse(r.Deliveries)
-	slices.Reverse(r.Runs)
-	slices.Reverse(r.Releases)
 	return r, err
 }

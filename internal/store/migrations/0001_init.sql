@@ -1,6 +1,8 @@
 -- Times are microseconds since 1970-01-01 UTC. A `data` column holds the whole
--- record as JSON; the columns beside it are what is searched.
+-- record as JSON; the other columns are what is searched.
 
+-- kind … rule are empty until the delivery is decided. rule lists the rules that
+-- matched, separated by commas.
 CREATE TABLE deliveries (
     id          TEXT PRIMARY KEY,
     connection  TEXT NOT NULL,
@@ -15,64 +17,96 @@ CREATE TABLE deliveries (
     state       TEXT NOT NULL,
     reason      TEXT NOT NULL,
     decision    TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    repository  TEXT NOT NULL,
+    branch      TEXT NOT NULL,
+    number      BIGINT NOT NULL,
+    sha         TEXT NOT NULL,
+    actor       TEXT NOT NULL,
+    rule        TEXT NOT NULL,
     updated_at  BIGINT NOT NULL,
     UNIQUE (connection, key)
 );
-CREATE INDEX deliveries_by_state ON deliveries (state, received_at);
-CREATE INDEX deliveries_by_time ON deliveries (received_at);
+CREATE INDEX deliveries_by_state ON deliveries (state, received_at, id);
+CREATE INDEX deliveries_by_time ON deliveries (received_at, id);
+CREATE INDEX deliveries_by_repository ON deliveries (repository, received_at, id) WHERE repository <> '';
+CREATE INDEX deliveries_by_sha ON deliveries (sha) WHERE sha <> '';
 
--- One row for each change that was put before the rules: the first delivery that
--- announced it owns it. When the same change is made once more, the delivery that
--- announces that does.
+-- One row for each change that the rules evaluated: the first delivery that announced
+-- it owns it. When the same change is made again, the delivery that announces that
+-- does.
 CREATE TABLE event_keys (
     key         TEXT PRIMARY KEY,
-    line        TEXT NOT NULL,
     delivery_id TEXT NOT NULL,
     created_at  BIGINT NOT NULL
 );
-CREATE INDEX event_keys_by_line ON event_keys (line);
+CREATE INDEX event_keys_by_time ON event_keys (created_at);
 
 -- The newest known state of each branch, tag and merge request, and the delivery
--- that told it. `gone`: it was deleted, closed or merged.
+-- that told it. `ended`: it was deleted, closed or merged.
 CREATE TABLE heads (
-    line        TEXT PRIMARY KEY,
+    ref_key     TEXT PRIMARY KEY,
     delivery_id TEXT NOT NULL,
     sha         TEXT NOT NULL,
     before      TEXT NOT NULL,
     branch      TEXT NOT NULL,
-    gone        BOOLEAN NOT NULL,
+    ended       BOOLEAN NOT NULL,
     changed_at  TEXT NOT NULL,
     updated_at  BIGINT NOT NULL
 );
+CREATE INDEX heads_by_time ON heads (updated_at);
 
+-- waits_for is the id of the record that must change before this one can go on, or
+-- empty. Whoever changes that record inserts the job of this one.
 CREATE TABLE runs (
-    id          TEXT PRIMARY KEY,
-    delivery_id TEXT NOT NULL,
-    rule        TEXT NOT NULL,
-    line        TEXT NOT NULL,
-    sha         TEXT NOT NULL,
-    task_key    TEXT NOT NULL,
-    state       TEXT NOT NULL,
-    version     BIGINT NOT NULL,
-    deadline    BIGINT NOT NULL,
-    created_at  BIGINT NOT NULL,
-    updated_at  BIGINT NOT NULL,
-    data        TEXT NOT NULL
+    id            TEXT PRIMARY KEY,
+    delivery_id   TEXT NOT NULL,
+    connection    TEXT NOT NULL,
+    repository    TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    branch        TEXT NOT NULL,
+    number        BIGINT NOT NULL,
+    sha           TEXT NOT NULL,
+    actor         TEXT NOT NULL,
+    rule          TEXT NOT NULL,
+    ref_key       TEXT NOT NULL,
+    task_key      TEXT NOT NULL,
+    state         TEXT NOT NULL,
+    shares_run_id TEXT NOT NULL,
+    waits_for     TEXT NOT NULL,
+    version       BIGINT NOT NULL,
+    deadline      BIGINT NOT NULL,
+    created_at    BIGINT NOT NULL,
+    updated_at    BIGINT NOT NULL,
+    data          TEXT NOT NULL
 );
 -- One rule checks one commit on one task once, unless that ended without a verdict.
 CREATE UNIQUE INDEX runs_once ON runs (task_key, sha, rule)
     WHERE state NOT IN ('errored', 'superseded', 'stopped');
-CREATE INDEX runs_by_state ON runs (state, created_at);
-CREATE INDEX runs_by_line ON runs (line, state);
-CREATE INDEX runs_by_time ON runs (created_at);
+CREATE INDEX runs_by_state ON runs (state, created_at, id);
+CREATE INDEX runs_by_ref_key ON runs (ref_key, state);
+CREATE INDEX runs_by_time ON runs (created_at, id);
+CREATE INDEX runs_by_repository ON runs (repository, created_at, id);
+CREATE INDEX runs_by_sha ON runs (sha);
 CREATE INDEX runs_by_delivery ON runs (delivery_id);
+CREATE INDEX runs_waiting ON runs (waits_for) WHERE waits_for <> '';
 
+-- unanswered: an action was committed or sent and its answer is not known.
 CREATE TABLE releases (
     id         TEXT PRIMARY KEY,
     run_id     TEXT NOT NULL,
     place      INTEGER NOT NULL,
     pipeline   TEXT NOT NULL,
+    connection TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    branch     TEXT NOT NULL,
+    number     BIGINT NOT NULL,
+    sha        TEXT NOT NULL,
+    actor      TEXT NOT NULL,
+    rule       TEXT NOT NULL,
     state      TEXT NOT NULL,
+    waits_for  TEXT NOT NULL,
     version    BIGINT NOT NULL,
     unanswered BOOLEAN NOT NULL,
     deadline   BIGINT NOT NULL,
@@ -81,11 +115,14 @@ CREATE TABLE releases (
     data       TEXT NOT NULL,
     UNIQUE (run_id, place)
 );
--- At most one action on a pipeline is without its answer at any time: else one
+-- At most one action on a pipeline is without its answer at any time: otherwise one
 -- release could take another's execution for its own.
 CREATE UNIQUE INDEX releases_unanswered ON releases (pipeline) WHERE unanswered;
-CREATE INDEX releases_by_state ON releases (state, created_at);
-CREATE INDEX releases_by_time ON releases (created_at);
+CREATE INDEX releases_by_state ON releases (state, created_at, id);
+CREATE INDEX releases_by_time ON releases (created_at, id);
+CREATE INDEX releases_by_repository ON releases (repository, created_at, id);
+CREATE INDEX releases_by_sha ON releases (sha);
+CREATE INDEX releases_waiting ON releases (waits_for) WHERE waits_for <> '';
 
 -- What earlier runs learned: the task of a repository and branch (or merge
 -- request), and the ref that worked for a connection.

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatewright/gatewright/internal/app"
+	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// databaseFlags say which database a command uses.
+type databaseFlags struct{ config, database string }
+
+func (f *databaseFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.config, "config", "gatewright.yaml", "the server file, for its database")
+	cmd.Flags().StringVar(&f.database, "db", "", "the SQLite file; default: the one that --config names")
+}
+
+// open opens the database for reading; a running server may use it at the same time.
+func (f *databaseFlags) open(ctx context.Context, env command.Environment) (*store.Store, error) {
+	options, err := f.options(env)
+	if err != nil {
+		return nil, err
+	}
+	options.ReadOnly = true
+	return store.Open(ctx, options)
+}
+
+// options say which database is meant.
+func (f *databaseFlags) options(env command.Environment) (store.Options, error) {
+	if f.database != "" {
+		return store.Options{SQLite: f.database}, nil
+	}
+	cfg, err := app.LoadConfig(f.config, env.WithoutSecrets().LookupEnv)
+	if err != nil {
+		return store.Options{}, err
+	}
+	return app.StoreOptions(cfg.Store), nil
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
+)
+
+func newShow(env command.Environment) *cobra.Command {
+	var database databaseFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show one delivery, run or release with all that is known of it",
+		Long: `Shows one delivery with its decision and runs, one run with its verdict, defects
+and releases, or one release with its actions, from the server's database. The first
+digits of an id are enough where no other id begins with them.`,
+		Example: `  gatewright show 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69
+  gatewright show 019aab6e-7d0c --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := database.open(cmd.Context(), env)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			var record any
+			err = s.View(cmd.Context(), func(tx *store.Tx) (err error) {
+				record, err = view.Find(cmd.Context(), tx, args[0])
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return command.WriteJSON(env.Stdout, record)
+			}
+			showRecord(env.Stdout, record)
+			return nil
+		},
+	}
+	database.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+// showRecord prints a page for a person. Errors of w are dropped.
+func showRecord(w io.Writer, record any) {
+	switch record := record.(type) {
+	case view.DeliveryDetail:
+		showDelivery(w, record)
+	case view.RunDetail:
+		showRun(w, record)
+	case view.Release:
+		showRelease(w, record)
+	}
+}
+
+// fields prints names and values, without those whose value is empty.
+func fields(w io.Writer, pairs ...string) {
+	for i := 0; i < len(pairs); i += 2 {
+		if value := plain(pairs[i+1]); strings.TrimSpace(value) != "" {
+			fmt.Fprintf(w, "  %-11s %s\n", pairs[i], value)
+		}
+	}
+}
+
+func showDelivery(w io.Writer, d view.DeliveryDetail) {
+	fmt.Fprintf(w, "delivery %s\n", d.ID)
+	payload := ""
+	if d.PayloadRemoved {
+		payload = "removed after store.payload_retention"
+	}
+	fields(w,
+		"state", string(d.State),
+		"reason", d.Reason,
+		"received", fmt.Sprintf("%s by %s (%s), event %q, id %s", stamp(d.ReceivedAt), d.Connection, d.Host, d.HostEvent, d.HostID),
+		"about", about(d.Subject),
+		"payload", payload)
+	if d.Decision != nil {
+		d.Decision.Write(w)
+	}
+	for _, run := range d.Runs {
+		fmt.Fprintf(w, "run %s\n", run.ID)
+		fields(w, "rule", run.Rule, "state", string(run.State), "reason", run.Reason, "took", run.Took)
+	}
+}
+
+func showRun(w io.Writer, r view.RunDetail) {
+	fmt.Fprintf(w, "run %s\n", r.ID)
+	fields(w,
+		"state", string(r.State),
+		"reason", r.Reason,
+		"about", about(r.Subject),
+		"rule", r.Rule,
+		"delivery", r.DeliveryID,
+		"task", strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Task.ID, r.Task.Name, bracketed(string(r.Task.Origin)))),
+		"execution", r.ExecutionID,
+		"shares", r.SharesRunID,
+		"scan", string(r.Scan),
+		"ref", strings.TrimSpace(string(r.Ref)+" "+bracketed(r.RefReason)),
+		"created", stamp(r.CreatedAt),
+		"finished", ended(r.FinishedAt, r.Took, r.Deadline))
+	if r.Verdict != nil {
+		fields(w, "verdict", strings.Join(r.Verdict.Reasons, ", "))
+	}
+	if len(r.Defects) > 0 {
+		fmt.Fprintf(w, "  defects\n")
+		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, d := range r.Defects {
+			fmt.Fprintf(table, "    %s\t%s:%d\t%s\t%s\n", plain(d.Severity), plain(d.File), d.Line, plain(d.Rule), plain(d.Text))
+		}
+		table.Flush()
+	}
+	for _, rel := range r.Releases {
+		fmt.Fprintf(w, "release %s\n", rel.ID)
+		fields(w, "pipeline", rel.Pipeline, "action", string(rel.Action)+" "+rel.Checkpoint, "state", string(rel.State), "reason", rel.Reason)
+	}
+}
+
+func showRelease(w io.Writer, r view.Release) {
+	fmt.Fprintf(w, "release %s\n", r.ID)
+	status := ""
+	if r.PipelineStatus != nil {
+		status = fmt.Sprintf("%s (%d)", r.PipelineStatus.Name, r.PipelineStatus.Code)
+	}
+	fields(w,
+		"state", string(r.State),
+		"reason", r.Reason,
+		"about", about(r.Subject),
+		"rule", r.Rule,
+		"run", r.RunID,
+		"pipeline", r.Pipeline,
+		"action", string(r.Action)+" "+r.Checkpoint,
+		"execution", r.ExecutionID,
+		"status", status,
+		"waits at", strings.Join(r.Waiting, ", "),
+		"withdrawn", r.Withdrawn,
+		"created", stamp(r.CreatedAt),
+		"finished", ended(r.FinishedAt, r.Took, r.Deadline))
+	for _, action := range r.Actions {
+		fields(w, "sent", strings.TrimSpace(fmt.Sprintf("%s %s at %s: %s %s", action.Name, action.Task, stamp(action.At), action.Result, bracketed(action.Detail))))
+	}
+}
+
+// about says in a line what a record is about.
+func about(s view.Subject) string {
+	if s.Repository == "" {
+		return ""
+	}
+	text := fmt.Sprintf("%s of %s, branch %s", what(s), s.Repository, s.Branch)
+	if s.Commit != "" {
+		text += ", commit " + s.Commit
+	}
+	if s.Actor != "" {
+		text += ", by " + s.Actor
+	}
+	return text
+}
+
+// ended says when a record ended, or until when it may take.
+func ended(at *time.Time, took string, deadline time.Time) string {
+	if at == nil {
+		return "not yet; deadline " + stamp(deadline)
+	}
+	return stamp(*at) + " " + bracketed(took)
+}
+
+func bracketed(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "(" + text + ")"
+}

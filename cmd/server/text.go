@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// plain is text in which a newline or another control character cannot break a
+// table.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
+
+// pointInTime reads a time, or how long ago it was; empty gives the zero time.
+func pointInTime(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if age, err := time.ParseDuration(text); err == nil {
+		return now.Add(-age), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateTime, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q: write a time such as 2026-03-01T12:00:00Z, or an age such as 2h", text)
+}
+
+// texts are states as text.
+func texts[S ~string](states []S) []string {
+	var list []string
+	for _, state := range states {
+		list = append(list, string(state))
+	}
+	return list
+}

@@ -1,0 +1,215 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// ErrOverloaded is returned by Accept when as many deliveries wait for their commit
+// as may wait. The sender should try again later.
+var ErrOverloaded = errors.New("too many deliveries wait to be stored")
+
+const (
+	// maxPending bounds the deliveries that wait for a commit; maxPendingShare how many
+	// of them one connection may have, so that it cannot fill the queue for the
+	// others.
+	maxPending      = 2048
+	maxPendingShare = maxPending / 2
+	// maxBatch and maxBatchBytes bound one commit, so that a small delivery does
+	// not wait long behind large ones.
+	maxBatch      = 256
+	maxBatchBytes = 4 << 20
+	// commitTimeout bounds one commit: less than the hosts wait for their answer, so
+	// that a database connection which loses answers blocks the endpoint only briefly.
+	commitTimeout = 9 * time.Second
+)
+
+// groupCommit stores deliveries in batches: whatever arrives while a commit is in
+// progress goes into the next one. No delivery waits for others to arrive.
+type groupCommit struct {
+	pending chan *pending
+	done    chan struct{}
+	ended   sync.WaitGroup
+
+	mu sync.Mutex
+	// shares counts the pending deliveries of each connection.
+	shares map[string]int
+	closed bool
+}
+
+// pending is a delivery that waits for its commit.
+type pending struct {
+	packed store.Packed
+	// committed receives exactly one value.
+	committed chan committed
+}
+
+// committed is what became of a pending delivery.
+type committed struct {
+	id        string
+	duplicate bool
+	err       error
+}
+
+func newGroupCommit() *groupCommit {
+	return &groupCommit{pending: make(chan *pending, maxPending), done: make(chan struct{}), shares: map[string]int{}}
+}
+
+// start begins to commit batches.
+func (g *groupCommit) start(commit func([]*pending)) {
+	g.ended.Go(func() {
+		for {
+			select {
+			case first := <-g.pending:
+				commit(g.batch(first))
+			case <-g.done:
+				// What was taken before the end is still committed.
+				for {
+					select {
+					case first := <-g.pending:
+						commit(g.batch(first))
+					default:
+						return
+					}
+				}
+			}
+		}
+	})
+}
+
+// batch takes what is pending, up to the size of one commit.
+func (g *groupCommit) batch(first *pending) []*pending {
+	batch, size := []*pending{first}, first.packed.Size()
+	for len(batch) < maxBatch && size < maxBatchBytes && len(g.pending) > 0 {
+		// This goroutine is the only receiver.
+		next := <-g.pending
+		batch, size = append(batch, next), size+next.packed.Size()
+	}
+	return batch
+}
+
+// stop commits what is pending and ends.
+func (g *groupCommit) stop() {
+	g.mu.Lock()
+	closed := g.closed
+	g.closed = true
+	g.mu.Unlock()
+	if !closed {
+		close(g.done)
+	}
+	g.ended.Wait()
+}
+
+// add puts a delivery into the next commit.
+func (g *groupCommit) add(p store.Packed) (*pending, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || g.shares[p.Connection] >= maxPendingShare {
+		return nil, ErrOverloaded
+	}
+	added := &pending{packed: p, committed: make(chan committed, 1)}
+	select {
+	case g.pending <- added:
+		g.shares[p.Connection]++
+		return added, nil
+	default:
+		return nil, ErrOverloaded
+	}
+}
+
+// release gives back the place of a delivery.
+func (g *groupCommit) release(connection string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shares[connection]--
+}
+
+// Accept makes a delivery durable together with the job that decides it: when it
+// returns nil both are synced to disk. Deliveries that arrive at the same time share
+// one commit. id is the stored delivery's: the earlier one's for a duplicate.
+// duplicate says that the same delivery was stored before and its processing has not
+// failed; a failed one is processed again.
+//
+// When ctx ends first, the delivery may still be stored; a sender that sends it again
+// then gets duplicate.
+func (q *Queue) Accept(ctx context.Context, d event.Delivery) (id string, duplicate bool, err error) {
+	packed, err := q.store.Pack(d)
+	if err != nil {
+		return "", false, fmt.Errorf("accept delivery: %w", err)
+	}
+	added, err := q.commits.add(packed)
+	if err != nil {
+		return "", false, fmt.Errorf("accept delivery: %w", err)
+	}
+	select {
+	case result := <-added.committed:
+		if result.err != nil {
+			return "", false, fmt.Errorf("accept delivery: %w", result.err)
+		}
+		return result.id, result.duplicate, nil
+	case <-ctx.Done():
+		return "", false, fmt.Errorf("accept delivery: %w", ctx.Err())
+	}
+}
+
+// commit stores a batch with the job that decides it.
+func (q *Queue) commit(batch []*pending) {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	list := make([]store.Packed, len(batch))
+	for i, p := range batch {
+		list[i] = p.packed
+	}
+	var results []committed
+	err := q.store.Update(ctx, func(tx *store.Tx) (err error) {
+		results, err = q.storeBatch(ctx, tx, list)
+		return err
+	})
+	if err == nil {
+		q.opts.Metrics.perCommit.Observe(float64(len(batch)))
+	}
+	for i, p := range batch {
+		if err != nil {
+			p.committed <- committed{err: err}
+		} else {
+			p.committed <- results[i]
+		}
+		q.commits.release(p.packed.Connection)
+	}
+}
+
+// storeBatch stores deliveries and inserts one job for all of them, because a job costs
+// as much as a delivery.
+func (q *Queue) storeBatch(ctx context.Context, tx *store.Tx, list []store.Packed) ([]committed, error) {
+	stored, err := tx.AddDeliveries(ctx, list)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]committed, len(list))
+	var undecided []string
+	reopened := map[string]bool{}
+	for i, s := range stored {
+		results[i].id = s.ID
+		if s.Duplicate {
+			if s.State != event.DeliveryFailed || reopened[s.ID] {
+				results[i].duplicate = true
+				continue
+			}
+			reopened[s.ID] = true
+			if err := tx.Reopen(ctx, s.ID); err != nil {
+				return nil, err
+			}
+		}
+		undecided = append(undecided, s.ID)
+	}
+	if len(undecided) == 0 {
+		return results, nil
+	}
+	return results, q.enqueue(ctx, tx, decideArgs{DeliveryIDs: undecided})
+}

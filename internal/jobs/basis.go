@@ -1,0 +1,98 @@
+package jobs
+
+import (
+	"context"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// basis is a release with what allows it to act, as stored at one moment.
+type basis struct {
+	release release.Release
+	version store.Version
+	run     codecheck.Run
+	// starter is the release that starts the pipeline whose checkpoint this release
+	// decides; nil when there is none.
+	starter *release.Release
+	// head is the newest known state of the run's branch, tag or merge request.
+	head      store.Head
+	headKnown bool
+	// undecided: a delivery that was received before the check was asked for has no
+	// decision yet. It may announce a newer commit, and then that one was checked.
+	undecided bool
+}
+
+func (q *Queue) loadRelease(ctx context.Context, id string) (b basis, err error) {
+	err = q.store.View(ctx, func(tx *store.Tx) (err error) {
+		b, err = readBasis(ctx, tx, id, tx.Head)
+		return err
+	})
+	return b, err
+}
+
+// readBasis reads a release with what allows it; head reads the head, and may lock it.
+func readBasis(ctx context.Context, tx *store.Tx, id string, head func(context.Context, string) (store.Head, bool, error)) (b basis, err error) {
+	v, err := tx.ReleaseAt(ctx, id)
+	if err != nil {
+		return b, err
+	}
+	b.release, b.version = v.Record, v.Version
+	if b.run, err = tx.Run(ctx, b.release.RunID); err != nil {
+		return b, err
+	}
+	if b.release.After != "" {
+		starter, err := tx.Release(ctx, b.release.After)
+		if err != nil {
+			return b, err
+		}
+		b.starter = &starter
+	}
+	if b.undecided, err = tx.Undecided(ctx, b.run.Event.Connection, b.run.StartedAt); err != nil {
+		return b, err
+	}
+	b.head, b.headKnown, err = head(ctx, b.run.Event.RefKey())
+	return b, err
+}
+
+// needsDecision reports that the release must wait for a delivery to be decided.
+func (b basis) needsDecision() bool { return b.undecided && b.release.Withdrawn == "" }
+
+// needsStarter reports that the release must wait for the execution that its starter
+// starts.
+func (b basis) needsStarter() bool {
+	return b.starter != nil && b.starter.ExecutionID == "" && !b.starter.State.Ended()
+}
+
+// notAllowed says why the release must not act; empty when it may. Nothing is released
+// for a commit other than the one that was checked.
+func (b basis) notAllowed() string {
+	wanted := codecheck.Passed
+	if b.release.Plan.Action == rules.ReleaseRefuse {
+		wanted = codecheck.Failed
+	}
+	switch {
+	case b.run.State != wanted || b.run.Verdict == nil || b.run.Verdict.Passed != (wanted == codecheck.Passed):
+		return "run " + b.run.ID + " has no " + string(wanted) + " verdict"
+	case b.run.Event.HeadSHA == "" || b.run.Event.HeadSHA != b.release.Event.HeadSHA:
+		return "run " + b.run.ID + " checked another commit"
+	case b.headKnown:
+		return staleReason(b.run.Event, b.head)
+	}
+	return ""
+}
+
+// withdraw turns an approval that is not allowed any more into a refusal, when the
+// execution that waits is our own: left waiting, it would block the pipeline for the
+// newer commit until a person acts.
+func (b *basis) withdraw(reason string) bool {
+	ours := b.starter != nil && b.starter.ExecutionID != "" && !b.starter.State.Ended()
+	if !ours || b.release.Plan.Action != rules.ReleaseApprove {
+		return false
+	}
+	b.release.Withdrawn, b.release.ExecutionID = reason, b.starter.ExecutionID
+	b.release.Plan.Action, b.release.Plan.Message = rules.ReleaseRefuse, reason
+	return true
+}

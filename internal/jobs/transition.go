@@ -1,0 +1,208 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+
+	"github.com/riverqueue/river"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// This file is the only place where a delivery, a run or a release changes its state.
+// What must follow a change is written in the same transaction: the job of the new
+// state, the jobs of the records that waited for this one, and later reports and audit
+// entries. Log lines and metrics follow the commit, so that a change that was not
+// committed, or was made twice, is counted once.
+
+// endDelivery writes what became of a delivery.
+func (q *Queue) endDelivery(ctx context.Context, tx *store.Tx, e evaluation, r result) error {
+	if err := tx.EndDelivery(ctx, e.delivery.ID, r.state, r.reason, store.SaidBy(e.event, r.decision), r.decision); err != nil {
+		return err
+	}
+	if err := q.enqueueWaiting(ctx, tx, e.delivery.ID); err != nil {
+		return err
+	}
+	// Reports and audit entries of a decision are written here.
+	tx.AfterCommit(func() {
+		q.opts.Metrics.observeDecision(e.delivery, r, q.now())
+		q.logDelivery(e, r)
+	})
+	return nil
+}
+
+// addRun stores a new run with its job. When the same rule checks, or has checked, the
+// commit already, added is false and id is the other run's.
+func (q *Queue) addRun(ctx context.Context, tx *store.Tx, run codecheck.Run) (id string, added bool, err error) {
+	id, added, err = tx.AddRun(ctx, run)
+	if err != nil || !added {
+		return id, added, err
+	}
+	return id, true, q.runChanged(ctx, tx, codecheck.Run{}, run)
+}
+
+// saveRun writes a run that a step has changed; the error is that of [store.Tx.SaveRun].
+func (q *Queue) saveRun(ctx context.Context, tx *store.Tx, before, run codecheck.Run, version *store.Version) error {
+	if err := tx.SaveRun(ctx, run, version); err != nil {
+		return err
+	}
+	if run.State == before.State {
+		return nil
+	}
+	return q.runChanged(ctx, tx, before, run)
+}
+
+// runChanged writes what follows a run's new state.
+func (q *Queue) runChanged(ctx context.Context, tx *store.Tx, before, run codecheck.Run) (err error) {
+	switch run.State {
+	case codecheck.Queued, codecheck.Running:
+		err = q.enqueue(ctx, tx, runJob(run.ID, run.State))
+	case codecheck.Passed, codecheck.Failed:
+		err = q.addReleases(ctx, tx, run)
+	}
+	if err == nil && run.State.Ended() {
+		err = q.enqueueWaiting(ctx, tx, run.ID)
+	}
+	if err != nil {
+		return err
+	}
+	// Reports and audit entries of a run are written here.
+	tx.AfterCommit(func() {
+		if run.State.Ended() && !before.State.Ended() {
+			q.opts.Metrics.observeRunEnd(run)
+		}
+		q.logRun(run)
+	})
+	return nil
+}
+
+// addRelease stores a new release with its job, unless its run has one at that place
+// already.
+func (q *Queue) addRelease(ctx context.Context, tx *store.Tx, r release.Release) error {
+	added, err := tx.AddRelease(ctx, r)
+	if err != nil || !added {
+		return err
+	}
+	return q.releaseChanged(ctx, tx, release.Release{}, r)
+}
+
+// saveRelease writes a release that a step has changed; the error is that of
+// [store.Tx.SaveRelease].
+func (q *Queue) saveRelease(ctx context.Context, tx *store.Tx, before, r release.Release, version *store.Version) error {
+	if err := tx.SaveRelease(ctx, r, version); err != nil {
+		return err
+	}
+	return q.releaseChanged(ctx, tx, before, r)
+}
+
+// releaseChanged writes what follows a release's new state.
+func (q *Queue) releaseChanged(ctx context.Context, tx *store.Tx, before, r release.Release) (err error) {
+	if job := releaseJob(r.ID, r.State); job != nil && (before.ID == "" || job.Kind() != releaseJob(r.ID, before.State).Kind()) {
+		err = q.enqueue(ctx, tx, job)
+	}
+	// Others wait for its end, its execution, or the answer that frees the pipeline.
+	if err == nil && (r.State.Ended() || r.ExecutionID != before.ExecutionID || (before.Unanswered() && !r.Unanswered())) {
+		err = q.enqueueWaiting(ctx, tx, r.ID)
+	}
+	if err != nil {
+		return err
+	}
+	// Reports and audit entries of a release are written here.
+	tx.AfterCommit(func() {
+		q.opts.Metrics.observeAction(before, r)
+		if r.State == before.State {
+			return
+		}
+		if r.State.Ended() {
+			q.opts.Metrics.observeReleaseEnd(r)
+		}
+		q.logRelease(r)
+	})
+	return nil
+}
+
+// enqueueWaiting inserts the jobs of the runs and releases that wait for the record with
+// this id, which is changing in this transaction.
+func (q *Queue) enqueueWaiting(ctx context.Context, tx *store.Tx, id string) error {
+	runs, releases, err := tx.Waiting(ctx, id)
+	if err != nil {
+		return err
+	}
+	var jobs []river.JobArgs
+	for id, state := range runs {
+		jobs = append(jobs, runJob(id, state))
+	}
+	for id, state := range releases {
+		if job := releaseJob(id, state); job != nil {
+			jobs = append(jobs, job)
+		}
+	}
+	return q.enqueue(ctx, tx, jobs...)
+}
+
+// runJob is the job that an active run needs.
+func runJob(id string, state codecheck.State) river.JobArgs {
+	if state == codecheck.Running {
+		return pollRunArgs{RunID: id}
+	}
+	return startRunArgs{RunID: id}
+}
+
+// releaseJob is the job that a release in a state needs; nil for one that is held or has
+// ended.
+func releaseJob(id string, state release.State) river.JobArgs {
+	switch state {
+	case release.Starting:
+		return actReleaseArgs{ReleaseID: id}
+	case release.Running, release.AwaitingApproval:
+		return followReleaseArgs{ReleaseID: id}
+	}
+	return nil
+}
+
+func (q *Queue) logDelivery(e evaluation, r result) {
+	fields := []zap.Field{
+		zap.String(event.LogDelivery, e.delivery.ID), zap.String(event.LogConnection, e.delivery.Connection),
+		zap.String(event.LogState, string(r.state)), zap.String(event.LogReason, r.reason),
+	}
+	if e.event.Kind != "" {
+		fields = append(fields, zap.String(event.LogEvent, string(e.event.Kind)),
+			zap.String(event.LogRepository, e.event.Repository.FullName), zap.String(event.LogSHA, e.event.HeadSHA))
+	}
+	q.log.Log(levelOf(r.state == event.DeliveryFailed), "delivery "+string(r.state), fields...)
+}
+
+func (q *Queue) logRun(run codecheck.Run) {
+	q.log.Log(levelOf(run.State == codecheck.Errored), "run "+string(run.State),
+		zap.String(event.LogRun, run.ID), zap.String(event.LogDelivery, run.DeliveryID), zap.String(event.LogConnection, run.Event.Connection),
+		zap.String(event.LogRepository, run.Event.Repository.FullName), zap.String(event.LogSHA, run.Event.HeadSHA),
+		zap.String(event.LogRule, run.Rule), zap.String(event.LogTask, run.Task.ID), zap.String(event.LogExecution, run.ExecID),
+		zap.String(event.LogState, string(run.State)), zap.String(event.LogReason, run.Reason))
+}
+
+func (q *Queue) logRelease(r release.Release) {
+	q.log.Log(levelOf(r.State == release.Unknown || r.State == release.Failed), "release "+string(r.State),
+		zap.String(event.LogRelease, r.ID), zap.String(event.LogRun, r.RunID), zap.String(event.LogConnection, r.Event.Connection),
+		zap.String(event.LogRepository, r.Event.Repository.FullName), zap.String(event.LogSHA, r.Event.HeadSHA),
+		zap.String(event.LogRule, r.Rule), zap.String(event.LogPipeline, r.Plan.Pipeline), zap.String(event.LogExecution, r.ExecutionID),
+		zap.String(event.LogState, string(r.State)), zap.String(event.LogReason, r.Reason))
+}
+
+// levelOf is the level of a line about a change of state: error when someone must look.
+func levelOf(attention bool) zapcore.Level {
+	if attention {
+		return zap.ErrorLevel
+	}
+	return zap.InfoLevel
+}
+
+// savedByOther reports that a save was refused because another step was first: the
+// record has ended, or changed since it was read.
+func savedByOther(err error) bool {
+	return errors.Is(err, store.ErrEnded) || errors.Is(err, store.ErrStale)
+}

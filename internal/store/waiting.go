@@ -1,0 +1,68 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
+)
+
+// A record that cannot go on before another one has changed waits for it: its row
+// names the other's id, and no job looks at it meanwhile. Whoever waits locks the
+// other record first, and whoever changes a record looks for those that wait for it in
+// the same transaction. So either the one sees the change or the other sees the wait.
+// The next save of the waiting record ends its wait.
+
+// RunWaits marks a run that has not ended as waiting for the record with the id other.
+func (tx *Tx) RunWaits(ctx context.Context, id, other string) error {
+	return tx.waits(ctx, `UPDATE runs SET waits_for = $2, updated_at = $3 WHERE id = $1 AND state IN `+activeRuns, id, other)
+}
+
+// ReleaseWaits marks a release that has not ended as waiting for the record with the
+// id other.
+func (tx *Tx) ReleaseWaits(ctx context.Context, id, other string) error {
+	return tx.waits(ctx, `UPDATE releases SET waits_for = $2, updated_at = $3 WHERE id = $1 AND state IN `+activeReleases, id, other)
+}
+
+func (tx *Tx) waits(ctx context.Context, query, id, other string) error {
+	if _, err := tx.exec(ctx, query, id, other, tx.now()); err != nil {
+		return fmt.Errorf("let %q wait for %q: %w", id, other, err)
+	}
+	return nil
+}
+
+// Waiting returns the runs and releases, with their states, that wait for the record
+// with this id.
+func (tx *Tx) Waiting(ctx context.Context, id string) (map[string]codecheck.State, map[string]release.State, error) {
+	runs, err := stale[codecheck.State](ctx, tx, `SELECT id, state FROM runs WHERE waits_for = $1 AND waits_for <> '' AND state IN `+activeRuns, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	releases, err := stale[release.State](ctx, tx, `SELECT id, state FROM releases WHERE waits_for = $1 AND waits_for <> '' AND state IN `+activeReleases, id)
+	return runs, releases, err
+}
+
+// LockUndecided returns the id of the oldest delivery of a connection that was received
+// up to a time and still waits for its decision, and keeps it undecided until the
+// transaction ends; empty when there is none.
+func (tx *Tx) LockUndecided(ctx context.Context, connection string, until time.Time) (id string, err error) {
+	return tx.lockFirst(ctx, `SELECT id FROM deliveries WHERE state = $1 AND received_at <= $2 AND connection = $3 ORDER BY received_at LIMIT 1`,
+		string(event.DeliveryReceived), micros(until), connection)
+}
+
+// LockUnanswered returns the id of another release whose action on a pipeline has no
+// answer yet, and keeps it so until the transaction ends; empty when there is none.
+func (tx *Tx) LockUnanswered(ctx context.Context, pipeline, except string) (id string, err error) {
+	return tx.lockFirst(ctx, `SELECT id FROM releases WHERE unanswered AND pipeline = $1 AND id <> $2 LIMIT 1`, pipeline, except)
+}
+
+func (tx *Tx) lockFirst(ctx context.Context, query string, args ...any) (id string, err error) {
+	ids, err := texts(ctx, tx, query+tx.forUpdate(), args...)
+	if err != nil || len(ids) == 0 {
+		return "", err
+	}
+	return ids[0], nil
+}

@@ -1,0 +1,66 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// Find returns the delivery, run or release whose id is id or begins with it: a
+// [DeliveryDetail], [RunDetail] or [Release]. An id that nothing or more than one
+// record begins with is an error that says so.
+func Find(ctx context.Context, tx *store.Tx, id string) (any, error) {
+	found, err := findExact(ctx, tx, id)
+	if !errors.Is(err, store.ErrNotFound) {
+		return found, err
+	}
+	const shown = 5
+	ids, err := tx.IDs(ctx, id, shown+1)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case id == "" || len(ids) == 0:
+		return nil, fmt.Errorf("no delivery, run or release has an id that begins with %q", id)
+	case len(ids) > 1:
+		list := strings.Join(ids[:min(len(ids), shown)], ", ")
+		if len(ids) > shown {
+			list += ", …"
+		}
+		return nil, fmt.Errorf("more than one id begins with %q: %s", id, list)
+	}
+	return findExact(ctx, tx, ids[0])
+}
+
+// findExact returns the record with this id, or store.ErrNotFound.
+func findExact(ctx context.Context, tx *store.Tx, id string) (any, error) {
+	d, err := tx.Delivery(ctx, id)
+	if err == nil {
+		return delivery(ctx, tx, d)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	run, err := tx.Run(ctx, id)
+	if err == nil {
+		releases, err := tx.ReleasesOf(ctx, id)
+		return NewRunDetail(run, releases), err
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	r, err := tx.Release(ctx, id)
+	return NewRelease(r), err
+}
+
+func delivery(ctx context.Context, tx *store.Tx, d store.Delivery) (DeliveryDetail, error) {
+	runs, err := tx.RunsOf(ctx, d.ID)
+	detail := DeliveryDetail{Delivery: NewDelivery(d), Decision: d.Decision, Runs: []Run{}}
+	for _, run := range runs {
+		detail.Runs = append(detail.Runs, NewRun(run))
+	}
+	return detail, err
+}

@@ -1,0 +1,238 @@
+// Package view is what a person or a program is shown of deliveries, runs and
+// releases: the models behind `list`, `show` and their JSON. The JSON is a contract,
+// described in docs/json.md: a field keeps its name and meaning, an empty list is [], a
+// time that has not come is null, a duration is a Go duration string. What only the
+// steps need stays in the records.
+package view
+
+import (
+	"time"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// Subject is what a record is about, in the words of the filters of a list.
+type Subject struct {
+	Connection string `json:"connection"`
+	Repository string `json:"repository"`
+	// Event is the kind: push, tag, merge_request or comment.
+	Event  event.Kind `json:"event"`
+	Branch string     `json:"branch"`
+	// Number is the merge request's; 0 for none.
+	Number int    `json:"number"`
+	Commit string `json:"commit"`
+	Actor  string `json:"actor"`
+}
+
+func subjectOf(ev event.Event) Subject {
+	return Subject{
+		Connection: ev.Connection, Repository: ev.Repository.FullName, Event: ev.Kind,
+		Branch: ev.Branch, Number: ev.Number, Commit: ev.HeadSHA, Actor: ev.Sender,
+	}
+}
+
+// Delivery is one delivery and what became of it.
+type Delivery struct {
+	ID string `json:"id"`
+	Subject
+	// Host is the kind of the connection, HostEvent and HostID the host's own names of
+	// the event and the delivery.
+	Host      event.Host          `json:"host"`
+	HostEvent string              `json:"host_event"`
+	HostID    string              `json:"host_id"`
+	State     event.DeliveryState `json:"state"`
+	Reason    string              `json:"reason"`
+	// Rules are those that matched.
+	Rules          []string  `json:"rules"`
+	PayloadRemoved bool      `json:"payload_removed"`
+	ReceivedAt     time.Time `json:"received_at"`
+	// DecidedAt is when it reached its state; null while it waits.
+	DecidedAt *time.Time `json:"decided_at"`
+}
+
+// DeliveryDetail is a delivery with its decision and its runs.
+type DeliveryDetail struct {
+	Delivery
+	// Decision is null where the rules were not asked.
+	Decision *rules.Decision `json:"decision"`
+	Runs     []Run           `json:"runs"`
+}
+
+// NewDelivery is the view of a stored delivery.
+func NewDelivery(d store.Delivery) Delivery {
+	view := Delivery{
+		ID: d.ID,
+		Subject: Subject{
+			Connection: d.Connection, Repository: d.Said.Repository, Event: d.Said.Kind,
+			Branch: d.Said.Branch, Number: d.Said.Number, Commit: d.Said.SHA, Actor: d.Said.Actor,
+		},
+		Host: d.Host, HostEvent: d.Event, HostID: d.HostID, State: d.State, Reason: d.Reason,
+		Rules: list(d.Said.Rules), PayloadRemoved: d.PayloadRemoved, ReceivedAt: d.ReceivedAt,
+	}
+	if d.State != event.DeliveryReceived {
+		view.DecidedAt = moment(d.UpdatedAt)
+	}
+	return view
+}
+
+// Run is one run.
+type Run struct {
+	ID         string `json:"id"`
+	DeliveryID string `json:"delivery_id"`
+	Subject
+	SourceBranch string          `json:"source_branch"`
+	Rule         string          `json:"rule"`
+	State        codecheck.State `json:"state"`
+	Reason       string          `json:"reason"`
+	// Scan is full or incremental; Ref what was sent as `ref`, and RefReason why.
+	Scan      rules.Scan      `json:"scan"`
+	Ref       codecheck.Ref   `json:"ref"`
+	RefReason string          `json:"ref_reason"`
+	RefsTried []codecheck.Ref `json:"refs_tried"`
+	Task      Task            `json:"task"`
+	// ExecutionID is CodeArts Check's id; SharesRunID the run whose execution this one
+	// is judged from.
+	ExecutionID string   `json:"execution_id"`
+	SharesRunID string   `json:"shares_run_id"`
+	Supersedes  []string `json:"supersedes"`
+	// Verdict is null while there is none.
+	Verdict    *codecheck.Verdict `json:"verdict"`
+	Counts     *codecheck.Counts  `json:"counts"`
+	NewCounts  *codecheck.Counts  `json:"new_counts"`
+	ReceivedAt time.Time          `json:"received_at"`
+	CreatedAt  time.Time          `json:"created_at"`
+	StartedAt  *time.Time         `json:"started_at"`
+	FinishedAt *time.Time         `json:"finished_at"`
+	Deadline   time.Time          `json:"deadline"`
+	// Took is the time from the receipt of the delivery to the end; empty before.
+	Took string `json:"took"`
+}
+
+// Task is the CodeArts Check task of a run.
+type Task struct {
+	ID       string           `json:"id"`
+	Name     string           `json:"name"`
+	URL      string           `json:"url"`
+	Branch   string           `json:"branch"`
+	ParentID string           `json:"parent_id"`
+	Origin   codecheck.Origin `json:"origin"`
+}
+
+// RunDetail is a run with what was asked for, its defects and its releases.
+type RunDetail struct {
+	Run
+	Check    rules.Check        `json:"check"`
+	Defects  []codecheck.Defect `json:"defects"`
+	Releases []Release          `json:"releases"`
+}
+
+// NewRun is the view of a stored run.
+func NewRun(r codecheck.Run) Run {
+	view := Run{
+		ID: r.ID, DeliveryID: r.DeliveryID, Subject: subjectOf(r.Event), SourceBranch: r.Event.SourceBranch,
+		Rule: r.Rule, State: r.State, Reason: r.Reason,
+		Scan: r.Check.Scan, Ref: r.Ref, RefReason: r.RefReason, RefsTried: list(r.RefsTried),
+		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin},
+		ExecutionID: r.ExecID, SharesRunID: r.SharesRunID, Supersedes: list(r.Supersedes),
+		Verdict: r.Verdict, NewCounts: r.NewCounts,
+		ReceivedAt: r.ReceivedAt, CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,
+		Took: took(r.ReceivedAt, r.FinishedAt),
+	}
+	if r.Verdict != nil {
+		view.Counts = &r.Counts
+	}
+	return view
+}
+
+// NewRunDetail is the whole view of a stored run.
+func NewRunDetail(r codecheck.Run, releases []release.Release) RunDetail {
+	detail := RunDetail{Run: NewRun(r), Check: r.Check, Defects: list(r.Defects), Releases: []Release{}}
+	detail.Check.Languages = list(detail.Check.Languages)
+	for _, rel := range releases {
+		detail.Releases = append(detail.Releases, NewRelease(rel))
+	}
+	return detail
+}
+
+// Release is one release.
+type Release struct {
+	ID    string `json:"id"`
+	RunID string `json:"run_id"`
+	Subject
+	Rule     string              `json:"rule"`
+	Pipeline string              `json:"pipeline"`
+	Action   rules.ReleaseAction `json:"action"`
+	// Checkpoint is the task that is approved or refused; empty for a start.
+	Checkpoint string `json:"checkpoint"`
+	// Select are the stages and tasks that a start is limited to; empty means all.
+	Select []rules.Select `json:"select"`
+	// StartedBy is the release that starts the execution whose checkpoint this one
+	// decides.
+	StartedBy string        `json:"started_by_release_id"`
+	State     release.State `json:"state"`
+	Reason    string        `json:"reason"`
+	// Withdrawn says why an approval was turned into a refusal; empty otherwise.
+	Withdrawn   string `json:"withdrawn"`
+	ExecutionID string `json:"execution_id"`
+	// PipelineStatus is what ServiceStage said last; null before.
+	PipelineStatus *Status `json:"pipeline_status"`
+	// Waiting are the checkpoints that wait for approval.
+	Waiting    []string         `json:"waiting"`
+	Actions    []release.Action `json:"actions"`
+	CreatedAt  time.Time        `json:"created_at"`
+	StartedAt  *time.Time       `json:"started_at"`
+	FinishedAt *time.Time       `json:"finished_at"`
+	Deadline   time.Time        `json:"deadline"`
+	// Took is the time from the creation to the end; empty before.
+	Took string `json:"took"`
+}
+
+// Status is a status of ServiceStage: its number and its documented name.
+type Status struct {
+	Code int    `json:"code"`
+	Name string `json:"name"`
+}
+
+// NewRelease is the view of a stored release.
+func NewRelease(r release.Release) Release {
+	view := Release{
+		ID: r.ID, RunID: r.RunID, Subject: subjectOf(r.Event), Rule: r.Rule,
+		Pipeline: r.Plan.Pipeline, Action: r.Plan.Action, Checkpoint: r.Plan.Task, Select: list(r.Plan.Select), StartedBy: r.After,
+		State: r.State, Reason: r.Reason, Withdrawn: r.Withdrawn, ExecutionID: r.ExecutionID,
+		Waiting: list(r.Waiting), Actions: list(r.Actions),
+		CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,
+		Took: took(r.CreatedAt, r.FinishedAt),
+	}
+	if r.Status != 0 {
+		view.PipelineStatus = &Status{Code: r.Status, Name: release.Status(r.Status).Name()}
+	}
+	return view
+}
+
+// list is a list that is never null in JSON.
+func list[T any](items []T) []T {
+	if items == nil {
+		return []T{}
+	}
+	return items
+}
+
+// moment is a time, or nil for one that has not come.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// took is the time between two moments; empty when the second has not come.
+func took(from, to time.Time) string {
+	if from.IsZero() || to.IsZero() {
+		return ""
+	}
+	return to.Sub(from).Round(time.Millisecond).String()
+}

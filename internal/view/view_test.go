@@ -1,0 +1,265 @@
+package view_test
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// open is a store with one delivery that was decided, a run of it that failed, one that
+// is new, a release of each kind, and a delivery that waits.
+func open(t *testing.T) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{SQLite: filepath.Join(t.TempDir(), "test.db"), Now: func() time.Time { return noon.Add(time.Second) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.Update(t.Context(), func(tx *store.Tx) error { return fill(t.Context(), s, tx) }); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func fill(ctx context.Context, s *store.Store, tx *store.Tx) error {
+	ev := event.Event{
+		Connection: "github", Kind: event.MergeRequest, Action: event.Opened, Branch: "main", SourceBranch: "feature", HeadSHA: strings.Repeat("ab", 20),
+		Number: 7, Title: "a discount", Author: "ann", Sender: "bob", Labels: []string{}, NewCode: true,
+		Repository: event.Repository{Host: event.GitHub, ID: "1", FullName: "acme/api", HTTPSURL: "https://github.com/acme/api.git"},
+	}
+	zero := 0
+	check := rules.Check{ProjectID: strings.Repeat("4", 32), ProjectName: "payments", Scan: rules.ScanIncremental, Ref: rules.RefAuto, TaskName: "api-main",
+		Supersede: true, Timeout: 45 * time.Minute, Gate: rules.Gate{Critical: &zero, Major: &zero}}
+	plan := rules.Release{Pipeline: "caf409b1-10df-483a-b14d-7b05f7e12c88", Action: rules.ReleaseStart, Timeout: time.Hour}
+	decision := rules.Decision{
+		Event: ev, Outcome: rules.Matched, Reason: `rule "merge-requests" matched`,
+		Matches: []rules.Match{{Rule: "merge-requests", Check: check, Releases: []rules.Release{plan}}},
+		Trace: []rules.RuleTrace{{Rule: "merge-requests", Result: rules.RuleMatched, Reason: `branch "main" matches "main"`, File: "rules.yaml", Line: 3,
+			Clauses: []rules.Clause{{Field: "branch", Holds: true, Text: `branch "main" matches "main"`}}}},
+	}
+	for _, id := range []string{"0a-de", "0b-ab"} {
+		packed, err := s.Pack(event.Delivery{ID: id, Connection: "github", Host: event.GitHub, Key: id, HostID: "guid-" + id, Event: "pull_request", ReceivedAt: noon, Body: []byte("{}")})
+		if err != nil {
+			return err
+		}
+		if _, err := tx.AddDeliveries(ctx, []store.Packed{packed}); err != nil {
+			return err
+		}
+	}
+	if err := tx.EndDelivery(ctx, "0a-de", event.DeliveryDecided, decision.Reason, store.SaidBy(ev, &decision), &decision); err != nil {
+		return err
+	}
+	failed := codecheck.Run{
+		ID: "0c-abc", DeliveryID: "0a-de", Rule: "merge-requests", Event: ev, Check: check, Releases: []rules.Release{plan},
+		State: codecheck.Failed, Reason: "the gate is exceeded: major 1 > 0",
+		Task: codecheck.Task{ID: "task", Name: "api-main", URL: "https://github.com/acme/api.git", Branch: "main"}, Origin: codecheck.Found,
+		Ref: codecheck.Pull, RefReason: "merge_request was tried first", RefsTried: []codecheck.Ref{codecheck.MergeRequest, codecheck.Pull},
+		ExecID: "execution", Counts: codecheck.Counts{Major: 1}, NewCounts: &codecheck.Counts{Major: 1},
+		Defects: []codecheck.Defect{{ID: "1", Severity: "major", Rule: "G.1", Text: "a <tag> in a text", File: "main.go", Line: 7}},
+		Polls:   3, SeenRunning: true, Intent: &codecheck.Intent{SentAt: noon},
+		ReceivedAt: noon, CreatedAt: noon, StartedAt: noon.Add(time.Second), FinishedAt: noon.Add(90500 * time.Millisecond), Deadline: noon.Add(45 * time.Minute),
+	}
+	verdict := codecheck.Judge(check.Gate, failed.Counts, failed.NewCounts, "0")
+	failed.Verdict = &verdict
+	queued := codecheck.Run{ID: "0d-abc", DeliveryID: "0a-de", Rule: "other", Event: ev, Check: check, State: codecheck.Queued,
+		SharesRunID: "0c-abc", ReceivedAt: noon, CreatedAt: noon, Deadline: noon.Add(45 * time.Minute)}
+	for _, run := range []codecheck.Run{failed, queued} {
+		if _, _, err := tx.AddRun(ctx, run); err != nil {
+			return err
+		}
+	}
+	waiting := release.Release{
+		ID: "0e-abc", RunID: "0c-abc", Rule: "merge-requests", Plan: plan, Event: ev, State: release.AwaitingApproval, Reason: "waits for approval",
+		ExecutionID: "286541", Status: int(release.StatusToBeApproved), Waiting: []string{"k2m8qa"}, Intent: &release.Intent{Action: "start", SentAt: noon},
+		Actions: []release.Action{{Name: "start", At: noon, ExecutionID: "286541", Result: "accepted"}},
+		Polls:   2, CreatedAt: noon, StartedAt: noon, Deadline: noon.Add(time.Hour),
+	}
+	approval := release.Release{ID: "0f-abc", RunID: "0c-abc", Index: 1, Rule: "merge-requests", Event: ev, State: release.Starting, After: "0e-abc",
+		Plan: rules.Release{Pipeline: plan.Pipeline, Action: rules.ReleaseApprove, Task: "k2m8qa", Timeout: plan.Timeout}, CreatedAt: noon, Deadline: noon.Add(time.Hour)}
+	for _, r := range []release.Release{waiting, approval} {
+		if _, err := tx.AddRelease(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// golden compares a value's JSON with a file.
+func golden(t *testing.T, name string, value any) {
+	t.Helper()
+	got, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, '\n')
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+	if strings.Contains(string(got), ": null,\n      \"reasons\"") {
+		t.Error("a list is null")
+	}
+}
+
+// TestJSON holds the contract of docs/json.md.
+func TestJSON(t *testing.T) {
+	s := open(t)
+	err := s.View(t.Context(), func(tx *store.Tx) error {
+		for name, id := range map[string]string{"delivery": "0a-de", "undecided": "0b", "run": "0c-abc", "queued": "0d", "release": "0e", "approval": "0f"} {
+			found, err := view.Find(t.Context(), tx, id)
+			if err != nil {
+				return err
+			}
+			golden(t, name, found)
+		}
+		deliveries, err := view.Deliveries(t.Context(), tx, store.Filter{Limit: 10})
+		if err != nil {
+			return err
+		}
+		golden(t, "deliveries", deliveries)
+		runs, err := view.Runs(t.Context(), tx, store.Filter{Limit: 1})
+		if err != nil {
+			return err
+		}
+		golden(t, "runs", runs)
+		releases, err := view.Releases(t.Context(), tx, store.Filter{Limit: 10, Connection: "nobody"})
+		golden(t, "releases", releases)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDocumented holds that docs/json.md names every field that a program can meet.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "json.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("testdata/*.golden")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("golden files %q, error %v", files, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var value any
+		if err := json.Unmarshal(data, &value); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names(value, "") {
+			if !strings.Contains(string(text), "`"+name+"`") {
+				t.Errorf("%s has the field %q, which docs/json.md does not name", filepath.Base(file), name)
+			}
+		}
+	}
+}
+
+// names lists the names of an object's fields and of those below it, but for what a
+// decision and a check hold, which are described where the rules are.
+func names(value any, parent string) (list []string) {
+	switch value := value.(type) {
+	case map[string]any:
+		for name, below := range value {
+			if parent != "decision" && parent != "check" && parent != "select" && name != "Records" && name != "Next" {
+				list = append(list, name)
+			}
+			if parent != "decision" && parent != "check" {
+				list = append(list, names(below, name)...)
+			}
+		}
+	case []any:
+		for _, below := range value {
+			list = append(list, names(below, parent)...)
+		}
+	}
+	return list
+}
+
+func TestFind(t *testing.T) {
+	s := open(t)
+	for id, want := range map[string]string{
+		"0":     "more than one id begins with",
+		"1":     "no delivery, run or release",
+		"":      "no delivery, run or release",
+		"0c":    "",
+		"0c-ab": "",
+	} {
+		err := s.View(t.Context(), func(tx *store.Tx) error {
+			_, err := view.Find(t.Context(), tx, id)
+			return err
+		})
+		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: error %v, want %q", id, err, want)
+		}
+	}
+}
+
+// TestCursor walks a list page by page.
+func TestCursor(t *testing.T) {
+	s := open(t)
+	var got []string
+	cursor := ""
+	for range 10 {
+		err := s.View(t.Context(), func(tx *store.Tx) error {
+			after, err := view.ParseCursor(cursor)
+			if err != nil {
+				return err
+			}
+			page, err := view.Runs(t.Context(), tx, store.Filter{Limit: 1, After: after})
+			for _, run := range page.Records {
+				got = append(got, run.ID)
+			}
+			cursor = page.Next
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cursor == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff([]string{"0d-abc", "0c-abc"}, got); diff != "" {
+		t.Errorf("runs (-want +got):\n%s", diff)
+	}
+	for _, bad := range []string{"x", "!", "MTIz", strings.Repeat("A", 100)} {
+		if _, err := view.ParseCursor(bad); err == nil {
+			t.Errorf("%q is a cursor", bad)
+		}
+	}
+}

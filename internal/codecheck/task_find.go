@@ -88,8 +88,8 @@ func (s search) mergeRequestTask(ctx context.Context, key string) (Task, Origin,
 		}
 		return s.save(ctx, key, t, Created)
 	})
-	if notFound(err) && origin != Created && !s.run.isGone(parent.ID) {
-		// The parent has been deleted since it was found: look for another one.
+	if parentGone(err) && origin != Created && !s.run.isGone(parent.ID) {
+		// The parent may have been deleted since it was found: look for another one.
 		gone := Task{ParentID: parent.ID}
 		if s.run.GoneTask != nil {
 			gone.ID = s.run.GoneTask.ID

@@ -85,16 +85,10 @@ func (l *taskLists) recent(project string) *taskIndex {
 // ctx; unless they are permanent the pages read before stay.
 func (l *taskLists) read(ctx context.Context, project string, since, until time.Time) (*taskList, error) {
 	x := l.current(project, since)
-	timeout := time.NewTimer(until.Sub(l.now()))
-	defer timeout.Stop()
-	select {
-	case x.turn <- struct{}{}:
-		defer func() { <-x.turn }()
-	case <-timeout.C:
-		return nil, notYet{reason: "another run is reading the project's task list; waits for it", wait: minimalWait}
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := x.takeTurn(ctx, until.Sub(l.now())); err != nil {
+		return nil, err
 	}
+	defer func() { <-x.turn }()
 	for x.pages != nil {
 		complete, err := l.readPage(ctx, project, x)
 		if err != nil {
@@ -105,6 +99,25 @@ func (l *taskLists) read(ctx context.Context, project string, since, until time.
 		}
 	}
 	return x, nil
+}
+
+// takeTurn waits, for a time, until nobody else reads pages of x.
+func (x *taskList) takeTurn(ctx context.Context, wait time.Duration) error {
+	select {
+	case x.turn <- struct{}{}:
+		return nil
+	default:
+	}
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	select {
+	case x.turn <- struct{}{}:
+		return nil
+	case <-timeout.C:
+		return notYet{reason: "another run is reading the project's task list; waits for it", wait: minimalWait}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // current is the list that read gives.

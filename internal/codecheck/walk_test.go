@@ -24,9 +24,15 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// tests runs the tests and stops the database server that they started.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int { return storetest.Main(t.m) }
 
 const testProject = "41b8df4bf53f4d51b8e6c5b32e8d2a07"
 

@@ -12,15 +12,15 @@ import (
 const maxKeptTasks = 200_000
 
 // taskLists reads the task lists of projects and keeps the newest of each for a
-// while. A list may be too long for one step: then its pages are kept and the next
-// step, of whichever run, reads on. It is safe for concurrent use.
+// while. A list may be too long for one step: then its pages are kept, and the next
+// step of any run continues. It is safe for concurrent use.
 type taskLists struct {
 	api api
 	now func() time.Time
 	// maxPages bounds one list.
 	maxPages int
-	// keepFor is how long a list is kept after it was read, and pages that nobody
-	// adds to.
+	// keepFor is how long a list is kept after its last page was read, whether it is
+	// complete or not.
 	keepFor time.Duration
 	// most is maxKeptTasks.
 	most int
@@ -46,12 +46,12 @@ type taskList struct {
 }
 
 func newTaskLists(a api, o Options) *taskLists {
-	return &taskLists{api: a, now: o.Now, maxPages: o.MaxPages, keepFor: o.TaskListFor, most: maxKeptTasks,
+	return &taskLists{api: a, now: o.Now, maxPages: o.MaxPages, keepFor: o.KeepTaskListFor, most: maxKeptTasks,
 		kept: map[string]*taskList{}, reading: map[string]*taskList{}}
 }
 
-// mark returns the time, and never the same twice, so that it can be told which of
-// two things was first. Between processes that is as exact as their clocks.
+// mark returns the time, and never the same twice, so that marks tell which of two
+// things was first. Between processes they are as exact as the clocks.
 func (l *taskLists) mark() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -165,8 +165,8 @@ func (l *taskLists) finished(project string, x *taskList) {
 	}
 }
 
-// trim drops the lists that are too old, and then the oldest complete ones but
-// newest until no more than most tasks are kept.
+// trim drops the lists that are too old, and then the oldest complete ones, except
+// newest, until no more than most tasks are kept.
 func (l *taskLists) trim(newest *taskList) {
 	tooOld := func(_ string, x *taskList) bool { return l.now().Sub(x.progress) >= l.keepFor }
 	maps.DeleteFunc(l.reading, tooOld)

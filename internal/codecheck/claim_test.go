@@ -44,6 +44,7 @@ func TestClaims(t *testing.T) {
 		t.Cleanup(func() { _ = s.Close() })
 		for name, test := range map[string]func(*testing.T, *cluster){
 			"replicas create a task once":            replicasCreateATaskOnce,
+			"merge requests share their full task":   mergeRequestsShareTheirFullTask,
 			"a run waits for another's claim":        runWaitsForAnothersClaim,
 			"the claim of a stopped replica expires": claimOfAStoppedReplicaExpires,
 			"a certain failure ends the claim":       certainFailureEndsTheClaim,
@@ -144,6 +145,25 @@ func replicasCreateATaskOnce(t *testing.T, c *cluster) {
 	}
 	group.Wait()
 	if got := c.created(); got != "1 full, 1 incremental" {
+		t.Errorf("%s", got)
+	}
+}
+
+func mergeRequestsShareTheirFullTask(t *testing.T, c *cluster) {
+	c.fault(t, standin.Fault{Kind: standin.FaultLatency, DelayMS: 20})
+	var group sync.WaitGroup
+	for i := range 6 {
+		group.Go(func() {
+			run := c.mergeRequest(fmt.Sprint("run-", i))
+			run.Event.Number = i + 1
+			run, err := prepare(t.Context(), c.checkers[i%2], run)
+			if err != nil || run.Task.ParentID == "" {
+				t.Errorf("%s: %s, error %v", run.State, run.Reason, err)
+			}
+		})
+	}
+	group.Wait()
+	if got := c.created(); got != "1 full, 6 incremental" {
 		t.Errorf("%s", got)
 	}
 }

@@ -69,19 +69,19 @@ type Options struct {
 	// ResultReads is how often results that are not complete yet are read again.
 	// Default 5.
 	ResultReads int
-	// MaxDefects is how many defects of a run are read, the worst first. Default
+	// MaxDefects is how many defects of a run are read, the most severe first. Default
 	// 50, at most 100.
 	MaxDefects int
 	// MaxPages bounds the listing of a project's tasks, 100 a page. Default 2000.
 	MaxPages int
-	// TaskListFor is how long a project's task list is kept, after it was read, to
-	// find tasks in; 200,000 tasks are kept at most, some 80 MB, besides the list that
-	// was read last. A task that is not in it is looked for in a new list before it is
-	// created, and so is one that turns out to be deleted. Default 5 minutes.
-	TaskListFor time.Duration
-	// ListFor is how long one call of Prepare reads a project's task list, unless
-	// its context ends sooner; the next call reads on. Default 15 seconds.
-	ListFor time.Duration
+	// KeepTaskListFor is how long a project's task list is kept, after it was read, to
+	// find tasks in; at most 200,000 tasks (some 80 MB), besides the list that was read
+	// last. A task that is not in it is looked up in a new list before it is created,
+	// and so is one that turns out to be deleted. Default 5 minutes.
+	KeepTaskListFor time.Duration
+	// ReadTaskListFor is how long one call of Prepare reads a project's task list, less
+	// when its context ends sooner; the next call continues. Default 15 seconds.
+	ReadTaskListFor time.Duration
 	// PullFailurePatterns are regular expressions that find, in the log of a
 	// failed execution, that the code of the merge request could not be pulled.
 	// The service's texts are not documented; an execution whose log is empty or
@@ -142,11 +142,11 @@ func New(o Options) (*Checker, error) {
 	if o.MaxPages <= 0 {
 		o.MaxPages = 2000
 	}
-	if o.TaskListFor <= 0 {
-		o.TaskListFor = 5 * time.Minute
+	if o.KeepTaskListFor <= 0 {
+		o.KeepTaskListFor = 5 * time.Minute
 	}
-	if o.ListFor <= 0 {
-		o.ListFor = 15 * time.Second
+	if o.ReadTaskListFor <= 0 {
+		o.ReadTaskListFor = 15 * time.Second
 	}
 	if o.PullFailurePatterns == nil {
 		o.PullFailurePatterns = defaultPullFailurePatterns()

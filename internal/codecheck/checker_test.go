@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
-	"github.com/gatewright/gatewright/internal/rules"
 )
 
 func testClient(t *testing.T, handler http.Handler) *huaweicloud.Client {
@@ -123,50 +121,6 @@ func TestListIsBounded(t *testing.T) {
 	run, _, err := start(t.Context(), checker, testRun(time.Now()), noSave)
 	if err != nil || run.State != Errored || !strings.Contains(run.Reason, "more than 5 pages") {
 		t.Errorf("%s: %s, error %v", run.State, run.Reason, err)
-	}
-}
-
-// Merge requests that come at once into a branch without a task make one full
-// task for it, not one each.
-func TestParentIsCreatedOnce(t *testing.T) {
-	var mu sync.Mutex
-	full, incremental := 0, 0
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v2/{project}/tasks", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"tasks":[],"total":0}`))
-	})
-	mux.HandleFunc("POST /v3/task", func(w http.ResponseWriter, _ *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		full++
-		_, _ = fmt.Fprintf(w, `{"httpStatus":"OK","status":"success","result":{"id":"full-%d"}}`, full)
-	})
-	mux.HandleFunc("POST /v2/{project}/task", func(w http.ResponseWriter, _ *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		incremental++
-		_, _ = fmt.Fprintf(w, `{"task_id":"inc-%d"}`, incremental)
-	})
-	mux.HandleFunc("POST /v2/tasks/{task}/run", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprintf(w, `{"exec_id":"of-%s"}`, r.PathValue("task"))
-	})
-	checker := testChecker(t, mux, Options{})
-	var group sync.WaitGroup
-	for number := range 20 {
-		group.Go(func() {
-			run := testRun(time.Now())
-			run.ID = fmt.Sprint("run-", number)
-			run.Event.Kind, run.Event.Number, run.Event.SourceBranch = event.MergeRequest, number+1, "topic"
-			run.Check.Scan = rules.ScanIncremental
-			run, err := startInSteps(t.Context(), checker, run)
-			if err != nil || run.State != Running || run.Task.ParentID != "full-1" {
-				t.Errorf("%s: %s (parent %s), error %v", run.State, run.Reason, run.Task.ParentID, err)
-			}
-		})
-	}
-	group.Wait()
-	if full != 1 || incremental != 20 {
-		t.Errorf("%d full and %d incremental tasks, want 1 and 20", full, incremental)
 	}
 }
 

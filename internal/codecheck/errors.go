@@ -56,6 +56,13 @@ func notFound(err error) bool {
 	return errors.As(err, &remote) && remote.NotFound()
 }
 
+// parentGone reports that the creation of an incremental task may have failed because
+// its full task does not exist: "create task failed" names no cause.
+func parentGone(err error) bool {
+	var remote *huaweicloud.Error
+	return notFound(err) || errors.As(err, &remote) && remote.Code == "CC.00050016"
+}
+
 // busy reports that the task has an execution that has not ended.
 func busy(err error) bool {
 	var remote *huaweicloud.Error

@@ -11,8 +11,8 @@ import (
 // judged: Passed or Failed, with counts, defects and verdict. A failed scan is
 // Errored with what its log says; but when the code of a merge request could not
 // be pulled and the ref was free to choose, the run comes back Queued, once,
-// with the other ref. Somebody's stop is Stopped. Past its deadline the
-// execution is stopped and the run Errored.
+// with the other ref. An execution that somebody stopped is Stopped. Past its
+// deadline the execution is stopped and the run Errored.
 //
 // An error is something to try again, as with Prepare. A run that is not Running
 // is returned as it is.
@@ -54,8 +54,8 @@ func (c *Checker) Poll(ctx context.Context, run Run) (Run, time.Duration, error)
 	return run, c.wait(run, run.StartedAt), nil
 }
 
-// job is the execution that questions are about; in the 2023 dialect they are
-// about the task's latest.
+// job is the execution to ask about; empty in the 2023 dialect, which knows only
+// the task's latest.
 func (c *Checker) job(run Run) string {
 	if c.options.Dialect == Dialect2023 {
 		return ""
@@ -63,8 +63,8 @@ func (c *Checker) job(run Run) string {
 	return run.ExecID
 }
 
-// unknownExecution is for an execution that the progress does not know: for a while after the
-// start that is so, later it is an error.
+// unknownExecution waits for an execution that the service does not know yet, until
+// the grace time is over.
 func (c *Checker) unknownExecution(run Run) (Run, time.Duration, error) {
 	if waited := c.options.Now().Sub(run.StartedAt); waited >= c.options.Grace {
 		return c.end(run, Errored, fmt.Sprintf("CodeArts Check still does not know the execution after %s", waited.Round(time.Second))), 0, nil

@@ -19,13 +19,13 @@ import (
 // RetryAfter says if it has one, and calls Prepare again; the reason of the returned
 // run says what it waits for. What cannot improve ends the run as Errored instead.
 //
-// After a crash or a lost response the caller begins again here. If the execution
-// of the time before runs, the task is busy; its id is not known, so the task is run
-// once more when it is free. That is harmless, and the later execution sees the same
-// commit or a newer one.
+// After a crash or a lost response the caller starts again here. If the request did
+// start an execution, the task is busy; the id of that execution is not known, so the
+// task is run once more when it is free. That is harmless, and the later execution
+// sees the same commit or a newer one.
 //
-// One call takes little longer than Options.ListFor: a project's task list that
-// takes more time is read on by the next call.
+// One call takes little longer than Options.ReadTaskListFor: a project's task list that
+// takes longer is continued by the next call.
 //
 // A run that is Running or has ended is returned as it is.
 func (c *Checker) Prepare(ctx context.Context, run Run) (next Run, send bool, wait time.Duration, err error) {

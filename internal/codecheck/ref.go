@@ -9,7 +9,7 @@ import (
 )
 
 // chooseRef decides what a run sends as `ref`, and why. A ref that was chosen
-// before, by an earlier try or after a pull that failed, stays.
+// before, by an earlier attempt or after a failed pull, stays.
 func (c *Checker) chooseRef(ctx context.Context, run Run) (Ref, string, error) {
 	mode := run.Check.Ref
 	switch {
@@ -39,8 +39,7 @@ func (c *Checker) chooseRef(ctx context.Context, run Run) (Ref, string, error) {
 	return MergeRequest, "documented default for every host but gitee", nil
 }
 
-// mayTryOtherRef reports that the run was free to choose its ref and has sent
-// one only.
+// mayTryOtherRef reports whether the rule left the ref open and only one was sent.
 func (c *Checker) mayTryOtherRef(run Run) bool {
 	free := run.Check.Ref == rules.RefAuto || run.Check.Ref == ""
 	return free && run.Ref != "" && len(run.RefsTried) == 1

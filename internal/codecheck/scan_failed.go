@@ -50,8 +50,8 @@ func (c *Checker) pullFailed(entries []logEntry) bool {
 // longestReason bounds what is quoted of a log, in characters.
 const longestReason = 300
 
-// summarizeLog gives the part of a log that says what went wrong, on one line: the last
-// two lines of the first entry of level error, or of the last entry. Credentials
+// summarizeLog gives the part of a log that says what went wrong, on one line: the
+// last two lines of the first entry of level error, or of the last entry. Credentials
 // in addresses are left out.
 func summarizeLog(entries []logEntry) string {
 	chosen := ""

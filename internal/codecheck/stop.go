@@ -8,10 +8,10 @@ import (
 )
 
 // Stop ends the run's execution at CodeArts Check, for a run that is superseded
-// or too late. An execution that has ended, or a run without one, is no error; one
-// of which that cannot be told is, so that the caller asks again. The API stops
-// whatever the task runs: a run must be stopped before the next run of the same task
-// is started. In the 2023 dialect the progress cannot tell whose execution runs, so
+// or overdue. A run without an execution, or whose execution has ended, is no error;
+// not knowing whether it has ended is one, so that the caller tries again. The API
+// stops whatever the task runs: a run must be stopped before the next run of the same
+// task is started. In the 2023 dialect the progress cannot tell whose execution runs, so
 // nothing is stopped there: the execution ends by itself, and its result is ignored.
 func (c *Checker) Stop(ctx context.Context, run Run) error {
 	if run.Task.ID == "" || run.ExecID == "" || c.options.Dialect == Dialect2023 {
@@ -24,13 +24,13 @@ func (c *Checker) Stop(ctx context.Context, run Run) error {
 	if err == nil {
 		return nil
 	}
-	if running, lookErr := c.isRunning(ctx, run); lookErr == nil && !running {
+	if running, askErr := c.isRunning(ctx, run); askErr == nil && !running {
 		return nil
 	}
 	return err
 }
 
-// isRunning reports false only of an execution that has surely ended.
+// isRunning reports false only for an execution that is known to have ended.
 func (c *Checker) isRunning(ctx context.Context, run Run) (bool, error) {
 	status, err := c.api.progress(ctx, run.Task.ID, c.job(run))
 	ended := status.set && (status.n == scanError || status.n == scanDone || status.n == stopped)
@@ -42,8 +42,8 @@ func (c *Checker) isRunning(ctx context.Context, run Run) (bool, error) {
 func (c *Checker) endOverdue(ctx context.Context, run Run) (Run, time.Duration, error) {
 	after := run.Deadline.Sub(run.CreatedAt).Round(time.Second)
 	stopResult := "the execution was stopped"
-	// A service that never answers takes all the time of the step, each time: only a
-	// step that was cancelled asks again.
+	// A service that never answers uses up every step's time: only a cancelled step
+	// is tried again.
 	if err := c.Stop(ctx, run); errors.Is(ctx.Err(), context.Canceled) {
 		return run, 0, err
 	} else if err != nil {

@@ -10,10 +10,9 @@ import (
 )
 
 const (
-	// claimFor is how long a run may create a task before others may; each step
-	// begins it anew.
+	// claimFor is how long a run's claim on a task lasts; each of its steps renews it.
 	claimFor = 2 * time.Minute
-	// claimWait is how long a run waits that found another one creating its task.
+	// claimWait is the wait of a run whose task another run is creating.
 	claimWait = 2 * time.Second
 	// releaseTimeout bounds the release of a claim, which outlives its step.
 	releaseTimeout = 5 * time.Second
@@ -51,7 +50,7 @@ func (c *Checker) findTask(ctx context.Context, run *Run) error {
 
 // listUntil is when a step that begins now reads no further page.
 func (c *Checker) listUntil(ctx context.Context) time.Time {
-	d := c.options.ListFor
+	d := c.options.ReadTaskListFor
 	if deadline, ok := ctx.Deadline(); ok {
 		d = min(d, time.Until(deadline)-listReserve)
 	}
@@ -70,9 +69,9 @@ func (s search) fullTask(ctx context.Context, key string) (Task, Origin, error) 
 }
 
 // mergeRequestTask finds the incremental task of a merge request, or creates it
-// under the full task of its target branch. These tasks do not stand in the list
+// under the full task of its target branch. The list does not show these tasks
 // (specs/codearts-check.md 1.1), so one whose creation was not answered is not
-// found again: a second one is made and the first stays unused.
+// found again: a second one is created and the first stays unused.
 func (s search) mergeRequestTask(ctx context.Context, key string) (Task, Origin, error) {
 	if t, ok, err := s.remembered(ctx, key); ok || err != nil {
 		return t, Remembered, err
@@ -88,8 +87,8 @@ func (s search) mergeRequestTask(ctx context.Context, key string) (Task, Origin,
 		}
 		return s.save(ctx, key, t, Created)
 	})
-	if notFound(err) && origin != Created && !s.run.isGone(parent.ID) {
-		// The parent has been deleted since it was found: look for another one.
+	if parentGone(err) && origin != Created && !s.run.isGone(parent.ID) {
+		// The parent may have been deleted since it was found: look for another one.
 		gone := Task{ParentID: parent.ID}
 		if s.run.GoneTask != nil {
 			gone.ID = s.run.GoneTask.ID
@@ -122,8 +121,8 @@ func (s search) save(ctx context.Context, key string, t Task, origin Origin) (Ta
 	return t, origin, nil
 }
 
-// recentlyListed finds the run's full task in a list that is kept. That it is not
-// there says nothing.
+// recentlyListed finds the run's full task in a kept list. A miss does not show that
+// there is no task.
 func (s search) recentlyListed() (Task, bool) {
 	index := s.lists.recent(s.run.Check.ProjectID)
 	if index == nil {
@@ -138,9 +137,9 @@ func (s search) match(index *taskIndex) (Task, bool) {
 	return index.match(ev.Repository, scannedBranch(ev, check), check.TaskName)
 }
 
-// claimed calls find while no other run, of any replica, creates the task of key:
-// the service does not refuse a second task for the same repository and branch. The
-// task of whoever had the claim before is taken if there is one.
+// claimed calls find while no other run, on any replica, creates the task of key:
+// the service does not refuse a second task for the same repository and branch. If
+// the previous holder of the claim has saved the task meanwhile, that one is used.
 func (s search) claimed(ctx context.Context, key string, find func() (Task, Origin, error)) (t Task, origin Origin, err error) {
 	ours, err := s.options.Memory.ClaimTask(ctx, key, s.run.ID, claimFor)
 	if err != nil {
@@ -162,13 +161,13 @@ func (s search) claimed(ctx context.Context, key string, find func() (Task, Orig
 	return t, origin, err
 }
 
-// keepsClaim reports that a run that tries again must find its claim: while it reads
-// the list, and while the service may still create what it was asked for.
+// keepsClaim reports whether a run keeps its claim until its next step: while it is
+// reading the list, and while the service may still be creating the task.
 func keepsClaim(err error) bool {
 	return errors.As(err, new(notYet)) || uncertain(err) && !permanent(err)
 }
 
-// release ends a claim. Where that fails, the claim ends by itself.
+// release ends a claim. If that fails, the claim expires.
 func (s search) release(ctx context.Context, key string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
@@ -209,8 +208,8 @@ func (s search) listOrCreate(ctx context.Context, key string) (Task, Origin, err
 	return Task{}, "", err
 }
 
-// listed finds the run's full task in the project's task list, and returns what is
-// listed too; without an id, the task is not there. A list that was begun before
+// listed finds the run's full task in the project's task list, and returns the index
+// of that list; a task without an id means that there is none. A list that was begun before
 // the run's ListSince may show that there is a task, unless it is known to be gone;
 // only one that was begun after it shows that there is none.
 func (s search) listed(ctx context.Context) (Task, *taskIndex, error) {

@@ -102,7 +102,7 @@ func BenchmarkTaskLookup(b *testing.B) {
 			index := indexOf(numberedTasks(n)...)
 			size := liveBytes() - before
 
-			options := Options{Now: time.Now, TaskListFor: 24 * time.Hour}
+			options := Options{Now: time.Now, KeepTaskListFor: 24 * time.Hour}
 			checker := &Checker{options: options, lists: newTaskLists(api{}, options)}
 			checker.lists.kept[testProject] = &taskList{progress: time.Now(), index: index}
 			runs := make([]Run, 64)

@@ -12,15 +12,15 @@ import (
 const maxKeptTasks = 200_000
 
 // taskLists reads the task lists of projects and keeps the newest of each for a
-// while. A list may be too long for one step: then its pages are kept and the next
-// step, of whichever run, reads on. It is safe for concurrent use.
+// while. A list may be too long for one step: then its pages are kept, and the next
+// step of any run continues. It is safe for concurrent use.
 type taskLists struct {
 	api api
 	now func() time.Time
 	// maxPages bounds one list.
 	maxPages int
-	// keepFor is how long a list is kept after it was read, and pages that nobody
-	// adds to.
+	// keepFor is how long a list is kept after its last page was read, whether it is
+	// complete or not.
 	keepFor time.Duration
 	// most is maxKeptTasks.
 	most int
@@ -46,12 +46,12 @@ type taskList struct {
 }
 
 func newTaskLists(a api, o Options) *taskLists {
-	return &taskLists{api: a, now: o.Now, maxPages: o.MaxPages, keepFor: o.TaskListFor, most: maxKeptTasks,
+	return &taskLists{api: a, now: o.Now, maxPages: o.MaxPages, keepFor: o.KeepTaskListFor, most: maxKeptTasks,
 		kept: map[string]*taskList{}, reading: map[string]*taskList{}}
 }
 
-// mark returns the time, and never the same twice, so that it can be told which of
-// two things was first. Between processes that is as exact as their clocks.
+// mark returns the time, and never the same twice, so that marks tell which of two
+// things was first. Between processes they are as exact as the clocks.
 func (l *taskLists) mark() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,16 +85,10 @@ func (l *taskLists) recent(project string) *taskIndex {
 // ctx; unless they are permanent the pages read before stay.
 func (l *taskLists) read(ctx context.Context, project string, since, until time.Time) (*taskList, error) {
 	x := l.current(project, since)
-	timeout := time.NewTimer(until.Sub(l.now()))
-	defer timeout.Stop()
-	select {
-	case x.turn <- struct{}{}:
-		defer func() { <-x.turn }()
-	case <-timeout.C:
-		return nil, notYet{reason: "another run is reading the project's task list; waits for it", wait: minimalWait}
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := x.takeTurn(ctx, until.Sub(l.now())); err != nil {
+		return nil, err
 	}
+	defer func() { <-x.turn }()
 	for x.pages != nil {
 		complete, err := l.readPage(ctx, project, x)
 		if err != nil {
@@ -105,6 +99,25 @@ func (l *taskLists) read(ctx context.Context, project string, since, until time.
 		}
 	}
 	return x, nil
+}
+
+// takeTurn waits, for a time, until nobody else reads pages of x.
+func (x *taskList) takeTurn(ctx context.Context, wait time.Duration) error {
+	select {
+	case x.turn <- struct{}{}:
+		return nil
+	default:
+	}
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	select {
+	case x.turn <- struct{}{}:
+		return nil
+	case <-timeout.C:
+		return notYet{reason: "another run is reading the project's task list; waits for it", wait: minimalWait}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // current is the list that read gives.
@@ -152,8 +165,8 @@ func (l *taskLists) finished(project string, x *taskList) {
 	}
 }
 
-// trim drops the lists that are too old, and then the oldest complete ones but
-// newest until no more than most tasks are kept.
+// trim drops the lists that are too old, and then the oldest complete ones, except
+// newest, until no more than most tasks are kept.
 func (l *taskLists) trim(newest *taskList) {
 	tooOld := func(_ string, x *taskList) bool { return l.now().Sub(x.progress) >= l.keepFor }
 	maps.DeleteFunc(l.reading, tooOld)

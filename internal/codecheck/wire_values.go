@@ -9,8 +9,8 @@ import (
 )
 
 // text is a JSON string, number or truth value, as text; null and everything
-// else is the empty string. The service is not of one mind about the types of
-// ids, lines and flags.
+// else is the empty string. The service is inconsistent about the types of ids,
+// lines and flags.
 type text string
 
 func (t *text) UnmarshalJSON(b []byte) error {
@@ -26,7 +26,7 @@ func (t *text) UnmarshalJSON(b []byte) error {
 }
 
 // number is a JSON number or a string that holds one; null, an empty string and
-// an absent field are unset. Anything else cannot be understood.
+// an absent field are unset. Anything else is an error.
 type number struct {
 	n   int
 	set bool

@@ -19,12 +19,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
 
-// Authenticator gives requests the right to be answered. Implementations are
-// safe for concurrent use.
+// Authenticator authorizes requests. Implementations are safe for concurrent use.
 type Authenticator interface {
 	// Authorize adds a token to req, or signs it over body (the exact bytes that
 	// will be sent; nil for none). It is called once for every request, as the
@@ -56,21 +54,21 @@ type Options struct {
 	Timeout time.Duration
 	// MaxConcurrent bounds the exchanges in flight; others wait. Default 16.
 	MaxConcurrent int
-	// Retries is how often a safe call is repeated after a passing failure.
+	// Retries is how often a safe call is repeated after a transient failure.
 	// Default 3; negative: never.
 	Retries int
 	// MaxWait is the longest wait between two tries inside one call. A service
 	// that asks for more (Retry-After) gets its error handed to the caller, who
-	// can wait without holding anything. Default 10 seconds.
+	// can wait without keeping a slot. Default 10 seconds.
 	MaxWait time.Duration
 	// MaxAnswer bounds an answer's body in bytes. Default 32 MiB.
 	MaxAnswer int64
 	// Language is sent as X-Language (zh-cn or en-us) and decides the language
 	// of the service's messages (specs/codearts-check.md 1); empty sends none.
 	Language string
-	// Log gets a warning for each repeat. Default: none.
+	// Log gets a warning for each retry. Default: none.
 	Log *zap.Logger
-	// Metrics counts the exchanges. Default: counters that nobody reads.
+	// Metrics counts the exchanges. Default: nothing is counted.
 	Metrics *Metrics
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
@@ -116,9 +114,6 @@ func New(o Options) (*Client, error) {
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
-	}
-	if o.Metrics == nil {
-		o.Metrics = NewMetrics(prometheus.NewRegistry())
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -196,7 +191,7 @@ func Path(format string, ids ...string) string {
 // answer, and an empty body leaves out as it is. An error inside a 2xx answer
 // is an error.
 //
-// A safe call is repeated after a passing failure. Any call is repeated once,
+// A safe call is repeated after a transient failure. Any call is repeated once,
 // with new credentials, after an answer that says that a token has expired.
 //
 // Every failure is an *Error.
@@ -231,13 +226,13 @@ func (c *Client) send(ctx context.Context, call Call) (http.Header, []byte, erro
 		if failure == nil {
 			return header, answer, nil
 		}
-		if failure.kind == kindAuth && c.options.Auth != nil {
+		if failure.kind == kindCredentialsRefused && c.options.Auth != nil {
 			if c.options.Auth.Expired(ctx, req) && !renewed {
 				renewed = true
 				continue
 			}
 		}
-		if !call.Safe || !failure.passing() || try >= c.options.Retries || ctx.Err() != nil {
+		if !call.Safe || !failure.transient() || try >= c.options.Retries || ctx.Err() != nil {
 			return nil, nil, failure
 		}
 		try++
@@ -247,7 +242,7 @@ func (c *Client) send(ctx context.Context, call Call) (http.Header, []byte, erro
 		} else if asked > pause {
 			pause = asked
 		}
-		c.options.Log.Warn("remote call is repeated", zap.String("operation", call.Operation),
+		c.options.Log.Warn("remote call retried", zap.String("operation", call.Operation),
 			zap.Int("attempt", try+1), zap.Duration("duration", pause), zap.Error(failure))
 		if c.options.Wait(ctx, pause) != nil {
 			return nil, nil, failure

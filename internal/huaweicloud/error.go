@@ -14,13 +14,13 @@ type kind int
 
 const (
 	_ kind = iota
-	// kindAuth is an answer that refuses the credentials.
-	kindAuth
+	// kindCredentialsRefused is an answer that refuses the credentials.
+	kindCredentialsRefused
 	// kindNotSent is a failure before a byte of the request was written.
 	kindNotSent
-	// kindHeld is a call that was not sent because it could not be authorized:
+	// kindNotAuthorized is a call that was not sent because it could not be authorized:
 	// there is no token, or the credentials were refused a short while ago.
-	kindHeld
+	kindNotAuthorized
 	// kindMalformed is a call that cannot be put into a request.
 	kindMalformed
 	// kindNoAnswer is a request that may have been acted upon: its answer was
@@ -89,18 +89,18 @@ func (e *Error) Unwrap() error { return e.cause }
 // not safe to repeat the caller must first look whether it was acted upon,
 // unless NotSent.
 func (e *Error) Retryable() bool {
-	return e.passing() || e.kind == kindAuth || e.kind == kindHeld || e.Busy()
+	return e.transient() || e.kind == kindCredentialsRefused || e.kind == kindNotAuthorized || e.Busy()
 }
 
-// passing reports whether a repeat within seconds may help.
-func (e *Error) passing() bool {
+// transient reports whether a repeat within seconds may help.
+func (e *Error) transient() bool {
 	switch e.kind {
-	case kindAuth, kindHeld, kindMalformed, kindUndecodable:
+	case kindCredentialsRefused, kindNotAuthorized, kindMalformed, kindUndecodable:
 		return false
 	case kindNotSent, kindNoAnswer:
 		return true
 	}
-	if passingCode(e.Code) {
+	if transientCode(e.Code) {
 		return true
 	}
 	switch e.Status {
@@ -123,7 +123,7 @@ func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
 // before anything is done.
 func (e *Error) NotSent() bool {
 	switch e.kind {
-	case kindNotSent, kindHeld, kindMalformed, kindAuth:
+	case kindNotSent, kindNotAuthorized, kindMalformed, kindCredentialsRefused:
 		return true
 	case kindNoAnswer, kindUndecodable:
 		return false
@@ -148,9 +148,9 @@ func (e *Error) Busy() bool { return e.Code == "CC.00050015" }
 // Undecodable reports that an answer came and cannot be understood.
 func (e *Error) Undecodable() bool { return e.kind == kindUndecodable }
 
-// passingCode reports CodeArts Check's codes for faults of the moment, whatever
+// transientCode reports CodeArts Check's codes for faults of the moment, whatever
 // status they come with (specs/codearts-check.md 5.2).
-func passingCode(code string) bool {
+func transientCode(code string) bool {
 	switch code {
 	case "CC.00000000", // network busy, with status 400
 		"CC.00050001", // query task list error
@@ -210,7 +210,7 @@ func gatewayCode(code string) string {
 // notAuthorized wraps what Authorize says, so that callers see one type that
 // names the operation which needed the credentials.
 func notAuthorized(operation string, err error) *Error {
-	e := &Error{Operation: operation, kind: kindHeld, Message: "authorize: " + clean(err.Error()), cause: err}
+	e := &Error{Operation: operation, kind: kindNotAuthorized, Message: "authorize: " + clean(err.Error()), cause: err}
 	if inner := (*Error)(nil); errors.As(err, &inner) {
 		e.retryAfter = inner.retryAfter
 	}

@@ -64,7 +64,7 @@ func TestErrorShapes(t *testing.T) {
 				t.Fatalf("want an *Error, got %v", err)
 			}
 			got := wantError{Code: e.Code, Message: e.Message, RequestID: e.RequestID, Retryable: e.Retryable(),
-				Passing: e.passing(), NotSent: e.NotSent(), Auth: e.kind == kindAuth, NotFound: e.NotFound(), Busy: e.Busy()}
+				Passing: e.transient(), NotSent: e.NotSent(), Auth: e.kind == kindCredentialsRefused, NotFound: e.NotFound(), Busy: e.Busy()}
 			if e.RetryAfter() > 0 {
 				got.RetryAfter = e.RetryAfter().String()
 			}

@@ -64,7 +64,7 @@ func readError(status int, header http.Header, body []byte, scrub func(string) s
 	}
 	e.Code, e.Message = clean(scrub(e.Code)), clean(scrub(e.Message))
 	if authRefused(status, e.Code) {
-		e.kind = kindAuth
+		e.kind = kindCredentialsRefused
 	}
 	return e
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts the exchanges of all clients that share it.
+// Metrics counts the exchanges of all clients that share it. A nil *Metrics counts
+// nothing.
 type Metrics struct {
 	calls   *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
@@ -35,6 +36,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 }
 
 func (m *Metrics) observe(service, operation string, failure *Error, took time.Duration) {
+	if m == nil {
+		return
+	}
 	operation = strings.ReplaceAll(operation, " ", "_")
 	m.calls.WithLabelValues(service, operation, resultCode(failure)).Inc()
 	m.seconds.WithLabelValues(service, operation).Observe(took.Seconds())

@@ -28,10 +28,10 @@ type SignerOptions struct {
 	// ProjectID is the IAM project of the region, sent as X-Project-Id; empty
 	// sends none.
 	ProjectID string
-	// Hold is how long the keys are not used after they were refused: five
+	// Cooldown is how long the keys are not used after they were refused: five
 	// refusals in a row lock a key for five minutes (specs/codearts-check.md
 	// 4.3). Default 5 minutes.
-	Hold time.Duration
+	Cooldown time.Duration
 	// Now is the clock; the gateway refuses signatures of a clock that is
 	// minutes off. Default time.Now.
 	Now func() time.Time
@@ -40,8 +40,8 @@ type SignerOptions struct {
 // Signer signs requests with an access key (AK/SK), as
 // specs/codearts-check.md 4.3 describes.
 type Signer struct {
-	options SignerOptions
-	hold    *hold
+	options  SignerOptions
+	cooldown *cooldown
 }
 
 var _ Authenticator = (*Signer)(nil)
@@ -51,19 +51,19 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 	if o.AccessKey == "" || o.SecretKey == "" {
 		return nil, errors.New("create signer: access key or secret key is missing")
 	}
-	if o.Hold <= 0 {
-		o.Hold = 5 * time.Minute
+	if o.Cooldown <= 0 {
+		o.Cooldown = 5 * time.Minute
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Signer{options: o, hold: newHold(o.Hold, o.Now)}, nil
+	return &Signer{options: o, cooldown: newCooldown(o.Cooldown, o.Now)}, nil
 }
 
 // Authorize signs req. It fails without signing while the keys are held after
 // a refusal.
 func (s *Signer) Authorize(_ context.Context, req *http.Request, body []byte) error {
-	if err := s.hold.check("sign request"); err != nil {
+	if err := s.cooldown.check("sign request"); err != nil {
 		return err
 	}
 	req.Header.Set("X-Sdk-Date", s.options.Now().UTC().Format(dateLayout))
@@ -80,10 +80,10 @@ func (s *Signer) Authorize(_ context.Context, req *http.Request, body []byte) er
 	return nil
 }
 
-// Expired holds the keys back for a while and reports false: a second request
+// Expired begins the cooldown of the keys and reports false: a second request
 // with the same keys would be one more failure towards the lock.
 func (s *Signer) Expired(context.Context, *http.Request) bool {
-	s.hold.refuse()
+	s.cooldown.begin()
 	return false
 }
 

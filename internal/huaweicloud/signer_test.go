@@ -90,7 +90,7 @@ func TestNewSignerWantsKeys(t *testing.T) {
 }
 
 // A refused key must not be sent again by the calls that follow: five failures
-// lock it. After the hold one call goes first.
+// lock it. After the cooldown one call goes first.
 func TestRefusedKeyIsHeld(t *testing.T) {
 	at := newClock()
 	requests, refuse := 0, true
@@ -103,7 +103,7 @@ func TestRefusedKeyIsHeld(t *testing.T) {
 		}
 		_, _ = w.Write([]byte(`{}`))
 	})
-	signer, err := NewSigner(SignerOptions{AccessKey: testAccess, SecretKey: testSecret, Hold: time.Minute, Now: at.now})
+	signer, err := NewSigner(SignerOptions{AccessKey: testAccess, SecretKey: testSecret, Cooldown: time.Minute, Now: at.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,17 +126,17 @@ func TestRefusedKeyIsHeld(t *testing.T) {
 	}
 	held := call()
 	if held == nil || requests != 1 || !held.Retryable() || !held.NotSent() || held.RetryAfter() != time.Minute {
-		t.Fatalf("call during the hold: %v (%d requests), want a retryable error and no request", held, requests)
+		t.Fatalf("call during the cooldown: %v (%d requests), want a retryable error and no request", held, requests)
 	}
 	at.add(time.Minute)
 	refuse = false
 	if e := call(); e != nil || requests != 2 {
-		t.Fatalf("call after the hold: %v (%d requests)", e, requests)
+		t.Fatalf("call after the cooldown: %v (%d requests)", e, requests)
 	}
 	if e := call(); e == nil || requests != 2 {
 		t.Fatalf("second call during the probe was sent")
 	}
-	at.add(probe)
+	at.add(probeTime)
 	if e := call(); e != nil || requests != 3 {
 		t.Fatalf("call after the probe: %v (%d requests)", e, requests)
 	}

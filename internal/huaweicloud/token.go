@@ -30,9 +30,9 @@ type TokenOptions struct {
 	// the token; the id wins.
 	ProjectName string
 	ProjectID   string
-	// Hold is how long the password is not used after it was refused: repeated
+	// Cooldown is how long the password is not used after it was refused: repeated
 	// wrong passwords lock the account. Default 5 minutes.
-	Hold time.Duration
+	Cooldown time.Duration
 
 	// HTTP, Timeout, Log, Metrics, Now and Wait are those of Options.
 	HTTP    *http.Client
@@ -47,9 +47,9 @@ type TokenOptions struct {
 // keeps, and renews before it expires (specs/codearts-check.md 4.1). However
 // many callers need a token, one request for it is in flight.
 type TokenSource struct {
-	options TokenOptions
-	client  *Client
-	hold    *hold
+	options  TokenOptions
+	client   *Client
+	cooldown *cooldown
 	// fetching is held by who asks IAM; a channel, so that waiting ends with the
 	// waiter's context.
 	fetching chan struct{}
@@ -77,8 +77,8 @@ func NewTokenSource(o TokenOptions) (*TokenSource, error) {
 	if o.ProjectName == "" && o.ProjectID == "" {
 		return nil, errors.New("create token source: project name or project id is missing")
 	}
-	if o.Hold <= 0 {
-		o.Hold = 5 * time.Minute
+	if o.Cooldown <= 0 {
+		o.Cooldown = 5 * time.Minute
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -88,7 +88,7 @@ func NewTokenSource(o TokenOptions) (*TokenSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &TokenSource{options: o, client: client, hold: newHold(o.Hold, o.Now), fetching: make(chan struct{}, 1)}, nil
+	return &TokenSource{options: o, client: client, cooldown: newCooldown(o.Cooldown, o.Now), fetching: make(chan struct{}, 1)}, nil
 }
 
 // Authorize adds the token to req, after getting one when there is none or its
@@ -162,9 +162,9 @@ func (s *TokenSource) cached() (t token, fresh bool) {
 	return s.current, s.current.value != "" && s.options.Now().Before(s.current.renewAt)
 }
 
-// fetch asks IAM once (repeats after passing failures included).
+// fetch asks IAM once (repeats after transient failures included).
 func (s *TokenSource) fetch(ctx context.Context) (token, error) {
-	if err := s.hold.check("get token"); err != nil {
+	if err := s.cooldown.check("get token"); err != nil {
 		return token{}, err
 	}
 	header, body, err := s.client.send(ctx, Call{
@@ -178,9 +178,9 @@ func (s *TokenSource) fetch(ctx context.Context) (token, error) {
 	})
 	if err != nil {
 		var e *Error
-		if errors.As(err, &e) && !e.passing() && e.Status >= 400 && e.Status < 500 {
-			s.hold.refuse()
-			e.retryAfter = max(e.retryAfter, s.options.Hold)
+		if errors.As(err, &e) && !e.transient() && e.Status >= 400 && e.Status < 500 {
+			s.cooldown.begin()
+			e.retryAfter = max(e.retryAfter, s.options.Cooldown)
 		}
 		return token{}, err
 	}

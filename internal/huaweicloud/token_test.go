@@ -206,7 +206,7 @@ func TestWrongPasswordIsHeld(t *testing.T) {
 	at.add(5 * time.Minute)
 	service.set(0, "")
 	if got := authorize(t, source); got != "token-2" {
-		t.Errorf("token %s after the hold", got)
+		t.Errorf("token %s after the cooldown", got)
 	}
 }
 

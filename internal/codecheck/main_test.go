@@ -1,0 +1,79 @@
+package codecheck
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/gatewright/gatewright/internal/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// tests runs the tests and stops the database server that they started.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int { return storetest.Main(t.m) }
+
+// memory keeps what runs learned in maps. Its claims do not expire by themselves.
+type memory struct {
+	mu     sync.Mutex
+	tasks  map[string]Task
+	claims map[string]string
+	refs   map[string]Ref
+}
+
+func newMemory() *memory {
+	return &memory{tasks: map[string]Task{}, claims: map[string]string{}, refs: map[string]Ref{}}
+}
+
+func (m *memory) Task(_ context.Context, key string) (Task, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, ok := m.tasks[key]
+	return t, ok, nil
+}
+
+func (m *memory) SaveTask(_ context.Context, key string, t Task) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tasks[key] = t
+	delete(m.claims, key)
+	return nil
+}
+
+func (m *memory) ClaimTask(_ context.Context, key, runID string, _ time.Duration) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if holder, claimed := m.claims[key]; claimed && holder != runID {
+		return false, nil
+	}
+	m.claims[key] = runID
+	return true, nil
+}
+
+func (m *memory) ReleaseTask(_ context.Context, key, runID string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.claims[key] == runID {
+		delete(m.claims, key)
+	}
+	return nil
+}
+
+func (m *memory) Ref(_ context.Context, connection string) (Ref, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.refs[connection]
+	return r, ok, nil
+}
+
+func (m *memory) SaveRef(_ context.Context, connection string, r Ref) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refs[connection] = r
+	return nil
+}

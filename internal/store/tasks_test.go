@@ -1,0 +1,54 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/storetest"
+)
+
+func TestTaskClaims(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db storetest.Database) {
+		now := noon
+		s, err := store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		release := func(key, run string) func() error {
+			return func() error { return s.ReleaseTask(t.Context(), key, run) }
+		}
+		later := func(d time.Duration) func() error {
+			return func() error { now = now.Add(d); return nil }
+		}
+		for _, step := range []struct {
+			what     string
+			before   func() error
+			key, run string
+			want     bool
+		}{
+			{"the first", later(0), "k", "a", true},
+			{"while another has it", later(0), "k", "b", false},
+			{"of another task", later(0), "other", "b", true},
+			{"of its own, which begins anew", later(time.Minute - time.Second), "k", "a", true},
+			{"until the new end", later(time.Minute - time.Second), "k", "b", false},
+			{"after the end", later(time.Second), "k", "b", true},
+			{"of a run whose claim is over", later(0), "k", "a", false},
+			{"after a release by a run that does not have it", release("k", "a"), "k", "a", false},
+			{"after a release", release("k", "b"), "k", "a", true},
+			{"after the task was saved", func() error { return s.SaveTask(t.Context(), "k", codecheck.Task{ID: "1"}) }, "k", "b", true},
+		} {
+			if err := step.before(); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.ClaimTask(t.Context(), step.key, step.run, time.Minute); err != nil || got != step.want {
+				t.Errorf("%s: claimed %v, error %v", step.what, got, err)
+			}
+		}
+		if _, known, err := s.Task(t.Context(), "other"); known || err != nil {
+			t.Errorf("a task that is only claimed: known %v, error %v", known, err)
+		}
+	})
+}

@@ -143,8 +143,6 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.
 		Client:    releaseClient,
 		ProjectID: projectID,
 		Poll:      release.Poll{Min: h.ReleasePoll.Min, Max: h.ReleasePoll.Max},
-		Log:       log,
-		Metrics:   release.NewMetrics(registry),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -205,9 +205,9 @@ func (w *watcher) tellRelease(rel release.Release) {
 			step, what = "approved", fmt.Sprintf("checkpoint %q", action.Task)
 		}
 		// Until its answer is there, an action that was sent is unknown.
-		answered := action.Outcome != "unknown" || rel.State.Ended()
-		if answered && w.news(fmt.Sprintf("%s action %d", rel.ID, i), action.Outcome) {
-			w.say(host, step, "%s, execution %s: %s", what, action.ExecutionID, action.Outcome)
+		answered := action.Result != release.ResultUnknown || rel.State.Ended()
+		if answered && w.news(fmt.Sprintf("%s action %d", rel.ID, i), string(action.Result)) {
+			w.say(host, step, "%s, execution %s: %s", what, action.ExecutionID, action.Result)
 		}
 	}
 	if rel.State == release.AwaitingApproval && w.news(rel.ID+" waits", strings.Join(rel.Waiting, ",")) {

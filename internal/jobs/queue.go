@@ -33,7 +33,8 @@ type Checker interface {
 
 // Releaser is what the jobs ask of ServiceStage; see [release.Operator].
 type Releaser interface {
-	Act(ctx context.Context, r release.Release, save func(context.Context, release.Release) error) (release.Release, time.Duration, error)
+	Prepare(ctx context.Context, r release.Release) (next release.Release, send bool, wait time.Duration, err error)
+	Send(ctx context.Context, r release.Release) (next release.Release, wait time.Duration, err error)
 	Follow(ctx context.Context, r release.Release) (release.Release, time.Duration, error)
 }
 

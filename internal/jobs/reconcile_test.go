@@ -81,7 +81,7 @@ func leftRuns() []left[codecheck.Run, codecheck.State] {
 func leftReleases() []left[release.Release, release.State] {
 	type rel = release.Release
 	const succeeded, failed, refused, unknown = release.Succeeded, release.Failed, release.Refused, release.Unknown
-	sent := func(l *lost, r *rel, action string) {
+	sent := func(l *lost, r *rel, action rules.ReleaseAction) {
 		r.Intent = &release.Intent{SentAt: l.at, Action: action, LastExecutionID: "1"}
 	}
 	// waits makes r decide the checkpoint of execution 2, which waits.
@@ -104,12 +104,12 @@ func leftReleases() []left[release.Release, release.State] {
 			l.addDelivery(event.Delivery{ID: "before " + r.ID, Connection: r.Event.Connection, HostID: "unwanted", ReceivedAt: l.at.Add(-time.Second)}, event.DeliveryReceived)
 		}, succeeded, failed, 1, ""},
 		{release.Starting, "sent, and started", func(l *lost, r *rel) {
-			sent(l, r, "start")
+			sent(l, r, rules.ReleaseStart)
 			p := l.services.pipelines[r.Plan.Pipeline]
 			p.begin(release.StatusSucceeded)
 			p.executions[1].at = l.at
 		}, succeeded, unknown, 0, ""},
-		{release.Starting, "sent, and not started", func(l *lost, r *rel) { sent(l, r, "start") }, unknown, unknown, 0, ""},
+		{release.Starting, "sent, and not started", func(l *lost, r *rel) { sent(l, r, rules.ReleaseStart) }, unknown, unknown, 0, ""},
 		{release.Starting, "approving", func(l *lost, r *rel) { waits(l, r, rules.ReleaseApprove) }, succeeded, failed, 0, "agree"},
 		{release.Starting, "refusing", func(l *lost, r *rel) {
 			waits(l, r, rules.ReleaseRefuse)
@@ -119,12 +119,12 @@ func leftReleases() []left[release.Release, release.State] {
 		{release.Starting, "approved, without an answer", func(l *lost, r *rel) {
 			waits(l, r, rules.ReleaseApprove).decide("agree")
 			r.ExecutionID = "2"
-			sent(l, r, "agree")
+			sent(l, r, rules.ReleaseApprove)
 		}, succeeded, unknown, 0, ""},
 		{release.Starting, "approving, without a trace", func(l *lost, r *rel) {
 			waits(l, r, rules.ReleaseApprove)
 			r.ExecutionID = "2"
-			sent(l, r, "agree")
+			sent(l, r, rules.ReleaseApprove)
 		}, unknown, unknown, 0, ""},
 		{release.Starting, "approving what another release started", func(l *lost, r *rel) {
 			waits(l, r, rules.ReleaseApprove)
@@ -142,7 +142,7 @@ func leftReleases() []left[release.Release, release.State] {
 		{release.Starting, "withdrawn, without an answer", func(l *lost, r *rel) {
 			waits(l, r, rules.ReleaseRefuse).decide("refuse")
 			r.Withdrawn, r.ExecutionID = "the branch moved on", "2"
-			sent(l, r, "refuse")
+			sent(l, r, rules.ReleaseRefuse)
 		}, refused, unknown, 0, ""},
 		{release.Running, "never looked at", func(_ *lost, r *rel) { r.ExecutionID = "1" }, succeeded, failed, 0, ""},
 		{release.AwaitingApproval, "at a checkpoint that was approved since", func(_ *lost, r *rel) {

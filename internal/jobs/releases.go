@@ -26,7 +26,7 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 	if err != nil || s.release.State != release.Starting {
 		return 0, err
 	}
-	// After its deadline it waits for nothing more: Act ends it.
+	// After its deadline it waits for nothing more: Prepare ends it.
 	late := !q.now().Before(s.release.Deadline)
 	if s.release.Intent == nil && s.release.Withdrawn == "" {
 		if reason := s.forbidden(); reason != "" && !s.withdraw(reason) {
@@ -48,10 +48,11 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 		}
 	}
 	last := s.release
-	next, wait, err := q.opts.Releaser.Act(ctx, s.release, func(ctx context.Context, r release.Release) error {
-		err := q.store.Update(ctx, func(tx *store.Tx) error {
-			if r.Intent != nil && r.Withdrawn == "" {
-				now, err := standingOf(ctx, tx, r.ID, tx.LockHead)
+	next, send, wait, err := q.opts.Releaser.Prepare(ctx, s.release)
+	if send {
+		err = q.store.Update(ctx, func(tx *store.Tx) error {
+			if next.Withdrawn == "" {
+				now, err := standingOf(ctx, tx, next.ID, tx.LockHead)
 				if err != nil {
 					return err
 				}
@@ -59,13 +60,13 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 					return errForbidden
 				}
 			}
-			return tx.SaveRelease(ctx, r, &s.version)
+			return tx.SaveRelease(ctx, next, &s.version)
 		})
 		if err == nil {
-			last = r
+			last = next
+			next, wait, err = q.opts.Releaser.Send(ctx, next)
 		}
-		return err
-	})
+	}
 	if errors.Is(err, store.ErrBusy) || errors.Is(err, errForbidden) {
 		return turnWait, nil
 	}

@@ -114,7 +114,7 @@ func tampering() map[string]tamper {
 		}, func(t tally) int { return t.startedAgain }, false},
 		"an answer was lost": {func(t *testing.T, e *evidence) {
 			r := firstStarted(t, e)
-			r.Actions = append(slices.Clone(r.Actions), release.Action{Outcome: "adopted"})
+			r.Actions = append(slices.Clone(r.Actions), release.Action{Result: release.ResultAdopted})
 		}, func(t tally) int { return t.adopted }, false},
 		"a start that no release names": {func(t *testing.T, e *evidence) {
 			again := firstCall(t, e, "start")

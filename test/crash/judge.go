@@ -69,7 +69,7 @@ func judge(e evidence) tally {
 	for _, r := range e.records.Releases {
 		t.releases[r.State]++
 		for _, action := range r.Actions {
-			if action.Outcome == "adopted" {
+			if action.Result == release.ResultAdopted {
 				t.adopted++
 			}
 		}

@@ -199,14 +199,14 @@ func acted(calls []standin.Call, operation, action string) []standin.Call {
 	})
 }
 
-// outcome is what became of a release's last action, and on which execution; empty
-// when none was sent.
-func outcome(r release.Release) (outcome, execution string) {
+// lastResult is what became of a release's last action, and on which execution;
+// empty when none was sent.
+func lastResult(r release.Release) (result release.Result, execution string) {
 	if len(r.Actions) == 0 {
 		return "", ""
 	}
 	last := r.Actions[len(r.Actions)-1]
-	return last.Outcome, last.ExecutionID
+	return last.Result, last.ExecutionID
 }
 
 // judgeStarts: the pipeline was started at most once for each release that may have
@@ -222,12 +222,12 @@ func (t *tally) judgeStarts(r *repository, own evidence, changes []*change) {
 		if rel.Plan.Action != rules.ReleaseStart {
 			continue
 		}
-		switch how, execution := outcome(rel); how {
-		case "accepted", "adopted":
+		switch result, execution := lastResult(rel); result {
+		case release.ResultAccepted, release.ResultAdopted:
 			sent++
 			commits[rel.Event.HeadSHA]++
 			executions[execution]++
-		case "unknown":
+		case release.ResultUnknown:
 			sent++
 		}
 	}
@@ -275,12 +275,12 @@ const timeFormat = "15:04:05.000"
 // judgeCommit: a release that started or approved did so for the commit that its run
 // has passed, which was the newest one of its branch when it acted.
 func (t *tally) judgeCommit(rel release.Release, own evidence, changes []*change) {
-	how, execution := outcome(rel)
-	if how == "" || how == "refused" || rel.Plan.Action == rules.ReleaseRefuse {
+	result, execution := lastResult(rel)
+	if result == "" || result == release.ResultRefused || rel.Plan.Action == rules.ReleaseRefuse {
 		return
 	}
 	other := func(format string, args ...any) {
-		t.complain(&t.otherCommit, "release %s (%s, %s): "+format, append([]any{rel.ID, rel.Plan.Action, how}, args...)...)
+		t.complain(&t.otherCommit, "release %s (%s, %s): "+format, append([]any{rel.ID, rel.Plan.Action, result}, args...)...)
 	}
 	i := slices.IndexFunc(own.runs, func(run codecheck.Run) bool { return run.ID == rel.RunID })
 	if i < 0 {
@@ -296,7 +296,7 @@ func (t *tally) judgeCommit(rel release.Release, own evidence, changes []*change
 	}) {
 		other("the stand-in has not run execution %s before", run.ExecID)
 	}
-	if how != "unknown" && !slices.ContainsFunc(own.calls, func(c standin.Call) bool {
+	if result != release.ResultUnknown && !slices.ContainsFunc(own.calls, func(c standin.Call) bool {
 		return c.Acted && c.Operation == "operate_pipeline" && c.Execution == execution
 	}) {
 		other("the stand-in has not acted on execution %s", execution)

@@ -22,10 +22,10 @@ func good() (*round, evidence) {
 	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
 	ev := event.Event{Kind: event.Push, Branch: mainBranch, HeadSHA: c.sha, Repository: event.Repository{FullName: repo.name}}
 	run := codecheck.Run{ID: "run", DeliveryID: "d1", Event: ev, State: codecheck.Passed, Task: codecheck.Task{ID: "task"}, ExecID: "exec"}
-	act := func(id, action, name string, when int) release.Release {
+	act := func(id, action string, when int) release.Release {
 		return release.Release{
 			ID: id, RunID: run.ID, Event: ev, State: release.Succeeded, Plan: rules.Release{Pipeline: repo.pipeline, Action: rules.ReleaseAction(action)},
-			Actions: []release.Action{{Name: name, At: at(when), ExecutionID: "77", Outcome: "accepted"}},
+			Actions: []release.Action{{Name: rules.ReleaseAction(action), At: at(when), ExecutionID: "77", Result: release.ResultAccepted}},
 		}
 	}
 	return &round{repositories: []*repository{repo}, changes: []*change{c}}, evidence{
@@ -33,7 +33,7 @@ func good() (*round, evidence) {
 			Delivery: event.Delivery{ID: "d1"}, State: event.DeliveryDecided, Decision: &rules.Decision{Event: ev}, UpdatedAt: at(1),
 		}},
 		runs:     []codecheck.Run{run},
-		releases: []release.Release{act("start", "start", "start", 3), act("approve", "approve", "agree", 5)},
+		releases: []release.Release{act("start", "start", 3), act("approve", "approve", 5)},
 		calls: []standin.Call{
 			{Time: at(2), Operation: "run_task", Acted: true, Task: "task", Execution: "exec"},
 			{Time: at(3), Operation: "operate_pipeline", Action: "start", Acted: true, Pipeline: repo.pipeline, Execution: "77"},

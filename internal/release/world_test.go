@@ -44,7 +44,7 @@ func newWorld(t *testing.T, settings standin.ReleaseSettings, tasks []standin.Pi
 		RegionProject: standin.RegionProject{ID: projectID, Name: "cn-north-4"},
 		Projects:      []standin.Project{{ID: "41b8df4bf53f4d51b8e6c5b32e8d2a07", Name: "payments"}},
 		Pipelines:     []standin.Pipeline{{ID: pipelineID, Name: "release", Stages: []standin.Stage{{Name: "only", Tasks: tasks}}}},
-		Release:       settings, ExecutionIDFirst: 286540, JournalSize: 1000,
+		Release:       settings, ExecutionIDFirst: 286540, JournalSize: 250,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -83,10 +83,10 @@ type network struct {
 }
 
 func (n *network) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
+	ours, theirs := net.Pipe()
 	select {
-	case n.accepted <- far:
-		return near, nil
+	case n.accepted <- theirs:
+		return ours, nil
 	case <-n.closed:
 		return nil, &net.OpError{Op: "dial", Net: "pipe", Err: syscall.ECONNREFUSED}
 	case <-ctx.Done():
@@ -140,8 +140,13 @@ func (w *world) startedBefore() {
 
 // acted are the actions that took effect, as `start` or `approval agree`.
 func (w *world) acted() []string {
+	w.t.Helper()
+	calls := w.server.Calls()
+	if len(calls) == 0 || calls[0].Seq != 1 {
+		w.t.Fatal("the journal has lost its first calls")
+	}
 	var acted []string
-	for _, call := range w.server.Calls() {
+	for _, call := range calls {
 		if call.Acted {
 			acted = append(acted, strings.TrimSpace(call.Action+" "+call.ApprovalType))
 		}
@@ -235,18 +240,20 @@ func (k *keeper) save(r Release) {
 }
 
 // step takes one step of the kept release, with a fault, and waits as long as the
-// operator asks for.
-func (k *keeper) step(f fault) {
+// operator asks for. It returns what is kept then.
+func (k *keeper) step(f fault) Release {
 	k.t.Helper()
 	k.setFaults(f.atService()...)
 	wait, err := k.take(f)
 	if err != nil {
 		wait = 5 * time.Second
 	}
-	if r := k.load(); wait <= 0 && f != crashAfter && f != saveFails && !r.State.Ended() {
+	r := k.load()
+	if wait <= 0 && f != crashAfter && f != saveFails && !r.State.Ended() {
 		k.t.Fatalf("no wait before the next step of a release that is %s (%s)", r.State, r.Reason)
 	}
 	time.Sleep(max(wait, time.Second))
+	return r
 }
 
 // take calls the operator and saves as a caller does.
@@ -276,18 +283,16 @@ func (k *keeper) take(f fault) (wait time.Duration, err error) {
 // run takes steps with the faults and then without any, until the release ends.
 func (k *keeper) run(sequence []fault) Release {
 	k.t.Helper()
-	for _, f := range sequence {
-		if k.load().State.Ended() {
-			return k.load()
+	r := k.load()
+	for i := 0; !r.State.Ended(); i++ {
+		f := noFault
+		if i < len(sequence) {
+			f = sequence[i]
 		}
-		k.step(f)
-	}
-	for range 200 {
-		if k.load().State.Ended() {
-			return k.load()
+		if i == 200 {
+			k.t.Fatalf("still %s after 200 steps: %s", r.State, r.Reason)
 		}
-		k.step(noFault)
+		r = k.step(f)
 	}
-	k.t.Fatalf("still %s after 200 steps: %s", k.load().State, k.load().Reason)
-	return Release{}
+	return r
 }

@@ -26,8 +26,16 @@ const (
 	FaultStatus FaultKind = "status"
 	// FaultBusy answers 400 CC.00000000, before anything is done.
 	FaultBusy FaultKind = "busy"
+	// FaultRefused answers 400 SVCSTG.00100400, before anything is done: as when a
+	// pipeline's state has changed a moment ago.
+	FaultRefused FaultKind = "refused"
+	// FaultDropped drops the connection before anything is done.
+	FaultDropped FaultKind = "dropped"
 	// FaultLost does what was asked and drops the connection without an answer.
 	FaultLost FaultKind = "lost"
+	// FaultReplaced does what was asked and answers 200 with Body instead, as a
+	// proxy between the two does with a page of its own.
+	FaultReplaced FaultKind = "replaced"
 	// FaultExpired ends the life of the token that the request carries, so that
 	// it and all later uses of that token are refused. Signed requests pass.
 	FaultExpired FaultKind = "expired"
@@ -53,6 +61,11 @@ type Fault struct {
 	DelayMS int `json:"delay_ms,omitempty"`
 	// Status is the answer of FaultStatus.
 	Status int `json:"status,omitempty"`
+	// ActFirst lets FaultStatus do what was asked before it answers, like a gateway
+	// that gives up on a backend which goes on.
+	ActFirst bool `json:"act_first,omitempty"`
+	// Body is the answer of FaultReplaced; it may be empty.
+	Body string `json:"body,omitempty"`
 	// RetryAfter is that header's value in seconds on FaultThrottle and
 	// FaultStatus; nil: no header.
 	RetryAfter *int `json:"retry_after,omitempty"`
@@ -67,13 +80,16 @@ type Faults struct {
 // check returns what is wrong with f.
 func (f Fault) check() error {
 	switch f.Kind {
-	case FaultLatency, FaultThrottle, FaultBusy, FaultLost, FaultExpired, FaultRunning:
+	case FaultLatency, FaultThrottle, FaultBusy, FaultRefused, FaultDropped, FaultLost, FaultReplaced, FaultExpired, FaultRunning:
 	case FaultStatus:
 		if !slices.Contains([]int{0, 500, 502, 503, 504}, f.Status) {
 			return fmt.Errorf("fault status %d is none of 500, 502, 503, 504", f.Status)
 		}
 	default:
 		return fmt.Errorf("unknown fault kind %q", f.Kind)
+	}
+	if f.ActFirst && f.Kind != FaultStatus || f.Body != "" && f.Kind != FaultReplaced {
+		return fmt.Errorf("fault %q: act_first is for status only, body for replaced only", f.Kind)
 	}
 	if f.Share < 0 || f.Share > 1 || f.Next < 0 || f.Skip < 0 || f.DelayMS < 0 {
 		return fmt.Errorf("fault %q: share is 0 to 1, next, skip and delay_ms are not negative", f.Kind)
@@ -95,9 +111,12 @@ type activeFault struct {
 
 // effect is what the faults do to one request.
 type effect struct {
-	delay       time.Duration
+	delay time.Duration
+	// skip leaves the request undone, instead replaces its answer, and drop sends
+	// none.
+	skip        bool
 	instead     *answer
-	lost        bool
+	drop        bool
 	expireToken bool
 }
 
@@ -132,9 +151,10 @@ func (f *faults) take(operation string) effect {
 			continue
 		}
 		decided = true
-		e.lost = fault.Kind == FaultLost
+		e.drop = fault.Kind == FaultLost || fault.Kind == FaultDropped
 		e.expireToken = fault.Kind == FaultExpired
 		e.instead = fault.instead()
+		e.skip = fault.Kind == FaultDropped || e.instead != nil && fault.Kind != FaultReplaced && !fault.ActFirst
 	}
 	return e
 }
@@ -155,8 +175,8 @@ func (f *activeFault) hits(operation string) bool {
 	return true
 }
 
-// instead is the answer that the fault gives in place of the real one, nil when
-// the request is to be done.
+// instead is the answer that the fault gives in place of the real one; nil when
+// it gives none.
 func (f *activeFault) instead() *answer {
 	var ans answer
 	switch f.Kind {
@@ -164,8 +184,12 @@ func (f *activeFault) instead() *answer {
 		ans = gatewayError(http.StatusTooManyRequests, "APIGW.0308", "The throttling threshold has been reached")
 	case FaultBusy:
 		ans = serviceError(http.StatusBadRequest, "CC.00000000", "Network busy. Try again later.")
+	case FaultRefused:
+		ans = serviceError(http.StatusBadRequest, "SVCSTG.00100400", "parameter invalid")
 	case FaultRunning:
 		ans = errTaskRunning()
+	case FaultReplaced:
+		ans = ok([]byte(f.Body)).with("Content-Type", "text/html")
 	case FaultStatus:
 		ans = brokenGateway(f.Status)
 	default:

@@ -30,7 +30,7 @@ type Call struct {
 	// Acted says that the call changed something: a task created or deleted, a
 	// run started or stopped, an action accepted.
 	Acted bool `json:"acted,omitempty"`
-	// Lost says that the answer was withheld by a fault.
+	// Lost says that a fault dropped the connection without an answer.
 	Lost bool `json:"lost,omitempty"`
 
 	Project   string `json:"project,omitempty"`

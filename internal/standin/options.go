@@ -101,6 +101,12 @@ type ReleaseSettings struct {
 	StopDelay     time.Duration
 	RestartDelay  time.Duration
 	RollbackDelay time.Duration
+	// RegisterDelay is how long after a start the list, the details and the records
+	// still show what was before. Default none.
+	RegisterDelay time.Duration
+	// ApprovalDelay is how long an accepted decision takes until it is carried
+	// out; so long the checkpoint waits on and accepts another one. Default none.
+	ApprovalDelay time.Duration
 }
 
 // Options configure a stand-in. One of the pairs AccessKey and SecretKey, User

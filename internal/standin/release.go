@@ -72,6 +72,23 @@ func (p *releasePipeline) current() *release {
 	return p.releases[len(p.releases)-1]
 }
 
+// shown returns the releases that the service shows already.
+func (s *releaseService) shown(p *releasePipeline) []*release {
+	n := len(p.releases)
+	if n > 0 && s.opts.Now().Before(p.releases[n-1].at.Add(s.opts.Release.RegisterDelay)) {
+		n--
+	}
+	return p.releases[:n]
+}
+
+// newestShown returns the newest release that is shown, or the idle one.
+func (s *releaseService) newestShown(p *releasePipeline) *release {
+	if shown := s.shown(p); len(shown) > 0 {
+		return shown[len(shown)-1]
+	}
+	return p.idle
+}
+
 // find returns a pipeline of the region's project. The caller holds mu.
 func (s *releaseService) find(c *call) (*releasePipeline, bool) {
 	i := slices.IndexFunc(s.pipelines, func(p *releasePipeline) bool { return p.spec.ID == c.pipeline() })
@@ -132,10 +149,10 @@ func (s *releaseService) list(c *call) answer {
 		item := pipelineItem{
 			ID: p.spec.ID, Name: p.spec.Name, Description: p.spec.Description,
 			CreateTime: p.createdAt.UnixMilli(), UpdateTime: p.createdAt.UnixMilli(), Version: 1, ModelVersion: 2,
-			ConfigMode: "ui", Status: p.current().status, Creator: s.creator(), EnterpriseProjectID: "0",
+			ConfigMode: "ui", Status: s.newestShown(p).status, Creator: s.creator(), EnterpriseProjectID: "0",
 		}
-		if len(p.releases) > 0 {
-			item.LastTriggerAt = new(p.current().at.UnixMilli())
+		if len(s.shown(p)) > 0 {
+			item.LastTriggerAt = new(s.newestShown(p).at.UnixMilli())
 		}
 		items = append(items, item)
 	}
@@ -153,7 +170,7 @@ func (s *releaseService) creator() string {
 }
 
 // pipelineDetails is specs/servicestage-release.md 1.3; it has no status of its
-// own. The stages are those of the newest release.
+// own. The stages are those of the newest release that is shown.
 type pipelineDetails struct {
 	ID                  string `json:"id"`
 	Name                string `json:"name"`
@@ -205,7 +222,7 @@ func (s *releaseService) details(c *call) answer {
 		return s.errNoPipeline()
 	}
 	declared := declaration{Sources: []struct{}{}, Stages: []stageDetail{}}
-	for i, stage := range p.current().stages {
+	for i, stage := range s.newestShown(p).stages {
 		declared.Stages = append(declared.Stages, s.stageDetail(p, stage, i))
 	}
 	body := pipelineDetails{
@@ -221,13 +238,13 @@ func (s *releaseService) details(c *call) answer {
 func (s *releaseService) stageDetail(p *releasePipeline, stage *stageState, index int) stageDetail {
 	detail := stageDetail{
 		ID: strconv.FormatInt(stage.id, 10), Name: stage.spec.Name, DisplayName: stage.spec.DisplayName, Type: "serial",
-		PipelineID: p.spec.ID, OrderIndex: index, Status: s.shown(stage.status()), Tasks: []taskDetail{},
+		PipelineID: p.spec.ID, OrderIndex: index, Status: s.statusField(stage.status()), Tasks: []taskDetail{},
 	}
 	setDefault(&detail.DisplayName, detail.Name)
 	for g, group := range stage.groups {
 		for i, t := range group {
 			task := taskDetail{
-				ID: t.id, Name: t.spec.Name, DisplayName: t.spec.DisplayName, Type: t.spec.Kind, Status: s.shown(t.status),
+				ID: t.id, Name: t.spec.Name, DisplayName: t.spec.DisplayName, Type: t.spec.Kind, Status: s.statusField(t.status),
 				OrderIndex: i, Skipped: t.status == statusSkipped, GroupIndex: strconv.Itoa(g), ErrorDetails: t.problem,
 			}
 			setDefault(&task.DisplayName, task.Name)
@@ -238,8 +255,8 @@ func (s *releaseService) stageDetail(p *releasePipeline, stage *stageState, inde
 	return detail
 }
 
-// shown is a status as details show it; nil when the settings hide it.
-func (s *releaseService) shown(of status) *status {
+// statusField is a status as details show it; nil when the settings hide it.
+func (s *releaseService) statusField(of status) *status {
 	if s.opts.Release.HideTaskStatus {
 		return nil
 	}
@@ -271,8 +288,9 @@ func (s *releaseService) records(c *call) answer {
 	if !found {
 		return s.errNoPipeline()
 	}
-	body := releaseRecords{Count: len(p.releases), Records: []releaseRecord{}}
-	for _, r := range slices.Backward(p.releases) {
+	shown := s.shown(p)
+	body := releaseRecords{Count: len(shown), Records: []releaseRecord{}}
+	for _, r := range slices.Backward(shown) {
 		body.Records = append(body.Records, releaseRecord{
 			Trigger: r.trigger, Version: 1, ID: s.executionID(r.id), PipelineID: p.spec.ID,
 			TriggerAt: r.at.UnixMilli(), Status: r.status,

@@ -52,7 +52,7 @@ func (s *releaseService) operate(c *call) answer {
 	case "start":
 		r, problem = s.start(c, p, body)
 	case "approval":
-		problem = r.approve(body)
+		problem = s.approve(r, body)
 	case "stop":
 		problem = s.stopRelease(r)
 	case "continue":
@@ -124,9 +124,8 @@ func (r *release) selectOnly(selected []selectedTasks) string {
 	return ""
 }
 
-// approve decides a checkpoint that waits. A refusal fails the release, whatever
-// its fail_mode.
-func (r *release) approve(body actionRequest) string {
+// approve decides a checkpoint that waits, at once or after ApprovalDelay.
+func (s *releaseService) approve(r *release, body actionRequest) string {
 	if body.TaskName == "" || body.ApprovalType != "agree" && body.ApprovalType != "refuse" {
 		return "approval needs task_name, and approval_type agree or refuse"
 	}
@@ -139,7 +138,27 @@ func (r *release) approve(body actionRequest) string {
 	if waiting == nil || r.status != statusToBeApproved {
 		return "the task does not wait for an approval"
 	}
-	if body.ApprovalType == "agree" {
+	agreed := body.ApprovalType == "agree"
+	if s.opts.Release.ApprovalDelay <= 0 {
+		r.decide(waiting, agreed)
+		return ""
+	}
+	asked := waiting.decided
+	s.spawn.after(s.opts.Release.ApprovalDelay, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		// Stopped, or decided by another one, in the meantime.
+		if waiting.decided == asked && waiting.status == statusToBeApproved && r.status == statusToBeApproved {
+			r.decide(waiting, agreed)
+		}
+	})
+	return ""
+}
+
+// decide carries out a decision. A refusal fails the release, whatever its
+// fail_mode.
+func (r *release) decide(waiting *taskState, agreed bool) {
+	if agreed {
 		waiting.status = statusSucceeded
 		r.settle()
 	} else {
@@ -149,7 +168,6 @@ func (r *release) approve(body actionRequest) string {
 		r.stop()
 	}
 	close(waiting.decided)
-	return ""
 }
 
 // stopRelease pauses a release that moves or waits: 13, then 7.

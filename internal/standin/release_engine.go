@@ -281,14 +281,7 @@ func (s *releaseService) finish(r *release) {
 // has passed, unless the server is closed first.
 func (s *releaseService) later(r *release, delay time.Duration, work func()) {
 	idle := r.idle
-	s.spawn.start(func(ctx context.Context) {
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return
-		}
+	s.spawn.after(delay, func() {
 		<-idle // the tasks end when they are told to, and with the server
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -51,6 +51,19 @@ func (b background) start(work func(ctx context.Context)) context.CancelFunc {
 	return stop
 }
 
+// after does work when d has passed, unless the server is closed first.
+func (b background) after(d time.Duration, work func()) {
+	b.start(func(ctx context.Context) {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			work()
+		case <-ctx.Done():
+		}
+	})
+}
+
 // New makes a stand-in. It fails when the options contradict themselves, with
 // everything that is wrong. Close must be called in the end.
 func New(opts Options) (*Server, error) {
@@ -180,16 +193,15 @@ func (s *Server) handler(rt route) http.HandlerFunc {
 		if !s.pause(r.Context(), fault.delay) {
 			panic(http.ErrAbortHandler)
 		}
-		switch {
-		case !ok:
-		case fault.instead != nil:
-			ans = *fault.instead
-		default:
+		if ok && !fault.skip {
 			ans = s.answer(c, rt, fault)
 		}
-		c.entry.Status, c.entry.Code, c.entry.Lost = ans.status, ans.code, fault.lost
+		if ok && fault.instead != nil {
+			ans = *fault.instead
+		}
+		c.entry.Status, c.entry.Code, c.entry.Lost = ans.status, ans.code, fault.drop
 		s.journal.add(c.entry)
-		if fault.lost {
+		if fault.drop {
 			panic(http.ErrAbortHandler)
 		}
 		ans.write(w)

@@ -48,6 +48,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	accepting := flags.Duration("for", 0, "how long one measurement of accepted deliveries takes; default 10 s")
 	brief := flags.Bool("brief", false, "one short round, to see that everything can be measured; the figures say little")
 	flags.IntVar(&m.rounds, "rounds", 3, "rounds, of which the median counts")
+	flags.DurationVar(&m.delay, "service-delay", 100*time.Millisecond, "how long CodeArts Check takes for an answer where deliveries are wanted")
 	flags.StringVar(&m.binary, "binary", "", "the gatewright program; default: it is built")
 	flags.StringVar(&m.profiles, "profiles", "", "have the measured server serve its profiles on this loopback address")
 	if err := flags.Parse(args); err != nil {
@@ -151,6 +152,7 @@ type measurer struct {
 	out              io.Writer
 	rounds           int
 	sizes            sizes
+	delay            time.Duration
 	databases        []string
 	binary, profiles string
 }

@@ -26,14 +26,14 @@ rules:
 // wanted is a fresh server that wants every delivery, and what is sent to it.
 type wanted struct {
 	bench   *harness.Bench
-	remote  *quickCheck
+	remote  *emptyCheck
 	payload []byte
 	sent    int
 }
 
 // newWanted starts a server. bench must be closed in the end.
 func (m *measurer) newWanted(ctx context.Context, database string) (*wanted, error) {
-	w := &wanted{remote: newQuickCheck(), payload: branchPush("shop")}
+	w := &wanted{remote: newEmptyCheck(m.delay), payload: branchPush("shop")}
 	var err error
 	w.bench, err = harness.New(ctx, harness.Options{
 		Database: database, Binary: m.binary, Repositories: 1, Rules: checkAll, Remote: w.remote, LogLevel: "info", Profiles: m.profiles,
@@ -64,10 +64,11 @@ func (w *wanted) send(ctx context.Context, rate float64, duration time.Duration)
 // a second of their receipt.
 //
 // Each is a push of a new commit to a new branch, and a rule asks for its check. What
-// follows the decision is done meanwhile, against a service that answers at once: the
-// task is created, started, polled, and its verdict saved. It need not keep up, since
-// the service and not the server bounds it in practice: sustained_runs_per_second_*
-// says how far it came.
+// follows the decision is done meanwhile, against a service that answers each call
+// after -service-delay: the task is created, started, polled, and its verdict saved.
+// That need not keep up with the decisions, because the service's time and the bound on
+// concurrent calls limit it, and not the server: sustained_runs_per_second_* says how
+// many runs were started.
 //
 // What limits the rate can be read from the confirming measurement. sustained_busy_*
 // is the share of the machine's processors that was in use, by all, and
@@ -123,7 +124,7 @@ const confirmations = 4
 // confirm adds the highest rate from the given one down that is kept up with for the
 // whole time, and what was in use then; zero when none was.
 func (m *measurer) confirm(ctx context.Context, database string, rate float64) error {
-	for range confirmations {
+	for try := 0; try < confirmations && rate > 0; try++ {
 		a, err := m.attempt(ctx, database, rate, m.sizes.sustaining, time.Second)
 		if err != nil {
 			return err
@@ -165,6 +166,7 @@ func (m *measurer) attempt(ctx context.Context, database string, rate float64, d
 	}
 	took, err := w.send(ctx, rate, duration)
 	if errors.Is(err, errRefused) {
+		fmt.Fprintf(m.out, "# %s, %.0f/s for %s: %v\n", database, rate, duration, err)
 		return attempt{}, nil
 	}
 	if err != nil {
@@ -176,9 +178,15 @@ func (m *measurer) attempt(ctx context.Context, database string, rate float64, d
 		return attempt{}, err
 	}
 	a.busy, a.cores = after.since(before)
-	decided, err := w.decided(ctx, within)
-	a.kept = percentile(took, 0.99) <= within && decided >= 0.99*float64(len(took))
-	return a, err
+	number, err := w.decided(ctx, within)
+	if err != nil {
+		return attempt{}, err
+	}
+	decided, answered := number/float64(w.sent), percentile(took, 0.99)
+	a.kept = answered <= within && decided >= 0.99
+	fmt.Fprintf(m.out, "# %s, %.0f/s for %s: answered within %s (p99), %.1f %% decided within %s, %.0f runs/s\n",
+		database, rate, duration, answered.Round(time.Millisecond), 100*decided, within, a.runs)
+	return a, nil
 }
 
 // decided waits until everything that was sent is decided or too late for it, and
@@ -186,23 +194,15 @@ func (m *measurer) attempt(ctx context.Context, database string, rate float64, d
 // of the metric's buckets.
 func (w *wanted) decided(ctx context.Context, within time.Duration) (number float64, err error) {
 	const seconds = "gatewright_delivery_to_decision_seconds"
-	late := time.NewTimer(within)
-	defer late.Stop()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		all, err := metric(ctx, w.bench.Addrs()[0], seconds+"_count")
-		if err != nil || all >= float64(w.sent) {
+	addr := w.bench.Addrs()[0]
+	for until := time.Now().Add(within); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		all, err := metric(ctx, addr, seconds+"_count")
+		if err != nil {
+			return 0, err
+		}
+		if all >= float64(w.sent) {
 			break
 		}
-		select {
-		case <-ticker.C:
-			continue
-		case <-late.C:
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
-		break
 	}
-	return metric(ctx, w.bench.Addrs()[0], fmt.Sprintf(`%s_bucket{le="%g"}`, seconds, within.Seconds()))
+	return metric(ctx, addr, fmt.Sprintf(`%s_bucket{le="%g"}`, seconds, within.Seconds()))
 }

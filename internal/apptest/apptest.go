@@ -24,8 +24,12 @@ import (
 	"github.com/gatewright/gatewright/internal/storetest"
 )
 
-// LongScan is a ScanDelay that leaves a test the time to act while a scan runs.
-const LongScan = 5 * time.Second
+// LongScan is a ScanDelay that leaves a test the time to act while a scan runs, and
+// ShortScan one for scans whose end the test waits for.
+const (
+	LongScan  = 5 * time.Second
+	ShortScan = 200 * time.Millisecond
+)
 
 // Main runs the tests of a package and returns the exit code. It fails when they leave
 // a goroutine behind, and stops the database server that they started.

@@ -22,7 +22,7 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// databaseFlags say which database a looking command opens.
+// databaseFlags say which database a command opens.
 type databaseFlags struct{ config, database string }
 
 func (f *databaseFlags) register(cmd *cobra.Command) {
@@ -30,7 +30,7 @@ func (f *databaseFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.database, "db", "", "the SQLite file; default: the one that --config names")
 }
 
-// open opens the database for looking only; it may belong to a running server.
+// open opens the database read-only; it may belong to a running server.
 func (f *databaseFlags) open(ctx context.Context, env command.Environment) (*store.Store, error) {
 	options, err := f.options(env)
 	if err != nil {
@@ -155,8 +155,8 @@ server may be running. An ignored or failed delivery says why.`,
 	return cmd
 }
 
-// deliveryView is a delivery as it is shown: without its body, which may hold
-// what is not for every eye.
+// deliveryView is a delivery as it is shown: without its body, which may be
+// confidential.
 type deliveryView struct {
 	ID         string              `json:"id"`
 	Connection string              `json:"connection"`
@@ -196,7 +196,7 @@ func newShow(env command.Environment) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show ID",
-		Short: "Show one delivery, run or release with all that is known of it",
+		Short: "Show one delivery, run or release in full",
 		Long: `Shows one delivery with its decision and runs, one run with its verdict, defects
 and releases, or one release with its actions, from the server's database.`,
 		Example: `  gatewright show 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69

@@ -33,19 +33,19 @@ func newReplay(env command.Environment) *cobra.Command {
 	var flags replayFlags
 	cmd := &cobra.Command{
 		Use:   "replay [DELIVERY …]",
-		Short: "Decide stored deliveries once more",
-		Long: `Puts stored deliveries before the rules once more, as if they had just come: those
-that are named, or all of a state or of a stretch of time. The server may be
-running and then does the work at once; otherwise the next one that starts does.
+		Short: "Evaluate stored deliveries again",
+		Long: `Evaluates stored deliveries again, as if they had just been received: those that are
+named, or all of a state or a period. A server that is running does the work at once;
+otherwise the next one that starts does.
 
 What was done is not done twice: a commit that a rule has checked on a task is not
 checked again by it (unless that run ended without a verdict), a change that another
 delivery announced stays a duplicate, and a push that newer ones have overtaken
-starts nothing. So the use of a replay is in deliveries that failed, and in rules
-that have changed.
+starts nothing. A replay is useful for deliveries that failed, and after the
+rules have changed.
 
 A delivery can be replayed as long as its payload is kept, for
-store.payload_retention. One that waits for its decision already is left alone.
+store.payload_retention. One that is waiting for its decision is not replayed.
 
 Times are 2006-01-02T15:04:05Z, 2006-01-02 15:04:05 or 2006-01-02 (both in UTC), or
 an age such as 90m.`,
@@ -65,7 +65,7 @@ an age such as 90m.`,
 	cmd.Flags().StringVar(&flags.state, "state", "", "those in this state")
 	cmd.Flags().StringVar(&flags.since, "since", "", "those received at this time or later")
 	cmd.Flags().StringVar(&flags.until, "until", "", "those received before this time")
-	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "say what would be replayed, and change nothing")
+	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "print what would be replayed, and change nothing")
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "print one JSON object")
 	return cmd
 }
@@ -213,7 +213,7 @@ func replayAll(ctx context.Context, s *store.Store, views []replayView) error {
 			place := places[answer.ID]
 			place.Replayed = answer.Err == nil
 			if answer.Err != nil {
-				// Somebody else was quicker.
+				// Another process has replayed it since it was read.
 				place.Problem = answer.Err.Error()
 			}
 		}

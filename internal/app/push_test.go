@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gatewright/gatewright/internal/apptest"
 	"github.com/gatewright/gatewright/internal/codecheck"
@@ -22,7 +21,7 @@ import (
 // that only the newer one is released.
 func TestNewerCommitSupersedes(t *testing.T) {
 	// The first scan lasts until it is stopped.
-	apptest.Each(t, demo.Options{ScanDelay: 30 * time.Second}, testNewerCommitSupersedes)
+	apptest.Each(t, demo.Options{ScanDelay: apptest.EndlessScan}, testNewerCommitSupersedes)
 }
 
 func testNewerCommitSupersedes(t *testing.T, d apptest.Service) {

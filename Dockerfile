@@ -1,4 +1,5 @@
-# Gatewright in a container: one static binary on an empty file system.
+# Gatewright in a container: one static binary on an empty file system, without the
+# demo and the stand-in.
 #
 #   docker build --build-arg VERSION=1.2.3 -t registry.example.com/gatewright:1.2.3 .
 #   docker run -p 8080:8080 \
@@ -23,7 +24,7 @@ RUN go mod download
 COPY . .
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
     go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /root-fs/gatewright ./cmd/server
-# What the binary expects to find beside itself: certificate authorities, the
+# What the binary needs from its file system: certificate authorities, the
 # name of its user, and a folder for temporary files.
 RUN mkdir -p /root-fs/etc/ssl/certs /root-fs/tmp /state-fs/var/lib/gatewright \
     && cp /etc/ssl/certs/ca-certificates.crt /root-fs/etc/ssl/certs/ \

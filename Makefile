@@ -11,8 +11,9 @@ DATABASE ?= both
 ROUNDS   ?= 100
 FOR      ?= 60s
 
-build: ## the binary, as it is released, in build/
+build: ## both programs, as they are released, in build/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o build/gatewright ./cmd/server
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o build/gatewright-demo ./cmd/demo
 
 test: ## the tests, with the race detector
 	go test -race ./...

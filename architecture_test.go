@@ -34,6 +34,11 @@ var mayImport = map[string][]string{
 	"jobs":        {"event", "rules", "codecheck", "release", "store"},
 	"standin":     {"strictyaml"},
 	"storetest":   {},
+
+	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
+	"command": {},
+	"demo":    {"app", "config", "event", "codecheck", "release", "standin", "store"},
+	"apptest": {"demo", "event", "codecheck", "storetest"},
 }
 
 // onlyIn names the packages that alone may import a module, and why.
@@ -42,7 +47,10 @@ var onlyIn = []struct {
 	in     []string
 	why    string
 }{
-	{"github.com/labstack/echo/v4", []string{"internal/webhook", "cmd/server", "test/bench"}, "HTTP frameworks stay at the webhook endpoint, which the bench also serves without a database"},
+	{"github.com/labstack/echo/v4", []string{"internal/webhook", "internal/app", "test/bench"}, "the HTTP framework stays at the edge; the bench serves the webhook endpoint without the rest"},
+	{module + "internal/standin", []string{"cmd/demo", "internal/demo", "test/harness", "test/crash", "test/faults"}, "the service is never linked with what it is tested against"},
+	{module + "internal/demo", []string{"cmd/demo", "internal/apptest"}, "the service is never linked with what it is tested against"},
+	{module + "internal/apptest", nil, "only tests import it"},
 	{"github.com/google/go-github", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
 	{"github.com/xanzy/go-gitlab", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
 	{"go.yaml.in/yaml", []string{"internal/strictyaml", "internal/standin"}, "every file is read with the same strictness; the stand-in scans any repository for syntax errors"},
@@ -52,6 +60,39 @@ var onlyIn = []struct {
 	{"github.com/go-git/go-git", []string{"internal/standin"}, "the service itself never clones"},
 	{"github.com/zricethezav/gitleaks", []string{"internal/standin"}, "the service itself never scans"},
 	{"github.com/prometheus/client_golang/prometheus/promauto", nil, "nothing is registered on the default registry"},
+}
+
+// neverLinked names what the program gatewright must not contain, directly or through
+// others, and why.
+var neverLinked = []struct{ prefix, why string }{
+	{module + "internal/standin", "the stand-in is for the demo and the tests"},
+	{module + "internal/demo", "the demo is the program gatewright-demo"},
+	{"github.com/zricethezav/gitleaks", "the service never scans, and a scanner brings 70 modules with their vulnerabilities"},
+	{"github.com/go-git/go-git", "the service never clones"},
+	{"github.com/go-enry/go-enry", "the service never looks at source code"},
+	{"mvdan.cc/sh", "the service never looks at source code"},
+	{"github.com/Shopify/toxiproxy", "it is for the proof with network faults"},
+	{"github.com/ulikunitz/xz", "GO-2025-3922: a crafted archive exhausts memory"},
+	{"testing", "a test helper has been imported by the service"},
+}
+
+// TestServerLinks checks what is linked into the program gatewright.
+func TestServerLinks(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/server").Output()
+	if err != nil {
+		t.Fatalf("list dependencies: %v", err)
+	}
+	linked := strings.Fields(string(out))
+	if !slices.Contains(linked, module+"internal/app") {
+		t.Fatal("the list of dependencies lacks internal/app")
+	}
+	for _, ban := range neverLinked {
+		for _, path := range linked {
+			if path == ban.prefix || strings.HasPrefix(path, ban.prefix+"/") {
+				t.Errorf("cmd/server links %s: %s", path, ban.why)
+			}
+		}
+	}
 }
 
 type goPackage struct {

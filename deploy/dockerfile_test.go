@@ -97,6 +97,11 @@ func TestDockerfile(t *testing.T) {
 			t.Errorf("the build stage lacks %s", want)
 		}
 	}
+	for _, unwanted := range []string{"./cmd/demo", "./cmd/...", "gatewright-demo"} {
+		if strings.Contains(build, unwanted) {
+			t.Errorf("the build stage has %s: the image holds the service alone", unwanted)
+		}
+	}
 	if user := strings.Split(users[0], ":")[0]; !strings.Contains(build, ":x:"+user+":") {
 		t.Errorf("/etc/passwd has no user %s", user)
 	}

@@ -25,7 +25,7 @@ them with every default filled in and every secret as <secret>, and exits 0.
 Otherwise it prints all complaints at once, each with file, line, what is wrong
 and what to write instead, and exits 1.
 
-With --rules alone (no --config) only the rules are judged.`,
+With --rules and no --config only the rules are checked.`,
 		Example: `  gatewright check-config --config gatewright.yaml
   gatewright check-config --rules rules.yaml
   gatewright check-config --config gatewright.yaml --json`,
@@ -49,7 +49,7 @@ With --rules alone (no --config) only the rules are judged.`,
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "gatewright.yaml", "the server file")
-	cmd.Flags().StringVar(&rulesPath, "rules", "", "a rules file or folder, to be judged alone")
+	cmd.Flags().StringVar(&rulesPath, "rules", "", "a rules file or folder, to check without a server file")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }

@@ -92,7 +92,7 @@ func findConnection(cfg *config.Config, name string) (webhook.Connection, error)
 }
 
 // verify says what can be said of the signature of a recorded delivery: it is
-// judged as of the time that the delivery was signed.
+// verified as of the time that the delivery was signed.
 func (r recorded) verify() (string, error) {
 	if len(r.connection.Secrets)+len(r.connection.SigningTokens) == 0 {
 		return "not verified: no secret given", nil
@@ -111,7 +111,7 @@ func (r recorded) verify() (string, error) {
 type explained struct {
 	Signature string      `json:"signature"`
 	Event     event.Event `json:"event"`
-	// Decision is nil for an event that is not put before the rules.
+	// Decision is nil for an event that is not evaluated.
 	Decision *rules.Decision `json:"decision"`
 }
 
@@ -162,7 +162,7 @@ another rule than --expect wins.`,
 			if err := answer.write(env, asJSON); err != nil {
 				return err
 			}
-			return answer.judge(env, expect)
+			return answer.checkWinner(env, expect)
 		},
 	}
 	flags.register(cmd)
@@ -203,8 +203,8 @@ func (a explained) write(env command.Environment, asJSON bool) error {
 	return nil
 }
 
-// judge answers --expect: the winning rule is the first that matched.
-func (a explained) judge(env command.Environment, expect string) error {
+// checkWinner answers --expect: the winning rule is the first that matched.
+func (a explained) checkWinner(env command.Environment, expect string) error {
 	if expect == "" {
 		return nil
 	}

@@ -124,13 +124,17 @@ func testReplayCommand(t *testing.T, d apptest.Service) {
 
 // TestReplayOfAnOldPush replays a push that newer ones have overtaken: the branch
 // stays where it is.
-func TestReplayOfAnOldPush(t *testing.T) { apptest.Each(t, demo.Options{}, testReplayOfAnOldPush) }
+func TestReplayOfAnOldPush(t *testing.T) {
+	// A scan of an older push lasts until it is stopped.
+	apptest.Each(t, demo.Options{ScanDelay: apptest.EndlessScan}, testReplayOfAnOldPush)
+}
 
 func testReplayOfAnOldPush(t *testing.T, d apptest.Service) {
 	d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", SHA: d.World.Parent})
 	d.Until(t, "the first run is there", func(r demo.Records) bool { return len(r.Runs) == 1 })
 	d.Push(t, event.GitHub, "2", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Bad})
 	d.Until(t, "the second run is there", func(r demo.Records) bool { return len(r.Runs) == 2 })
+	d.Standin.SetScanDelay(apptest.ShortScan)
 	d.Push(t, event.GitHub, "3", demo.Change{Branch: "main", Before: d.World.Bad, SHA: d.World.Clean})
 	before := d.Until(t, "the third is released", apptest.Released)
 	replayJSON(t, d, command.OK, before.Deliveries[0].ID, before.Deliveries[1].ID)

@@ -38,7 +38,7 @@ func newStoreCopy(env command.Environment) *cobra.Command {
 		Short: "Move an installation to the other kind of database",
 		Long: `Copies everything from one database to an empty one of the other kind: deliveries
 with their payloads, decisions, runs, releases, and what was learned of tasks. What
-has not ended goes on there as soon as a server starts on it: its jobs are made anew.
+has not ended goes on there as soon as a server starts on it: it gets new jobs.
 
 Stop every server first; a database on which one works is refused, and so is a target
 that is not empty. All is written in one transaction: it is there whole or not at all.

@@ -26,9 +26,7 @@ func TestFaultsOfTheServices(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.Each(t, demo.Options{}, func(t *testing.T, d apptest.Service) {
-				if err := d.Standin.SetFaults(standin.Faults{Faults: []standin.Fault{fault}}); err != nil {
-					t.Fatal(err)
-				}
+				setFaults(t, d, fault)
 				d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean})
 				r := d.Until(t, "released", apptest.Released)
 				for _, rel := range r.Releases {
@@ -44,5 +42,13 @@ func TestFaultsOfTheServices(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// setFaults replaces the faults of the stand-in; none switches them off.
+func setFaults(t *testing.T, d apptest.Service, faults ...standin.Fault) {
+	t.Helper()
+	if err := d.Standin.SetFaults(standin.Faults{Faults: faults}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -13,18 +13,21 @@ import (
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
 // TestNewerCommitSupersedes holds that a run ends when a newer commit comes, and
 // that only the newer one is released.
 func TestNewerCommitSupersedes(t *testing.T) {
-	apptest.Each(t, demo.Options{ScanDelay: apptest.LongScan}, testNewerCommitSupersedes)
+	// The first scan lasts until it is stopped.
+	apptest.Each(t, demo.Options{ScanDelay: apptest.EndlessScan}, testNewerCommitSupersedes)
 }
 
 func testNewerCommitSupersedes(t *testing.T, d apptest.Service) {
 	d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", SHA: d.World.Parent})
 	d.Until(t, "the first run is running", apptest.Scanning)
+	d.Standin.SetScanDelay(apptest.ShortScan)
 	d.Push(t, event.GitHub, "2", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean})
 	r := d.Until(t, "the second is released", apptest.Released)
 	if r.Runs[0].State != codecheck.Superseded || r.Runs[1].State != codecheck.Passed {
@@ -47,11 +50,15 @@ func TestNewerCommitWhileAReleaseWaits(t *testing.T) {
 }
 
 func testNewerCommitWhileAReleaseWaits(t *testing.T, d apptest.Service) {
+	// The start passes; the approval is not accepted until the newer commit is decided.
+	setFaults(t, d, standin.Fault{Kind: standin.FaultBusy, Operations: []string{"operate_pipeline"}, Skip: 1})
 	d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", SHA: d.World.Parent})
 	d.Until(t, "the first is being released", func(r demo.Records) bool {
 		return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(rel release.Release) bool { return rel.ExecutionID != "" })
 	})
 	d.Push(t, event.GitHub, "2", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean})
+	d.Until(t, "the newer commit is decided", func(r demo.Records) bool { return len(r.Deliveries) == 2 && r.Decided() })
+	setFaults(t, d)
 	r := d.Until(t, "both have ended", func(r demo.Records) bool { return len(r.Releases) == 4 && r.Ended() })
 	for i, want := range []release.State{release.Refused, release.Refused, release.Succeeded, release.Succeeded} {
 		// The first release itself ends by the refusal of its checkpoint.

@@ -24,8 +24,15 @@ import (
 	"github.com/gatewright/gatewright/internal/storetest"
 )
 
-// LongScan is a ScanDelay that leaves a test the time to act while a scan runs.
-const LongScan = 5 * time.Second
+// ScanDelays for tests that depend on how long a scan runs.
+const (
+	// ShortScan is for a scan whose end the test waits for.
+	ShortScan = 200 * time.Millisecond
+	// LongScan leaves the test the time to act before the scan ends.
+	LongScan = 5 * time.Second
+	// EndlessScan is for a scan that the service stops.
+	EndlessScan = 30 * time.Second
+)
 
 // Main runs the tests of a package and returns the exit code. It fails when they leave
 // a goroutine behind, and stops the database server that they started.

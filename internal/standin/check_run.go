@@ -95,10 +95,19 @@ func (s *checkService) codeOf(t *checkTask, ref string) code {
 	}
 }
 
+// SetScanDelay changes ScanDelay for the runs that start from now on; negative: none.
+func (s *Server) SetScanDelay(d time.Duration) {
+	s.check.mu.Lock()
+	defer s.check.mu.Unlock()
+	s.check.opts.ScanDelay = max(d, 0)
+}
+
 // execute scans and records the outcome, after ScanDelay at the earliest. An
 // execution that was stopped meanwhile keeps its state.
 func (s *checkService) execute(ctx context.Context, task *checkTask, e *execution, code code) {
+	s.mu.Lock()
 	least := time.NewTimer(s.opts.ScanDelay)
+	s.mu.Unlock()
 	defer least.Stop()
 	result, err := s.scan(ctx, code)
 	select {

@@ -100,6 +100,14 @@ func TestDecide(t *testing.T) {
 				t.Fatal(err)
 			}
 			want(t, file, a, "decision.json", asJSON.Bytes())
+
+			var again rules.Decision
+			if err := json.Unmarshal(asJSON.Bytes(), &again); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(decision, again); diff != "" {
+				t.Errorf("read back from JSON (-want +got):\n%s", diff)
+			}
 		})
 	}
 }

@@ -22,14 +22,6 @@ func (n Node) complain(problem, instead string) {
 	n.d.complaints = append(n.d.complaints, n.complaint(problem, instead))
 }
 
-func (n Node) decodeInto(into any) {
-	target := reflect.ValueOf(into)
-	if target.Kind() != reflect.Pointer || target.IsNil() {
-		panic(fmt.Sprintf("strictyaml: decode into %T: want a pointer that is not nil", into))
-	}
-	n.decode(target.Elem())
-}
-
 // decode reads the value into target, which can be set.
 func (n Node) decode(target reflect.Value) {
 	if problem, instead := n.refused(); problem != "" {

@@ -2,6 +2,7 @@ package strictyaml
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -73,7 +74,7 @@ func (n Node) Scalar() string { return n.node.Value }
 // be read. The error holds the complaints and is to be returned as it is.
 func (n Node) Decode(into any) error {
 	n.d = &decoder{file: n.d.file, keys: n.d.keys}
-	n.decodeInto(into)
+	n.decode(reflect.ValueOf(into).Elem())
 	return n.d.complaints.Err()
 }
 

@@ -8,10 +8,10 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Kind is what sort of value stands in the file.
+// Kind is what sort of value is in the file.
 type Kind string
 
-// The kinds of values. The words stand in complaints.
+// The kinds of values. Complaints use the words.
 const (
 	Null  Kind = "nothing"
 	Text  Kind = "text"

@@ -61,6 +61,8 @@ func (n Node) refused() (problem, instead string) {
 		return "is an alias", noAlias
 	case n.node.Anchor != "":
 		return "has an anchor", noAlias
+	case n.node.Kind == yaml.ScalarNode && n.node.ShortTag() == "!!merge":
+		return "is a merge", noAlias
 	case n.node.Style&yaml.TaggedStyle != 0 || n.node.Tag == "!":
 		return fmt.Sprintf("begins with %s, which YAML takes for a tag", n.node.Tag), "put the text in quotes, or remove the tag"
 	}
@@ -111,9 +113,10 @@ func (n Node) decodeStruct(target reflect.Value) {
 	for ; len(entries) > 0; entries = entries[2:] {
 		key := Node{d: n.d, node: entries[0], at: entries[0], parent: &n, key: entries[0].Value}
 		field, found := known.fields[key.key]
+		problem, instead := key.refused()
 		switch {
-		case key.node.ShortTag() == "!!merge":
-			key.complain("is a merge", noAlias)
+		case problem != "":
+			key.complain(problem, instead)
 		case !isScalar(key.node):
 			n.complain("has a key that is "+string(key.Kind()), "write a word as the key")
 		case !found:

@@ -102,7 +102,6 @@ func (r *rule) fillFrom(check *checkSpec) {
 	r.check = Check{
 		ProjectID:   check.Project.ID,
 		ProjectName: check.Project.Name,
-		Languages:   *check.Languages,
 		AuthID:      check.Create.AuthID,
 		RepoType:    check.Create.RepoType,
 		Supersede:   *check.Supersede,
@@ -114,6 +113,9 @@ func (r *rule) fillFrom(check *checkSpec) {
 			Suggestion: check.Gate.Suggestion.number(),
 			NewOnly:    *check.Gate.NewOnly,
 		},
+	}
+	if len(*check.Languages) > 0 {
+		r.check.Languages = *check.Languages
 	}
 }
 

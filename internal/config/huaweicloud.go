@@ -76,7 +76,7 @@ func (k *checker) given(path, value, problem, instead string) {
 // are given.
 func (k *checker) endpoints(path string, h *HuaweiCloud) {
 	if h.Region != "" && !regionPattern.MatchString(h.Region) {
-		k.complain(path+".region", fmt.Sprintf("%q is no region", h.Region), "write its id, such as cn-north-4")
+		k.complain(path+".region", fmt.Sprintf("%q is not a region", h.Region), "write its id, such as cn-north-4")
 		return
 	}
 	for _, e := range []struct {
@@ -113,7 +113,7 @@ func plainOffLoopback(u *url.URL) bool { return u.Scheme == "http" && !loopback(
 // id checks the optional id of an IAM project.
 func (k *checker) id(path, value string) {
 	if value != "" && !idPattern.MatchString(value) {
-		k.complain(path, fmt.Sprintf("%q is no project id", value), "write its 32 hex digits in lower case; the console shows them under My Credentials")
+		k.complain(path, fmt.Sprintf("%q is not a project id", value), "write its 32 hex digits in lower case; the console shows them under My Credentials")
 	}
 }
 

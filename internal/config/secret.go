@@ -63,11 +63,11 @@ func (s Secret) GoString() string { return s.String() }
 // MarshalText hides the secret from JSON, YAML and whatever else marshals.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalYAMLNode reads where the secret is found. A secret that stands in the
+// UnmarshalYAMLNode reads where the secret is found. A secret that is in the
 // file itself is refused, and not repeated in the complaint.
 func (s *Secret) UnmarshalYAMLNode(node strictyaml.Node) error {
 	if node.Kind() != strictyaml.Map {
-		return node.Complain("a secret does not stand in this file", secretForm)
+		return node.Complain("a secret must not be written in this file", secretForm)
 	}
 	if err := node.Decode(&s.from); err != nil {
 		return err
@@ -95,9 +95,9 @@ func (s *Secret) resolve(join func(string) string, env func(string) (string, boo
 }
 
 func (s *Secret) fromEnv(env func(string) (string, bool)) (problem, instead string) {
-	// A text that is no name may be the secret itself: it is not repeated.
+	// A text that is not a name may be the secret itself: it is not repeated.
 	if !envPattern.MatchString(s.from.Env) {
-		return "this is no name of an environment variable", "write {env: NAME} with letters, digits and _"
+		return "this is not the name of an environment variable", "write {env: NAME} with letters, digits and _"
 	}
 	value, found := env(s.from.Env)
 	if !found {

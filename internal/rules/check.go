@@ -9,18 +9,18 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-// checkShape looks at which keys of a rule stand together.
+// checkShape checks which keys of a rule are given together.
 func (l *loader) checkShape(d *decodedFile, path string, spec *ruleSpec) {
 	switch {
 	case spec.Ignore && spec.Check != nil:
-		l.complain(d, path+".check", "stands in a rule that says ignore: true", "keep one of check and ignore")
+		l.complain(d, path+".check", "is in a rule that says ignore: true", "keep one of check and ignore")
 	case !spec.Ignore && spec.Check == nil:
 		l.complain(d, path+".check", "is missing", "write check: {} to check the code, or ignore: true")
 	}
 	switch {
 	case len(spec.Release) == 0:
 	case spec.Ignore:
-		l.complain(d, path+".release", "stands in a rule that says ignore: true", "remove it, or write check: {} instead of ignore")
+		l.complain(d, path+".release", "is in a rule that says ignore: true", "remove it, or write check: {} instead of ignore")
 	case spec.Check == nil:
 		l.complain(d, path+".release", "has no check to wait for", "write check: {} above it")
 	}
@@ -56,12 +56,12 @@ func (l *loader) checkWithoutMergeRequest(d *decodedFile, path string, spec *rul
 	}
 }
 
-// checkValues looks at the values of a check, of a rule or of the defaults.
+// checkValues checks the values of a check, of a rule or of the defaults.
 func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
 	l.oneOf(d, path+".scan", check.Scan, string(ScanFull), string(ScanIncremental))
 	l.oneOf(d, path+".ref", check.Ref, string(RefAuto), string(RefPull), string(RefMergeRequest), string(RefOmit))
 	if project := check.Project; project != nil && !projectID(project.ID) {
-		problem := quote(project.ID) + " is no project id"
+		problem := quote(project.ID) + " is not a project id"
 		if project.ID == "" {
 			problem = "is missing"
 		}
@@ -92,14 +92,14 @@ func (l *loader) checkTimeout(d *decodedFile, path string, timeout *time.Duratio
 	}
 }
 
-// checkRelease looks at one release of a rule; before are those above it.
+// checkRelease checks one release of a rule; before are those above it.
 func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec, before []releaseSpec) {
 	complain := func(key, problem, instead string) { l.complain(d, path+key, problem, instead) }
 	switch {
 	case release.Pipeline == "":
 		complain(".pipeline", "is missing", "write the id of the release pipeline")
 	case !dashedUUID(release.Pipeline):
-		complain(".pipeline", quote(release.Pipeline)+" is no pipeline id", "write it with its dashes, as caf409b1-10df-483a-b14d-7b05f7e12c88")
+		complain(".pipeline", quote(release.Pipeline)+" is not a pipeline id", "write it with its dashes, as caf409b1-10df-483a-b14d-7b05f7e12c88")
 	}
 	l.checkTimeout(d, path+".timeout", release.Timeout)
 

@@ -6,7 +6,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-// Outcome is what the rules said of an event, in one word.
+// Outcome is the answer of the rules to an event, in one word.
 type Outcome string
 
 const (
@@ -60,7 +60,7 @@ type RuleTrace struct {
 	Result Result `json:"result"`
 	// Reason is the text that explain prints behind the rule's name.
 	Reason string `json:"reason"`
-	// File and Line say where the rule stands.
+	// File and Line say where the rule is.
 	File string `json:"file"`
 	Line int    `json:"line"`
 	// Clauses are those that were tried, in the order of trying: up to and with
@@ -78,13 +78,13 @@ type Clause struct {
 	Text string `json:"text"`
 }
 
-// Scan says how much of the code a check looks at.
+// Scan says how much of the code a check scans.
 type Scan string
 
 const (
-	// ScanFull looks at the whole branch.
+	// ScanFull scans the whole branch.
 	ScanFull Scan = "full"
-	// ScanIncremental looks at what a merge request changes.
+	// ScanIncremental scans what a merge request changes.
 	ScanIncremental Scan = "incremental"
 )
 
@@ -144,7 +144,7 @@ type ReleaseAction string
 const (
 	// ReleaseStart starts the pipeline when the verdict is passed.
 	ReleaseStart ReleaseAction = "start"
-	// ReleaseApprove agrees to a waiting checkpoint when the verdict is passed.
+	// ReleaseApprove approves a waiting checkpoint when the verdict is passed.
 	ReleaseApprove ReleaseAction = "approve"
 	// ReleaseRefuse refuses a waiting checkpoint when the verdict is failed.
 	ReleaseRefuse ReleaseAction = "refuse"

@@ -126,7 +126,7 @@ func (l *limit) UnmarshalYAMLNode(node strictyaml.Node) error {
 		return nil
 	}
 	if node.Kind() != strictyaml.Int {
-		return node.Complain("is no limit", instead)
+		return node.Complain("is not a limit", instead)
 	}
 	if err := node.Decode(&l.Max); err != nil {
 		return err
@@ -166,7 +166,7 @@ func (l *languages) UnmarshalYAMLNode(node strictyaml.Node) error {
 	}
 	for _, name := range names {
 		if name == "" || name == autoLanguages {
-			return node.Complain(strconv.Quote(name)+" is no language", "write auto alone, or names such as [GO, JAVA]")
+			return node.Complain(strconv.Quote(name)+" is not a language", "write auto alone, or names such as [GO, JAVA]")
 		}
 	}
 	*l = names

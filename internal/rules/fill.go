@@ -102,7 +102,6 @@ func (r *rule) fillFrom(check *checkSpec) {
 	r.check = Check{
 		ProjectID:   check.Project.ID,
 		ProjectName: check.Project.Name,
-		Languages:   *check.Languages,
 		AuthID:      check.Create.AuthID,
 		RepoType:    check.Create.RepoType,
 		Supersede:   *check.Supersede,
@@ -114,6 +113,9 @@ func (r *rule) fillFrom(check *checkSpec) {
 			Suggestion: check.Gate.Suggestion.number(),
 			NewOnly:    *check.Gate.NewOnly,
 		},
+	}
+	if len(*check.Languages) > 0 {
+		r.check.Languages = *check.Languages
 	}
 }
 
@@ -146,7 +148,7 @@ type template []templatePart
 
 type templatePart struct{ text, placeholder string }
 
-// placeholders lists what may stand in braces in create.name.
+// placeholders lists what may be in braces in create.name.
 func placeholders() []string {
 	return []string{"owner", "repository", "branch", "number", "connection", "host"}
 }
@@ -169,7 +171,7 @@ func parseTemplate(text string) (parsed template, fault string) {
 			return nil, "has a { without }"
 		}
 		if !slices.Contains(placeholders(), name) {
-			return nil, quote("{"+name+"}") + " is no placeholder"
+			return nil, quote("{"+name+"}") + " is not a placeholder"
 		}
 		parsed = append(parsed, templatePart{placeholder: name})
 		text = after
@@ -178,7 +180,7 @@ func parseTemplate(text string) (parsed template, fault string) {
 }
 
 // expand returns the template with the event's values. {repository} is the last
-// segment of the repository's path and {owner} what stands before it; {number}
+// segment of the repository's path and {owner} what precedes it; {number}
 // is empty when the event is not about a merge request.
 func (t template) expand(ev *event.Event) string {
 	cut := strings.LastIndex(ev.Repository.FullName, "/")

@@ -28,7 +28,7 @@ type glob struct {
 }
 
 // compileGlobs compiles patterns. bad is called with the index and fault of each
-// that is no pattern; those are left out.
+// that is not a pattern; those are left out.
 func compileGlobs(patterns []string, fold bool, bad func(i int, problem, instead string)) globs {
 	compiled := globs{fold: fold}
 	for i, text := range patterns {
@@ -41,7 +41,7 @@ func compileGlobs(patterns []string, fold bool, bad func(i int, problem, instead
 			bad(i, fmt.Sprintf("%q is an empty pattern", text), "write a name or a pattern such as main or release/*")
 			continue
 		case !doublestar.ValidatePattern(pattern):
-			bad(i, fmt.Sprintf("%q is not a pattern", text), `close every [ and {, or put \ before one that stands for itself`)
+			bad(i, fmt.Sprintf("%q is not a pattern", text), `close every [ and {, or put \ before one that is meant as itself`)
 			continue
 		}
 		g := glob{text: text, pattern: pattern, literal: !strings.ContainsAny(pattern, `*?[{\`)}

@@ -9,8 +9,8 @@ import (
 // others: what it leaves out cannot match, what it gives may.
 //
 // A rule is found by each of its repository patterns: by the full name when that
-// is no pattern (acme/api), by the owner when that is none (acme/*, acme/x-*), by
-// the bare name when that is none (*/api). A rule for any repository, or with a
+// has no wildcard (acme/api), by the owner when that has none (acme/*, acme/x-*), by
+// the bare name when that has none (*/api). A rule for any repository, or with a
 // pattern that begins and ends with a wildcard, is found by its branches; when one
 // of these is a pattern, or it has none, it is tried for every event. So a decision
 // takes time in proportion to these rules and those for the same repository, owner,
@@ -74,9 +74,8 @@ func unbound(g glob) bool {
 }
 
 // ownerAndName returns the owner and the bare name of every repository that the pattern
-// matches; empty where they differ. A bracket around a slash has its other half at
-// the end of the pattern, so that the text up to the slash or behind it is not
-// taken for a name.
+// matches; empty where they differ. A slash inside brackets has half of a bracket
+// on either side, so that no text next to it is taken for a name.
 func (g *glob) ownerAndName() (owner, name string) {
 	owner, name = ownerAndName(g.pattern)
 	if strings.ContainsAny(owner, meta) {
@@ -91,8 +90,8 @@ func (g *glob) ownerAndName() (owner, name string) {
 // meta has every character that has a meaning in a pattern.
 const meta = `*?[]{}\`
 
-// ownerAndName returns what stands before the first slash of a full name and what stands
-// behind its last; both are the whole name when it has none.
+// ownerAndName returns the text before the first slash of a full name and the text
+// after its last; both are the whole name when it has none.
 func ownerAndName(fullName string) (owner, name string) {
 	owner, _, _ = strings.Cut(fullName, "/")
 	return owner, fullName[strings.LastIndex(fullName, "/")+1:]

@@ -102,8 +102,8 @@ func (l *loader) decode(sources []Source) {
 }
 
 // complain adds a complaint about the value at path, unless decoding complained
-// about it, about something in it, or about what it stands in: what is broken
-// there would only be said again.
+// about it, about something in it, or about what contains it: what is broken
+// there would only be repeated.
 func (l *loader) complain(d *decodedFile, path, problem, instead string) {
 	for _, broken := range d.broken {
 		if within(broken, path) || within(path, broken) {
@@ -119,7 +119,7 @@ func within(path, outer string) bool {
 	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
-// checkFile looks at what stands outside of the rules.
+// checkFile checks what is outside the rules.
 func (l *loader) checkFile(d *decodedFile) {
 	switch version := d.content.Version; {
 	case version == nil:
@@ -132,14 +132,14 @@ func (l *loader) checkFile(d *decodedFile) {
 		return
 	}
 	if l.defaultsFile != "" {
-		l.complain(d, "defaults", fmt.Sprintf("stand in %s too", l.defaultsFile), "keep the defaults in one file; they hold for all")
+		l.complain(d, "defaults", fmt.Sprintf("are in %s too", l.defaultsFile), "keep the defaults in one file; they hold for all")
 		return
 	}
 	l.defaults, l.defaultsFile = *defaults, d.name
 	if defaults.Check != nil {
 		l.checkValues(d, "defaults.check", defaults.Check)
 		if defaults.Check.Gate != nil {
-			l.complain(d, "defaults.check.gate", "stands in the wrong place", "write it as defaults.gate")
+			l.complain(d, "defaults.check.gate", "is in the wrong place", "write it as defaults.gate")
 		}
 	}
 }
@@ -181,7 +181,7 @@ func (l *loader) checkName(d *decodedFile, path, name string, line int) {
 	case name == "":
 		l.complain(d, path, "is missing", instead)
 	case !legalName(name):
-		l.complain(d, path, quote(name)+" is no name for a rule", instead)
+		l.complain(d, path, quote(name)+" is not a name for a rule", instead)
 	case taken:
 		l.complain(d, path, fmt.Sprintf("%q is the name of the rule at %s too", name, first), "give each rule its own name")
 	default:
@@ -212,7 +212,7 @@ func (l *loader) kinds(d *decodedFile, path string, on []string) []event.Kind {
 		place := fmt.Sprintf("%s.on[%d]", path, i)
 		switch {
 		case !slices.Contains(event.Kinds(), kind):
-			l.complain(d, place, quote(word)+" is no kind of event", instead)
+			l.complain(d, place, quote(word)+" is not a kind of event", instead)
 		case slices.Contains(kinds, kind):
 			l.complain(d, place, quote(word)+" is given twice", "keep one of them")
 		default:
@@ -236,7 +236,7 @@ func (l *loader) checkReachable(d *decodedFile, path string, r *rule) {
 	}
 	if len(takers) > 0 {
 		l.complain(d, path, "can never be reached: every such event is taken above by "+strings.Join(takers, " and "),
-			"move this rule up, or narrow what stands above by match, or let it say continue: true")
+			"move this rule up, or narrow the rules above by match, or let it say continue: true")
 	}
 	if r.continues || slices.ContainsFunc(r.clauses[1:], func(c clause) bool { return !c.always() }) {
 		return

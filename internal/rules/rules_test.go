@@ -100,6 +100,14 @@ func TestDecide(t *testing.T) {
 				t.Fatal(err)
 			}
 			want(t, file, a, "decision.json", asJSON.Bytes())
+
+			var again rules.Decision
+			if err := json.Unmarshal(asJSON.Bytes(), &again); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(decision, again); diff != "" {
+				t.Errorf("read back from JSON (-want +got):\n%s", diff)
+			}
 		})
 	}
 }
@@ -195,9 +203,9 @@ func TestLoadFolder(t *testing.T) {
 	other := rules.Source{Name: "y.yaml", Data: []byte(shared)}
 	twin := rules.Source{Name: "c.yaml", Data: []byte(two)}
 	_, complaints = rules.Load(a, b, z, other, twin)
-	const wanted = `c.yaml:3: rules[0]: can never be reached: every such event is taken above by "two"; move this rule up, or narrow what stands above by match, or let it say continue: true
+	const wanted = `c.yaml:3: rules[0]: can never be reached: every such event is taken above by "two"; move this rule up, or narrow the rules above by match, or let it say continue: true
 c.yaml:3: rules[0].name: "two" is the name of the rule at b.yaml:3 too; give each rule its own name
-z.yaml:2: defaults: stand in y.yaml too; keep the defaults in one file; they hold for all`
+z.yaml:2: defaults: are in y.yaml too; keep the defaults in one file; they hold for all`
 	if diff := cmp.Diff(wanted, complaints.Error()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -22,14 +22,6 @@ func (n Node) complain(problem, instead string) {
 	n.d.complaints = append(n.d.complaints, n.complaint(problem, instead))
 }
 
-func (n Node) decodeInto(into any) {
-	target := reflect.ValueOf(into)
-	if target.Kind() != reflect.Pointer || target.IsNil() {
-		panic(fmt.Sprintf("strictyaml: decode into %T: want a pointer that is not nil", into))
-	}
-	n.decode(target.Elem())
-}
-
 // decode reads the value into target, which can be set.
 func (n Node) decode(target reflect.Value) {
 	if problem, instead := n.refused(); problem != "" {
@@ -69,6 +61,8 @@ func (n Node) refused() (problem, instead string) {
 		return "is an alias", noAlias
 	case n.node.Anchor != "":
 		return "has an anchor", noAlias
+	case n.node.Kind == yaml.ScalarNode && n.node.ShortTag() == "!!merge":
+		return "is a merge", noAlias
 	case n.node.Style&yaml.TaggedStyle != 0 || n.node.Tag == "!":
 		return fmt.Sprintf("begins with %s, which YAML takes for a tag", n.node.Tag), "put the text in quotes, or remove the tag"
 	}
@@ -119,9 +113,10 @@ func (n Node) decodeStruct(target reflect.Value) {
 	for ; len(entries) > 0; entries = entries[2:] {
 		key := Node{d: n.d, node: entries[0], at: entries[0], parent: &n, key: entries[0].Value}
 		field, found := known.fields[key.key]
+		problem, instead := key.refused()
 		switch {
-		case key.node.ShortTag() == "!!merge":
-			key.complain("is a merge", noAlias)
+		case problem != "":
+			key.complain(problem, instead)
 		case !isScalar(key.node):
 			n.complain("has a key that is "+string(key.Kind()), "write a word as the key")
 		case !found:

@@ -2,15 +2,16 @@ package strictyaml
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
 
-// Kind is what sort of value stands in the file.
+// Kind is what sort of value is in the file.
 type Kind string
 
-// The kinds of values. The words stand in complaints.
+// The kinds of values. Complaints use the words.
 const (
 	Null  Kind = "nothing"
 	Text  Kind = "text"
@@ -73,7 +74,7 @@ func (n Node) Scalar() string { return n.node.Value }
 // be read. The error holds the complaints and is to be returned as it is.
 func (n Node) Decode(into any) error {
 	n.d = &decoder{file: n.d.file, keys: n.d.keys}
-	n.decodeInto(into)
+	n.decode(reflect.ValueOf(into).Elem())
 	return n.d.complaints.Err()
 }
 

@@ -80,15 +80,10 @@ func explain(err error) (problem, instead string, at yaml.Mark) {
 
 // invalidLine returns the first line that is not UTF-8 text; 0 when all are.
 func invalidLine(data []byte) int {
-	if utf8.Valid(data) {
-		return 0
-	}
-	line := 1
-	for text := range bytes.Lines(data) {
-		if !utf8.Valid(text) {
-			break
+	for i, line := range bytes.Split(data, []byte("\n")) {
+		if !utf8.Valid(line) {
+			return i + 1
 		}
-		line++
 	}
-	return line
+	return 0
 }

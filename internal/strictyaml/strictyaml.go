@@ -10,6 +10,7 @@
 package strictyaml
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -77,13 +78,7 @@ func (cs Complaints) Err() error {
 func (cs Complaints) Sorted() Complaints {
 	sorted := slices.Clone(cs)
 	slices.SortStableFunc(sorted, func(a, b Complaint) int {
-		if order := strings.Compare(a.File, b.File); order != 0 {
-			return order
-		}
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
 	})
 	return sorted
 }
@@ -102,33 +97,27 @@ func (d *Document) At(path string) (line, column int) {
 		return 1, 1
 	}
 	node, at := d.root, d.root
-	for path != "" && node != nil {
-		end := strings.IndexAny(path[1:], ".[") + 1
-		if end == 0 {
-			end = len(path)
+	for _, step := range strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(".[]", r) }) {
+		value, place := child(node, step)
+		if value == nil {
+			break
 		}
-		var place *yaml.Node
-		if node, place = child(node, path[:end]); node != nil {
-			at = place
-		}
-		path = path[end:]
+		node, at = value, place
 	}
 	return at.Line, at.Column
 }
 
-// child returns the value that one step of a path, "[2]", ".match" or "match",
-// leads to, and where that stands; nil when the file does not have it.
+// child returns the value that a key or an index leads to, and where that stands;
+// nil when the file does not have it.
 func child(node *yaml.Node, step string) (value, at *yaml.Node) {
-	if index, inList := strings.CutPrefix(step, "["); inList && node.Kind == yaml.SequenceNode {
-		i, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
-		if err != nil || i < 0 || i >= len(node.Content) {
-			return nil, nil
+	switch node.Kind {
+	case yaml.SequenceNode:
+		if i, err := strconv.Atoi(step); err == nil && i >= 0 && i < len(node.Content) {
+			return node.Content[i], node.Content[i]
 		}
-		return node.Content[i], node.Content[i]
-	}
-	if node.Kind == yaml.MappingNode {
+	case yaml.MappingNode:
 		for i := 0; i < len(node.Content); i += 2 {
-			if node.Content[i].Value == strings.TrimPrefix(step, ".") {
+			if node.Content[i].Value == step {
 				return node.Content[i+1], entryAt(node.Content[i], node.Content[i+1])
 			}
 		}
@@ -173,6 +162,6 @@ func Decode(file string, data []byte, into any) (*Document, Complaints) {
 		return doc, Complaints{*complaint}
 	}
 	d := &decoder{file: file, keys: map[reflect.Type]structKeys{}}
-	Node{d: d, node: root, at: root}.decodeInto(into)
+	Node{d: d, node: root, at: root}.decode(reflect.ValueOf(into).Elem())
 	return doc, d.complaints.Sorted()
 }

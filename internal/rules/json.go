@@ -28,7 +28,8 @@ func (c Check) MarshalJSON() ([]byte, error) {
 	}{fields(c), duration(c.Timeout)})
 }
 
-// UnmarshalJSON reads what MarshalJSON writes; what is not given stays as it is.
+// UnmarshalJSON reads what MarshalJSON writes; what is not given stays as it is, and
+// no languages are nil.
 func (c *Check) UnmarshalJSON(data []byte) error {
 	type fields Check
 	read := struct {
@@ -39,6 +40,9 @@ func (c *Check) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	c.Timeout = time.Duration(read.Timeout)
+	if len(c.Languages) == 0 {
+		c.Languages = nil
+	}
 	return nil
 }
 

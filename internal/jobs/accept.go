@@ -167,8 +167,8 @@ func (q *Queue) commit(batch []*pending) {
 		list[i] = p.packed
 	}
 	var results []committed
-	err := q.store.Update(ctx, func(tx *store.Tx) (err error) {
-		results, err = q.storeBatch(ctx, tx, list)
+	err := q.update(ctx, func(tx *transaction) (err error) {
+		results, err = storeBatch(ctx, tx, list)
 		return err
 	})
 	if err == nil {
@@ -186,7 +186,7 @@ func (q *Queue) commit(batch []*pending) {
 
 // storeBatch stores deliveries and inserts one job for all of them, because a job costs
 // as much as a delivery.
-func (q *Queue) storeBatch(ctx context.Context, tx *store.Tx, list []store.Packed) ([]committed, error) {
+func storeBatch(ctx context.Context, tx *transaction, list []store.Packed) ([]committed, error) {
 	stored, err := tx.AddDeliveries(ctx, list)
 	if err != nil {
 		return nil, err
@@ -208,8 +208,8 @@ func (q *Queue) storeBatch(ctx context.Context, tx *store.Tx, list []store.Packe
 		}
 		undecided = append(undecided, s.ID)
 	}
-	if len(undecided) == 0 {
-		return results, nil
+	if len(undecided) > 0 {
+		tx.enqueue(decideArgs{DeliveryIDs: undecided})
 	}
-	return results, q.enqueue(ctx, tx, decideArgs{DeliveryIDs: undecided})
+	return results, nil
 }

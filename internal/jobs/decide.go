@@ -10,7 +10,6 @@ import (
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
-	"github.com/gatewright/gatewright/internal/store"
 )
 
 // decisionsPerCommit is how many decisions share a commit: few enough that webhooks do
@@ -43,7 +42,7 @@ func (q *Queue) decideBatch(ctx context.Context, ids []string) error {
 	slices.SortStableFunc(evaluations, func(a, b evaluation) int {
 		return cmp.Compare(a.event.RefKey(), b.event.RefKey())
 	})
-	return q.store.Update(ctx, func(tx *store.Tx) error {
+	return q.update(ctx, func(tx *transaction) error {
 		if err := tx.LockHeads(ctx, refKeys(evaluations)); err != nil {
 			return err
 		}
@@ -79,7 +78,7 @@ type result struct {
 }
 
 // decideOne saves what follows from a delivery, except for the delivery itself.
-func (q *Queue) decideOne(ctx context.Context, tx *store.Tx, e evaluation) (result, error) {
+func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (result, error) {
 	if e.failed != "" {
 		return result{state: event.DeliveryFailed, reason: e.failed}, nil
 	}
@@ -100,7 +99,8 @@ func (q *Queue) decideOne(ctx context.Context, tx *store.Tx, e evaluation) (resu
 		return result{}, err
 	}
 	if ignored {
-		return result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}, q.enqueueStops(ctx, tx, superseded)
+		enqueueStops(tx, superseded)
+		return result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}, nil
 	}
 	r := result{event.DeliveryDecided, e.decision.Reason, &e.decision}
 	switch {
@@ -112,13 +112,14 @@ func (q *Queue) decideOne(ctx context.Context, tx *store.Tx, e evaluation) (resu
 	default:
 		return r, q.addRuns(ctx, tx, e, superseded, &r)
 	}
-	return r, q.enqueueStops(ctx, tx, superseded)
+	enqueueStops(tx, superseded)
+	return r, nil
 }
 
 // addRuns adds a run for each check of the decision. The first new run stops the
 // executions of the superseded runs before it starts, because the API stops whatever
 // a task runs.
-func (q *Queue) addRuns(ctx context.Context, tx *store.Tx, e evaluation, superseded []codecheck.Run, r *result) error {
+func (q *Queue) addRuns(ctx context.Context, tx *transaction, e evaluation, superseded []codecheck.Run, r *result) error {
 	any := false
 	for _, match := range e.decision.Matches {
 		run := q.newRun(e, match)
@@ -138,10 +139,10 @@ func (q *Queue) addRuns(ctx context.Context, tx *store.Tx, e evaluation, superse
 		}
 		any = any || added
 	}
-	if any {
-		return nil
+	if !any {
+		enqueueStops(tx, superseded)
 	}
-	return q.enqueueStops(ctx, tx, superseded)
+	return nil
 }
 
 func (q *Queue) newRun(e evaluation, match rules.Match) codecheck.Run {
@@ -162,11 +163,8 @@ func (q *Queue) newRun(e evaluation, match rules.Match) codecheck.Run {
 
 // enqueueStops has the executions of superseded runs stopped, where no new run does
 // that.
-func (q *Queue) enqueueStops(ctx context.Context, tx *store.Tx, superseded []codecheck.Run) error {
+func enqueueStops(tx *transaction, superseded []codecheck.Run) {
 	for _, run := range superseded {
-		if err := q.enqueue(ctx, tx, stopRunArgs{RunID: run.ID, ExecID: run.ExecID}); err != nil {
-			return err
-		}
+		tx.enqueue(stopRunArgs{RunID: run.ID, ExecID: run.ExecID})
 	}
-	return nil
 }

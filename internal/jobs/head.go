@@ -14,7 +14,7 @@ import (
 // scans the tip, so their answer would speak of another commit. newest says whether
 // the event tells the newest state. stops are the superseded runs whose executions
 // must be stopped.
-func (q *Queue) advanceHead(ctx context.Context, tx *store.Tx, e evaluation) (newest bool, stops []codecheck.Run, err error) {
+func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) (newest bool, stops []codecheck.Run, err error) {
 	if !e.event.SetsHead() {
 		head, known, err := tx.Head(ctx, e.event.RefKey())
 		return !known || staleReason(e.event, head) == "", nil, err
@@ -62,7 +62,7 @@ func staleReason(ev event.Event, head store.Head) string {
 // supersede ends a run because its commit is not the newest any more. A run of another
 // rule that shares its execution and goes on takes the execution over; otherwise stop
 // says that there is one to be stopped.
-func (q *Queue) supersede(ctx context.Context, tx *store.Tx, v store.Versioned[codecheck.Run], head store.Head, reason string) (stop bool, err error) {
+func (q *Queue) supersede(ctx context.Context, tx *transaction, v store.Versioned[codecheck.Run], head store.Head, reason string) (stop bool, err error) {
 	takenOver, err := q.handOver(ctx, tx, v.Record, head)
 	if err != nil {
 		return false, err
@@ -77,7 +77,7 @@ func (q *Queue) supersede(ctx context.Context, tx *store.Tx, v store.Versioned[c
 
 // handOver gives the execution of a run to the oldest run that shares it and is not
 // superseded by the same head; the others share with that one from then on.
-func (q *Queue) handOver(ctx context.Context, tx *store.Tx, run codecheck.Run, head store.Head) (takenOver bool, err error) {
+func (q *Queue) handOver(ctx context.Context, tx *transaction, run codecheck.Run, head store.Head) (takenOver bool, err error) {
 	sharing, err := tx.SharingRuns(ctx, run)
 	if err != nil {
 		return false, err
@@ -98,9 +98,7 @@ func (q *Queue) handOver(ctx context.Context, tx *store.Tx, run codecheck.Run, h
 		}
 		if next.State == v.Record.State {
 			// It waited without a job.
-			if err := q.enqueue(ctx, tx, runJob(next.ID, next.State)); err != nil {
-				return false, err
-			}
+			tx.enqueue(runJob(next.ID, next.State))
 		}
 	}
 	return successor != "", nil

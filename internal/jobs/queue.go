@@ -216,22 +216,3 @@ func (q *Queue) Close() error {
 	q.commits.stop()
 	return nil
 }
-
-// enqueue inserts jobs in the transaction that makes them necessary.
-func (q *Queue) enqueue(ctx context.Context, tx *store.Tx, args ...river.JobArgs) error {
-	params := make([]river.InsertManyParams, len(args))
-	for i := range args {
-		params[i] = river.InsertManyParams{Args: args[i]}
-	}
-	return q.insert(ctx, tx, params)
-}
-
-func (q *Queue) insert(ctx context.Context, tx *store.Tx, params []river.InsertManyParams) error {
-	if len(params) == 0 {
-		return nil
-	}
-	if err := q.engine.insert(ctx, tx, params); err != nil {
-		return fmt.Errorf("enqueue %s: %w", params[0].Args.Kind(), err)
-	}
-	return nil
-}

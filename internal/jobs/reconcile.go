@@ -42,7 +42,7 @@ func (q *Queue) reconcile(ctx context.Context, _ reconcileArgs) (time.Duration, 
 		q.log.Warn("re-enqueued orphaned records", zap.Int("found", len(missing)), zap.String(event.LogOperation, reconcileArgs{}.Kind()))
 	}
 	for batch := range slices.Chunk(missing, reconcileBatch) {
-		if err := q.store.Update(ctx, func(tx *store.Tx) error { return q.insert(ctx, tx, batch) }); err != nil {
+		if err := q.update(ctx, func(tx *transaction) error { tx.jobs = batch; return nil }); err != nil {
 			return 0, err
 		}
 	}

@@ -51,7 +51,7 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 
 // waitForOthers marks a release as waiting for the record that it depends on.
 func (q *Queue) waitForOthers(ctx context.Context, b basis) (time.Duration, error) {
-	return q.waitFor(ctx, b, func(tx *store.Tx) (string, error) {
+	return q.waitFor(ctx, b, func(tx *transaction) (string, error) {
 		if b.needsDecision() {
 			return tx.LockUndecided(ctx, b.run.Event.Connection, b.run.StartedAt)
 		}
@@ -66,8 +66,8 @@ func (q *Queue) waitForOthers(ctx context.Context, b basis) (time.Duration, erro
 // waitFor marks a release as waiting for the record that lock finds and locks. Its job is
 // done then: whoever changes that record inserts a new one. When there is nothing to
 // wait for any more, the step is repeated.
-func (q *Queue) waitFor(ctx context.Context, b basis, lock func(*store.Tx) (id string, err error)) (wait time.Duration, err error) {
-	err = q.store.Update(ctx, func(tx *store.Tx) error {
+func (q *Queue) waitFor(ctx context.Context, b basis, lock func(*transaction) (id string, err error)) (wait time.Duration, err error) {
+	err = q.update(ctx, func(tx *transaction) error {
 		other, err := lock(tx)
 		if err != nil {
 			return err
@@ -84,9 +84,9 @@ func (q *Queue) waitFor(ctx context.Context, b basis, lock func(*store.Tx) (id s
 // commitRelease saves a release with its intent, before anything is sent, if it is still
 // allowed in that same transaction.
 func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Release) error {
-	err := q.store.Update(ctx, func(tx *store.Tx) error {
+	err := q.update(ctx, func(tx *transaction) error {
 		if next.Withdrawn == "" {
-			now, err := readBasis(ctx, tx, next.ID, tx.LockHead)
+			now, err := readBasis(ctx, tx.Tx, next.ID, tx.LockHead)
 			if err != nil {
 				return err
 			}
@@ -112,7 +112,7 @@ func (q *Queue) afterRefusedIntent(ctx context.Context, b basis, refusal error) 
 	case !errors.Is(refusal, store.ErrPipelineBusy):
 		return afterRefusedSave(refusal)
 	}
-	return q.waitFor(ctx, b, func(tx *store.Tx) (string, error) {
+	return q.waitFor(ctx, b, func(tx *transaction) (string, error) {
 		return tx.LockUnanswered(ctx, b.release.Plan.Pipeline, b.release.ID)
 	})
 }
@@ -139,7 +139,9 @@ func (q *Queue) saveReleaseStep(ctx context.Context, b basis, next release.Relea
 		// could not be saved is of no importance: the step is repeated, and looks for the
 		// effect of an intent before anything else.
 		if next.Reason != before.Reason || next.Unanswered() != before.Unanswered() {
-			_ = q.save(ctx, func(ctx context.Context, tx *store.Tx) error { return q.saveRelease(ctx, tx, before, next, &b.version) })
+			_ = q.save(ctx, func(ctx context.Context, tx *transaction) error {
+				return q.saveRelease(ctx, tx, before, next, &b.version)
+			})
 		}
 		return 0, failure
 	}
@@ -154,7 +156,9 @@ func (q *Queue) saveReleaseStep(ctx context.Context, b basis, next release.Relea
 	if next.State.Ended() && next.FinishedAt.IsZero() {
 		next.FinishedAt = q.now().UTC()
 	}
-	err := q.save(ctx, func(ctx context.Context, tx *store.Tx) error { return q.saveRelease(ctx, tx, before, next, &b.version) })
+	err := q.save(ctx, func(ctx context.Context, tx *transaction) error {
+		return q.saveRelease(ctx, tx, before, next, &b.version)
+	})
 	if err != nil {
 		return afterRefusedSave(err)
 	}

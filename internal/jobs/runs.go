@@ -18,17 +18,9 @@ const (
 	// soon is how long a step waits before it is called again at once; zero would mean
 	// that its job is done.
 	soon = time.Millisecond
-	// saveTimeout bounds a save. A save outlives its step: an answer in hand is
-	// not thrown away because the process is stopping.
+	// saveTimeout bounds the save of an answer.
 	saveTimeout = 5 * time.Second
 )
-
-// save runs a transaction that saves the answer of a remote call.
-func (q *Queue) save(ctx context.Context, fn func(context.Context, *store.Tx) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
-	return q.store.Update(ctx, func(tx *store.Tx) error { return fn(ctx, tx) })
-}
 
 // startRun brings a run to its execution at CodeArts Check: prepare, commit the intent,
 // send, save the answer.
@@ -55,7 +47,7 @@ func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration,
 
 // commitRun saves a run with its intent, before anything is sent.
 func (q *Queue) commitRun(ctx context.Context, v *store.Versioned[codecheck.Run], next codecheck.Run) error {
-	err := q.store.Update(ctx, func(tx *store.Tx) error { return q.saveRun(ctx, tx, v.Record, next, &v.Version) })
+	err := q.update(ctx, func(tx *transaction) error { return q.saveRun(ctx, tx, v.Record, next, &v.Version) })
 	if err == nil {
 		v.Record = next
 	}
@@ -98,7 +90,7 @@ func (q *Queue) shareRun(ctx context.Context, v store.Versioned[codecheck.Run]) 
 	run := v.Record
 	var other codecheck.Run
 	waits := false
-	err := q.store.Update(ctx, func(tx *store.Tx) error {
+	err := q.update(ctx, func(tx *transaction) error {
 		found, err := tx.LockRun(ctx, run.SharesRunID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -145,7 +137,7 @@ func (q *Queue) saveRunStep(ctx context.Context, v store.Versioned[codecheck.Run
 		// The run shows what it waits for. That this could not be saved is of no
 		// importance: the step is repeated.
 		if next.Reason != run.Reason {
-			_ = q.save(ctx, func(ctx context.Context, tx *store.Tx) error { return q.saveRun(ctx, tx, run, next, &v.Version) })
+			_ = q.save(ctx, func(ctx context.Context, tx *transaction) error { return q.saveRun(ctx, tx, run, next, &v.Version) })
 		}
 		return 0, failure
 	}
@@ -154,7 +146,7 @@ func (q *Queue) saveRunStep(ctx context.Context, v store.Versioned[codecheck.Run
 		next.State, next.Reason, next.FinishedAt = codecheck.Errored, failure.Error(), q.now().UTC()
 	}
 	ended := false
-	err := q.save(ctx, func(ctx context.Context, tx *store.Tx) error {
+	err := q.save(ctx, func(ctx context.Context, tx *transaction) error {
 		err := q.saveRun(ctx, tx, run, next, &v.Version)
 		if ended = errors.Is(err, store.ErrEnded); !ended {
 			return err
@@ -174,7 +166,7 @@ func (q *Queue) saveRunStep(ctx context.Context, v store.Versioned[codecheck.Run
 // lateExecution is for a step whose run has ended in the meantime. Where the step started
 // an execution, a run that is about to check the same commit takes it over, and
 // otherwise it is stopped.
-func (q *Queue) lateExecution(ctx context.Context, tx *store.Tx, before, run codecheck.Run) error {
+func (q *Queue) lateExecution(ctx context.Context, tx *transaction, before, run codecheck.Run) error {
 	if run.State != codecheck.Running || run.ExecID == before.ExecID {
 		return nil
 	}
@@ -183,7 +175,8 @@ func (q *Queue) lateExecution(ctx context.Context, tx *store.Tx, before, run cod
 		return err
 	}
 	if !found {
-		return q.enqueue(ctx, tx, stopRunArgs{RunID: run.ID, ExecID: run.ExecID})
+		tx.enqueue(stopRunArgs{RunID: run.ID, ExecID: run.ExecID})
+		return nil
 	}
 	return q.saveRun(ctx, tx, same.Record, same.Record.TakeOver(run), &same.Version)
 }
@@ -191,7 +184,7 @@ func (q *Queue) lateExecution(ctx context.Context, tx *store.Tx, before, run cod
 // addReleases adds a release for each entry of the rule whose condition the verdict
 // meets. When the branch has a newer commit than the run, what was checked may be
 // that commit: then the release is refused, and says so.
-func (q *Queue) addReleases(ctx context.Context, tx *store.Tx, run codecheck.Run) error {
+func (q *Queue) addReleases(ctx context.Context, tx *transaction, run codecheck.Run) error {
 	head, known, err := tx.Head(ctx, run.Event.RefKey())
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ import (
 // committed, or was made twice, is counted once.
 
 // endDelivery writes what became of a delivery.
-func (q *Queue) endDelivery(ctx context.Context, tx *store.Tx, e evaluation, r result) error {
+func (q *Queue) endDelivery(ctx context.Context, tx *transaction, e evaluation, r result) error {
 	if err := tx.EndDelivery(ctx, e.delivery.ID, r.state, r.reason, store.SaidBy(e.event, r.decision), r.decision); err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (q *Queue) endDelivery(ctx context.Context, tx *store.Tx, e evaluation, r r
 
 // addRun stores a new run with its job. When the same rule checks, or has checked, the
 // commit already, added is false and id is the other run's.
-func (q *Queue) addRun(ctx context.Context, tx *store.Tx, run codecheck.Run) (id string, added bool, err error) {
+func (q *Queue) addRun(ctx context.Context, tx *transaction, run codecheck.Run) (id string, added bool, err error) {
 	id, added, err = tx.AddRun(ctx, run)
 	if err != nil || !added {
 		return id, added, err
@@ -47,7 +47,7 @@ func (q *Queue) addRun(ctx context.Context, tx *store.Tx, run codecheck.Run) (id
 }
 
 // saveRun writes a run that a step has changed; the error is that of [store.Tx.SaveRun].
-func (q *Queue) saveRun(ctx context.Context, tx *store.Tx, before, run codecheck.Run, version *store.Version) error {
+func (q *Queue) saveRun(ctx context.Context, tx *transaction, before, run codecheck.Run, version *store.Version) error {
 	if err := tx.SaveRun(ctx, run, version); err != nil {
 		return err
 	}
@@ -58,10 +58,10 @@ func (q *Queue) saveRun(ctx context.Context, tx *store.Tx, before, run codecheck
 }
 
 // runChanged writes what follows a run's new state.
-func (q *Queue) runChanged(ctx context.Context, tx *store.Tx, before, run codecheck.Run) (err error) {
+func (q *Queue) runChanged(ctx context.Context, tx *transaction, before, run codecheck.Run) (err error) {
 	switch run.State {
 	case codecheck.Queued, codecheck.Running:
-		err = q.enqueue(ctx, tx, runJob(run.ID, run.State))
+		tx.enqueue(runJob(run.ID, run.State))
 	case codecheck.Passed, codecheck.Failed:
 		err = q.addReleases(ctx, tx, run)
 	}
@@ -83,7 +83,7 @@ func (q *Queue) runChanged(ctx context.Context, tx *store.Tx, before, run codech
 
 // addRelease stores a new release with its job, unless its run has one at that place
 // already.
-func (q *Queue) addRelease(ctx context.Context, tx *store.Tx, r release.Release) error {
+func (q *Queue) addRelease(ctx context.Context, tx *transaction, r release.Release) error {
 	added, err := tx.AddRelease(ctx, r)
 	if err != nil || !added {
 		return err
@@ -93,7 +93,7 @@ func (q *Queue) addRelease(ctx context.Context, tx *store.Tx, r release.Release)
 
 // saveRelease writes a release that a step has changed; the error is that of
 // [store.Tx.SaveRelease].
-func (q *Queue) saveRelease(ctx context.Context, tx *store.Tx, before, r release.Release, version *store.Version) error {
+func (q *Queue) saveRelease(ctx context.Context, tx *transaction, before, r release.Release, version *store.Version) error {
 	if err := tx.SaveRelease(ctx, r, version); err != nil {
 		return err
 	}
@@ -101,9 +101,9 @@ func (q *Queue) saveRelease(ctx context.Context, tx *store.Tx, before, r release
 }
 
 // releaseChanged writes what follows a release's new state.
-func (q *Queue) releaseChanged(ctx context.Context, tx *store.Tx, before, r release.Release) (err error) {
+func (q *Queue) releaseChanged(ctx context.Context, tx *transaction, before, r release.Release) (err error) {
 	if job := releaseJob(r.ID, r.State); job != nil && (before.ID == "" || job.Kind() != releaseJob(r.ID, before.State).Kind()) {
-		err = q.enqueue(ctx, tx, job)
+		tx.enqueue(job)
 	}
 	// Others wait for its end, its execution, or the answer that frees the pipeline.
 	if err == nil && (r.State.Ended() || r.ExecutionID != before.ExecutionID || (before.Unanswered() && !r.Unanswered())) {
@@ -128,21 +128,20 @@ func (q *Queue) releaseChanged(ctx context.Context, tx *store.Tx, before, r rele
 
 // enqueueWaiting inserts the jobs of the runs and releases that wait for the record with
 // this id, which is changing in this transaction.
-func (q *Queue) enqueueWaiting(ctx context.Context, tx *store.Tx, id string) error {
+func (q *Queue) enqueueWaiting(ctx context.Context, tx *transaction, id string) error {
 	runs, releases, err := tx.Waiting(ctx, id)
 	if err != nil {
 		return err
 	}
-	var jobs []river.JobArgs
 	for id, state := range runs {
-		jobs = append(jobs, runJob(id, state))
+		tx.enqueue(runJob(id, state))
 	}
 	for id, state := range releases {
 		if job := releaseJob(id, state); job != nil {
-			jobs = append(jobs, job)
+			tx.enqueue(job)
 		}
 	}
-	return q.enqueue(ctx, tx, jobs...)
+	return nil
 }
 
 // runJob is the job that an active run needs.

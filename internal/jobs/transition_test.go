@@ -53,7 +53,7 @@ func TestChangesCountAfterTheCommit(t *testing.T) {
 	run := codecheck.Run{ID: "run", Rule: "rule", State: codecheck.Running, CreatedAt: now, ReceivedAt: now, Deadline: now.Add(time.Hour), Event: event.Event{HeadSHA: "a"}}
 	r := release.Release{ID: "release", RunID: "run", State: release.Starting, CreatedAt: now, Deadline: now.Add(time.Hour),
 		Intent: &release.Intent{Action: "start"}, Actions: []release.Action{{Name: "start", Result: "unknown"}}}
-	if err := q.store.Update(ctx, func(tx *store.Tx) error {
+	if err := q.update(ctx, func(tx *transaction) error {
 		_, _, err := tx.AddRun(ctx, run)
 		_, err2 := tx.AddRelease(ctx, r)
 		return errors.Join(err, err2)
@@ -64,7 +64,7 @@ func TestChangesCountAfterTheCommit(t *testing.T) {
 	ended.State, ended.FinishedAt = codecheck.Errored, now
 	unknown.State, unknown.FinishedAt = release.Unknown, now
 	save := func(runVersion, releaseVersion store.Version, after error) error {
-		return q.store.Update(ctx, func(tx *store.Tx) error {
+		return q.update(ctx, func(tx *transaction) error {
 			err := q.saveRun(ctx, tx, run, ended, &runVersion)
 			err2 := q.saveRelease(ctx, tx, r, unknown, &releaseVersion)
 			return errors.Join(err, err2, after)
@@ -111,7 +111,7 @@ func TestLateExecution(t *testing.T) {
 			other := run
 			other.ID, other.Rule, other.State = "other", "other", codecheck.Queued
 			var v store.Versioned[codecheck.Run]
-			if err := q.store.Update(ctx, func(tx *store.Tx) error {
+			if err := q.update(ctx, func(tx *transaction) error {
 				if _, _, err := tx.AddRun(ctx, run); err != nil {
 					return err
 				}

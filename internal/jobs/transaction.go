@@ -1,0 +1,46 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/riverqueue/river"
+
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// transaction is a transaction of the store with the jobs that it makes necessary. They
+// are inserted by one statement, before the commit.
+type transaction struct {
+	*store.Tx
+	jobs []river.InsertManyParams
+}
+
+// enqueue adds jobs.
+func (tx *transaction) enqueue(jobs ...river.JobArgs) {
+	for _, args := range jobs {
+		tx.jobs = append(tx.jobs, river.InsertManyParams{Args: args})
+	}
+}
+
+// update runs fn in one transaction and inserts the jobs that it adds.
+func (q *Queue) update(ctx context.Context, fn func(*transaction) error) error {
+	return q.store.Update(ctx, func(tx *store.Tx) error {
+		t := &transaction{Tx: tx}
+		if err := fn(t); err != nil || len(t.jobs) == 0 {
+			return err
+		}
+		if err := q.engine.insert(ctx, tx, t.jobs); err != nil {
+			return fmt.Errorf("enqueue %s: %w", t.jobs[0].Args.Kind(), err)
+		}
+		return nil
+	})
+}
+
+// save is update for the answer of a remote call. It outlives its step: an answer in
+// hand is not thrown away because the process is stopping.
+func (q *Queue) save(ctx context.Context, fn func(context.Context, *transaction) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	return q.update(ctx, func(tx *transaction) error { return fn(ctx, tx) })
+}

@@ -71,8 +71,8 @@ func startReplica(t *testing.T, dsn, url string) (kill func()) {
 
 // TestAnotherReplicaGoesOn kills a replica in the middle of a step that starts a check,
 // and holds that another one finishes the run. River takes the job from the dead
-// replica when it has been running for rescueAfter; the test ages it instead of
-// waiting.
+// replica when it has been running for rescueAfter, and its leadership when that was
+// not renewed; the test makes both old instead of waiting.
 func TestAnotherReplicaGoesOn(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	w := newWorld(t, storetest.Database{Postgres: dsn})
@@ -85,11 +85,12 @@ func TestAnotherReplicaGoesOn(t *testing.T) {
 	<-stalled
 	kill()
 	release()
-	w.start(t, jobs.Options{})
 	if n := w.count(t, `kind = 'start_run' AND state = 'running'`); n != 1 {
-		t.Errorf("%d jobs of the dead replica stand as running, want 1", n)
+		t.Errorf("%d jobs of the dead replica are running, want 1", n)
 	}
 	w.execute(t, `UPDATE river_job SET attempted_at = attempted_at - interval '1 hour' WHERE kind = 'start_run'`)
+	w.execute(t, `UPDATE river_leader SET expires_at = now()`)
+	w.start(t, jobs.Options{})
 	if now := w.until(t, "run", func(now record) bool { return now.ended }); now.state != string(codecheck.Passed) {
 		t.Errorf("the run ended %s: %s", now.state, now.reason)
 	}

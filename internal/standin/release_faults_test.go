@@ -107,3 +107,22 @@ func TestApprovalDelay(t *testing.T) {
 		}
 	})
 }
+
+// TestApprovalDelayEndsWithTheWait: a decision is for the checkpoint that waited
+// when it was accepted, and not for the same one after a stop.
+func TestApprovalDelayEndsWithTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newConsole(t, simple(task("last")), standin.ReleaseSettings{ApprovalDelay: 20 * time.Second})
+		defer c.server.Close()
+		c.must("start", "{}")
+		c.pass(4 * time.Second)
+		c.approve("gate", "agree")
+		c.must("stop", "{}")
+		c.pass(3 * time.Second)
+		c.must("continue", "{}")
+		c.pass(30 * time.Second)
+		if c.status() != 5 {
+			t.Errorf("the checkpoint waits again, and the status is %d", c.status())
+		}
+	})
+}

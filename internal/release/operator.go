@@ -82,9 +82,9 @@ func New(o Options) (*Operator, error) {
 //
 // A release that comes with an intent had its answer lost, or the process died.
 // Then Prepare looks for the effect and sends nothing: it adopts what it finds,
-// and what cannot be told within EffectTimeout is Unknown. A process that died
-// between the commit of the intent and the request ends as Unknown too, because
-// nothing tells the two apart.
+// and without a clear sign within EffectTimeout the release ends as Unknown. So
+// does one whose process died between the commit of the intent and the request,
+// because that looks the same.
 //
 // For a release with After the caller puts the execution of that release into
 // ExecutionID as soon as it is known, and ends this one when that one ends
@@ -141,8 +141,9 @@ func (o *Operator) prepare(ctx context.Context, r Release) (Release, time.Durati
 // as Failed because the refusal is final.
 //
 // Call it once, right after the commit, and never with an intent that was loaded:
-// that may have been sent. A process that dies after a refusal and before its
-// save ends as Unknown, as after any other lost answer.
+// that may have been sent. Give it time of its own: a request that is cut off is a
+// lost answer. When the process dies after a refusal and before its save, the
+// release ends as Unknown, as after any other lost answer.
 //
 // The error is a caller's mistake: r has no intent, or one that Send or Prepare
 // has already dealt with. Then nothing was sent.

@@ -31,8 +31,8 @@ const (
 	Refused State = "refused"
 	// Stopped: somebody stopped or rolled back the execution.
 	Stopped State = "stopped"
-	// Unknown: an action was sent and its effect cannot be told; a person must
-	// check. It is never sent again.
+	// Unknown: an action was sent and its effect is not known; a person must check.
+	// It is never sent again.
 	Unknown State = "unknown"
 )
 

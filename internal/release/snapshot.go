@@ -89,13 +89,16 @@ func (v snapshot) status(id string, listCurrent bool) Status {
 // executionsSince returns the executions that are newer than the newest one of
 // intent.
 func (v snapshot) executionsSince(intent Intent) []record {
+	if intent.LastExecutionID == "" {
+		return v.records
+	}
+	last, shown := v.find(intent.LastExecutionID)
+	if !shown {
+		last = record{ID: text(intent.LastExecutionID), TriggerAt: millis(intent.LastTriggerAt)}
+	}
 	var newer []record
 	for _, r := range v.records {
-		last := record{ID: text(intent.LastExecutionID), TriggerAt: millis(intent.LastTriggerAt)}
-		if known, ok := v.find(intent.LastExecutionID); ok {
-			last = known
-		}
-		if intent.LastExecutionID == "" || compareAge(r, last) > 0 {
+		if compareAge(r, last) > 0 {
 			newer = append(newer, r)
 		}
 	}

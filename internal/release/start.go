@@ -77,7 +77,7 @@ func (o *Operator) findStart(ctx context.Context, s service, r Release) (Release
 	switch {
 	case len(newer) > 1:
 		return o.end(withResult(r, ResultUnknown, "", "several executions appeared"), Unknown,
-			fmt.Sprintf("the answer to start was lost, and %d executions appeared since: which of them is ours, if any, cannot be told", len(newer)))
+			fmt.Sprintf("the answer to start was lost, and %d executions appeared since: it is not known which of them is ours, if any", len(newer)))
 	case len(newer) == 1 && !startedWithin(newer[0], r.Intent.SentAt, o.options.EffectTimeout):
 		return o.end(withResult(r, ResultUnknown, "", "an execution of another time appeared"), Unknown,
 			fmt.Sprintf("the answer to start was lost, and execution %s appeared, but it was started at %s and our start was sent at %s",

@@ -77,7 +77,7 @@ func (s service) list(ctx context.Context) ([]pipeline, error) {
 }
 
 // records returns the executions of a pipeline, in the service's order. One
-// without an id is left out: it cannot be told from others.
+// without an id is left out: it cannot be identified.
 func (s service) records(ctx context.Context, id string) ([]record, error) {
 	data, err := s.get(ctx, "list pipeline records",
 		huaweicloud.Path("/v3/%s/pipeline/pipelines/%s/records", s.project, id))

@@ -42,11 +42,15 @@ func (o *Operator) prepareDecision(ctx context.Context, s service, r Release) (R
 	if string(newest.ID) != r.ExecutionID {
 		return o.wait(r, fmt.Sprintf("waits for execution %s to appear in the records", r.ExecutionID))
 	}
-	status := now.status(r.ExecutionID, false)
-	if status.Ended() {
+	if status := now.status(r.ExecutionID, false); status.Ended() {
 		return o.end(r, Failed, fmt.Sprintf("execution %s ended before checkpoint %q was decided: %s", r.ExecutionID, r.Plan.Task, status))
 	}
+	return o.awaitCheckpoint(ctx, s, r, newest, now)
+}
 
+// awaitCheckpoint goes on from prepareDecision with the details of the execution,
+// the newest one, that r is bound to.
+func (o *Operator) awaitCheckpoint(ctx context.Context, s service, r Release, newest record, now snapshot) (Release, time.Duration, error) {
 	tasks, err := s.tasks(ctx, r.Plan.Pipeline)
 	if err != nil {
 		return o.readFailed(ctx, r, err)
@@ -55,6 +59,7 @@ func (o *Operator) prepareDecision(ctx context.Context, s service, r Release) (R
 	if len(tasks) > 0 && !found {
 		return o.end(r, Failed, fmt.Sprintf("the pipeline has no task %q; it has %s", r.Plan.Task, quoted(tasks)))
 	}
+	status := now.status(r.ExecutionID, false)
 	r.Status = int(status)
 	if !waitsForDecision(checkpoint.Status, status) {
 		return o.wait(r, fmt.Sprintf("waits for checkpoint %q (%s) of execution %s (%s)", r.Plan.Task, checkpoint.Status, r.ExecutionID, status))

@@ -10,18 +10,27 @@ import (
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
 )
 
 // decisionsPerCommit is how many decisions share a commit: few enough that webhooks do
 // not wait long for it.
 const decisionsPerCommit = 16
 
-// decide decides deliveries. Those that an earlier attempt has decided are skipped;
-// those that cannot be decided do not keep the rest waiting.
+// decide decides the deliveries of a job, those that are not decided yet. A process
+// decides one batch at a time, and fills it with others that wait: under load their
+// jobs find nothing to do. Deliveries that cannot be decided do not keep the rest
+// waiting.
 func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, error) {
+	select {
+	case q.deciding <- struct{}{}:
+		defer func() { <-q.deciding }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	var failed []error
 	for ids := range slices.Chunk(args.DeliveryIDs, decisionsPerCommit) {
-		if err := q.decideBatch(ctx, ids); err != nil {
+		if err := q.decideWithOthers(ctx, ids); err != nil {
 			failed = append(failed, err)
 		}
 		if ctx.Err() != nil {
@@ -31,6 +40,24 @@ func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, err
 	return 0, errors.Join(failed...)
 }
 
+// decideWithOthers decides deliveries together with others that wait, or without them
+// when that fails.
+func (q *Queue) decideWithOthers(ctx context.Context, ids []string) error {
+	var own, batch []string
+	err := q.store.View(ctx, func(tx *store.Tx) (err error) {
+		own, batch, err = tx.UndecidedWith(ctx, ids, decisionsPerCommit)
+		return err
+	})
+	if err != nil || len(own) == 0 {
+		return err
+	}
+	err = q.decideBatch(ctx, batch)
+	if err != nil && len(batch) > len(own) && ctx.Err() == nil {
+		return q.decideBatch(ctx, own)
+	}
+	return err
+}
+
 // decideBatch evaluates deliveries and saves the decisions, with a run for each check
 // that they ask for, in one transaction.
 func (q *Queue) decideBatch(ctx context.Context, ids []string) error {
@@ -38,11 +65,18 @@ func (q *Queue) decideBatch(ctx context.Context, ids []string) error {
 	if err != nil || len(evaluations) == 0 {
 		return err
 	}
-	// Replicas that decide at the same time take their locks in one order.
-	slices.SortStableFunc(evaluations, func(a, b evaluation) int {
-		return cmp.Compare(a.event.RefKey(), b.event.RefKey())
+	// Replicas that decide at the same time take their locks in one order; deliveries of
+	// one ref key are decided in the order of receipt.
+	slices.SortFunc(evaluations, func(a, b evaluation) int {
+		return cmp.Or(cmp.Compare(a.event.RefKey(), b.event.RefKey()), cmp.Compare(a.delivery.ID, b.delivery.ID))
 	})
 	return q.update(ctx, func(tx *transaction) error {
+		// Another replica may be deciding some of them.
+		mine, err := tx.LockUndecided(ctx, ids)
+		if err != nil {
+			return err
+		}
+		evaluations := slices.DeleteFunc(evaluations, func(e evaluation) bool { return !mine[e.delivery.ID] })
 		if err := tx.LockHeads(ctx, refKeys(evaluations)); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func TestDecideWhatCanBeDecided(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	q := &Queue{store: s, log: zap.NewNop(), now: time.Now, opts: Options{
+	q := &Queue{store: s, log: zap.NewNop(), now: time.Now, deciding: make(chan struct{}, 1), opts: Options{
 		Parse:   func(event.Delivery) (event.Event, error) { return event.Ignored("not wanted"), nil },
 		Metrics: NewMetrics(prometheus.NewRegistry()),
 	}}
@@ -69,6 +69,72 @@ func TestDecideWhatCanBeDecided(t *testing.T) {
 	}
 }
 
+// TestDecideWithOthers: a job decides what waits with its own deliveries, in the order of
+// receipt. Where one of the others can never be saved, its own are decided without them.
+func TestDecideWithOthers(t *testing.T) {
+	s, err := store.Open(t.Context(), store.Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var order []string
+	q := &Queue{store: s, log: zap.NewNop(), now: time.Now, deciding: make(chan struct{}, 1), opts: Options{
+		Parse: func(d event.Delivery) (event.Event, error) {
+			order = append(order, d.ID)
+			return event.Ignored("not wanted"), nil
+		},
+		Metrics: NewMetrics(prometheus.NewRegistry()),
+	}}
+	states := func() (got string) {
+		if err := s.View(t.Context(), func(tx *store.Tx) error {
+			list, err := tx.Deliveries(t.Context(), store.Filter{OldestFirst: true, Limit: 10})
+			for _, d := range list {
+				got += d.ID + " " + string(d.State) + ", "
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if err := s.Update(t.Context(), func(tx *store.Tx) error {
+		var list []store.Packed
+		for i, id := range []string{"1", "2", "3"} {
+			packed, err := s.Pack(event.Delivery{ID: id, Connection: "github", Host: event.GitHub, Key: id, ReceivedAt: time.UnixMicro(int64(i))})
+			if err != nil {
+				return err
+			}
+			list = append(list, packed)
+		}
+		if _, err := tx.AddDeliveries(t.Context(), list); err != nil {
+			return err
+		}
+		_, err := tx.Native().(*sql.Tx).Exec(`CREATE TRIGGER never BEFORE UPDATE ON deliveries WHEN NEW.id = '1' BEGIN SELECT RAISE(ABORT, 'never'); END`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.decide(t.Context(), decideArgs{DeliveryIDs: []string{"3"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := states(), "1 received, 2 received, 3 ignored, "; got != want {
+		t.Errorf("with one that can never be saved: %s, want %s", got, want)
+	}
+	if _, err := s.SQLite().ExecContext(t.Context(), `DROP TRIGGER never`); err != nil {
+		t.Fatal(err)
+	}
+	order = nil
+	if _, err := q.decide(t.Context(), decideArgs{DeliveryIDs: []string{"2"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := states(), "1 ignored, 2 ignored, 3 ignored, "; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if _, err := q.decide(t.Context(), decideArgs{DeliveryIDs: []string{"1", "2", "3"}}); err != nil || len(order) != 2 {
+		t.Errorf("read %q again, error %v", order, err)
+	}
+}
+
 // TestReplicasDecideWithoutDeadlock: two replicas decide batches that name the same
 // branches in opposite orders, again and again.
 func TestReplicasDecideWithoutDeadlock(t *testing.T) {
@@ -81,7 +147,7 @@ func TestReplicasDecideWithoutDeadlock(t *testing.T) {
 	if len(complaints) > 0 {
 		t.Fatal(complaints)
 	}
-	q := &Queue{store: s, log: zap.NewNop(), now: time.Now, opts: Options{
+	q := &Queue{store: s, log: zap.NewNop(), now: time.Now, deciding: make(chan struct{}, 1), opts: Options{
 		Parse: func(d event.Delivery) (event.Event, error) {
 			return event.Event{Connection: "github", Kind: event.Push, Branch: d.HostID, HeadSHA: d.ID, Repository: event.Repository{ID: "1"}}, nil
 		},

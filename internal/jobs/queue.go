@@ -76,19 +76,26 @@ type Queue struct {
 	store   *store.Store
 	engine  engine
 	commits *groupCommit
-	log     *zap.Logger
-	now     func() time.Time
+	// deciding is held by the step that decides.
+	deciding chan struct{}
+	log      *zap.Logger
+	now      func() time.Time
 }
 
 const (
 	// remoteTimeout bounds one step that calls a remote service, localTimeout one that
 	// uses only the database. Waiting is done by the queue, not by a step.
-	remoteTimeout = 30 * time.Second
+	remoteTimeout = prepareTimeout + sendTimeout
 	localTimeout  = 10 * time.Second
+	// prepareTimeout bounds what a step reads before it sends a request that must not be
+	// repeated: sendTimeout is left for that, so that slow reads do not cut its answer
+	// off.
+	prepareTimeout = 20 * time.Second
+	sendTimeout    = 20 * time.Second
 	// rescueAfter is how long a job of a dead replica stays as running before River
 	// makes it available to the others. It is longer than any step with its last save,
 	// so that no job is taken from a replica that lives. River looks every 30 seconds,
-	// and elects a new leader within 15: work goes on after 90 seconds at most.
+	// and elects a new leader within 15: work goes on after 95 seconds at most.
 	rescueAfter = remoteTimeout + 2*saveTimeout
 	// maxAttempts is more than a deadline lets happen: deadlines end things, attempts do
 	// not. A record whose job has used them up gets a new one from the reconciler.
@@ -103,10 +110,11 @@ const (
 	fetchPoll     = 50 * time.Millisecond
 
 	// decisionQueue is for decisions, which ask only the database, so that they do not
-	// wait behind slow services. One worker decides in batches: more would take the
-	// processor and the database from the webhooks under load.
+	// wait behind slow services. One of the workers decides, a batch at a time: more
+	// would take the processor and the database from the webhooks under load. The
+	// others are there because River fetches as many jobs at a time as are idle.
 	decisionQueue   = "decisions"
-	decisionWorkers = 1
+	decisionWorkers = 8
 	// maintenanceQueue is for periodic work on the database.
 	maintenanceQueue   = "maintenance"
 	maintenanceWorkers = 1
@@ -138,7 +146,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.NewID == nil {
 		opts.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
-	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, commits: newGroupCommit()}
+	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
 
 	workers := river.NewWorkers()
 	if err := q.addWorkers(workers); err != nil {

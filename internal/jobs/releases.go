@@ -36,7 +36,9 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 			b.release.ExecutionID = b.starter.ExecutionID
 		}
 	}
-	next, send, wait, err := q.opts.Releaser.Prepare(ctx, b.release)
+	preparing, cancel := context.WithTimeout(ctx, prepareTimeout)
+	defer cancel()
+	next, send, wait, err := q.opts.Releaser.Prepare(preparing, b.release)
 	if err == nil && send {
 		if err = q.commitRelease(ctx, &b, next); err != nil {
 			return q.afterRefusedIntent(ctx, b, err)
@@ -53,7 +55,7 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 func (q *Queue) waitForOthers(ctx context.Context, b basis) (time.Duration, error) {
 	return q.waitFor(ctx, b, func(tx *transaction) (string, error) {
 		if b.needsDecision() {
-			return tx.LockUndecided(ctx, b.run.Event.Connection, b.run.StartedAt)
+			return tx.LockOldestUndecided(ctx, b.run.Event.Connection, b.run.StartedAt)
 		}
 		starter, err := tx.LockRelease(ctx, b.starter.ID)
 		if starter.Record.ExecutionID != "" || starter.Record.State.Ended() {

@@ -35,7 +35,9 @@ func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration,
 	if err := q.stopSuperseded(ctx, v.Record); err != nil && !final(err) && q.now().Before(v.Record.Deadline) {
 		return 0, err
 	}
-	next, send, wait, err := q.opts.Checker.Prepare(ctx, v.Record)
+	preparing, cancel := context.WithTimeout(ctx, prepareTimeout)
+	defer cancel()
+	next, send, wait, err := q.opts.Checker.Prepare(preparing, v.Record)
 	if err == nil && send {
 		if err = q.commitRun(ctx, &v, next); err != nil {
 			return afterRefusedSave(err)

@@ -14,6 +14,8 @@ import (
 type transaction struct {
 	*store.Tx
 	jobs []river.InsertManyParams
+	// changed are the ids of records for which others may have waited.
+	changed []string
 }
 
 // enqueue adds jobs.
@@ -23,11 +25,31 @@ func (tx *transaction) enqueue(jobs ...river.JobArgs) {
 	}
 }
 
-// update runs fn in one transaction and inserts the jobs that it adds.
+// enqueueWaiting adds the jobs of the runs and releases that wait for a record which was
+// changed in this transaction.
+func (tx *transaction) enqueueWaiting(ctx context.Context) error {
+	runs, releases, err := tx.Waiting(ctx, tx.changed)
+	for id, state := range runs {
+		tx.enqueue(runJob(id, state))
+	}
+	for id, state := range releases {
+		if job := releaseJob(id, state); job != nil {
+			tx.enqueue(job)
+		}
+	}
+	return err
+}
+
+// update runs fn in one transaction and inserts the jobs that it adds, and those of the
+// records that waited for what it changed.
 func (q *Queue) update(ctx context.Context, fn func(*transaction) error) error {
 	return q.store.Update(ctx, func(tx *store.Tx) error {
 		t := &transaction{Tx: tx}
-		if err := fn(t); err != nil || len(t.jobs) == 0 {
+		err := fn(t)
+		if err == nil {
+			err = t.enqueueWaiting(ctx)
+		}
+		if err != nil || len(t.jobs) == 0 {
 			return err
 		}
 		if err := q.engine.insert(ctx, tx, t.jobs); err != nil {

@@ -25,9 +25,7 @@ func (q *Queue) endDelivery(ctx context.Context, tx *transaction, e evaluation, 
 	if err := tx.EndDelivery(ctx, e.delivery.ID, r.state, r.reason, store.SaidBy(e.event, r.decision), r.decision); err != nil {
 		return err
 	}
-	if err := q.enqueueWaiting(ctx, tx, e.delivery.ID); err != nil {
-		return err
-	}
+	tx.changed = append(tx.changed, e.delivery.ID)
 	// Reports and audit entries of a decision are written here.
 	tx.AfterCommit(func() {
 		q.opts.Metrics.observeDecision(e.delivery, r, q.now())
@@ -65,11 +63,11 @@ func (q *Queue) runChanged(ctx context.Context, tx *transaction, before, run cod
 	case codecheck.Passed, codecheck.Failed:
 		err = q.addReleases(ctx, tx, run)
 	}
-	if err == nil && run.State.Ended() {
-		err = q.enqueueWaiting(ctx, tx, run.ID)
-	}
 	if err != nil {
 		return err
+	}
+	if run.State.Ended() {
+		tx.changed = append(tx.changed, run.ID)
 	}
 	// Reports and audit entries of a run are written here.
 	tx.AfterCommit(func() {
@@ -106,11 +104,8 @@ func (q *Queue) releaseChanged(ctx context.Context, tx *transaction, before, r r
 		tx.enqueue(job)
 	}
 	// Others wait for its end, its execution, or the answer that frees the pipeline.
-	if err == nil && (r.State.Ended() || r.ExecutionID != before.ExecutionID || (before.Unanswered() && !r.Unanswered())) {
-		err = q.enqueueWaiting(ctx, tx, r.ID)
-	}
-	if err != nil {
-		return err
+	if r.State.Ended() || r.ExecutionID != before.ExecutionID || (before.Unanswered() && !r.Unanswered()) {
+		tx.changed = append(tx.changed, r.ID)
 	}
 	// Reports and audit entries of a release are written here.
 	tx.AfterCommit(func() {
@@ -123,24 +118,6 @@ func (q *Queue) releaseChanged(ctx context.Context, tx *transaction, before, r r
 		}
 		q.logRelease(r)
 	})
-	return nil
-}
-
-// enqueueWaiting inserts the jobs of the runs and releases that wait for the record with
-// this id, which is changing in this transaction.
-func (q *Queue) enqueueWaiting(ctx context.Context, tx *transaction, id string) error {
-	runs, releases, err := tx.Waiting(ctx, id)
-	if err != nil {
-		return err
-	}
-	for id, state := range runs {
-		tx.enqueue(runJob(id, state))
-	}
-	for id, state := range releases {
-		if job := releaseJob(id, state); job != nil {
-			tx.enqueue(job)
-		}
-	}
 	return nil
 }
 

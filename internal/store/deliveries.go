@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 	"time"
 
@@ -210,6 +211,43 @@ func (tx *Tx) Reopen(ctx context.Context, id string) error {
 func (tx *Tx) StaleDeliveries(ctx context.Context, before time.Time, limit int) ([]string, error) {
 	return texts(ctx, tx, `SELECT id FROM deliveries WHERE state = $1 AND ((received_at < $2 AND updated_at < $2) OR updated_at > $3)
 		ORDER BY received_at LIMIT $4`, string(event.DeliveryReceived), micros(before), tx.mirrored(before), limit)
+}
+
+// UndecidedWith returns those of the deliveries with these ids that wait for their
+// decision, and the same filled up with other deliveries that wait, oldest first, to
+// limit.
+func (tx *Tx) UndecidedWith(ctx context.Context, ids []string, limit int) (own, filled []string, err error) {
+	own, err = texts(ctx, tx, `SELECT id FROM deliveries WHERE id IN `+placeholders(1, len(ids))+` AND state = 'received' ORDER BY id`, anys(ids)...)
+	if err != nil || len(own) == 0 || len(own) >= limit {
+		return own, own, err
+	}
+	oldest, err := texts(ctx, tx, `SELECT id FROM deliveries WHERE state = 'received' ORDER BY received_at, id LIMIT $1`, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	filled = slices.Clone(own)
+	for _, id := range oldest {
+		if len(filled) < limit && !slices.Contains(own, id) {
+			filled = append(filled, id)
+		}
+	}
+	return own, filled, nil
+}
+
+// LockUndecided returns which of the deliveries with these ids wait for their decision
+// and are not being decided by another transaction, and keeps them from being decided
+// by one before this transaction ends.
+func (tx *Tx) LockUndecided(ctx context.Context, ids []string) (map[string]bool, error) {
+	lock := tx.forUpdate()
+	if lock != "" {
+		lock += " SKIP LOCKED"
+	}
+	found, err := texts(ctx, tx, `SELECT id FROM deliveries WHERE id IN `+placeholders(1, len(ids))+` AND state = 'received'`+lock, anys(ids)...)
+	locked := map[string]bool{}
+	for _, id := range found {
+		locked[id] = true
+	}
+	return locked, err
 }
 
 // Undecided reports whether a delivery of a connection that was received up to a

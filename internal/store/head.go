@@ -125,11 +125,7 @@ func (tx *Tx) LockHeads(ctx context.Context, refKeys []string) error {
 	if tx.forUpdate() == "" || len(refKeys) == 0 {
 		return nil
 	}
-	args := make([]any, len(refKeys))
-	for i, key := range refKeys {
-		args[i] = key
-	}
-	_, err := tx.exec(ctx, `SELECT 1 FROM heads WHERE ref_key IN `+placeholders(1, len(args))+` ORDER BY ref_key`+tx.forUpdate(), args...)
+	_, err := tx.exec(ctx, `SELECT 1 FROM heads WHERE ref_key IN `+placeholders(1, len(refKeys))+` ORDER BY ref_key`+tx.forUpdate(), anys(refKeys)...)
 	if err != nil {
 		return fmt.Errorf("lock heads: %w", err)
 	}

@@ -93,6 +93,15 @@ func scanVersioned[T any](row scanner) (v Versioned[T], err error) {
 	return v, nil
 }
 
+// anys are texts as arguments of a query.
+func anys(texts []string) []any {
+	args := make([]any, len(texts))
+	for i, text := range texts {
+		args[i] = text
+	}
+	return args
+}
+
 // counts reads rows of a state and a number.
 func counts[S ~string](ctx context.Context, tx *Tx, query string) (map[S]int, error) {
 	result := map[S]int{}

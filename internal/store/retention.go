@@ -26,8 +26,10 @@ func (e Expired) Total() int {
 	return e.Payloads + e.Releases + e.Runs + e.Deliveries + e.EventKeys + e.Heads + e.Tasks + e.Refs
 }
 
-// memoryAge is how long heads, tasks and refs are kept without use. A head that was
-// forgotten makes the next delivery of its branch the newest, however old it is.
+// memoryAge is how long heads are kept after their last change, and tasks and refs after
+// they were saved, or longer while there are runs that used them. A head that was
+// forgotten makes the next delivery of its branch the newest, however old it is; a task
+// or a ref is found out again.
 const memoryAge = 400 * 24 * time.Hour
 
 // Expire removes what is old: the bodies of deliveries that came and ended more than
@@ -39,7 +41,7 @@ const memoryAge = 400 * 24 * time.Hour
 // What has not ended stays, and what it refers to: a release while a release of its
 // run is active, a run while it has a release or while an active run of its ref key may
 // still read it, a delivery while it waits for its decision or has a run. Heads, tasks
-// and refs go when they were not used for 400 days.
+// and refs go after memoryAge.
 //
 // A delivery or a commit that was forgotten is new when it comes again, so age must
 // be longer than a host sends a delivery again: three days on GitHub, which keeps
@@ -65,8 +67,8 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 			`UPDATE deliveries AS t SET body = $2, codec = $3`, []any{[]byte{}, codecRemoved},
 		},
 		{"heads", &removed.Heads, oldMemory, "heads", "ref_key", "updated_at", headIsOld, `DELETE FROM heads AS t`, nil},
-		{"tasks", &removed.Tasks, oldMemory, "tasks", "key", "updated_at", unusedIsOld, `DELETE FROM tasks AS t`, nil},
-		{"refs", &removed.Refs, oldMemory, "refs", "connection", "updated_at", unusedIsOld, `DELETE FROM refs AS t`, nil},
+		{"tasks", &removed.Tasks, oldMemory, "tasks", "key", "updated_at", taskIsOld, `DELETE FROM tasks AS t`, nil},
+		{"refs", &removed.Refs, oldMemory, "refs", "connection", "updated_at", refIsOld, `DELETE FROM refs AS t`, nil},
 	} {
 		find := `SELECT t.` + step.key + `, t.` + step.time + ` FROM ` + step.table + ` AS t
 			WHERE t.` + step.time + ` < $1 AND t.` + step.time + ` >= $2 AND ` + step.old + ` ORDER BY t.` + step.time + ` LIMIT $3`
@@ -97,7 +99,8 @@ var (
 		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
 	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecRemoved + `'`
 	headIsOld    = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + `)`
-	unusedIsOld  = `t.updated_at < $1`
+	taskIsOld    = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.task_key = t.key)`
+	refIsOld     = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.connection = t.connection)`
 )
 
 // expire finds old rows with a reader and removes them with the writer, until it finds

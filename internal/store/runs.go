@@ -32,7 +32,7 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 		return "", false, fmt.Errorf("add run %q: %w", run.ID, err)
 	}
 	if changed == 1 {
-		return run.ID, true, tx.touchMemory(ctx, taskKey, ev.Connection)
+		return run.ID, true, nil
 	}
 	err = tx.queryRow(ctx, `SELECT id FROM runs WHERE task_key = $1 AND sha = $2 AND rule = $3
 		AND state NOT IN `+repeatable, taskKey, ev.HeadSHA, run.Rule).Scan(&id)
@@ -40,19 +40,6 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 		return "", false, fmt.Errorf("read run of the same commit: %w", err)
 	}
 	return id, false, nil
-}
-
-// touchMemory notes, at most once a day, that what is remembered for a run is in use;
-// see memoryAge.
-func (tx *Tx) touchMemory(ctx context.Context, taskKey, connection string) error {
-	yesterday := micros(tx.store.now().Add(-24 * time.Hour))
-	if _, err := tx.exec(ctx, `UPDATE tasks SET updated_at = $2 WHERE key = $1 AND updated_at < $3`, taskKey, tx.now(), yesterday); err != nil {
-		return fmt.Errorf("touch task: %w", err)
-	}
-	if _, err := tx.exec(ctx, `UPDATE refs SET updated_at = $2 WHERE connection = $1 AND updated_at < $3`, connection, tx.now(), yesterday); err != nil {
-		return fmt.Errorf("touch ref: %w", err)
-	}
-	return nil
 }
 
 // Sibling returns the oldest run of another rule that checks, or has checked, the

@@ -34,21 +34,25 @@ func (tx *Tx) waits(ctx context.Context, query, id, other string) error {
 	return nil
 }
 
-// Waiting returns the runs and releases, with their states, that wait for the record
-// with this id.
-func (tx *Tx) Waiting(ctx context.Context, id string) (map[string]codecheck.State, map[string]release.State, error) {
-	runs, err := stale[codecheck.State](ctx, tx, `SELECT id, state FROM runs WHERE waits_for = $1 AND waits_for <> '' AND state IN `+activeRuns, id)
-	if err != nil {
+// Waiting returns the runs and releases, with their states, that wait for one of the
+// records with these ids.
+func (tx *Tx) Waiting(ctx context.Context, ids []string) (runs map[string]codecheck.State, releases map[string]release.State, err error) {
+	if len(ids) == 0 {
+		return nil, nil, nil
+	}
+	// Naming the condition of the index lets SQLite use it.
+	condition := ` WHERE waits_for IN ` + placeholders(1, len(ids)) + ` AND waits_for <> '' AND state IN `
+	if runs, err = stale[codecheck.State](ctx, tx, `SELECT id, state FROM runs`+condition+activeRuns, anys(ids)...); err != nil {
 		return nil, nil, err
 	}
-	releases, err := stale[release.State](ctx, tx, `SELECT id, state FROM releases WHERE waits_for = $1 AND waits_for <> '' AND state IN `+activeReleases, id)
+	releases, err = stale[release.State](ctx, tx, `SELECT id, state FROM releases`+condition+activeReleases, anys(ids)...)
 	return runs, releases, err
 }
 
-// LockUndecided returns the id of the oldest delivery of a connection that was received
+// LockOldestUndecided returns the id of the oldest delivery of a connection that was received
 // up to a time and still waits for its decision, and keeps it undecided until the
 // transaction ends; empty when there is none.
-func (tx *Tx) LockUndecided(ctx context.Context, connection string, until time.Time) (id string, err error) {
+func (tx *Tx) LockOldestUndecided(ctx context.Context, connection string, until time.Time) (id string, err error) {
 	return tx.lockFirst(ctx, `SELECT id FROM deliveries WHERE state = $1 AND received_at <= $2 AND connection = $3 ORDER BY received_at LIMIT 1`,
 		string(event.DeliveryReceived), micros(until), connection)
 }

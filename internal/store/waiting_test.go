@@ -41,7 +41,7 @@ func testWaiting(t *testing.T, db storetest.Database) {
 	waiting := func(id string, want ...string) {
 		t.Helper()
 		update(t, s, func(tx *store.Tx) error {
-			runs, releases, err := tx.Waiting(ctx, id)
+			runs, releases, err := tx.Waiting(ctx, []string{id})
 			if got := slices.Sorted(maps.Keys(runs)); len(got) != len(want) && len(releases) != len(want) {
 				t.Errorf("for %q wait runs %q and releases %v, want %q", id, got, releases, want)
 			}
@@ -121,7 +121,7 @@ func endAndLook(ctx context.Context, s *store.Store, r codecheck.Run, waits stri
 		if err := tx.SaveRun(ctx, r, new(store.Version)); err != nil {
 			return err
 		}
-		runs, _, err := tx.Waiting(ctx, r.ID)
+		runs, _, err := tx.Waiting(ctx, []string{r.ID})
 		if _, found := runs[waits]; !found {
 			return errors.Join(err, errors.New("the run that waits was not seen"))
 		}

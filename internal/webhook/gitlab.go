@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"encoding/base64"
 	"encoding/json"
@@ -69,7 +70,11 @@ type gitlabEnvelope struct {
 	ObjectKind string        `json:"object_kind"`
 	EventName  string        `json:"event_name"`
 	Project    gitlabProject `json:"project"`
-	PushOpts   struct {
+	ProjectID  int64         `json:"project_id"`
+	Attributes struct {
+		TargetProjectID int64 `json:"target_project_id"`
+	} `json:"object_attributes"`
+	PushOpts struct {
 		CI map[string]any `json:"ci"`
 	} `json:"push_options"`
 	MergeRequest struct {
@@ -119,7 +124,7 @@ func gitlabPush(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 		return event.Event{}, fmt.Errorf("decode push: %w", err)
 	}
 	ev := pushed(e.Ref, e.Before, e.After, e.CheckoutSHA, false)
-	ev.Repository = envelope.Project.repository()
+	ev.Repository = envelope.repository()
 	ev.Sender, ev.Author = e.UserUsername, e.UserUsername
 	if skip, ok := envelope.PushOpts.CI["skip"]; ok && skip != nil && skip != false {
 		ev.IgnoredReason = "push asks to skip checks: it was made with -o ci.skip"
@@ -136,7 +141,7 @@ func gitlabMergeRequest(envelope gitlabEnvelope, body []byte) (event.Event, erro
 	ev := event.Event{
 		Kind:         event.MergeRequest,
 		Action:       gitlabAction(&e),
-		Repository:   envelope.Project.repository(),
+		Repository:   envelope.repository(),
 		Branch:       mr.TargetBranch,
 		SourceBranch: mr.SourceBranch,
 		HeadSHA:      mr.LastCommit.ID,
@@ -215,7 +220,7 @@ func gitlabNote(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 	note := e.ObjectAttributes
 	ev := event.Event{
 		Kind:       event.Comment,
-		Repository: envelope.Project.repository(),
+		Repository: envelope.repository(),
 		UpdatedAt:  note.UpdatedAt,
 	}
 	if e.User != nil {
@@ -238,10 +243,14 @@ func gitlabNote(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 	return settleComment(ev, (note.Action == "" || note.Action == "create") && !note.System)
 }
 
-func (p gitlabProject) repository() event.Repository {
+// repository is the project whose webhook fired. GitLab before 10.8 sends its id
+// outside of project: as project_id, and for a merge request only as the id of the
+// target project.
+func (e gitlabEnvelope) repository() event.Repository {
+	p := e.Project
 	return event.Repository{
 		Host:          event.GitLab,
-		ID:            idText(p.ID),
+		ID:            idText(cmp.Or(p.ID, e.ProjectID, e.Attributes.TargetProjectID)),
 		FullName:      p.PathWithNamespace,
 		HTTPSURL:      p.GitHTTPURL,
 		SSHURL:        p.GitSSHURL,

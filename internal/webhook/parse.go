@@ -135,14 +135,15 @@ func settleMergeRequest(ev event.Event, hostAction string, closed bool) (event.E
 	return checked(ev)
 }
 
-// settleComment ignores what is not a new remark on code.
+// settleComment ignores what is not a new comment on a merge request: one on a
+// commit, an issue or a snippet names no branch that could be checked.
 func settleComment(ev event.Event, fresh bool) (event.Event, error) {
 	ev.Action = event.Commented
 	switch {
 	case !fresh:
 		ev.Action, ev.IgnoredReason = event.Other, "comment is not new: it was edited or deleted, or the host wrote it"
-	case ev.Number == 0 && ev.HeadSHA == "":
-		ev.IgnoredReason = "comment is not on a merge request or a commit: nothing to check"
+	case ev.Number == 0:
+		ev.IgnoredReason = "comment is not on a merge request: nothing to check"
 	}
 	return checked(ev)
 }

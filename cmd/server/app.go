@@ -72,7 +72,7 @@ func newApp(ctx context.Context, cfg *config.Config, policy *rules.Policy, log *
 		return nil, err
 	}
 	a.registry.MustRegister(jobs.NewStanding(a.store, time.Now))
-	door, err := webhook.New(webhook.Options{
+	endpoint, err := webhook.New(webhook.Options{
 		Connections: connections,
 		Inbox:       a.queue,
 		MaxBody:     int64(cfg.HTTP.MaxBody),
@@ -83,7 +83,7 @@ func newApp(ctx context.Context, cfg *config.Config, policy *rules.Policy, log *
 		return nil, err
 	}
 	a.health = &health{store: a.store}
-	a.handler = newHandler(door, a.health, a.registry, cfg.Telemetry.Metrics, log)
+	a.handler = newHandler(endpoint, a.health, a.registry, cfg.Telemetry.Metrics, log)
 	return a, nil
 }
 
@@ -128,13 +128,14 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.
 		return nil, nil, err
 	}
 	checker, err := codecheck.New(codecheck.Options{
-		Client:   checkClient,
-		Memory:   memory,
-		Dialect:  string(h.Dialect),
-		RepoType: repoType(cfg),
-		Poll:     codecheck.Interval{Min: h.Poll.Min, Max: h.Poll.Max},
-		Log:      log,
-		Metrics:  codecheck.NewMetrics(registry),
+		Client:     checkClient,
+		Memory:     memory,
+		Dialect:    string(h.Dialect),
+		RepoType:   repoType(cfg),
+		DefaultRef: defaultRef(cfg),
+		Poll:       codecheck.Interval{Min: h.Poll.Min, Max: h.Poll.Max},
+		Log:        log,
+		Metrics:    codecheck.NewMetrics(registry),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -187,6 +188,23 @@ func repoType(cfg *config.Config) func(string) string {
 		c, _ := cfg.Connection(connection)
 		return c.RepoType
 	}
+}
+
+// defaultRef says which ref finds the merge requests of a connection.
+func defaultRef(cfg *config.Config) func(string) codecheck.Ref {
+	return func(connection string) codecheck.Ref {
+		c, _ := cfg.Connection(connection)
+		return codecheck.Ref(webhook.DefaultRef(event.Host(c.Kind)))
+	}
+}
+
+// connectionKinds are the kinds of git hosts that the server file can name.
+func connectionKinds() []config.Kind {
+	var kinds []config.Kind
+	for _, kind := range webhook.Kinds() {
+		kinds = append(kinds, config.Kind(kind))
+	}
+	return kinds
 }
 
 func webhookConnections(cfg *config.Config) []webhook.Connection {

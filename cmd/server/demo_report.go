@@ -9,6 +9,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // demoReport is what `demo --json` prints.
@@ -162,7 +163,7 @@ func judge(r demoReport) []string {
 		}
 		return number
 	}
-	for _, host := range event.Hosts() {
+	for _, host := range webhook.Hosts() {
 		expect(runs(func(run demoRun) bool { return run.Host == host && run.Number == 0 && run.State == codecheck.Passed }) == 1,
 			"the push from "+string(host)+" passes")
 		expect(runs(func(run demoRun) bool {

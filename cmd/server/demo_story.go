@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/standin"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // world is what the story is about: a repository on three hosts, a CodeArts
@@ -41,7 +42,7 @@ func makeWorld(folder string, pipelines []byte) (world, error) {
 		Tasks:         []standin.TaskSeed{{Name: "shop-main", RepoURL: "https://github.com/acme/shop.git", Branch: "main"}},
 		Repositories:  map[string]string{},
 	}
-	for _, host := range event.Hosts() {
+	for _, host := range webhook.Hosts() {
 		style := standin.RefPull
 		if host == event.GitLab {
 			style = standin.RefMergeRequest

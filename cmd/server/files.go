@@ -20,7 +20,7 @@ func loadConfig(path string, env environment) (*config.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read server file: %w", err)
 	}
-	cfg, complaints := config.Load(path, data, env.LookupEnv, os.ReadFile)
+	cfg, complaints := config.Load(path, data, connectionKinds(), env.LookupEnv, os.ReadFile)
 	if len(complaints) > 0 {
 		return nil, complaints
 	}

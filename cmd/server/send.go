@@ -13,7 +13,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
@@ -54,7 +53,7 @@ The secret comes from --config, or from the environment variable that
 				return usageError{err}
 			}
 			if !keepID {
-				delivery.header = withNewID(delivery.connection.Host, delivery.header)
+				webhook.SetDeliveryID(delivery.connection.Host, delivery.header, uuid.NewString())
 			}
 			status, answer, err := post(cmd.Context(), http.DefaultClient, target, delivery)
 			if err != nil {
@@ -84,20 +83,6 @@ func target(server, connection string) (string, error) {
 		return "", fmt.Errorf("--to %q: write the server's address, such as http://127.0.0.1:8080", server)
 	}
 	return u.JoinPath("webhooks", connection).String(), nil
-}
-
-// withNewID gives a recorded delivery the id of a new one, where its host has
-// ids.
-func withNewID(host event.Host, recorded http.Header) http.Header {
-	header := recorded.Clone()
-	switch host {
-	case event.GitHub:
-		header.Set("X-GitHub-Delivery", uuid.NewString())
-	case event.GitLab:
-		header.Set("Idempotency-Key", uuid.NewString())
-		header.Set("X-Gitlab-Event-UUID", uuid.NewString())
-	}
-	return header
 }
 
 // post signs a delivery and sends it.

@@ -1,13 +1,13 @@
 package codecheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
 )
 
@@ -36,10 +36,8 @@ func (c *Checker) chooseRef(ctx context.Context, run Run) (Ref, string, error) {
 	if ok {
 		return ref, fmt.Sprintf("%s worked last for connection %s", ref, run.Event.Connection), nil
 	}
-	if run.Event.Repository.Host == event.Gitee {
-		return Pull, "documented default for gitee", nil
-	}
-	return MergeRequest, "documented default for every host but gitee", nil
+	ref = cmp.Or(c.options.DefaultRef(run.Event.Connection), MergeRequest)
+	return ref, fmt.Sprintf("%s is the default for connection %s", ref, run.Event.Connection), nil
 }
 
 // mayTryOtherRef reports that the run was free to choose its ref and has sent

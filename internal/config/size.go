@@ -44,7 +44,7 @@ func ParseSize(text string) (Size, error) {
 		}
 		return Size(n) * unit.size, nil
 	}
-	return 0, fmt.Errorf("%q is no size", text)
+	return 0, fmt.Errorf("%q is not a size", text)
 }
 
 // String returns the size in the largest unit that divides it.

@@ -35,9 +35,10 @@ var mayImport = map[string][]string{
 	"standin":     {"strictyaml"},
 	"storetest":   {},
 
+	"view":    {"event", "rules", "codecheck", "release", "store"},
 	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
 	"command": {},
-	"demo":    {"app", "config", "event", "codecheck", "release", "standin", "store"},
+	"demo":    {"app", "config", "event", "codecheck", "release", "standin", "store", "webhook"},
 	"apptest": {"demo", "event", "codecheck", "storetest"},
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/standin"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // dummy stands for every secret that the examples name; it has the form of a
@@ -58,7 +59,7 @@ func TestExamplesLoad(t *testing.T) {
 			continue
 		}
 		t.Run(file, func(t *testing.T) {
-			c, complaints := config.Load(file, read(t, file), env, readFile)
+			c, complaints := config.Load(file, read(t, file), kinds(), env, readFile)
 			if len(complaints) > 0 {
 				t.Fatal(complaints)
 			}
@@ -88,7 +89,7 @@ func TestExamplesLoad(t *testing.T) {
 func TestEachHostHasItsExample(t *testing.T) {
 	for _, host := range []string{"github", "gitlab", "gitee"} {
 		file := host + ".yaml"
-		c, complaints := config.Load(file, read(t, file), env, readFile)
+		c, complaints := config.Load(file, read(t, file), kinds(), env, readFile)
 		if len(complaints) > 0 {
 			t.Fatal(complaints)
 		}
@@ -99,4 +100,13 @@ func TestEachHostHasItsExample(t *testing.T) {
 			t.Errorf("%s has a connection of another kind", file)
 		}
 	}
+}
+
+// kinds are the kinds of git hosts that a server file can name.
+func kinds() []config.Kind {
+	var kinds []config.Kind
+	for _, kind := range webhook.Kinds() {
+		kinds = append(kinds, config.Kind(kind))
+	}
+	return kinds
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 const folder = "kubernetes"
@@ -239,7 +240,7 @@ func TestConfigurationFits(t *testing.T) {
 	}
 	const mount = "/etc/gatewright"
 	noFile := func(path string) ([]byte, error) { return nil, fmt.Errorf("the ConfigMap names the file %s", path) }
-	c, complaints := config.Load(mount+"/gatewright.yaml", []byte(data["gatewright.yaml"]), env, noFile)
+	c, complaints := config.Load(mount+"/gatewright.yaml", []byte(data["gatewright.yaml"]), kinds(), env, noFile)
 	if len(complaints) > 0 {
 		t.Fatal(complaints)
 	}
@@ -303,4 +304,13 @@ func TestNoSecretValues(t *testing.T) {
 			t.Errorf("%s is a %s: %v", file, kind.Kind, err)
 		}
 	}
+}
+
+// kinds are the kinds of git hosts that a server file can name.
+func kinds() []config.Kind {
+	var kinds []config.Kind
+	for _, kind := range webhook.Kinds() {
+		kinds = append(kinds, config.Kind(kind))
+	}
+	return kinds
 }

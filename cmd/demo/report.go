@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // demoReport is what `gatewright-demo --json` prints.
@@ -161,7 +162,7 @@ func brokenExpectations(r demoReport) []string {
 		}
 		return number
 	}
-	for _, host := range event.Hosts() {
+	for _, host := range webhook.Hosts() {
 		expect(runs(func(run demoRun) bool { return run.Host == host && run.Number == 0 && run.State == codecheck.Passed }) == 1,
 			"the push from "+string(host)+" passes")
 		expect(runs(func(run demoRun) bool {

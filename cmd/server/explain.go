@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ type recordedFlags struct {
 
 func (f *recordedFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.config, "config", "", "the server file, for its connections and secrets")
-	cmd.Flags().StringVar(&f.connection, "connection", "", "a connection of --config; without one: github, gitlab or gitee")
+	cmd.Flags().StringVar(&f.connection, "connection", "", "a connection of --config; without --config one of "+hostWords())
 	cmd.Flags().StringVar(&f.headers, "headers", "", "a file of header lines")
 	cmd.Flags().StringVar(&f.payload, "payload", "", "a file with the body; - reads standard input")
 	for _, flag := range []string{"connection", "headers", "payload"} {
@@ -71,12 +72,21 @@ func (f *recordedFlags) read(env command.Environment) (recorded, error) {
 	return r, nil
 }
 
+// hostWords lists the kinds of git hosts, for help and messages.
+func hostWords() string {
+	var words []string
+	for _, host := range webhook.Hosts() {
+		words = append(words, string(host))
+	}
+	return strings.Join(words, ", ")
+}
+
 // findConnection finds a connection by name, or by host where there is no server
 // file.
 func findConnection(cfg *config.Config, name string) (webhook.Connection, error) {
 	if cfg == nil {
-		if !event.Host(name).Valid() {
-			return webhook.Connection{}, command.UsageError{Err: fmt.Errorf("connection %q: without --config write github, gitlab or gitee", name)}
+		if !slices.Contains(webhook.Hosts(), event.Host(name)) {
+			return webhook.Connection{}, command.UsageError{Err: fmt.Errorf("connection %q: without --config write one of %s", name, hostWords())}
 		}
 		return webhook.Connection{Name: name, Host: event.Host(name)}, nil
 	}

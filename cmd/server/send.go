@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/command"
-	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 func newSend(env command.Environment) *cobra.Command {
@@ -48,7 +48,7 @@ The secret comes from --config, or from the environment variable that
 				return command.UsageError{Err: fmt.Errorf("--to: %w", err)}
 			}
 			if !keepID {
-				delivery.header = withNewID(delivery.connection.Host, delivery.header)
+				webhook.SetDeliveryID(delivery.connection.Host, delivery.header, uuid.NewString())
 			}
 			status, answer, err := app.Send(cmd.Context(), target, delivery.connection, delivery.header, delivery.body)
 			if err != nil {
@@ -69,20 +69,6 @@ The secret comes from --config, or from the environment variable that
 	cmd.Flags().BoolVar(&keepID, "keep-id", false, "keep the recorded delivery id: the server then sees a redelivery")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
-}
-
-// withNewID gives a recorded delivery the id of a new one, where its host has
-// ids.
-func withNewID(host event.Host, recorded http.Header) http.Header {
-	header := recorded.Clone()
-	switch host {
-	case event.GitHub:
-		header.Set("X-GitHub-Delivery", uuid.NewString())
-	case event.GitLab:
-		header.Set("Idempotency-Key", uuid.NewString())
-		header.Set("X-Gitlab-Event-UUID", uuid.NewString())
-	}
-	return header
 }
 
 func writeAnswer(w io.Writer, status int, answer []byte, asJSON bool) error {

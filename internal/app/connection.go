@@ -1,6 +1,7 @@
 package app
 
 import (
+	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/webhook"
@@ -45,4 +46,21 @@ func parser(connections []webhook.Connection) func(event.Delivery) (event.Event,
 		}
 		return webhook.Parse(connection, d.Header, d.Body)
 	}
+}
+
+// defaultRef says which ref is tried first for the merge requests of a connection.
+func defaultRef(cfg *config.Config) func(string) codecheck.Ref {
+	return func(connection string) codecheck.Ref {
+		c, _ := cfg.Connection(connection)
+		return codecheck.Ref(webhook.DefaultRef(event.Host(c.Kind)))
+	}
+}
+
+// connectionKinds are the kinds of git hosts that the server file can name.
+func connectionKinds() []config.Kind {
+	var kinds []config.Kind
+	for _, kind := range webhook.Kinds() {
+		kinds = append(kinds, config.Kind(kind))
+	}
+	return kinds
 }

@@ -22,7 +22,7 @@ func LoadConfig(path string, lookup LookupEnv) (*config.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read server file: %w", err)
 	}
-	cfg, complaints := config.Load(path, data, lookup, os.ReadFile)
+	cfg, complaints := config.Load(path, data, connectionKinds(), lookup, os.ReadFile)
 	if len(complaints) > 0 {
 		return nil, complaints
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,12 +41,6 @@ func newHandler(endpoint *webhook.Handler, health *health, registry *prometheus.
 	return e
 }
 
-// problem is the body of every refusal.
-type problem struct {
-	Error   string `json:"error"`
-	Message string `json:"message"`
-}
-
 // errorHandler answers a request that no handler answered: the client gets a code and
 // a sentence, the log gets the cause.
 func errorHandler(log *zap.Logger) echo.HTTPErrorHandler {
@@ -53,25 +48,33 @@ func errorHandler(log *zap.Logger) echo.HTTPErrorHandler {
 		if c.Response().Committed {
 			return
 		}
-		status, answer := http.StatusInternalServerError, problem{"internal", "internal error; the log of gatewright has the cause"}
+		status := http.StatusInternalServerError
 		var known *echo.HTTPError
 		if errors.As(err, &known) {
 			status = known.Code
 		}
-		switch status {
-		case http.StatusNotFound:
-			answer = problem{"not_found", "no such page; webhooks go to POST /webhooks/{connection}"}
-		case http.StatusMethodNotAllowed:
-			answer = problem{"method_not_allowed", "this address takes another method; webhooks are sent with POST"}
-		case http.StatusInternalServerError:
+		if status >= http.StatusInternalServerError {
 			log.Error("request failed", zap.String(event.LogOperation, c.Path()), zap.Error(err))
-		default:
-			answer = problem{http.StatusText(status), http.StatusText(status)}
 		}
-		if err := c.JSON(status, answer); err != nil {
+		if err := problemOf(status).Send(c, status); err != nil {
 			log.Debug("response not sent", zap.Error(err))
 		}
 	}
+}
+
+// problemOf describes an error status that no handler has described.
+func problemOf(status int) webhook.Problem {
+	switch {
+	case status == http.StatusNotFound:
+		return webhook.Problem{Code: "not_found", Message: "there is nothing here: webhooks go to POST /webhooks/{connection}"}
+	case status == http.StatusMethodNotAllowed:
+		return webhook.Problem{Code: "method_not_allowed", Message: "this address does not accept this method: webhooks are sent with POST"}
+	case status == http.StatusRequestEntityTooLarge:
+		return webhook.Problem{Code: "too_large", Message: "the request is too large: send less"}
+	case status >= http.StatusInternalServerError:
+		return webhook.Problem{Code: "internal", Message: "an internal error occurred: see the log of gatewright"}
+	}
+	return webhook.Problem{Code: "bad_request", Message: "the request is refused: " + strings.ToLower(http.StatusText(status))}
 }
 
 // health answers the probes.
@@ -89,16 +92,16 @@ func (h *health) live(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether webhooks can be taken: the service runs, its rules are
-// loaded (it does not start without) and the database takes writes.
+// readyz says whether webhooks can be accepted: the service runs, its rules are
+// loaded (it does not start without) and the database accepts writes.
 func (h *health) readyz(c echo.Context) error {
 	if !h.ready.Load() {
-		return c.JSON(http.StatusServiceUnavailable, problem{"not_ready", "starting or stopping"})
+		return webhook.Problem{Code: "not_ready", Message: "the service is starting or stopping: ask again later"}.Send(c, http.StatusServiceUnavailable)
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), pingTimeout)
 	defer cancel()
 	if err := h.store.Writable(ctx); err != nil {
-		return c.JSON(http.StatusServiceUnavailable, problem{"database", "the database does not take writes"})
+		return webhook.Problem{Code: "database", Message: "the database does not accept writes: see the log of the database"}.Send(c, http.StatusServiceUnavailable)
 	}
 	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
 }

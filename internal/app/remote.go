@@ -50,13 +50,14 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.
 		return nil, nil, err
 	}
 	checker, err := codecheck.New(codecheck.Options{
-		Client:   checkClient,
-		Memory:   memory,
-		Dialect:  string(h.Dialect),
-		RepoType: repoType(cfg),
-		Poll:     codecheck.Interval{Min: h.Poll.Min, Max: h.Poll.Max},
-		Log:      log,
-		Metrics:  codecheck.NewMetrics(registry),
+		Client:     checkClient,
+		Memory:     memory,
+		Dialect:    string(h.Dialect),
+		RepoType:   repoType(cfg),
+		DefaultRef: defaultRef(cfg),
+		Poll:       codecheck.Interval{Min: h.Poll.Min, Max: h.Poll.Max},
+		Log:        log,
+		Metrics:    codecheck.NewMetrics(registry),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -50,10 +50,13 @@ type Options struct {
 	// of the execution before could be taken for the end of ours, and
 	// Dialect2023 must be chosen.
 	Dialect string
-	// RepoType gives the V3 `repo_type` of a connection's repositories; empty,
-	// or a nil function: by host (GitHub, Gitee, gitlab for gitlab.com, else
-	// self_gitlab). A rule's own repo_type goes first.
+	// RepoType gives the V3 `repo_type` of a connection's repositories; empty, or a
+	// nil function, means GitPub. A rule's own repo_type goes first.
 	RepoType func(connection string) string
+	// DefaultRef gives the `ref` that is tried first for the merge requests of a
+	// connection; empty, or a nil function, means MergeRequest. A rule's own ref, and
+	// one that worked before, go first.
+	DefaultRef func(connection string) Ref
 	// DefaultLanguages are the languages of a task that is created for a rule
 	// which names none. Default: the ten that every edition of the API names.
 	// Names are those of the V3 API (specs/codearts-check.md 1.4).
@@ -118,6 +121,9 @@ func New(o Options) (*Checker, error) {
 	}
 	if o.RepoType == nil {
 		o.RepoType = func(string) string { return "" }
+	}
+	if o.DefaultRef == nil {
+		o.DefaultRef = func(string) Ref { return "" }
 	}
 	if len(o.DefaultLanguages) == 0 {
 		o.DefaultLanguages = defaultLanguages()

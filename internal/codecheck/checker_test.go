@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 )
 
@@ -202,19 +201,12 @@ func TestEndedRunsAreLeftAlone(t *testing.T) {
 
 func TestRepoTypes(t *testing.T) {
 	checker := testChecker(t, http.NotFoundHandler(), Options{RepoType: func(connection string) string {
-		return map[string]string{"private": "GitPub"}[connection]
+		return map[string]string{"private": "self_gitlab"}[connection]
 	}})
 	for want, change := range map[string]func(*Run){
-		"GitHub": func(*Run) {},
-		"Gitee":  func(r *Run) { r.Event.Repository.Host = event.Gitee },
-		"gitlab": func(r *Run) {
-			r.Event.Repository.Host, r.Event.Repository.HTTPSURL = event.GitLab, "https://GitLab.com/a/b"
-		},
-		"self_gitlab": func(r *Run) {
-			r.Event.Repository.Host, r.Event.Repository.HTTPSURL = event.GitLab, "https://git.acme/a/b"
-		},
-		"GitPub":    func(r *Run) { r.Event.Connection = "private" },
-		"bitbucket": func(r *Run) { r.Event.Connection, r.Check.RepoType = "private", "bitbucket" },
+		"GitPub":      func(*Run) {},
+		"self_gitlab": func(r *Run) { r.Event.Connection = "private" },
+		"bitbucket":   func(r *Run) { r.Event.Connection, r.Check.RepoType = "private", "bitbucket" },
 	} {
 		run := testRun(time.Now())
 		change(&run)

@@ -1,10 +1,10 @@
 package codecheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
-	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
 )
 
@@ -33,10 +33,8 @@ func (c *Checker) chooseRef(ctx context.Context, run Run) (Ref, string, error) {
 	if ok {
 		return ref, fmt.Sprintf("%s worked last for connection %s", ref, run.Event.Connection), nil
 	}
-	if run.Event.Repository.Host == event.Gitee {
-		return Pull, "documented default for gitee", nil
-	}
-	return MergeRequest, "documented default for every host but gitee", nil
+	ref = cmp.Or(c.options.DefaultRef(run.Event.Connection), MergeRequest)
+	return ref, fmt.Sprintf("%s is the default for connection %s", ref, run.Event.Connection), nil
 }
 
 // mayTryOtherRef reports whether the rule left the ref open and only one was sent.

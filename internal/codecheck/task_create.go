@@ -1,9 +1,9 @@
 package codecheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -86,26 +86,9 @@ func (c *Checker) createIncremental(ctx context.Context, run Run, parent Task) (
 }
 
 // repoType is the V3 repo_type (specs/codearts-check.md 1.4): the rule's, the
-// connection's, or the host's.
+// connection's, or that of any repository with an http address.
 func (c *Checker) repoType(run Run) string {
-	if run.Check.RepoType != "" {
-		return run.Check.RepoType
-	}
-	if t := c.options.RepoType(run.Event.Connection); t != "" {
-		return t
-	}
-	switch run.Event.Repository.Host {
-	case event.GitHub:
-		return "GitHub"
-	case event.Gitee:
-		return "Gitee"
-	case event.GitLab:
-		if u, err := url.Parse(run.Event.Repository.HTTPSURL); err == nil && strings.EqualFold(u.Hostname(), "gitlab.com") {
-			return "gitlab"
-		}
-		return "self_gitlab"
-	}
-	return "GitPub"
+	return cmp.Or(run.Check.RepoType, c.options.RepoType(run.Event.Connection), "GitPub")
 }
 
 // sourceURL is the form of the address that a repo_type wants.

@@ -128,7 +128,11 @@ func (w *walk) walk() {
 		w.t.Fatal(err)
 	}
 	defer client.CloseIdle()
-	checker, err := New(Options{Client: client, Memory: w.memory, Dialect: w.dialect, Now: func() time.Time { return w.clock }})
+	checker, err := New(Options{
+		Client: client, Memory: w.memory, Dialect: w.dialect, Now: func() time.Time { return w.clock },
+		RepoType:   func(string) string { return "GitHub" },
+		DefaultRef: func(connection string) Ref { return map[string]Ref{"gitee": Pull}[connection] },
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/x509"
-	"encoding/base64"
 	"fmt"
 	"net"
 	"net/url"
@@ -17,7 +16,6 @@ import (
 )
 
 var (
-	namePattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 	regionPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)+$`)
 	idPattern     = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
@@ -30,6 +28,7 @@ type checker struct {
 	dir        string
 	env        func(string) (string, bool)
 	readFile   func(string) ([]byte, error)
+	kinds      []Kind
 }
 
 // complain adds a complaint, unless there is one at the same path, above or below
@@ -67,6 +66,10 @@ func (k *checker) http(h HTTP) {
 	if h.MaxBody < KiB {
 		k.complain("http.max_body", "no webhook fits into less than 1KiB", "write a size such as 25MiB")
 	}
+	if h.MaxBody > LargestBody {
+		k.complain("http.max_body", fmt.Sprintf("%s is too large: in a form a body can take three times that, and at most 100MiB can be stored", h.MaxBody),
+			fmt.Sprintf("write at most %s; GitHub and GitLab send up to 25MiB", LargestBody))
+	}
 	k.positive("http.header_timeout", h.HeaderTimeout)
 	k.positive("http.read_timeout", h.ReadTimeout)
 	k.positive("http.shutdown_grace", h.ShutdownGrace)
@@ -76,130 +79,6 @@ func (k *checker) http(h HTTP) {
 	if host, _, _ := net.SplitHostPort(h.PprofAddr); !loopback(host) {
 		k.complain("http.pprof_addr", "profiles show the process's memory and are served on loopback only",
 			`write "127.0.0.1:6060", or "" for none`)
-	}
-}
-
-func (k *checker) connections(list []Connection) {
-	if len(list) == 0 {
-		k.complain("connections", "there is no connection, so no webhook could be taken",
-			"write at least one: - {name: github, kind: github, secrets: [{env: GITHUB_WEBHOOK_SECRET}]}")
-	}
-	first := map[string]int{}
-	for i := range list {
-		path := fmt.Sprintf("connections[%d]", i)
-		c := &list[i]
-		k.connection(path, c)
-		if !namePattern.MatchString(c.Name) {
-			k.complain(path+".name", fmt.Sprintf("%q is no name for a connection", c.Name),
-				`write 1 to 63 of a-z, 0-9 and "-", the first not "-"`)
-			continue
-		}
-		if before, taken := first[c.Name]; taken {
-			line, _ := k.doc.At(fmt.Sprintf("connections[%d].name", before))
-			k.complain(path+".name", fmt.Sprintf("the name %q is taken by the connection in line %d", c.Name, line),
-				"write another name: it stands in the webhook's URL")
-			continue
-		}
-		first[c.Name] = i
-	}
-}
-
-// publicURL is where each kind of host is when no url is given.
-func publicURL(kind string) string {
-	switch kind {
-	case "github":
-		return "https://github.com"
-	case "gitlab":
-		return "https://gitlab.com"
-	case "gitee":
-		return "https://gitee.com"
-	}
-	return ""
-}
-
-func (k *checker) connection(path string, c *Connection) {
-	if c.URL == "" {
-		c.URL = publicURL(c.Kind)
-	} else {
-		c.URL, _ = k.url(path+".url", c.URL)
-	}
-	k.secrets(path+".secrets", c.Secrets)
-	k.secrets(path+".signing_tokens", c.SigningTokens)
-	k.secret(path+".token", &c.Token)
-	if !k.oneOf(path+".kind", c.Kind, "github", "gitlab", "gitee") {
-		return
-	}
-
-	if len(c.Secrets) == 0 && (c.Kind != "gitlab" || len(c.SigningTokens) == 0) {
-		k.complain(path+".secrets", "there is no secret, so anybody could send webhooks",
-			"write secrets: [{env: NAME}], or [{file: PATH}]")
-	}
-	if c.Kind != "gitlab" && len(c.SigningTokens) > 0 {
-		k.complain(path+".signing_tokens", "only GitLab has signing tokens", "write it under secrets")
-	}
-	for i, token := range c.SigningTokens {
-		if token.Set() && !signingToken(token.Value()) {
-			k.complain(fmt.Sprintf("%s.signing_tokens[%d]", path, i), "this is no signing token",
-				"copy it whole from GitLab: whsec_ and a base64 text")
-		}
-	}
-	k.mode(path+".mode", c)
-	k.maxAge(path+".max_age", c)
-	k.repoType(path+".repo_type", c)
-}
-
-func (k *checker) mode(path string, c *Connection) {
-	if c.Kind != "gitee" {
-		if c.Mode != "" {
-			k.complain(path, "only Gitee has modes", "leave it out")
-		}
-		return
-	}
-	if c.Mode == "" {
-		c.Mode = "sign"
-	}
-	k.oneOf(path, c.Mode, "sign", "password")
-}
-
-func (k *checker) maxAge(path string, c *Connection) {
-	byDefault, undated := time.Duration(0), ""
-	switch {
-	case c.Kind == "github":
-		undated = "GitHub does not say when a delivery was sent"
-	case c.Kind == "gitlab" && len(c.SigningTokens) == 0:
-		undated = "only a GitLab signature made with a signing token has a time"
-	case c.Kind == "gitlab":
-		byDefault = 5 * time.Minute
-	case c.Mode == "password":
-		undated = "only Gitee's signature has a time, its password has none"
-	default:
-		byDefault = time.Hour
-	}
-	switch {
-	case undated != "" && c.MaxAge > 0:
-		k.complain(path, undated, "leave it out")
-	case c.MaxAge < 0:
-		k.complain(path, "an age is not negative", "write a time such as 5m, or leave it out")
-	case c.MaxAge == 0:
-		c.MaxAge = byDefault
-	}
-}
-
-func (k *checker) repoType(path string, c *Connection) {
-	if c.RepoType != "" {
-		k.oneOf(path, c.RepoType, "DevCloud", "Gitee", "GitHub", "GitPub", "gitcode", "gitlab", "self_gitlab", "tfs_git", "bitbucket")
-		return
-	}
-	switch c.Kind {
-	case "github":
-		c.RepoType = "GitHub"
-	case "gitee":
-		c.RepoType = "Gitee"
-	case "gitlab":
-		c.RepoType = "self_gitlab"
-		if u, err := url.Parse(c.URL); err == nil && strings.EqualFold(u.Hostname(), "gitlab.com") {
-			c.RepoType = "gitlab"
-		}
 	}
 }
 
@@ -313,15 +192,6 @@ func (k *checker) url(path, value string) (string, *url.URL) {
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
-}
-
-// signingToken reports whether token has the form that GitLab gives out
-// (specs/githosts.md 2.1): whsec_ and, in base64, 24 to 64 bytes, as Standard
-// Webhooks says; GitLab makes 32.
-func signingToken(token string) bool {
-	encoded, found := strings.CutPrefix(token, "whsec_")
-	key, err := base64.StdEncoding.DecodeString(encoded)
-	return found && err == nil && len(key) >= 24 && len(key) <= 64
 }
 
 // store checks that one database is named, and fills in the defaults.

@@ -1,5 +1,5 @@
 // Package config reads the server file: one strict YAML document that says where
-// Gatewright listens, which git hosts it hears, how it reaches Huawei Cloud and
+// Gatewright listens, which git hosts it serves, how it reaches Huawei Cloud and
 // where its rules stand.
 package config
 
@@ -18,7 +18,7 @@ import (
 type Config struct {
 	HTTP  HTTP  `yaml:"http"`
 	Store Store `yaml:"store"`
-	// Connections are the git hosts whose webhooks are taken. At least one.
+	// Connections are the git hosts whose webhooks are accepted. At least one.
 	Connections []Connection `yaml:"connections"`
 	HuaweiCloud HuaweiCloud  `yaml:"huaweicloud"`
 	// Rules is a rules file, or a folder of them. Default: rules.yaml.
@@ -31,8 +31,9 @@ type Config struct {
 type HTTP struct {
 	// Addr is the address to listen on, host:port. Default: ":8080".
 	Addr string `yaml:"addr"`
-	// MaxBody is the largest webhook that is taken. Default: 25MiB, which is
-	// what GitHub and GitLab send at most (specs/githosts.md 1.1, 2.1).
+	// MaxBody is the largest webhook that is accepted, at most LargestBody; a form
+	// may be three times as large. Default: 25MiB, which is what GitHub and GitLab
+	// send at most (specs/githosts.md 1.1, 2.1).
 	MaxBody Size `yaml:"max_body"`
 	// HeaderTimeout bounds the time in which a request's headers arrive.
 	// Default: 5s.
@@ -46,6 +47,10 @@ type HTTP struct {
 	// which serves none.
 	PprofAddr string `yaml:"pprof_addr,omitempty"`
 }
+
+// LargestBody is the largest HTTP.MaxBody. As a form it takes up to three times as
+// much, and a body of more than 100 MiB could not be read back from the database.
+const LargestBody = 32 * MiB
 
 // Store is the database: a SQLite file, unless Postgres is given.
 type Store struct {
@@ -75,38 +80,6 @@ type Postgres struct {
 type SQLite struct {
 	// Path is the file; it is made when it is missing. Default: gatewright.db.
 	Path string `yaml:"path"`
-}
-
-// Connection is one git host.
-type Connection struct {
-	// Name stands in the webhook URL, in rules, logs and metrics: 1 to 63 of
-	// a-z, 0-9 and "-", the first not "-". Unique.
-	Name string `yaml:"name"`
-	// Kind is github, gitlab or gitee.
-	Kind string `yaml:"kind"`
-	// URL is the host's address, without a slash at its end. Default: the public
-	// host of the kind.
-	URL string `yaml:"url"`
-	// Secrets are the webhook secrets, any of which is accepted. At least one,
-	// but for GitLab with a signing token.
-	Secrets []Secret `yaml:"secrets,omitempty"`
-	// SigningTokens are GitLab's whsec_ tokens (specs/githosts.md 2.1), any of
-	// which is accepted.
-	SigningTokens []Secret `yaml:"signing_tokens,omitempty"`
-	// Mode is how Gitee proves itself: sign or password. Default: sign. Empty for
-	// the other hosts.
-	Mode string `yaml:"mode,omitempty"`
-	// MaxAge is how far the time of a Gitee or GitLab signature may be from now,
-	// in both directions. Default: 1h for Gitee, its own documented limit, and 5m
-	// for GitLab (specs/githosts.md 2.1, 3.1). Zero where there is no signed time:
-	// GitHub, GitLab without a signing token, Gitee with a password.
-	MaxAge time.Duration `yaml:"max_age,omitempty"`
-	// RepoType is what CodeArts Check calls this host when it makes a task
-	// (specs/codearts-check.md 1.4 has the words). Default, by its section 7:
-	// GitHub, Gitee, gitlab for gitlab.com, self_gitlab for another GitLab.
-	RepoType string `yaml:"repo_type"`
-	// Token is the API token of the host. Optional.
-	Token Secret `yaml:"token,omitempty"`
 }
 
 // HuaweiCloud is how CodeArts Check and ServiceStage are reached.
@@ -219,14 +192,15 @@ type Telemetry struct {
 }
 
 // Load reads the server file from data. file is its path: complaints name it, and
-// relative paths in the document count from its folder. env looks up an environment
+// relative paths in the document count from its folder. kinds are the kinds of git
+// hosts that a connection can have, at least one. env looks up an environment
 // variable (os.LookupEnv) and readFile reads a file (os.ReadFile); both are asked
 // only for what the document names. Load touches nothing else: the rules are not
 // read and the database is not opened.
 //
 // It returns either the whole configuration or every complaint at once. No complaint
 // shows the value of a secret.
-func Load(file string, data []byte, env func(string) (string, bool), readFile func(string) ([]byte, error)) (*Config, strictyaml.Complaints) {
+func Load(file string, data []byte, kinds []Kind, env func(string) (string, bool), readFile func(string) ([]byte, error)) (*Config, strictyaml.Complaints) {
 	c := defaults()
 	doc, complaints := strictyaml.Decode(file, data, c)
 	if unreadable(complaints) {
@@ -238,6 +212,7 @@ func Load(file string, data []byte, env func(string) (string, bool), readFile fu
 		dir:        filepath.Dir(file),
 		env:        env,
 		readFile:   readFile,
+		kinds:      kinds,
 	}
 	k.config(c)
 	if len(k.complaints) > 0 {
@@ -277,7 +252,7 @@ func RulesPath(file string, data []byte) string {
 	return filepath.Join(filepath.Dir(file), content.Rules)
 }
 
-// Connection returns the connection of that name.
+// Connection returns the connection of that name, and whether there is one.
 func (c *Config) Connection(name string) (Connection, bool) {
 	for _, conn := range c.Connections {
 		if conn.Name == name {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -37,13 +38,22 @@ func environment(name string) (string, bool) {
 
 const secretWord = "hunter2"
 
+// kinds are those of the service.
+func kinds() []config.Kind {
+	var kinds []config.Kind
+	for _, kind := range webhook.Kinds() {
+		kinds = append(kinds, config.Kind(kind))
+	}
+	return kinds
+}
+
 func load(t *testing.T, file string) (*config.Config, string) {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, complaints := config.Load(file, data, environment, os.ReadFile)
+	c, complaints := config.Load(file, data, kinds(), environment, os.ReadFile)
 	if (c == nil) != (len(complaints) > 0) {
 		t.Fatalf("config %v together with complaints %v", c, complaints)
 	}
@@ -140,7 +150,7 @@ func TestValues(t *testing.T) {
 		"secret from a file, its end trimmed": {hub.Token.Value(), "hunter2-from-a-file"},
 		"access key":                          {c.HuaweiCloud.Auth.AccessKey.ID.Value(), "hunter2-access"},
 		"secret key":                          {c.HuaweiCloud.Auth.AccessKey.Secret.Value(), "hunter2-key"},
-		"body limit":                          {c.HTTP.MaxBody, 64 * config.MiB},
+		"body limit":                          {c.HTTP.MaxBody, 32 * config.MiB},
 		"shutdown grace":                      {c.HTTP.ShutdownGrace, 45 * time.Second},
 		"dialect written as a number":         {c.HuaweiCloud.Dialect, config.Dialect2023},
 		"rules beside the file":               {c.Rules, filepath.Join("testdata", "good", "rules.d")},
@@ -217,7 +227,7 @@ connections: [{name: github, kind: github, secrets: [{file: /secret}]}]
 huaweicloud: {region: cn-north-4, auth: {access_key: {id: {env: ACCESS_KEY}, secret: {env: SECRET_KEY}}}}
 `
 	for size, want := range map[int]bool{64 << 10: true, 64<<10 + 1: false} {
-		c, complaints := config.Load("gatewright.yaml", []byte(file), environment, func(string) ([]byte, error) {
+		c, complaints := config.Load("gatewright.yaml", []byte(file), kinds(), environment, func(string) ([]byte, error) {
 			return []byte(strings.Repeat("s", size)), nil
 		})
 		if (c != nil) != want {
@@ -273,7 +283,7 @@ func FuzzLoad(f *testing.F) {
 		if strings.Contains(string(data), canary) {
 			t.Skip("the canary stands in the file itself")
 		}
-		c, complaints := config.Load("gatewright.yaml", data, env, readFile)
+		c, complaints := config.Load("gatewright.yaml", data, kinds(), env, readFile)
 		if (c == nil) != (len(complaints) > 0) {
 			t.Fatalf("config %v together with complaints %v", c, complaints)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/standin"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // MergeRequest is the number of the repository's merge request on every host.
@@ -39,7 +40,7 @@ func makeWorld(folder string) (*World, error) {
 		Tasks:         []standin.TaskSeed{{Name: "shop-main", RepoURL: "https://github.com/acme/shop.git", Branch: "main"}},
 		Repositories:  map[string]string{},
 	}
-	for _, host := range event.Hosts() {
+	for _, host := range webhook.Hosts() {
 		style := standin.RefPull
 		if host == event.GitLab {
 			style = standin.RefMergeRequest

@@ -8,22 +8,18 @@ import (
 	"time"
 )
 
-// Host is a kind of git host. A connection has exactly one.
+// Host is the word for a kind of git host, as it stands in configuration, logs,
+// metrics and JSON. Which kinds are supported, and everything that differs between
+// them, is known by internal/webhook alone.
 type Host string
 
-// The hosts that Gatewright reads. The values stand in configuration, logs,
-// metrics and JSON as they are here.
+// The words for the hosts that code outside of internal/webhook names: tests, the
+// demo and the proofs.
 const (
 	GitHub Host = "github"
 	GitLab Host = "gitlab"
 	Gitee  Host = "gitee"
 )
-
-// Hosts lists every host, in the order in which help and documents show them.
-func Hosts() []Host { return []Host{GitHub, GitLab, Gitee} }
-
-// Valid reports whether h is a host that Gatewright reads.
-func (h Host) Valid() bool { return h == GitHub || h == GitLab || h == Gitee }
 
 // Kind says what sort of thing happened.
 type Kind string

@@ -1,14 +1,17 @@
-// Package webhook is the door in: it verifies a git host's webhook over the raw
-// bytes, hands the delivery to an Inbox that makes it durable, and only then
-// acknowledges it. What a delivery says is read later, by Parse, away from the
-// request. Facts about the hosts come from specs/githosts.md, sections 1 to 3.
+// Package webhook is the webhook endpoint: it verifies a delivery over its raw
+// bytes, hands it to an Inbox that makes it durable, and only then acknowledges it.
+// What a delivery says is read later, by Parse, outside of the request.
+//
+// Each kind of git host is one value in one file (github.go, gitlab.go, gitee.go);
+// nothing else distinguishes them. Facts about the hosts come from
+// specs/githosts.md, sections 1 to 3.
 package webhook
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,14 +26,8 @@ const (
 	ModeSign = "sign"
 )
 
-// The defaults of Connection.MaxAge.
-const (
-	giteeMaxAge  = time.Hour
-	gitlabMaxAge = 5 * time.Minute
-)
-
-// Connection is one configured git host, as far as the door needs it. It holds
-// secrets: its String is the name alone.
+// Connection is one configured git host, as far as the webhook endpoint needs it.
+// It holds secrets: its String is the name alone.
 type Connection struct {
 	// Name is the last part of the webhook's URL: ^[a-z0-9][a-z0-9-]{0,62}$.
 	Name string
@@ -41,83 +38,82 @@ type Connection struct {
 	Secrets []string
 	// SigningTokens are GitLab's signing tokens, whsec_ and base64; any one of
 	// them is valid. When there are some, a delivery that carries a signature
-	// must verify by it; one that carries none is held to Secrets.
+	// must verify by it; one that carries none must carry one of Secrets.
 	SigningTokens []string
 	// Mode is Gitee's: ModePassword or ModeSign. Empty means ModeSign, because
-	// a request does not tell the mode and a signature gives nothing away.
+	// a request does not tell the mode and a signature reveals no secret.
 	Mode string
 	// MaxAge is how far the signed time of a delivery may be from now, in both
-	// directions. Zero means 1 h for Gitee, which its documents ask for, and
-	// 5 min for GitLab's signing token, which is what Standard Webhooks
-	// libraries use because GitLab states none (specs/githosts.md 2.1, 3.1).
+	// directions. Zero means the default of the kind of host (Kind.MaxAge): 1 h
+	// for Gitee, 5 min for GitLab with a signing token.
 	MaxAge time.Duration
 }
 
 // String returns the name, so that a connection that is printed shows no secret.
 func (c Connection) String() string { return c.Name }
 
+// namePattern is what a connection may be called.
+var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
 // validate returns every complaint about the connection, joined; nil when there
 // is none.
 func (c Connection) validate() error {
 	var complaints []error
-	complain := func(format string, args ...any) {
-		complaints = append(complaints, fmt.Errorf("check connection %q: "+format, append([]any{c.Name}, args...)...))
-	}
-	if !regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`).MatchString(c.Name) {
-		complain("name must be 1 to 63 lower-case letters, digits and dashes, and must not start with a dash")
-	}
-	if !c.Host.Valid() {
-		complain("unknown host %q: use one of %q", c.Host, event.Hosts())
+	if !namePattern.MatchString(c.Name) {
+		complaints = append(complaints, c.complaint("name must be 1 to 63 lower-case letters, digits and dashes, and must not start with a dash"))
 	}
 	for i, secret := range c.Secrets {
 		if strings.TrimSpace(secret) == "" {
-			complain("secret %d is empty: give it a value or take it away", i+1)
+			complaints = append(complaints, c.complaint("secret %d is empty: give it a value or remove it", i+1))
 		}
-	}
-	for i, token := range c.SigningTokens {
-		if _, err := signingKey(token); err != nil {
-			complain("signing token %d: %w", i+1, err)
-		}
-	}
-	if len(c.SigningTokens) > 0 && c.Host != event.GitLab {
-		complain("only GitLab has signing tokens: use a secret")
 	}
 	if len(c.Secrets) == 0 && len(c.SigningTokens) == 0 {
-		complain("no secret: a webhook without one cannot be told from a stranger's")
-	}
-	if c.Mode != "" && c.Host != event.Gitee {
-		complain("only Gitee has a mode: take it away")
-	} else if c.Mode != "" && c.Mode != ModePassword && c.Mode != ModeSign {
-		complain("unknown mode %q: use %q or %q", c.Mode, ModePassword, ModeSign)
+		complaints = append(complaints, c.complaint("no secret: without one anybody could send webhooks"))
 	}
 	if c.MaxAge < 0 {
-		complain("age limit %s is negative: use 0 for the default", c.MaxAge)
+		complaints = append(complaints, c.complaint("age limit %s is negative: use 0 for the default", c.MaxAge))
+	}
+	if h, known := hostOf(c.Host); known {
+		complaints = append(complaints, c.validateSettings(h))
+	} else {
+		complaints = append(complaints, c.complaint("unknown host %q: use one of %q", c.Host, Hosts()))
 	}
 	return errors.Join(complaints...)
 }
 
-// maxAge is MaxAge with its default.
-func (c Connection) maxAge() time.Duration {
-	switch {
-	case c.MaxAge > 0:
-		return c.MaxAge
-	case c.Host == event.Gitee:
-		return giteeMaxAge
-	default:
-		return gitlabMaxAge
+// validateSettings returns every complaint about the settings that only some kinds
+// of hosts have, joined.
+func (c Connection) validateSettings(h host) error {
+	var complaints []error
+	for i, token := range c.SigningTokens {
+		if h.CheckSigningToken == nil {
+			complaints = append(complaints, c.complaint("%s has no signing tokens: use a secret", h.Title))
+			break
+		}
+		if err := h.CheckSigningToken(token); err != nil {
+			complaints = append(complaints, c.complaint("signing token %d: %w", i+1, err))
+		}
 	}
+	switch {
+	case c.Mode == "":
+	case len(h.Modes) == 0:
+		complaints = append(complaints, c.complaint("%s has no modes: remove the mode", h.Title))
+	case !slices.Contains(h.Modes, c.Mode):
+		complaints = append(complaints, c.complaint("unknown mode %q: use one of %q", c.Mode, h.Modes))
+	}
+	return errors.Join(complaints...)
 }
 
-// signingKey returns the key that a signing token stands for. The error never
-// holds the token.
-func signingKey(token string) ([]byte, error) {
-	encoded, ok := strings.CutPrefix(token, "whsec_")
-	if !ok {
-		return nil, errors.New(`must start with "whsec_"`)
+func (c Connection) complaint(format string, args ...any) error {
+	return fmt.Errorf("check connection %q: "+format, append([]any{c.Name}, args...)...)
+}
+
+// maxAge is MaxAge with its default.
+func (c Connection) maxAge() time.Duration {
+	if c.MaxAge > 0 {
+		return c.MaxAge
 	}
-	key, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil || len(key) < 24 || len(key) > 64 {
-		return nil, errors.New(`must be "whsec_" and the base64 of 24 to 64 bytes, as GitLab shows it once`)
-	}
-	return key, nil
+	h, _ := hostOf(c.Host)
+	limit, _ := h.Kind.MaxAge(c.Mode, len(c.SigningTokens) > 0)
+	return limit
 }

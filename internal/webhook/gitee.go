@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,13 +14,77 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
+// giteeMaxAge is Gitee's own limit (specs/githosts.md 3.1).
+const giteeMaxAge = time.Hour
+
+// giteeHost is Gitee, on gitee.com or as a private installation. Its events are
+// read in gitee_parse.go.
+func giteeHost() host {
+	return host{
+		Kind: Kind{
+			Name: string(event.Gitee), Title: "Gitee", URL: "https://gitee.com",
+			Modes: []string{ModeSign, ModePassword},
+			MaxAge: func(mode string, _ bool) (time.Duration, string) {
+				if mode == ModePassword {
+					return 0, "only Gitee's signature has a time, its password has none"
+				}
+				return giteeMaxAge, ""
+			},
+			RepoType: func(string) string { return "Gitee" },
+		},
+		ref:    "pull",
+		verify: verifyGitee,
+		sign:   signGitee,
+		sentAt: func(header http.Header) (time.Time, bool) {
+			milliseconds, err := strconv.ParseInt(header.Get("X-Gitee-Timestamp"), 10, 64)
+			return time.UnixMilli(milliseconds).UTC(), err == nil
+		},
+
+		isPing:        func(header http.Header) bool { return strings.EqualFold(header.Get("X-Gitee-Ping"), "true") },
+		eventHeader:   "X-Gitee-Event",
+		kind:          giteeKind,
+		deliveryID:    func(Connection, http.Header) string { return "" },
+		setDeliveryID: func(http.Header, string) {},
+		// The body names the event, and the header spells it in two ways.
+		key:         func(_ string, body []byte) string { return bodyKey("", body) },
+		keptHeaders: []string{"X-Gitee-Event", "X-Gitee-Ping", "X-Gitee-Timestamp", "X-Git-Oschina-Event"},
+
+		payload:        giteePayload,
+		withoutSecrets: withoutGiteePassword,
+		parse:          parseGitee,
+	}
+}
+
+func giteeKind(eventName string) event.Kind {
+	switch giteeHookName(eventName) {
+	case "push_hooks":
+		return event.Push
+	case "tag_push_hooks":
+		return event.Tag
+	case "merge_request_hooks":
+		return event.MergeRequest
+	case "note_hooks":
+		return event.Comment
+	}
+	return ""
+}
+
+// giteeHookName turns the header's spelling ("Merge Request Hook") into the
+// body's ("merge_request_hooks").
+func giteeHookName(name string) string {
+	if before, ok := strings.CutSuffix(strings.ToLower(name), " hook"); ok {
+		return strings.ReplaceAll(before, " ", "_") + "_hooks"
+	}
+	return name
+}
+
 // verifyGitee compares X-Gitee-Token with the secret, or with the signature of
 // the time that the header holds. The signature covers the time and not the
 // body (specs/githosts.md 3.1).
-func verifyGitee(c Connection, header http.Header, now time.Time) error {
+func verifyGitee(c Connection, header http.Header, _ []byte, now time.Time) error {
 	token := header.Get("X-Gitee-Token")
 	if token == "" {
-		return refuse("X-Gitee-Token is missing: set a password or a signing key on the webhook; old hooks that send forms have none and must be made anew")
+		return refuse("X-Gitee-Token is missing: set a password or a signing key on the webhook; old hooks that send forms have neither: delete the hook and create a new one")
 	}
 	if c.Mode == ModePassword {
 		for _, secret := range c.Secrets {
@@ -51,9 +114,37 @@ func giteeSignature(secret, timestamp string) string {
 	return base64.StdEncoding.EncodeToString(hmacSHA256([]byte(secret), []byte(timestamp+"\n"+secret)))
 }
 
+func signGitee(c Connection, header http.Header, body []byte, now time.Time) ([]byte, error) {
+	timestamp := strconv.FormatInt(now.UnixMilli(), 10)
+	token, password, sign := c.Secrets[0], c.Secrets[0], ""
+	if c.Mode != ModePassword {
+		sign = giteeSignature(c.Secrets[0], timestamp)
+		token, password = sign, ""
+	}
+	header.Set("X-Gitee-Timestamp", timestamp)
+	header.Set("X-Gitee-Token", token)
+	signed := replaceMembers(body, func(name string, old json.RawMessage) json.RawMessage {
+		switch {
+		case name == "password":
+			return jsonText(password)
+		case name == "sign":
+			return jsonText(sign)
+		case name == "timestamp" && old[0] == '"':
+			return jsonText(timestamp)
+		case name == "timestamp":
+			return json.RawMessage(timestamp)
+		}
+		return old
+	})
+	return signed, nil
+}
+
 // withoutGiteePassword blanks out the member "password" of the body, which in
 // password mode is the secret.
-func withoutGiteePassword(body []byte) []byte {
+func withoutGiteePassword(c Connection, body []byte) []byte {
+	if c.Mode != ModePassword {
+		return body
+	}
 	return replaceMembers(body, func(name string, old json.RawMessage) json.RawMessage {
 		if name == "password" {
 			return json.RawMessage(`""`)
@@ -62,280 +153,59 @@ func withoutGiteePassword(body []byte) []byte {
 	})
 }
 
-// giteeText is a value that Gitee sends as a string, a number or null.
-type giteeText string
-
-func (t *giteeText) UnmarshalJSON(data []byte) error {
-	switch {
-	case bytes.Equal(data, []byte("null")):
-		return nil
-	case data[0] == '"':
-		return json.Unmarshal(data, (*string)(t))
-	case data[0] == '-' || data[0] >= '0' && data[0] <= '9':
-		*t = giteeText(data)
-		return nil
-	}
-	return errors.New("expected a text or a number")
-}
-
-type giteeUser struct {
-	Login    giteeText `json:"login"`
-	Username giteeText `json:"username"`
-	UserName giteeText `json:"user_name"`
-}
-
-type giteeProject struct {
-	ID                giteeText `json:"id"`
-	PathWithNamespace giteeText `json:"path_with_namespace"`
-	FullName          giteeText `json:"full_name"`
-	GitHTTPURL        giteeText `json:"git_http_url"`
-	CloneURL          giteeText `json:"clone_url"`
-	GitSSHURL         giteeText `json:"git_ssh_url"`
-	SSHURL            giteeText `json:"ssh_url"`
-	Private           bool      `json:"private"`
-	DefaultBranch     giteeText `json:"default_branch"`
-}
-
-type giteeSide struct {
-	Ref  giteeText     `json:"ref"`
-	SHA  giteeText     `json:"sha"`
-	Repo *giteeProject `json:"repo"`
-}
-
-// giteeEvent holds the fields of all hooks; each hook fills its own. Objects
-// that can be null are pointers (specs/githosts.md 3.2, 3.3).
-type giteeEvent struct {
-	HookName giteeText     `json:"hook_name"`
-	Project  *giteeProject `json:"project"`
-	// Repository is the same as Project.
-	Repository *giteeProject `json:"repository"`
-	Sender     *giteeUser    `json:"sender"`
-	User       *giteeUser    `json:"user"`
-
-	Ref        giteeText `json:"ref"`
-	Before     giteeText `json:"before"`
-	After      giteeText `json:"after"`
-	Deleted    bool      `json:"deleted"`
-	HeadCommit *struct {
-		ID giteeText `json:"id"`
-	} `json:"head_commit"`
-
-	Action       giteeText `json:"action"`
-	ActionDesc   giteeText `json:"action_desc"`
-	SourceBranch giteeText `json:"source_branch"`
-	TargetBranch giteeText `json:"target_branch"`
-	SourceRepo   *struct {
-		Project *giteeProject `json:"project"`
-	} `json:"source_repo"`
-	Author      *giteeUser        `json:"author"`
-	PullRequest *giteePullRequest `json:"pull_request"`
-
-	NoteableType giteeText `json:"noteable_type"`
-	Comment      *struct {
-		User      *giteeUser `json:"user"`
-		UpdatedAt giteeText  `json:"updated_at"`
-	} `json:"comment"`
-}
-
-type giteePullRequest struct {
-	Number    giteeText  `json:"number"`
-	Title     giteeText  `json:"title"`
-	State     giteeText  `json:"state"`
-	User      *giteeUser `json:"user"`
-	Draft     bool       `json:"draft"`
-	Head      *giteeSide `json:"head"`
-	Base      *giteeSide `json:"base"`
-	UpdatedAt giteeText  `json:"updated_at"`
-	Labels    []struct {
-		Name giteeText `json:"name"`
-	} `json:"labels"`
-}
-
-// parseGitee goes by hook_name of the body; a header that names another event
-// is an error, because nothing signs either of them.
-func parseGitee(header http.Header, body []byte) (event.Event, error) {
+// giteePayload refuses the forms of old hooks, which nothing signs.
+func giteePayload(header http.Header, body []byte) ([]byte, error) {
 	if isForm(header) {
-		return event.Event{}, errOldGiteeHook()
+		return nil, errors.New("the body is a form, as old Gitee hooks send: delete the hook and add a WebHook, which sends JSON")
 	}
-	if err := isObject(body); err != nil {
-		return event.Event{}, err
-	}
-	var e giteeEvent
-	if err := json.Unmarshal(body, &e); err != nil {
-		return event.Event{}, fmt.Errorf("decode event: %w", err)
-	}
-	announced := giteeHookName(header.Get("X-Gitee-Event"))
-	name := firstOf(giteeHookName(string(e.HookName)), announced)
-	if announced != "" && announced != name {
-		return event.Event{}, fmt.Errorf("the header says %s and the body says %s", quote(announced), quote(name))
-	}
-	switch name {
-	case "push_hooks", "tag_push_hooks":
-		return giteePush(&e)
-	case "merge_request_hooks":
-		return giteeMergeRequest(&e)
-	case "note_hooks":
-		return giteeNote(&e)
-	case "":
-		return event.Event{}, errors.New("hook_name is missing")
-	default:
-		return ignoredKind(name), nil
-	}
+	return body, nil
 }
 
-// giteeHookName turns the header's spelling ("Merge Request Hook") into the
-// body's ("merge_request_hooks").
-func giteeHookName(name string) string {
-	if before, ok := strings.CutSuffix(strings.ToLower(name), " hook"); ok {
-		return strings.ReplaceAll(before, " ", "_") + "_hooks"
+// jsonText is s as a JSON string.
+func jsonText(s string) json.RawMessage {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(s); err != nil {
+		return json.RawMessage(`""`)
 	}
-	return name
+	return bytes.TrimSpace(out.Bytes())
 }
 
-func giteePush(e *giteeEvent) (event.Event, error) {
-	var commit giteeText
-	if e.HeadCommit != nil {
-		commit = e.HeadCommit.ID
-	}
-	ev := pushed(string(e.Ref), string(e.Before), string(e.After), string(commit), e.Deleted)
-	ev.Repository = e.repository()
-	ev.Sender = firstOf(e.Sender.login(), e.User.login())
-	ev.Author = ev.Sender
-	return settlePush(ev)
-}
-
-func giteeMergeRequest(e *giteeEvent) (event.Event, error) {
-	ev, err := e.mergeRequest()
+// replaceMembers returns body with the value of each member of its outermost
+// object replaced by what replace returns for it; all other bytes stay. A body
+// that is not one well-formed object is returned as it is.
+func replaceMembers(body []byte, replace func(name string, old json.RawMessage) json.RawMessage) []byte {
+	out, err := replaced(body, replace)
 	if err != nil {
-		return event.Event{}, err
+		return body
 	}
-	ev.Action = giteeAction(e)
-	hostAction := string(e.Action)
-	if hostAction == "update" {
-		hostAction += " " + string(e.ActionDesc)
-	}
-	state := e.PullRequest.State
-	return settleMergeRequest(ev, hostAction, state == "closed" || state == "merged")
+	return out
 }
 
-// giteeAction reads the action. action_desc counts only beside "update": in
-// other actions it is null or left over (specs/githosts.md 3.3).
-func giteeAction(e *giteeEvent) event.Action {
-	switch e.Action {
-	case "open":
-		return event.Opened
-	case "reopen":
-		return event.Reopened
-	case "close":
-		return event.Closed
-	case "merge":
-		return event.Merged
-	case "approved":
-		return event.Approved
-	case "update":
-		switch e.ActionDesc {
-		case "source_branch_changed":
-			return event.Updated
-		case "target_branch_changed":
-			return event.Retargeted
-		case "update_label":
-			return event.Labeled
+func replaced(body []byte, replace func(name string, old json.RawMessage) json.RawMessage) ([]byte, error) {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	if open, err := decoder.Token(); err != nil || open != json.Delim('{') {
+		return nil, errors.New("not an object")
+	}
+	var out []byte
+	copied := 0
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return nil, err
 		}
-	}
-	return event.Other
-}
-
-func giteeNote(e *giteeEvent) (event.Event, error) {
-	ev := event.Event{Repository: e.repository()}
-	if e.NoteableType == "PullRequest" {
-		var err error
-		if ev, err = e.mergeRequest(); err != nil {
-			return event.Event{}, err
+		var old json.RawMessage
+		if err := decoder.Decode(&old); err != nil {
+			return nil, err
 		}
+		end := int(decoder.InputOffset())
+		out = append(out, body[copied:end-len(old)]...)
+		out = append(out, replace(name.(string), old)...)
+		copied = end
 	}
-	ev.Kind, ev.UpdatedAt = event.Comment, ""
-	ev.Sender = e.Sender.login()
-	ev.Author = ev.Sender
-	if e.Comment != nil {
-		ev.Author = firstOf(e.Comment.User.login(), ev.Sender)
-		ev.UpdatedAt = string(e.Comment.UpdatedAt)
+	if _, err := decoder.Token(); err != nil {
+		return nil, err
 	}
-	return settleComment(ev, e.Action == "comment")
-}
-
-// mergeRequest fills all but the action. The head is pull_request.head.sha;
-// merge_commit_sha is a test merge, even while the pull request is open.
-func (e *giteeEvent) mergeRequest() (event.Event, error) {
-	pr := e.PullRequest
-	if pr == nil {
-		return event.Event{}, errors.New("pull_request is missing")
-	}
-	number, err := strconv.Atoi(string(pr.Number))
-	if err != nil || number <= 0 {
-		return event.Event{}, errors.New("pull_request.number is missing or not a number")
-	}
-	head, base := pr.Head.orEmpty(), pr.Base.orEmpty()
-	repository := e.repository()
-	source := head.Repo
-	if e.SourceRepo != nil && e.SourceRepo.Project != nil {
-		source = e.SourceRepo.Project
-	}
-	var labels []string
-	for _, label := range pr.Labels {
-		labels = append(labels, string(label.Name))
-	}
-	return event.Event{
-		Kind:         event.MergeRequest,
-		Repository:   repository,
-		Branch:       firstOf(string(e.TargetBranch), string(base.Ref)),
-		SourceBranch: firstOf(string(e.SourceBranch), string(head.Ref)),
-		HeadSHA:      string(head.SHA),
-		Number:       number,
-		Title:        string(pr.Title),
-		Author:       firstOf(pr.User.login(), e.Author.login()),
-		Sender:       e.Sender.login(),
-		Draft:        pr.Draft || draftTitle(string(pr.Title)),
-		Fork:         source == nil || string(source.ID) != repository.ID,
-		Labels:       labels,
-		UpdatedAt:    string(pr.UpdatedAt),
-	}, nil
-}
-
-// repository is the repository whose webhook fired. full_name is a display name
-// and only stands in where the path is missing.
-func (e *giteeEvent) repository() event.Repository {
-	p := e.Project
-	if p == nil {
-		p = e.Repository
-	}
-	if p == nil {
-		return event.Repository{Host: event.Gitee}
-	}
-	return event.Repository{
-		Host:          event.Gitee,
-		ID:            string(p.ID),
-		FullName:      firstOf(string(p.PathWithNamespace), string(p.FullName)),
-		HTTPSURL:      firstOf(string(p.GitHTTPURL), string(p.CloneURL)),
-		SSHURL:        firstOf(string(p.GitSSHURL), string(p.SSHURL)),
-		Private:       p.Private,
-		DefaultBranch: string(p.DefaultBranch),
-	}
-}
-
-func (s *giteeSide) orEmpty() giteeSide {
-	if s == nil {
-		return giteeSide{}
-	}
-	return *s
-}
-
-func (u *giteeUser) login() string {
-	if u == nil {
-		return ""
-	}
-	return firstOf(string(u.Login), string(u.Username), string(u.UserName))
-}
-
-func errOldGiteeHook() error {
-	return errors.New("the body is a form, as old Gitee hooks send: delete the hook and add a WebHook, which sends JSON")
+	return append(out, body[copied:]...), nil
 }

@@ -1,14 +1,13 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,9 +16,55 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
+// githubHost is GitHub, on github.com or as an Enterprise Server.
+func githubHost() host {
+	return host{
+		Kind: Kind{
+			Name: string(event.GitHub), Title: "GitHub", URL: "https://github.com",
+			MaxAge: func(string, bool) (time.Duration, string) {
+				return 0, "GitHub does not say when a delivery was sent"
+			},
+			RepoType: func(string) string { return "GitHub" },
+		},
+		ref:    "merge_request",
+		verify: verifyGitHub,
+		sign:   signGitHub,
+
+		isPing:        func(header http.Header) bool { return header.Get("X-GitHub-Event") == "ping" },
+		eventHeader:   "X-GitHub-Event",
+		kind:          githubKind,
+		deliveryID:    func(_ Connection, header http.Header) string { return header.Get("X-GitHub-Delivery") },
+		setDeliveryID: func(header http.Header, id string) { header.Set("X-GitHub-Delivery", id) },
+		key:           bodyKey,
+		keptHeaders: []string{
+			"X-Github-Event", "X-Github-Delivery", "X-Github-Hook-Id",
+			"X-Github-Hook-Installation-Target-Id", "X-Github-Hook-Installation-Target-Type",
+			"X-Github-Enterprise-Host", "X-Github-Enterprise-Version",
+		},
+
+		forms:          true,
+		payload:        githubPayload,
+		withoutSecrets: nothingSecret,
+		parse:          parseGitHub,
+	}
+}
+
+// githubKind: a tag is announced as a push.
+func githubKind(eventName string) event.Kind {
+	switch eventName {
+	case "push":
+		return event.Push
+	case "pull_request", "pull_request_review":
+		return event.MergeRequest
+	case "issue_comment", "pull_request_review_comment", "commit_comment":
+		return event.Comment
+	}
+	return ""
+}
+
 // verifyGitHub demands X-Hub-Signature-256, an HMAC over the raw body, JSON or
-// form; the older SHA-1 header is not looked at (specs/githosts.md 1.1).
-func verifyGitHub(c Connection, header http.Header, body []byte) error {
+// form; the older SHA-1 header is not used (specs/githosts.md 1.1).
+func verifyGitHub(c Connection, header http.Header, body []byte, _ time.Time) error {
 	signature := header.Get("X-Hub-Signature-256")
 	if signature == "" {
 		return refuse("X-Hub-Signature-256 is missing: set a secret on the webhook")
@@ -37,7 +82,13 @@ func verifyGitHub(c Connection, header http.Header, body []byte) error {
 			return nil
 		}
 	}
-	return refuse("X-Hub-Signature-256 does not fit the body: give the webhook and this connection the same secret")
+	return refuse("X-Hub-Signature-256 does not match the body: give the webhook and this connection the same secret")
+}
+
+func signGitHub(c Connection, header http.Header, body []byte, _ time.Time) ([]byte, error) {
+	header.Del("X-Hub-Signature")
+	header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(hmacSHA256([]byte(c.Secrets[0]), body)))
+	return body, nil
 }
 
 // githubPayload returns the JSON of a body that is JSON itself, or a form with
@@ -57,21 +108,15 @@ func githubPayload(header http.Header, body []byte) ([]byte, error) {
 	return []byte(form.Get("payload")), nil
 }
 
-func isForm(header http.Header) bool {
-	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
-	return kind == "application/x-www-form-urlencoded"
-}
-
 // parseGitHub reads the events that carry code or a remark on it; every other
-// event is ignored by its name and its body is not looked at, because the
+// event is ignored by its name and its body is not read, because the
 // library knows neither all events nor all their shapes (specs/githosts.md 1.4).
 func parseGitHub(header http.Header, body []byte) (event.Event, error) {
 	name := header.Get("X-GitHub-Event")
-	switch name {
-	case "push", "pull_request", "pull_request_review", "issue_comment", "pull_request_review_comment", "commit_comment":
-	case "":
+	if name == "" {
 		return event.Event{}, errors.New("X-GitHub-Event is missing")
-	default:
+	}
+	if githubKind(name) == "" {
 		return ignoredKind(name), nil
 	}
 	payload, err := githubPayload(header, body)
@@ -115,7 +160,7 @@ func githubPush(e *github.PushEvent) (event.Event, error) {
 		Private:       repo.GetPrivate(),
 		DefaultBranch: repo.GetDefaultBranch(),
 	}
-	ev.Sender = firstOf(e.GetSender().GetLogin(), e.GetPusher().GetLogin(), e.GetPusher().GetName())
+	ev.Sender = cmp.Or(e.GetSender().GetLogin(), e.GetPusher().GetLogin(), e.GetPusher().GetName())
 	ev.Author = ev.Sender
 	return settlePush(ev)
 }
@@ -278,12 +323,4 @@ func githubTime(t github.Timestamp) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
-}
-
-// idText is a host's number as text; empty for 0, which no host gives out.
-func idText(id int64) string {
-	if id == 0 {
-		return ""
-	}
-	return strconv.FormatInt(id, 10)
 }

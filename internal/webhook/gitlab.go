@@ -1,12 +1,15 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +17,90 @@ import (
 
 	"github.com/gatewright/gatewright/internal/event"
 )
+
+// gitlabMaxAge is what Standard Webhooks libraries use; GitLab states no limit
+// (specs/githosts.md 2.1).
+const gitlabMaxAge = 5 * time.Minute
+
+// gitlabHost is GitLab, on gitlab.com or self-managed.
+func gitlabHost() host {
+	return host{
+		Kind: Kind{
+			Name: string(event.GitLab), Title: "GitLab", URL: "https://gitlab.com",
+			CheckSigningToken: func(token string) error {
+				_, err := signingKey(token)
+				return err
+			},
+			MaxAge: func(_ string, signingTokens bool) (time.Duration, string) {
+				if !signingTokens {
+					return 0, "only a GitLab signature made with a signing token has a time"
+				}
+				return gitlabMaxAge, ""
+			},
+			RepoType: gitlabRepoType,
+		},
+		ref:    "merge_request",
+		verify: verifyGitLab,
+		sign:   signGitLab,
+		sentAt: func(header http.Header) (time.Time, bool) {
+			seconds, err := strconv.ParseInt(header.Get("Webhook-Timestamp"), 10, 64)
+			return time.Unix(seconds, 0).UTC(), err == nil
+		},
+
+		isPing:        neverPing,
+		eventHeader:   "X-Gitlab-Event",
+		kind:          gitlabKind,
+		deliveryID:    gitlabDeliveryID,
+		setDeliveryID: setGitLabDeliveryID,
+		key:           bodyKey,
+		keptHeaders: []string{
+			"X-Gitlab-Event", "X-Gitlab-Instance", "X-Gitlab-Event-Uuid", "X-Gitlab-Webhook-Uuid",
+			"Idempotency-Key", "Webhook-Id", "Webhook-Timestamp",
+		},
+
+		payload:        bodyItself,
+		withoutSecrets: nothingSecret,
+		parse:          parseGitLab,
+	}
+}
+
+func gitlabRepoType(address string) string {
+	if u, err := url.Parse(address); err == nil && strings.EqualFold(u.Hostname(), "gitlab.com") {
+		return "gitlab"
+	}
+	return "self_gitlab"
+}
+
+func gitlabKind(eventName string) event.Kind {
+	switch eventName {
+	case "Push Hook":
+		return event.Push
+	case "Tag Push Hook":
+		return event.Tag
+	case "Merge Request Hook":
+		return event.MergeRequest
+	case "Note Hook", "Confidential Note Hook":
+		return event.Comment
+	}
+	return ""
+}
+
+// gitlabDeliveryID: GitLab repeats its Idempotency-Key as webhook-id, and where
+// the signing token is used only that one is covered by the signature.
+func gitlabDeliveryID(c Connection, header http.Header) string {
+	if len(c.SigningTokens) > 0 && header.Get("Webhook-Signature") != "" {
+		return header.Get("Webhook-Id")
+	}
+	return cmp.Or(header.Get("Idempotency-Key"), header.Get("Webhook-Id"))
+}
+
+// setGitLabDeliveryID leaves webhook-id to Sign, which makes it the same as
+// Idempotency-Key, as GitLab does.
+func setGitLabDeliveryID(header http.Header, id string) {
+	header.Set("Idempotency-Key", id)
+	header.Set("X-Gitlab-Event-UUID", id)
+	header.Del("Webhook-Id")
+}
 
 // verifyGitLab holds a delivery that carries webhook-signature to the signing
 // tokens, where the connection has some, and every other to the secret token:
@@ -53,7 +140,7 @@ func verifyGitLabSignature(c Connection, header http.Header, body []byte, now ti
 			}
 		}
 	}
-	return refuse("webhook-signature does not fit the body: give the webhook and this connection the same signing token")
+	return refuse("webhook-signature does not match the body: give the webhook and this connection the same signing token")
 }
 
 // gitlabSignature is one value of webhook-signature, for the id and the time
@@ -63,13 +150,53 @@ func gitlabSignature(key []byte, header http.Header, body []byte) string {
 	return "v1," + base64.StdEncoding.EncodeToString(hmacSHA256(key, []byte(prefix), body))
 }
 
+// signingKey returns the key that a signing token stands for. The error never
+// holds the token.
+func signingKey(token string) ([]byte, error) {
+	encoded, ok := strings.CutPrefix(token, "whsec_")
+	if !ok {
+		return nil, errors.New(`must start with "whsec_"`)
+	}
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(key) < 24 || len(key) > 64 {
+		return nil, errors.New(`must be "whsec_" and the base64 of 24 to 64 bytes, as GitLab shows it once`)
+	}
+	return key, nil
+}
+
+func signGitLab(c Connection, header http.Header, body []byte, now time.Time) ([]byte, error) {
+	for _, name := range []string{"X-Gitlab-Token", "Webhook-Timestamp", "Webhook-Signature"} {
+		header.Del(name)
+	}
+	if len(c.Secrets) > 0 {
+		header.Set("X-Gitlab-Token", c.Secrets[0])
+	}
+	if len(c.SigningTokens) == 0 {
+		return body, nil
+	}
+	key, err := signingKey(c.SigningTokens[0])
+	if err != nil {
+		return nil, fmt.Errorf("sign delivery of %q: signing token: %w", c.Name, err)
+	}
+	if header.Get("Webhook-Id") == "" {
+		header.Set("Webhook-Id", cmp.Or(header.Get("Idempotency-Key"), bodyKey(header.Get("X-Gitlab-Event"), body)))
+	}
+	header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+	header.Set("Webhook-Signature", gitlabSignature(key, header, body))
+	return body, nil
+}
+
 // gitlabEnvelope is what tells GitLab's events apart, and what the library's
 // structs lose of them (specs/githosts.md 2.4).
 type gitlabEnvelope struct {
 	ObjectKind string        `json:"object_kind"`
 	EventName  string        `json:"event_name"`
 	Project    gitlabProject `json:"project"`
-	PushOpts   struct {
+	ProjectID  int64         `json:"project_id"`
+	Attributes struct {
+		TargetProjectID int64 `json:"target_project_id"`
+	} `json:"object_attributes"`
+	PushOpts struct {
 		CI map[string]any `json:"ci"`
 	} `json:"push_options"`
 	MergeRequest struct {
@@ -97,7 +224,7 @@ func parseGitLab(header http.Header, body []byte) (event.Event, error) {
 	if err := json.Unmarshal(body, &envelope); err != nil {
 		return event.Event{}, fmt.Errorf("decode event: %w", err)
 	}
-	switch name := firstOf(envelope.ObjectKind, envelope.EventName); name {
+	switch name := cmp.Or(envelope.ObjectKind, envelope.EventName); name {
 	case "push", "tag_push":
 		return gitlabPush(envelope, body)
 	case "merge_request":
@@ -119,7 +246,7 @@ func gitlabPush(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 		return event.Event{}, fmt.Errorf("decode push: %w", err)
 	}
 	ev := pushed(e.Ref, e.Before, e.After, e.CheckoutSHA, false)
-	ev.Repository = envelope.Project.repository()
+	ev.Repository = envelope.repository()
 	ev.Sender, ev.Author = e.UserUsername, e.UserUsername
 	if skip, ok := envelope.PushOpts.CI["skip"]; ok && skip != nil && skip != false {
 		ev.IgnoredReason = "push asks to skip checks: it was made with -o ci.skip"
@@ -136,7 +263,7 @@ func gitlabMergeRequest(envelope gitlabEnvelope, body []byte) (event.Event, erro
 	ev := event.Event{
 		Kind:         event.MergeRequest,
 		Action:       gitlabAction(&e),
-		Repository:   envelope.Project.repository(),
+		Repository:   envelope.repository(),
 		Branch:       mr.TargetBranch,
 		SourceBranch: mr.SourceBranch,
 		HeadSHA:      mr.LastCommit.ID,
@@ -215,7 +342,7 @@ func gitlabNote(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 	note := e.ObjectAttributes
 	ev := event.Event{
 		Kind:       event.Comment,
-		Repository: envelope.Project.repository(),
+		Repository: envelope.repository(),
 		UpdatedAt:  note.UpdatedAt,
 	}
 	if e.User != nil {
@@ -238,10 +365,14 @@ func gitlabNote(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 	return settleComment(ev, (note.Action == "" || note.Action == "create") && !note.System)
 }
 
-func (p gitlabProject) repository() event.Repository {
+// repository is the project whose webhook fired. GitLab before 10.8 sends its id
+// outside of project: as project_id, and for a merge request only as the id of the
+// target project.
+func (e gitlabEnvelope) repository() event.Repository {
+	p := e.Project
 	return event.Repository{
 		Host:          event.GitLab,
-		ID:            idText(p.ID),
+		ID:            idText(cmp.Or(p.ID, e.ProjectID, e.Attributes.TargetProjectID)),
 		FullName:      p.PathWithNamespace,
 		HTTPSURL:      p.GitHTTPURL,
 		SSHURL:        p.GitSSHURL,

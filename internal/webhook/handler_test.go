@@ -17,7 +17,7 @@ import (
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
-func TestDoor(t *testing.T) {
+func TestReceive(t *testing.T) {
 	github, gitlab, gitee := connection(event.GitHub), connection(event.GitLab), connection(event.Gitee)
 	stranger := webhook.Connection{Host: event.GitHub, Secrets: []string{"guess"}}
 	next := webhook.Connection{Host: event.Gitee, Secrets: []string{"the next secret"}}
@@ -69,7 +69,7 @@ func TestDoor(t *testing.T) {
 		{name: "gitee ping", path: "/webhooks/the-gitee", sign: gitee, header: headers("X-Gitee-Event", "push_hooks", "X-Gitee-Ping", "true"), body: `{}`, status: 200, code: "ping", metric: "the-gitee ping ping"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := openDoor(t)
+			d := startServer(t)
 			header, body := d.signed(t, tc.sign, tc.header, tc.body)
 			if tc.chunked {
 				body = io.MultiReader(body) // its length is not known
@@ -93,10 +93,10 @@ func TestDoor(t *testing.T) {
 	}
 }
 
-// TestDoorStores: what is stored is the body byte for byte, the headers worth
+// TestStoredDelivery: what is stored is the body byte for byte, the headers worth
 // keeping and no secret.
-func TestDoorStores(t *testing.T) {
-	d := openDoor(t)
+func TestStoredDelivery(t *testing.T) {
+	d := startServer(t)
 	header := headers("Content-Type", "application/json", "User-Agent", "GitLab/19.1.0", "X-Gitlab-Event", "Push Hook",
 		"Idempotency-Key", "k1", "Authorization", "Bearer x", "Cookie", "a=b", "X-Custom", "custom secret")
 	const body = "{ \"object_kind\":\"push\" ,\"é\":1}\n"
@@ -122,9 +122,9 @@ func TestDoorStores(t *testing.T) {
 	}
 }
 
-// TestDoorBlanksGiteePassword: the password that Gitee repeats in the body is
+// TestGiteePasswordIsNotStored: the password that Gitee repeats in the body is
 // not stored, however it is spelled, and the body still parses.
-func TestDoorBlanksGiteePassword(t *testing.T) {
+func TestGiteePasswordIsNotStored(t *testing.T) {
 	body, err := os.ReadFile("testdata/gitee/push.json")
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestDoorBlanksGiteePassword(t *testing.T) {
 		"escaped": `"sec\u0022ret\/\u0026\u00e9"`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := openDoor(t)
+			d := startServer(t)
 			sent := strings.Replace(string(body), `"password": ""`, `"password": `+spelled, 1)
 			header := headers("X-Gitee-Token", password, "X-Gitee-Event", "Push Hook", "X-Gitee-Timestamp", "1767225600000")
 			if status, answer, _ := d.post(t, "/webhooks/gitee-password", header, strings.NewReader(sent)); status != http.StatusAccepted {
@@ -156,8 +156,8 @@ func TestDoorBlanksGiteePassword(t *testing.T) {
 	}
 }
 
-// TestDoorKeys: the same delivery has the same key, another has another.
-func TestDoorKeys(t *testing.T) {
+// TestDeliveryKeys: the same delivery has the same key, another has another.
+func TestDeliveryKeys(t *testing.T) {
 	github, gitlab, gitee := connection(event.GitHub), connection(event.GitLab), connection(event.Gitee)
 	const a, b = `{"n":1}`, `{"n":2}`
 	for _, tc := range []struct {
@@ -180,7 +180,7 @@ func TestDoorKeys(t *testing.T) {
 		{"gitee other body", gitee, headers("X-Gitee-Event", "Push Hook"), headers("X-Gitee-Event", "Push Hook"), [2]string{a, b}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := openDoor(t)
+			d := startServer(t)
 			header, body := d.signed(t, tc.c, tc.first, tc.bodies[0])
 			if status, answer, _ := d.post(t, "/webhooks/"+tc.c.Name, header, body); status != http.StatusAccepted {
 				t.Fatalf("first answer is %d %v", status, answer)
@@ -194,10 +194,10 @@ func TestDoorKeys(t *testing.T) {
 	}
 }
 
-// TestDoorUnavailable: what could not be stored is not acknowledged, and the
+// TestUnavailable: what could not be stored is not acknowledged, and the
 // stranger is not told why.
-func TestDoorUnavailable(t *testing.T) {
-	d := openDoor(t)
+func TestUnavailable(t *testing.T) {
+	d := startServer(t)
 	d.inbox.err = errors.New("open /var/lib/secret-path: disk full")
 	header, body := d.signed(t, connection(event.GitHub), headers("X-GitHub-Event", "push"), `{}`)
 	status, answer, answered := d.post(t, "/webhooks/the-github", header, body)
@@ -213,10 +213,10 @@ func TestDoorUnavailable(t *testing.T) {
 	d.wantCounted(t, "the-github push unavailable")
 }
 
-// TestDoorAborted: a sender that goes away in the middle of its body leaves
+// TestAborted: a sender that goes away in the middle of its body leaves
 // nothing behind.
-func TestDoorAborted(t *testing.T) {
-	d := openDoor(t)
+func TestAborted(t *testing.T) {
+	d := startServer(t)
 	conn := d.begin(t, 100, "{")
 	if err := conn.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -227,11 +227,11 @@ func TestDoorAborted(t *testing.T) {
 	d.wantCounted(t, "the-github other aborted")
 }
 
-// TestDoorDoesNotWaitForTooMuch: a body that is announced as too large is
+// TestTooLargeIsNotRead: a body that is announced as too large is
 // refused before any of it arrived. (Of less than 256 KiB net/http itself reads
 // the rest before it answers.)
-func TestDoorDoesNotWaitForTooMuch(t *testing.T) {
-	d := openDoor(t)
+func TestTooLargeIsNotRead(t *testing.T) {
+	d := startServer(t)
 	conn := d.begin(t, 1<<20, "")
 	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
@@ -241,8 +241,8 @@ func TestDoorDoesNotWaitForTooMuch(t *testing.T) {
 	}
 }
 
-func TestDoorOtherMethod(t *testing.T) {
-	d := openDoor(t)
+func TestOtherMethod(t *testing.T) {
+	d := startServer(t)
 	response, err := d.Client().Get(d.URL + "/webhooks/the-github")
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +256,7 @@ func TestDoorOtherMethod(t *testing.T) {
 // TestNewMetrics: every outcome of a connection stands at 0 from the start, and
 // no label is left to the sender.
 func TestNewMetrics(t *testing.T) {
-	d := openDoor(t)
+	d := startServer(t)
 	const perConnection = 6 * 8
 	if got, want := len(d.deliveries(t)), 4*perConnection+1; got != want {
 		t.Fatalf("%d series at the start, want %d", got, want)
@@ -271,7 +271,7 @@ func TestNewMetrics(t *testing.T) {
 	}
 }
 
-// TestNewRefuses: a door that cannot tell friends from strangers does not open,
+// TestNewRefuses: a handler that could not authenticate a sender is not made,
 // and says everything that is wrong at once.
 func TestNewRefuses(t *testing.T) {
 	ok := connection(event.GitHub)
@@ -293,8 +293,8 @@ func TestNewRefuses(t *testing.T) {
 		{"upper-case name", []webhook.Connection{change(func(c *webhook.Connection) { c.Name = "GitHub" })}, "name must be"},
 		{"long name", []webhook.Connection{change(func(c *webhook.Connection) { c.Name = strings.Repeat("a", 64) })}, "name must be"},
 		{"unknown host", []webhook.Connection{change(func(c *webhook.Connection) { c.Host = "svn" })}, `unknown host "svn"`},
-		{"signing token elsewhere", []webhook.Connection{change(func(c *webhook.Connection) { c.SigningTokens = []string{signingToken} })}, "only GitLab"},
-		{"mode elsewhere", []webhook.Connection{change(func(c *webhook.Connection) { c.Mode = webhook.ModeSign })}, "only Gitee"},
+		{"signing token elsewhere", []webhook.Connection{change(func(c *webhook.Connection) { c.SigningTokens = []string{signingToken} })}, "no signing tokens"},
+		{"mode elsewhere", []webhook.Connection{change(func(c *webhook.Connection) { c.Mode = webhook.ModeSign })}, "no modes"},
 		{"unknown mode", []webhook.Connection{change(func(c *webhook.Connection) { c.Host, c.Mode = event.Gitee, "plain" })}, `unknown mode "plain"`},
 		{"signing token without prefix", []webhook.Connection{change(func(c *webhook.Connection) { c.Host, c.SigningTokens = event.GitLab, []string{"dGVzdA=="} })}, `must start with "whsec_"`},
 		{"short signing token", []webhook.Connection{change(func(c *webhook.Connection) { c.Host, c.SigningTokens = event.GitLab, []string{"whsec_dGVzdA=="} })}, "24 to 64 bytes"},
@@ -314,7 +314,69 @@ func TestNewRefuses(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "\n") != 5 {
 		t.Errorf("not all complaints at once: %v", err)
 	}
-	if _, err := webhook.New(webhook.Options{Connections: []webhook.Connection{ok}, Inbox: &inbox{}}); err != nil {
-		t.Errorf("the smallest options are refused: %v", err)
+	for maxBody, want := range map[int64]bool{0: true, webhook.LargestBody: true, webhook.LargestBody + 1: false} {
+		_, err := webhook.New(webhook.Options{Connections: []webhook.Connection{ok}, Inbox: &inbox{}, MaxBody: maxBody})
+		if (err == nil) != want {
+			t.Errorf("body limit %d: %v", maxBody, err)
+		}
+	}
+}
+
+// TestSetDeliveryID: a recorded delivery that got a new id is not taken for a
+// redelivery, although its signature covered the old one.
+func TestSetDeliveryID(t *testing.T) {
+	for _, c := range []webhook.Connection{connection(event.GitHub), connection(event.GitLab)} {
+		d := startServer(t)
+		recorded := headers("X-GitHub-Event", "push", "X-GitHub-Delivery", "old", "X-Gitlab-Event", "Push Hook",
+			"Idempotency-Key", "old", "webhook-id", "old", "webhook-timestamp", "1", "webhook-signature", "v1,old")
+		for _, id := range []string{"new", "newer"} {
+			header := recorded.Clone()
+			webhook.SetDeliveryID(c.Host, header, id)
+			header, body := d.signed(t, c, header, `{}`)
+			if status, answer, _ := d.post(t, "/webhooks/"+c.Name, header, body); status != http.StatusAccepted {
+				t.Errorf("%s: delivery %q is answered %d %v", c.Name, id, status, answer)
+			}
+		}
+		for i, id := range []string{"new", "newer"} {
+			if got := d.inbox.deliveries[i].HostID; got != id {
+				t.Errorf("%s: the id is %q, want %q", c.Name, got, id)
+			}
+		}
+	}
+}
+
+// TestHosts: each kind of host is known by its name, and one that is not has no
+// default.
+func TestHosts(t *testing.T) {
+	for i, kind := range webhook.Kinds() {
+		if host := webhook.Hosts()[i]; kind.Name != string(host) || webhook.DefaultRef(host) == "" {
+			t.Errorf("kind %q is host %q with the ref %q", kind.Name, host, webhook.DefaultRef(host))
+		}
+	}
+	if ref := webhook.DefaultRef("svn"); ref != "" {
+		t.Errorf("an unknown host has the ref %q", ref)
+	}
+	header := headers("X-GitHub-Delivery", "old")
+	if webhook.SetDeliveryID("svn", header, "new"); header.Get("X-GitHub-Delivery") != "old" {
+		t.Error("an unknown host got an id")
+	}
+}
+
+// TestRepoTypes: what CodeArts Check calls the hosts.
+func TestRepoTypes(t *testing.T) {
+	repoTypes := map[string]func(string) string{}
+	for _, kind := range webhook.Kinds() {
+		repoTypes[kind.Name] = kind.RepoType
+	}
+	for _, tc := range []struct{ kind, url, want string }{
+		{"github", "https://github.example.com", "GitHub"},
+		{"gitee", "https://gitee.com", "Gitee"},
+		{"gitlab", "https://GitLab.com", "gitlab"},
+		{"gitlab", "https://git.example.com/gitlab.com", "self_gitlab"},
+		{"gitlab", "%", "self_gitlab"},
+	} {
+		if got := repoTypes[tc.kind](tc.url); got != tc.want {
+			t.Errorf("%s at %s is %s, want %s", tc.kind, tc.url, got, tc.want)
+		}
 	}
 }

@@ -2,14 +2,15 @@ package webhook
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"regexp"
 	"strings"
-
-	"github.com/gatewright/gatewright/internal/event"
 )
 
 // maxHeaderLine bounds a line that ReadHeaders reads, in bytes.
@@ -18,7 +19,7 @@ const maxHeaderLine = 64 << 10
 // ReadHeaders reads header lines ("Name: value"), as somebody recorded them. A
 // request line ("POST /path HTTP/1.1") before the first header and blank lines
 // anywhere are skipped. Any other line without a colon, or with a name that is
-// none, is an error that gives the line's number and not its text.
+// not a header name, is an error that gives the line's number and not its text.
 func ReadHeaders(r io.Reader) (http.Header, error) {
 	header := make(http.Header)
 	requestLine := regexp.MustCompile(`^[A-Z]+ +\S+( +HTTP/[0-9.]+)?$`)
@@ -47,17 +48,9 @@ func ReadHeaders(r io.Reader) (http.Header, error) {
 // keptHeaders returns the headers that are worth storing with a delivery. It
 // names what to keep, so that a token or a signature is never stored, whatever
 // its header is called.
-func keptHeaders(header http.Header) map[string][]string {
+func keptHeaders(h host, header http.Header) map[string][]string {
 	kept := make(map[string][]string)
-	for _, name := range []string{
-		"Content-Type", "User-Agent", "X-Request-Id",
-		"X-Github-Event", "X-Github-Delivery", "X-Github-Hook-Id",
-		"X-Github-Hook-Installation-Target-Id", "X-Github-Hook-Installation-Target-Type",
-		"X-Github-Enterprise-Host", "X-Github-Enterprise-Version",
-		"X-Gitlab-Event", "X-Gitlab-Instance", "X-Gitlab-Event-Uuid", "X-Gitlab-Webhook-Uuid",
-		"Idempotency-Key", "Webhook-Id", "Webhook-Timestamp",
-		"X-Gitee-Event", "X-Gitee-Ping", "X-Gitee-Timestamp", "X-Git-Oschina-Event",
-	} {
+	for _, name := range append([]string{"Content-Type", "User-Agent", "X-Request-Id"}, h.keptHeaders...) {
 		if values := header.Values(name); len(values) > 0 {
 			kept[name] = append([]string(nil), values...)
 		}
@@ -65,46 +58,28 @@ func keptHeaders(header http.Header) map[string][]string {
 	return kept
 }
 
-// eventName is the host's own name of the event.
-func eventName(host event.Host, header http.Header) string {
-	switch host {
-	case event.GitHub:
-		return header.Get("X-GitHub-Event")
-	case event.GitLab:
-		return header.Get("X-Gitlab-Event")
-	case event.Gitee:
-		return header.Get("X-Gitee-Event")
-	}
-	return ""
-}
+// maxDeliveryID bounds a delivery id, in bytes. The hosts' ids are UUIDs.
+const maxDeliveryID = 128
 
-// isPing reports whether the delivery only asks whether somebody is there.
-func isPing(host event.Host, header http.Header) bool {
-	switch host {
-	case event.GitHub:
-		return header.Get("X-GitHub-Event") == "ping"
-	case event.Gitee:
-		return strings.EqualFold(header.Get("X-Gitee-Ping"), "true")
-	}
-	return false
-}
-
-// hostID is the host's id of the delivery; empty where it gives none, or one
-// that cannot be an id. GitLab repeats its Idempotency-Key as webhook-id, and
-// where the signing token is used only that one is covered by the signature.
-func hostID(c Connection, header http.Header) string {
-	var id string
-	switch c.Host {
-	case event.GitHub:
-		id = header.Get("X-GitHub-Delivery")
-	case event.GitLab:
-		id = firstOf(header.Get("Idempotency-Key"), header.Get("Webhook-Id"))
-		if len(c.SigningTokens) > 0 && header.Get("Webhook-Signature") != "" {
-			id = header.Get("Webhook-Id")
-		}
-	}
-	if len(id) > 128 {
+// deliveryID is the host's id of the delivery; empty when it gives none, or one
+// that cannot be an id.
+func deliveryID(h host, c Connection, header http.Header) string {
+	id := h.deliveryID(c, header)
+	if len(id) > maxDeliveryID {
 		return ""
 	}
 	return id
+}
+
+// bodyKey recognises a delivery without an id by its event and its body.
+func bodyKey(eventName string, body []byte) string {
+	sum := sha256.New()
+	sum.Write([]byte(eventName))
+	sum.Write(body)
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
+}
+
+func isForm(header http.Header) bool {
+	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	return kind == "application/x-www-form-urlencoded"
 }

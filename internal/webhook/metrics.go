@@ -8,7 +8,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-// outcome is what became of a request at the door, as the metrics say it.
+// outcome is how a webhook request ended, as the metrics and the logs say it.
 type outcome string
 
 const (
@@ -20,18 +20,18 @@ const (
 	outcomeNotJSON           outcome = "not_json"
 	outcomeUnknownConnection outcome = "unknown_connection"
 	outcomeUnavailable       outcome = "unavailable"
-	// outcomeAborted: the body ended before its end.
+	// outcomeAborted: the sender went away before the end of its body.
 	outcomeAborted outcome = "aborted"
 )
 
-// Metrics counts what comes to the door.
+// Metrics counts the webhook requests.
 type Metrics struct {
 	deliveries *prometheus.CounterVec
 	seconds    *prometheus.HistogramVec
 	bytes      *prometheus.HistogramVec
 }
 
-// NewMetrics registers the door's metrics:
+// NewMetrics registers the metrics of the webhook endpoint:
 //
 //   - gatewright_deliveries_total{connection,event,outcome}: requests. event is
 //     push (a tag too, on GitHub), tag, merge_request, comment, ping or other;
@@ -40,7 +40,7 @@ type Metrics struct {
 //   - gatewright_delivery_seconds{connection}: from the request to its answer.
 //   - gatewright_delivery_bytes{connection}: the sizes of the bodies.
 //
-// It panics when the metrics are registered already.
+// It panics when they have been registered before.
 func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -62,48 +62,39 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	return m
 }
 
-// prepare makes the series of a connection, so that they stand at 0 before the
-// first failure.
+// prepare creates the series of a connection, so that they are 0 before the first
+// failure.
 func (m *Metrics) prepare(connection string) {
-	for _, name := range []string{"push", "tag", "merge_request", "comment", "ping", "other"} {
+	labels := []string{labelPing, labelOther}
+	for _, kind := range event.Kinds() {
+		labels = append(labels, string(kind))
+	}
+	for _, label := range labels {
 		for _, o := range []outcome{
 			outcomeAccepted, outcomeDuplicate, outcomePing, outcomeUnauthorized,
 			outcomeTooLarge, outcomeNotJSON, outcomeUnavailable, outcomeAborted,
 		} {
-			m.deliveries.WithLabelValues(connection, name, string(o))
+			m.deliveries.WithLabelValues(connection, label, string(o))
 		}
 	}
 	m.seconds.WithLabelValues(connection)
 	m.bytes.WithLabelValues(connection)
 }
 
+// The event labels of what is not one of event.Kinds.
+const (
+	labelPing  = "ping"
+	labelOther = "other"
+)
+
 // eventLabel reduces the event that the headers announce to a few known words:
 // a stranger can write anything into a header.
-func eventLabel(host event.Host, header http.Header) string {
-	if isPing(host, header) {
-		return "ping"
+func eventLabel(h host, header http.Header) string {
+	if h.isPing(header) {
+		return labelPing
 	}
-	switch name := eventName(host, header); host {
-	case event.GitHub:
-		switch name {
-		case "push":
-			return "push"
-		case "pull_request", "pull_request_review":
-			return "merge_request"
-		case "issue_comment", "pull_request_review_comment", "commit_comment":
-			return "comment"
-		}
-	case event.GitLab, event.Gitee:
-		switch giteeHookName(name) {
-		case "push_hooks":
-			return "push"
-		case "tag_push_hooks":
-			return "tag"
-		case "merge_request_hooks":
-			return "merge_request"
-		case "note_hooks", "confidential_note_hooks":
-			return "comment"
-		}
+	if kind := h.kind(header.Get(h.eventHeader)); kind != "" {
+		return string(kind)
 	}
-	return "other"
+	return labelOther
 }

@@ -2,35 +2,34 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-// Parse says in our words what a verified delivery says. header needs no
-// signature; a form body needs its Content-Type.
+// Parse translates a verified delivery into an event. header needs no signature; a
+// form body needs its Content-Type.
 //
-// It returns an event with an IgnoredReason and a nil error for what is
-// authentic and nothing that the rules are asked about, and an error for what
-// cannot be read as the event that it claims to be. The event's Labels are
-// never nil. Parse needs no validated connection: its name and host are enough.
+// It returns an event with an IgnoredReason and a nil error for what is authentic
+// but not for the rules to decide, and an error for what cannot be read as the
+// event that it claims to be. The event's Labels are never nil. Parse needs no
+// validated connection: its name and host are enough.
 func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
+	h, known := hostOf(c.Host)
+	if !known {
+		return event.Event{}, fmt.Errorf("read delivery of %q: unknown host %q", c.Name, c.Host)
+	}
 	var ev event.Event
 	var err error
-	switch {
-	case isPing(c.Host, header):
-		ev = event.Ignored("ping: the host asks whether anybody is there")
-	case c.Host == event.GitHub:
-		ev, err = parseGitHub(header, body)
-	case c.Host == event.GitLab:
-		ev, err = parseGitLab(header, body)
-	case c.Host == event.Gitee:
-		ev, err = parseGitee(header, body)
-	default:
-		err = fmt.Errorf("unknown host %q", c.Host)
+	if h.isPing(header) {
+		ev = event.Ignored("ping: the host tests the connection")
+	} else {
+		ev, err = h.parse(header, body)
 	}
 	if err != nil {
 		return event.Event{}, fmt.Errorf("read delivery of %q: %w", c.Name, err)
@@ -42,7 +41,7 @@ func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
 	return ev, nil
 }
 
-// isObject refuses a payload that is JSON and says nothing, such as null.
+// isObject refuses a payload that is JSON and has no fields, such as null.
 func isObject(payload []byte) error {
 	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) {
 		return errors.New("the payload is not a JSON object")
@@ -50,16 +49,16 @@ func isObject(payload []byte) error {
 	return nil
 }
 
-// pushed returns the part of a push that every host says alike. commit is the
-// commit that the host names beside after; it counts for tags, because after is
-// the tag object where a tag is annotated. deleted is the host's flag, where it
-// has one.
+// pushed returns the part of a push that is the same for every host. commit is the
+// commit that the host names in addition to after; it is used for tags, because
+// after is the tag object when a tag is annotated. deleted is the host's flag,
+// where it has one.
 func pushed(ref, before, after, commit string, deleted bool) event.Event {
 	ev := event.Event{Before: before, HeadSHA: after}
 	if branch, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
 		ev.Kind, ev.Branch = event.Push, branch
 	} else if tag, ok := strings.CutPrefix(ref, "refs/tags/"); ok {
-		ev.Kind, ev.Branch, ev.HeadSHA = event.Tag, tag, firstOf(commit, after)
+		ev.Kind, ev.Branch, ev.HeadSHA = event.Tag, tag, cmp.Or(commit, after)
 	} else if ref != "" {
 		return event.Ignored(fmt.Sprintf("ref %s is neither a branch nor a tag", quote(ref)))
 	}
@@ -77,7 +76,7 @@ func pushed(ref, before, after, commit string, deleted bool) event.Event {
 	return ev
 }
 
-// settlePush checks what a push must say and gives a deletion its reason.
+// settlePush checks that a push is complete and gives a deletion its reason.
 func settlePush(ev event.Event) (event.Event, error) {
 	switch {
 	case ev.Kind == "" && ev.IgnoredReason != "":
@@ -94,8 +93,8 @@ func settlePush(ev event.Event) (event.Event, error) {
 	return checked(ev)
 }
 
-// settleMergeRequest checks what a merge request must say, tells whether its
-// action brings new code, and gives the reason where there is nothing to check.
+// settleMergeRequest checks that a merge request is complete, tells whether its
+// action brings new code, and gives the reason when there is nothing to check.
 // hostAction is the host's own word for the action; closed says that the merge
 // request is closed or merged now.
 func settleMergeRequest(ev event.Event, hostAction string, closed bool) (event.Event, error) {
@@ -116,7 +115,7 @@ func settleMergeRequest(ev event.Event, hostAction string, closed bool) (event.E
 			return event.Event{}, errors.New("the merge request's target branch is missing")
 		}
 	case event.Edited:
-		ev.IgnoredReason = "merge request got another text: its code is the same"
+		ev.IgnoredReason = "merge request text was edited: its code is the same"
 	case event.Approved:
 		ev.IgnoredReason = "merge request was approved: its code is the same"
 	case event.Unapproved:
@@ -135,14 +134,15 @@ func settleMergeRequest(ev event.Event, hostAction string, closed bool) (event.E
 	return checked(ev)
 }
 
-// settleComment ignores what is not a new remark on code.
+// settleComment ignores what is not a new comment on a merge request: one on a
+// commit, an issue or a snippet names no branch that could be checked.
 func settleComment(ev event.Event, fresh bool) (event.Event, error) {
 	ev.Action = event.Commented
 	switch {
 	case !fresh:
-		ev.Action, ev.IgnoredReason = event.Other, "comment is not new: it was edited or deleted, or the host wrote it"
-	case ev.Number == 0 && ev.HeadSHA == "":
-		ev.IgnoredReason = "comment is not on a merge request or a commit: nothing to check"
+		ev.Action, ev.IgnoredReason = event.Other, "comment is not new: it was edited or deleted, or written by the host"
+	case ev.Number == 0:
+		ev.IgnoredReason = "comment is not on a merge request: nothing to check"
 	}
 	return checked(ev)
 }
@@ -188,11 +188,10 @@ func draftTitle(title string) bool {
 // quote quotes a host's word, cut to a length that fits a log line.
 func quote(word string) string { return fmt.Sprintf("%.60q", word) }
 
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
+// idText is a host's number as text; empty for 0, which no host gives out.
+func idText(id int64) string {
+	if id == 0 {
+		return ""
 	}
-	return ""
+	return strconv.FormatInt(id, 10)
 }

@@ -79,7 +79,7 @@ func readRecorded(t testing.TB, dir string) []recorded {
 // the error, with its golden file.
 func TestParse(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, host := range event.Hosts() {
+	for _, host := range webhook.Hosts() {
 		c := connection(host)
 		for _, r := range readRecorded(t, filepath.Join("testdata", string(host))) {
 			t.Run(filepath.ToSlash(strings.TrimPrefix(r.name, "testdata/")), func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestFixtures(t *testing.T) {
 	if _, err := os.Stat(fixtures); err != nil {
 		t.Skipf("the recorded deliveries are not here: %v", err)
 	}
-	for _, host := range event.Hosts() {
+	for _, host := range webhook.Hosts() {
 		for _, r := range readRecorded(t, filepath.Join(fixtures, string(host))) {
 			t.Run(filepath.ToSlash(strings.TrimPrefix(r.name, fixtures+"/")), func(t *testing.T) {
 				c := fixtureConnection(host, r)

@@ -7,18 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
-
-	"github.com/gatewright/gatewright/internal/event"
 )
 
 // ErrSignature marks every refusal of Verify.
 var ErrSignature = errors.New("signature refused")
 
 // Verify checks that the request was made by somebody who knows a secret of the
-// connection: GitHub's X-Hub-Signature-256, GitLab's webhook-signature or
-// X-Gitlab-Token, Gitee's X-Gitee-Token. body is the raw request body. now
+// connection. body is the raw request body. now
 // decides whether a signed time is still acceptable; for a recorded delivery
 // pass what SentAt returns.
 //
@@ -26,32 +22,23 @@ var ErrSignature = errors.New("signature refused")
 // whose text says what to do and holds no secret. Secrets are compared in
 // constant time; an empty secret never verifies anything.
 //
-// GitLab's token and Gitee's token do not cover the body: they prove who sent
+// Not every host's proof covers the body: GitLab's token and Gitee's prove who sent
 // it, not what was sent (specs/githosts.md 0 and 2.1).
 func Verify(c Connection, header http.Header, body []byte, now time.Time) error {
-	switch c.Host {
-	case event.GitHub:
-		return verifyGitHub(c, header, body)
-	case event.GitLab:
-		return verifyGitLab(c, header, body, now)
-	case event.Gitee:
-		return verifyGitee(c, header, now)
+	h, known := hostOf(c.Host)
+	if !known {
+		return refuse("unknown host %q", c.Host)
 	}
-	return refuse("unknown host %q", c.Host)
+	return h.verify(c, header, body, now)
 }
 
-// SentAt returns the time that the host signed, and whether the headers hold
-// one: Gitee's X-Gitee-Timestamp, GitLab's webhook-timestamp.
+// SentAt returns the time that the host signed, and whether the headers hold one.
 func SentAt(c Connection, header http.Header) (time.Time, bool) {
-	switch c.Host {
-	case event.GitLab:
-		seconds, err := strconv.ParseInt(header.Get("Webhook-Timestamp"), 10, 64)
-		return time.Unix(seconds, 0).UTC(), err == nil
-	case event.Gitee:
-		milliseconds, err := strconv.ParseInt(header.Get("X-Gitee-Timestamp"), 10, 64)
-		return time.UnixMilli(milliseconds).UTC(), err == nil
+	h, known := hostOf(c.Host)
+	if !known || h.sentAt == nil {
+		return time.Time{}, false
 	}
-	return time.Time{}, false
+	return h.sentAt(header)
 }
 
 // checkAge refuses a delivery whose signed time is further than the
@@ -62,7 +49,7 @@ func checkAge(c Connection, header http.Header, now time.Time) error {
 		return refuse("the signed time is missing or unreadable")
 	}
 	if now.Sub(sent).Abs() > c.maxAge() {
-		return refuse("the signed time is more than %s from this server's clock: send it again, or set the clocks right", c.maxAge())
+		return refuse("the signed time is more than %s from this server's clock: send it again, or synchronize the clocks", c.maxAge())
 	}
 	return nil
 }

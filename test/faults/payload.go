@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // mergeNumber is the number of each repository's one merge request.
@@ -23,7 +24,7 @@ type repository struct {
 }
 
 func newRepository(number int) *repository {
-	hosts := event.Hosts()
+	hosts := webhook.Hosts()
 	return &repository{
 		host: hosts[number%len(hosts)], number: number, name: fmt.Sprintf("acme/r%04d", number),
 		pipeline: fmt.Sprintf("caf409b1-10df-483a-b14d-%012d", number),

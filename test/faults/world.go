@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/standin"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // The branches of each repository: main and stable are released, and the merge
@@ -45,7 +46,7 @@ func standinOptions(folder string, repositories []*repository, secret string) (s
 		ScanDelay:     50 * time.Millisecond,
 		JournalSize:   journalSize,
 	}
-	for _, host := range event.Hosts() {
+	for _, host := range webhook.Hosts() {
 		style := standin.RefPull
 		if host == event.GitLab {
 			style = standin.RefMergeRequest

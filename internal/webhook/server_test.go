@@ -45,8 +45,8 @@ func (b *inbox) Accept(_ context.Context, d event.Delivery) (string, bool, error
 	return d.ID, false, nil
 }
 
-// door is a running server with the handler behind real HTTP.
-type door struct {
+// testServer is a running server with the handler behind real HTTP.
+type testServer struct {
 	*httptest.Server
 	inbox   *inbox
 	metrics *prometheus.Registry
@@ -73,9 +73,9 @@ func (b *lockedBuffer) String() string {
 
 const maxBody = 4096
 
-func openDoor(t *testing.T) *door {
+func startServer(t *testing.T) *testServer {
 	t.Helper()
-	d := &door{inbox: &inbox{}, metrics: prometheus.NewRegistry(), log: &lockedBuffer{}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	d := &testServer{inbox: &inbox{}, metrics: prometheus.NewRegistry(), log: &lockedBuffer{}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	gitee := connection(event.Gitee)
 	gitee.Secrets = []string{secret, "the next secret"}
 	password := webhook.Connection{Name: "gitee-password", Host: event.Gitee, Mode: webhook.ModePassword, Secrets: []string{`sec"ret/&é`}}
@@ -98,7 +98,7 @@ func openDoor(t *testing.T) *door {
 }
 
 // post sends a request and returns the status, the JSON answer and the headers.
-func (d *door) post(t *testing.T, path string, header http.Header, body io.Reader) (int, map[string]string, http.Header) {
+func (d *testServer) post(t *testing.T, path string, header http.Header, body io.Reader) (int, map[string]string, http.Header) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.URL+path, body)
 	if err != nil {
@@ -118,7 +118,7 @@ func (d *door) post(t *testing.T, path string, header http.Header, body io.Reade
 }
 
 // signed returns the header, signed for the connection, and the body.
-func (d *door) signed(t *testing.T, c webhook.Connection, header http.Header, body string) (http.Header, io.Reader) {
+func (d *testServer) signed(t *testing.T, c webhook.Connection, header http.Header, body string) (http.Header, io.Reader) {
 	t.Helper()
 	out, err := webhook.Sign(c, header, []byte(body), d.now)
 	if err != nil {
@@ -129,7 +129,7 @@ func (d *door) signed(t *testing.T, c webhook.Connection, header http.Header, bo
 
 // deliveries returns the counters of gatewright_deliveries_total, each by
 // "connection event outcome".
-func (d *door) deliveries(t *testing.T) map[string]float64 {
+func (d *testServer) deliveries(t *testing.T) map[string]float64 {
 	t.Helper()
 	families, err := d.metrics.Gather()
 	if err != nil {
@@ -152,7 +152,7 @@ func (d *door) deliveries(t *testing.T) map[string]float64 {
 }
 
 // wantCounted checks that one request was counted, by these labels.
-func (d *door) wantCounted(t *testing.T, labels string) {
+func (d *testServer) wantCounted(t *testing.T, labels string) {
 	t.Helper()
 	for found, value := range d.deliveries(t) {
 		if want := map[bool]float64{true: 1}[found == labels]; value != want {
@@ -166,7 +166,7 @@ func (d *door) wantCounted(t *testing.T, labels string) {
 
 // begin sends the head of a request and the start of its body over a connection
 // of its own.
-func (d *door) begin(t *testing.T, contentLength int, body string) *net.TCPConn {
+func (d *testServer) begin(t *testing.T, contentLength int, body string) *net.TCPConn {
 	t.Helper()
 	conn, err := net.Dial("tcp", d.Listener.Addr().String())
 	if err != nil {

@@ -1,0 +1,176 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// Connection is one git host.
+type Connection struct {
+	// Name is used in the webhook URL, in rules, logs and metrics: 1 to 63 of
+	// a-z, 0-9 and "-", the first not "-". Unique.
+	Name string `yaml:"name"`
+	// Kind is the kind of git host: one of the names of the kinds that Load was
+	// given.
+	Kind string `yaml:"kind"`
+	// URL is the host's address, without a slash at its end. Default: the public
+	// host of the kind.
+	URL string `yaml:"url"`
+	// Secrets are the webhook secrets, any of which is accepted. At least one,
+	// unless there are signing tokens.
+	Secrets []Secret `yaml:"secrets,omitempty"`
+	// SigningTokens are GitLab's whsec_ tokens (specs/githosts.md 2.1), any of
+	// which is accepted.
+	SigningTokens []Secret `yaml:"signing_tokens,omitempty"`
+	// Mode is how Gitee authenticates its deliveries: sign or password. Default:
+	// sign. Empty for the other hosts.
+	Mode string `yaml:"mode,omitempty"`
+	// MaxAge is how far the time of a Gitee or GitLab signature may be from now,
+	// in both directions. Default: 1h for Gitee, its own documented limit, and 5m
+	// for GitLab (specs/githosts.md 2.1, 3.1). Zero when there is no signed time:
+	// GitHub, GitLab without a signing token, Gitee with a password.
+	MaxAge time.Duration `yaml:"max_age,omitempty"`
+	// RepoType is what CodeArts Check calls this host when it creates a task
+	// (specs/codearts-check.md 1.4 has the words). Default, by its section 7:
+	// GitHub, Gitee, gitlab for gitlab.com, self_gitlab for another GitLab.
+	RepoType string `yaml:"repo_type"`
+	// Token is the API token of the host. Optional.
+	Token Secret `yaml:"token,omitempty"`
+}
+
+// Kind is what Load has to know of a kind of git host: which settings a connection
+// to it has, and their defaults. It has the fields of webhook.Kind, so that one
+// converts to the other.
+type Kind struct {
+	// Name is the word that the setting `kind` takes.
+	Name string
+	// Title is the name as people write it, for complaints.
+	Title string
+	// URL is the address of its public installation, without a slash at its end.
+	URL string
+	// CheckSigningToken returns what is wrong with a signing token, without showing
+	// it. Nil when the kind has no signing tokens.
+	CheckSigningToken func(token string) error
+	// Modes are the words of the setting `mode`, the default first. Empty when the
+	// kind has no modes.
+	Modes []string
+	// MaxAge returns the default of max_age for a connection of this mode, with
+	// signing tokens or without. When its deliveries have no signed time, the limit
+	// is zero and undated says why.
+	MaxAge func(mode string, signingTokens bool) (limit time.Duration, undated string)
+	// RepoType returns the default of repo_type for an installation at this address.
+	RepoType func(url string) string
+}
+
+var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+func (k *checker) connections(list []Connection) {
+	if len(list) == 0 {
+		k.complain("connections", "there is no connection, so no webhook can be accepted",
+			"write at least one: - {name: github, kind: github, secrets: [{env: GITHUB_WEBHOOK_SECRET}]}")
+	}
+	first := map[string]int{}
+	for i := range list {
+		path := fmt.Sprintf("connections[%d]", i)
+		c := &list[i]
+		k.connection(path, c)
+		if !namePattern.MatchString(c.Name) {
+			k.complain(path+".name", fmt.Sprintf("%q is not a valid name", c.Name),
+				`write 1 to 63 of a-z, 0-9 and "-", the first not "-"`)
+			continue
+		}
+		if before, taken := first[c.Name]; taken {
+			line, _ := k.doc.At(fmt.Sprintf("connections[%d].name", before))
+			k.complain(path+".name", fmt.Sprintf("the name %q is used by the connection in line %d", c.Name, line),
+				"write another name: it is part of the webhook's URL")
+			continue
+		}
+		first[c.Name] = i
+	}
+}
+
+func (k *checker) connection(path string, c *Connection) {
+	if c.URL != "" {
+		c.URL, _ = k.url(path+".url", c.URL)
+	}
+	k.secrets(path+".secrets", c.Secrets)
+	k.secrets(path+".signing_tokens", c.SigningTokens)
+	k.secret(path+".token", &c.Token)
+	kind, known := k.kind(path+".kind", c.Kind)
+	if !known {
+		return
+	}
+	if c.URL == "" {
+		c.URL = kind.URL
+	}
+	if len(c.Secrets) == 0 && (kind.CheckSigningToken == nil || len(c.SigningTokens) == 0) {
+		k.complain(path+".secrets", "there is no secret, so anybody could send webhooks",
+			"write secrets: [{env: NAME}], or [{file: PATH}]")
+	}
+	k.signingTokens(path+".signing_tokens", kind, c.SigningTokens)
+	k.mode(path+".mode", kind, c)
+	k.maxAge(path+".max_age", kind, c)
+	k.repoType(path+".repo_type", kind, c)
+}
+
+// kind finds a kind by its word, and complains when there is none.
+func (k *checker) kind(path, word string) (Kind, bool) {
+	var words []string
+	for _, kind := range k.kinds {
+		if kind.Name == word {
+			return kind, true
+		}
+		words = append(words, kind.Name)
+	}
+	k.oneOf(path, word, words...)
+	return Kind{}, false
+}
+
+func (k *checker) signingTokens(path string, kind Kind, tokens []Secret) {
+	if len(tokens) > 0 && kind.CheckSigningToken == nil {
+		k.complain(path, kind.Title+" has no signing tokens", "write it under secrets")
+		return
+	}
+	for i, token := range tokens {
+		if !token.Set() {
+			continue
+		}
+		if err := kind.CheckSigningToken(token.Value()); err != nil {
+			k.complain(fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("this is not a signing token: it %v", err), "copy the whole token from "+kind.Title)
+		}
+	}
+}
+
+func (k *checker) mode(path string, kind Kind, c *Connection) {
+	if len(kind.Modes) == 0 {
+		if c.Mode != "" {
+			k.complain(path, kind.Title+" has no modes", "leave it out")
+		}
+		return
+	}
+	if c.Mode == "" {
+		c.Mode = kind.Modes[0]
+	}
+	k.oneOf(path, c.Mode, kind.Modes...)
+}
+
+func (k *checker) maxAge(path string, kind Kind, c *Connection) {
+	limit, undated := kind.MaxAge(c.Mode, len(c.SigningTokens) > 0)
+	switch {
+	case undated != "" && c.MaxAge > 0:
+		k.complain(path, undated, "leave it out")
+	case c.MaxAge < 0:
+		k.complain(path, "this age is negative", "write a time such as 5m, or leave it out")
+	case c.MaxAge == 0:
+		c.MaxAge = limit
+	}
+}
+
+func (k *checker) repoType(path string, kind Kind, c *Connection) {
+	if c.RepoType == "" {
+		c.RepoType = kind.RepoType(c.URL)
+		return
+	}
+	k.oneOf(path, c.RepoType, "DevCloud", "Gitee", "GitHub", "GitPub", "gitcode", "gitlab", "self_gitlab", "tfs_git", "bitbucket")
+}

@@ -26,7 +26,7 @@ func newSend(env environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send",
 		Short: "Post a recorded payload, freshly signed, to a running server",
-		Long: `Posts a recorded delivery to a running server as its host would: signed anew with
+		Long: `Posts a recorded delivery to a running server as its host would: signed with
 the connection's secret and with a new delivery id, so that it is not taken for a
 redelivery. For trying rules: a change that the server has seen is a duplicate, for
 which nothing is done, and 'gatewright show' prints what the rules say of it now.

@@ -89,26 +89,37 @@ func complaintsOf(err error) (complaints strictyaml.Complaints, others []error) 
 	return complaints, others
 }
 
+// printEffective prints the files with their defaults filled in and their secrets
+// replaced; cfg is nil where the rules are checked alone.
 func printEffective(w io.Writer, cfg *config.Config, policy *rules.Policy, asJSON bool) error {
-	var server []byte
-	var err error
+	if asJSON {
+		return printEffectiveJSON(w, cfg, policy)
+	}
 	if cfg != nil {
-		if server, err = cfg.Redacted(); err != nil {
+		server, err := cfg.Redacted()
+		if err != nil {
 			return err
 		}
+		fmt.Fprintf(w, "# The server file, effective\n%s\n", server)
 	}
 	effective, err := policy.Effective()
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return command.WriteJSON(w, map[string]any{
-			"ok": true, "server_yaml": string(server), "rules_yaml": string(effective), "rules_hash": policy.Hash(),
-		})
-	}
-	if cfg != nil {
-		fmt.Fprintf(w, "# The server file, effective\n%s\n", server)
-	}
 	fmt.Fprintf(w, "# The rules, effective (hash %s)\n%s", policy.Hash(), effective)
 	return nil
+}
+
+func printEffectiveJSON(w io.Writer, cfg *config.Config, policy *rules.Policy) error {
+	effective := map[string]any{"ok": true, "rules_hash": policy.Hash()}
+	var err error
+	if effective["rules"], err = policy.JSON(); err != nil {
+		return err
+	}
+	if cfg != nil {
+		if effective["server"], err = cfg.JSON(); err != nil {
+			return err
+		}
+	}
+	return command.WriteJSON(w, effective)
 }

@@ -16,7 +16,7 @@ import (
 
 // TestBudget fills one connection's share with a body that does not end: the same
 // connection is refused for now, another one is not, and when the body ends the
-// first is taken again.
+// first is accepted again.
 func TestBudget(t *testing.T) {
 	const largest = 100_000
 	handler, err := webhook.New(webhook.Options{

@@ -159,7 +159,7 @@ func giteeMergeRequest(e *giteeEvent) (event.Event, error) {
 	return settleMergeRequest(ev, hostAction, state == "closed" || state == "merged")
 }
 
-// giteeAction reads the action. action_desc counts only beside "update": in
+// giteeAction reads the action. action_desc counts only with "update": in
 // other actions it is null or left over (specs/githosts.md 3.3).
 func giteeAction(e *giteeEvent) event.Action {
 	switch e.Action {
@@ -243,7 +243,7 @@ func (e *giteeEvent) mergeRequest() (event.Event, error) {
 }
 
 // repository is the repository whose webhook fired. full_name is a display name
-// and only stands in where the path is missing.
+// and is only used when the path is missing.
 func (e *giteeEvent) repository() event.Repository {
 	p := e.Project
 	if p == nil {

@@ -35,8 +35,8 @@ type Kind struct {
 // value, in a file of its own; everything else in this package asks the value.
 type host struct {
 	Kind
-	// ref is the `ref` under which CodeArts Check finds the merge requests of this
-	// kind of host: pull or merge_request.
+	// ref is the `ref` that CodeArts Check documents for merge requests of this kind
+	// of host: pull or merge_request. It is tried first.
 	ref string
 
 	// verify is Verify for a connection of this kind.
@@ -106,8 +106,8 @@ func Kinds() []Kind {
 	return kinds
 }
 
-// DefaultRef returns the `ref` under which CodeArts Check finds the merge requests
-// of a kind of host, pull or merge_request; empty for an unknown kind.
+// DefaultRef returns the `ref` that CodeArts Check documents for merge requests of a
+// kind of host, pull or merge_request; empty for an unknown kind.
 func DefaultRef(name event.Host) string {
 	h, _ := hostOf(name)
 	return h.ref

@@ -34,7 +34,7 @@ func connection(host event.Host) webhook.Connection {
 	return c
 }
 
-// recorded is one delivery in files: NAME.headers beside NAME.json or NAME.form.
+// recorded is one delivery in files: NAME.headers next to NAME.json or NAME.form.
 type recorded struct {
 	name   string // the files' path without its extension
 	header http.Header
@@ -130,7 +130,7 @@ func TestParseUnknownHost(t *testing.T) {
 	}
 }
 
-// fixtures are recorded deliveries that stand beside the project and are not
+// fixtures are recorded deliveries that are next to the project and not
 // part of it.
 const fixtures = "../../../shared/fixtures"
 

@@ -44,7 +44,7 @@ func sendGitLab(t *testing.T, d apptest.Service, body string) int {
 type replayed struct {
 	Deliveries []replayView `json:"deliveries"`
 	Replayed   int          `json:"replayed"`
-	Left       int          `json:"left"`
+	Skipped    int          `json:"skipped"`
 	DryRun     bool         `json:"dry_run"`
 }
 
@@ -100,10 +100,10 @@ func testReplayCommand(t *testing.T, d apptest.Service) {
 	again := d.Until(t, "both are decided again", decided(last(before)))
 
 	d.Halt(t)
-	if r := replayJSON(t, d, command.OK, failed, pushed, failed); r.Replayed != 3 || r.Left != 0 {
+	if r := replayJSON(t, d, command.OK, failed, pushed, failed); r.Replayed != 3 || r.Skipped != 0 {
 		t.Errorf("while no server runs: %+v", r)
 	}
-	if r := replayJSON(t, d, command.No, pushed); r.Left != 1 || !strings.Contains(r.Deliveries[0].Problem, "waits") {
+	if r := replayJSON(t, d, command.No, pushed); r.Skipped != 1 || !strings.Contains(r.Deliveries[0].Problem, "not decided yet") {
 		t.Errorf("what waits already: %+v", r)
 	}
 	d.Resume(t, "")
@@ -159,7 +159,7 @@ func TestMigrateCommand(t *testing.T) { apptest.Each(t, demo.Options{}, testMigr
 func testMigrateCommand(t *testing.T, d apptest.Service) {
 	code, stdout, stderr := gatewright(t, d, "migrate")
 	if d.SQLite() != "" {
-		if code != command.No || !strings.Contains(stderr, "another gatewright works on this file") {
+		if code != command.No || !strings.Contains(stderr, "another gatewright uses this file") {
 			t.Errorf("beside a server: exit code %d\n%s%s", code, stdout, stderr)
 		}
 	} else if code != command.OK {
@@ -212,7 +212,7 @@ func testStoreCopy(t *testing.T, name string, reached func(demo.Records) bool) {
 	arguments := []string{"store", "copy", "--from", "sqlite", "--to", "postgres", "--sqlite", d.SQLite()}
 	d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean})
 	d.Until(t, name, reached)
-	if code, _, stderr := runCommand(t, d.Secrets, arguments...); code != command.No || !strings.Contains(stderr, "another gatewright works on this file") {
+	if code, _, stderr := runCommand(t, d.Secrets, arguments...); code != command.No || !strings.Contains(stderr, "another gatewright uses this file") {
 		t.Errorf("while the server runs: exit code %d, %s", code, stderr)
 	}
 	d.Halt(t)
@@ -251,7 +251,7 @@ func TestSecondServer(t *testing.T) {
 	d := apptest.OnSQLite(t)
 	apptest.WaitFor(t, "the server is ready", func() bool { return apptest.Answers(d.Base() + "/readyz") })
 	code, _, stderr := gatewright(t, d, "serve")
-	if code != command.No || !strings.Contains(stderr, "another gatewright works on this file") {
+	if code != command.No || !strings.Contains(stderr, "another gatewright uses this file") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 	// Looking is allowed.

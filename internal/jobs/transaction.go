@@ -25,10 +25,10 @@ func (tx *transaction) enqueue(jobs ...river.JobArgs) {
 	}
 }
 
-// enqueueWaiting adds the jobs of the runs and releases that wait for a record which was
-// changed in this transaction.
-func (tx *transaction) enqueueWaiting(ctx context.Context) error {
-	runs, releases, err := tx.Waiting(ctx, tx.changed)
+// wakeWaiting wakes the runs and releases that wait for a record which was changed in this
+// transaction, and adds their jobs.
+func (tx *transaction) wakeWaiting(ctx context.Context) error {
+	runs, releases, err := tx.Wake(ctx, tx.changed)
 	for id, state := range runs {
 		tx.enqueue(runJob(id, state))
 	}
@@ -47,7 +47,7 @@ func (q *Queue) update(ctx context.Context, fn func(*transaction) error) error {
 		t := &transaction{Tx: tx}
 		err := fn(t)
 		if err == nil {
-			err = t.enqueueWaiting(ctx)
+			err = t.wakeWaiting(ctx)
 		}
 		if err != nil || len(t.jobs) == 0 {
 			return err

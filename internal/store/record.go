@@ -115,8 +115,8 @@ func counts[S ~string](ctx context.Context, tx *Tx, query string) (map[S]int, er
 	return result, err
 }
 
-// stale reads rows of an id and a state.
-func stale[S ~string](ctx context.Context, tx *Tx, query string, args ...any) (map[string]S, error) {
+// statesByID reads rows of an id and a state.
+func statesByID[S ~string](ctx context.Context, tx *Tx, query string, args ...any) (map[string]S, error) {
 	result := map[string]S{}
 	_, err := collect(ctx, tx, func(row scanner) (struct{}, error) {
 		var id, state string

@@ -102,7 +102,7 @@ func (tx *Tx) releaseAt(ctx context.Context, id, lock string) (Versioned[release
 // limit of them. One that waits counts once its deadline has passed. As far in the
 // future counts as stale too: the clock was set back since.
 func (tx *Tx) StaleReleases(ctx context.Context, since time.Time, limit int) (map[string]release.State, error) {
-	return stale[release.State](ctx, tx, `SELECT t.id, t.state FROM releases AS t WHERE t.state IN `+activeReleases+`
+	return statesByID[release.State](ctx, tx, `SELECT t.id, t.state FROM releases AS t WHERE t.state IN `+activeReleases+`
 		AND (t.updated_at < $1 OR t.updated_at > $2) AND (t.waits_for = '' OR t.deadline <= $3 OR NOT `+stillActive+`)
 		ORDER BY t.updated_at LIMIT $4`, micros(since), tx.mirrored(since), tx.now(), limit)
 }

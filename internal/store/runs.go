@@ -162,7 +162,7 @@ func (tx *Tx) CountRuns(ctx context.Context) (map[codecheck.State]int, error) {
 // them. One that waits counts once its deadline has passed. As far in the future
 // counts as stale too: the clock was set back since.
 func (tx *Tx) StaleRuns(ctx context.Context, since time.Time, limit int) (map[string]codecheck.State, error) {
-	return stale[codecheck.State](ctx, tx, `SELECT t.id, t.state FROM runs AS t WHERE t.state IN `+activeRuns+`
+	return statesByID[codecheck.State](ctx, tx, `SELECT t.id, t.state FROM runs AS t WHERE t.state IN `+activeRuns+`
 		AND (t.updated_at < $1 OR t.updated_at > $2) AND (t.waits_for = '' OR t.deadline <= $3 OR NOT `+stillActive+`)
 		ORDER BY t.updated_at LIMIT $4`, micros(since), tx.mirrored(since), tx.now(), limit)
 }

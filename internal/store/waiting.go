@@ -12,9 +12,9 @@ import (
 
 // A record that cannot go on before another one has changed waits for it: its row
 // names the other's id, and no job looks at it meanwhile. Whoever waits locks the
-// other record first, and whoever changes a record looks for those that wait for it in
-// the same transaction. So either the one sees the change or the other sees the wait.
-// The next save of the waiting record ends its wait.
+// other record first, and whoever changes a record wakes those that wait for it in the
+// same transaction. So either the one sees the change or the other sees the wait. A
+// save of the waiting record ends its wait too.
 
 // RunWaits marks a run that has not ended as waiting for the record with the id other.
 func (tx *Tx) RunWaits(ctx context.Context, id, other string) error {
@@ -34,18 +34,19 @@ func (tx *Tx) waits(ctx context.Context, query, id, other string) error {
 	return nil
 }
 
-// Waiting returns the runs and releases, with their states, that wait for one of the
-// records with these ids.
-func (tx *Tx) Waiting(ctx context.Context, ids []string) (runs map[string]codecheck.State, releases map[string]release.State, err error) {
+// Wake ends the waits for the records with these ids, and returns the runs and releases
+// that waited, with their states: whoever calls it inserts their jobs.
+func (tx *Tx) Wake(ctx context.Context, ids []string) (runs map[string]codecheck.State, releases map[string]release.State, err error) {
 	if len(ids) == 0 {
 		return nil, nil, nil
 	}
 	// Naming the condition of the index lets SQLite use it.
-	condition := ` WHERE waits_for IN ` + placeholders(1, len(ids)) + ` AND waits_for <> '' AND state IN `
-	if runs, err = stale[codecheck.State](ctx, tx, `SELECT id, state FROM runs`+condition+activeRuns, anys(ids)...); err != nil {
+	wake := ` SET waits_for = '', updated_at = $1 WHERE waits_for IN ` + placeholders(2, len(ids)) + ` AND waits_for <> '' AND state IN `
+	args := append([]any{tx.now()}, anys(ids)...)
+	if runs, err = statesByID[codecheck.State](ctx, tx, `UPDATE runs`+wake+activeRuns+` RETURNING id, state`, args...); err != nil {
 		return nil, nil, err
 	}
-	releases, err = stale[release.State](ctx, tx, `SELECT id, state FROM releases`+condition+activeReleases, anys(ids)...)
+	releases, err = statesByID[release.State](ctx, tx, `UPDATE releases`+wake+activeReleases+` RETURNING id, state`, args...)
 	return runs, releases, err
 }
 

@@ -38,19 +38,29 @@ func testWaiting(t *testing.T, db storetest.Database) {
 		}
 		return errors.Join(tx.RunWaits(ctx, r.ID, other.ID), tx.ReleaseWaits(ctx, rel.ID, "delivery"))
 	})
-	waiting := func(id string, want ...string) {
+	wake := func(id string, want ...string) {
 		t.Helper()
 		update(t, s, func(tx *store.Tx) error {
-			runs, releases, err := tx.Waiting(ctx, []string{id})
-			if got := slices.Sorted(maps.Keys(runs)); len(got) != len(want) && len(releases) != len(want) {
-				t.Errorf("for %q wait runs %q and releases %v, want %q", id, got, releases, want)
+			runs, releases, err := tx.Wake(ctx, []string{id})
+			got := slices.Sorted(maps.Keys(runs))
+			got = append(got, slices.Sorted(maps.Keys(releases))...)
+			if !slices.Equal(got, want) {
+				t.Errorf("%q wakes %q, want %q", id, got, want)
 			}
 			return err
 		})
 	}
-	waiting(other.ID, r.ID)
-	waiting("delivery", rel.ID)
-	waiting("")
+	wake("")
+	wake(other.ID, r.ID)
+	wake(other.ID)
+	wake("delivery", rel.ID)
+	wait := func() {
+		t.Helper()
+		update(t, s, func(tx *store.Tx) error {
+			return errors.Join(tx.RunWaits(ctx, r.ID, other.ID), tx.ReleaseWaits(ctx, rel.ID, "delivery"))
+		})
+	}
+	wait()
 	stale := func(after time.Duration, want ...string) {
 		t.Helper()
 		*now = noon.Add(after)
@@ -78,8 +88,8 @@ func testWaiting(t *testing.T, db storetest.Database) {
 	update(t, s, func(tx *store.Tx) error {
 		return errors.Join(tx.SaveRun(ctx, r, new(store.Version)), tx.SaveRelease(ctx, rel, new(store.Version)))
 	})
-	waiting(other.ID)
-	waiting("delivery")
+	wake(other.ID)
+	wake("delivery")
 }
 
 // TestLockedRecordsWait holds that a record which another one is about to wait for cannot
@@ -121,7 +131,7 @@ func endAndLook(ctx context.Context, s *store.Store, r codecheck.Run, waits stri
 		if err := tx.SaveRun(ctx, r, new(store.Version)); err != nil {
 			return err
 		}
-		runs, _, err := tx.Waiting(ctx, []string{r.ID})
+		runs, _, err := tx.Wake(ctx, []string{r.ID})
 		if _, found := runs[waits]; !found {
 			return errors.Join(err, errors.New("the run that waits was not seen"))
 		}

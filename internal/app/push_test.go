@@ -134,7 +134,7 @@ func testAgain(t *testing.T, d apptest.Service) {
 }
 
 // TestMovedBranchIsNotReleased holds that a verdict releases nothing once the
-// branch has moved on.
+// branch has a newer commit.
 func TestMovedBranchIsNotReleased(t *testing.T) {
 	apptest.Each(t, demo.Options{ScanDelay: apptest.LongScan}, testMovedBranchIsNotReleased)
 }
@@ -155,7 +155,7 @@ func testMovedBranchIsNotReleased(t *testing.T, d apptest.Service) {
 	}
 	r := d.Until(t, "the releases are there", apptest.Released)
 	for _, rel := range r.Releases {
-		if rel.State != release.Refused || !strings.Contains(rel.Reason, "moved on") {
+		if rel.State != release.Refused || !strings.Contains(rel.Reason, "has the newer commit") {
 			t.Errorf("%s ended %s: %s", rel.Plan.Action, rel.State, rel.Reason)
 		}
 	}

@@ -6,6 +6,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"io/fs"
 	"os"
@@ -32,6 +35,7 @@ var mayImport = map[string][]string{
 	"webhook":     {"event"},
 	"store":       {"event", "rules", "codecheck", "release"},
 	"jobs":        {"event", "rules", "codecheck", "release", "store"},
+	"view":        {"event", "rules", "codecheck", "release", "store"},
 	"standin":     {"strictyaml"},
 	"storetest":   {},
 
@@ -180,5 +184,91 @@ func TestDocuments(t *testing.T) {
 	}
 	if found < 20 {
 		t.Errorf("only %d paths found in the documents: the pattern no longer sees them", found)
+	}
+}
+
+// TestWhereIs holds that what the last table of ARCHITECTURE.md says is true: each path
+// is there, and each name that follows the path of a Go file is declared in that file.
+func TestWhereIs(t *testing.T) {
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(text), "\n## Where is …?\n")
+	if !found {
+		t.Fatal(`ARCHITECTURE.md has no part "Where is …?"`)
+	}
+	names := 0
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 || strings.HasPrefix(cells[1], "-") || cells[1] == " what " {
+			continue
+		}
+		path := ""
+		for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cells[2], -1) {
+			word := quoted[1]
+			if !token.IsIdentifier(word) || word == "Dockerfile" {
+				path = word
+				if _, err := os.Stat(path); err != nil {
+					t.Errorf("the row%sof ARCHITECTURE.md names %q, which is not there", cells[1], path)
+				}
+				continue
+			}
+			names++
+			if !slices.Contains(declared(t, path), word) {
+				t.Errorf("the row%sof ARCHITECTURE.md names %s in %q, which does not declare it", cells[1], word, path)
+			}
+		}
+		if path == "" {
+			t.Errorf("the row%sof ARCHITECTURE.md names no path", cells[1])
+		}
+	}
+	if names < 50 {
+		t.Errorf("only %d names found: the test no longer sees the table", names)
+	}
+}
+
+// declared returns the functions, methods, types, constants and variables that a Go file
+// declares outside its functions; none for another file.
+func declared(t *testing.T, path string) (names []string) {
+	t.Helper()
+	if filepath.Ext(path) != ".go" {
+		return nil
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Errorf("parse %q: %v", path, err)
+		return nil
+	}
+	for _, decl := range file.Decls {
+		switch decl := decl.(type) {
+		case *ast.FuncDecl:
+			names = append(names, decl.Name.Name)
+		case *ast.GenDecl:
+			for _, spec := range decl.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					names = append(names, spec.Name.Name)
+				case *ast.ValueSpec:
+					for _, name := range spec.Names {
+						names = append(names, name.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+// TestFolders holds that ARCHITECTURE.md has a row for each package under internal/.
+func TestFolders(t *testing.T) {
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range mayImport {
+		if !regexp.MustCompile("(?m)^\\| .*`internal/" + name + "`.* \\|$").Match(text) {
+			t.Errorf("ARCHITECTURE.md has no row for internal/%s", name)
+		}
 	}
 }

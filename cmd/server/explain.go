@@ -137,8 +137,8 @@ prints the decision with the rules and clauses that were tried. It works offline
 with the engine that serve uses. The signature is verified when --config gives the
 connection's secret.
 
-Of more than 20 rules it prints those that may be for the repository, at most 100
-but every one that matches, and counts the others; --all-rules prints them too.
+Of more than 20 rules it prints every rule that matches and, up to 20 in all, others
+that may be for the repository, and counts the rest; --all-rules prints them too.
 
 Exit codes: 0; 1 when the delivery cannot be read, its signature is wrong, or
 another rule than --expect wins.`,

@@ -20,7 +20,7 @@ type Memory interface {
 	// SaveTask saves a task, in place of an older one, and ends the claim of its key.
 	SaveTask(ctx context.Context, key string, t Task) error
 	// ClaimTask reports whether the run may create the task of key until ttl from now.
-	// It may not while another run holds a claim; its own claim begins anew.
+	// It may not while another run holds a claim; its own claim is renewed.
 	ClaimTask(ctx context.Context, key, runID string, ttl time.Duration) (claimed bool, err error)
 	// ReleaseTask ends the run's claim, if it holds one.
 	ReleaseTask(ctx context.Context, key, runID string) error

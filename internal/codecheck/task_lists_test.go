@@ -36,7 +36,7 @@ func TestTasksAreFoundInAKeptListing(t *testing.T) {
 	}{
 		{"the first lists", func() {}, runOf("main"), "1", Found, 1},
 		{"another task is in the same listing", func() {}, runOf("dev"), "2", Found, 1},
-		{"a miss lists anew before it creates", func() {}, runOf("new"), "made-1", Created, 2},
+		{"a miss lists again before it creates", func() {}, runOf("new"), "made-1", Created, 2},
 		{"what was created is in the listing", func() {}, runOf("new"), "made-1", Found, 2},
 		{"a listing is kept for a while", func() { clock = clock.Add(5*time.Minute - 1) }, runOf("main"), "1", Found, 2},
 		{"and no longer", func() { clock = clock.Add(1) }, runOf("main"), "1", Found, 3},

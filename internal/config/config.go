@@ -1,6 +1,6 @@
 // Package config reads the server file: one strict YAML document that says where
-// Gatewright listens, which git hosts it serves, how it reaches Huawei Cloud and
-// where its rules stand.
+// Gatewright listens, whose webhooks it takes, how it reaches Huawei Cloud and where
+// its rules are.
 package config
 
 import (

@@ -148,12 +148,12 @@ type Event struct {
 	// it tells two changes of the same labels apart. Empty for pushes and tags.
 	UpdatedAt string `json:"updated_at,omitempty"`
 
-	// IgnoredReason says why the event is not put before the rules; empty when
+	// IgnoredReason says why the event is not evaluated by the rules; empty when
 	// it is. An ignored event may have any of the other fields empty.
 	IgnoredReason string `json:"ignored_reason"`
 }
 
-// Ignored returns an event that is not put before the rules, and why.
+// Ignored returns an event that is not evaluated by the rules, and why.
 func Ignored(reason string) Event { return Event{IgnoredReason: reason} }
 
 // ZeroHash reports whether sha is a commit hash that means "none": the empty

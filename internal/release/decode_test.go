@@ -30,7 +30,7 @@ func decodeAs(name string, data []byte) (any, error) {
 }
 
 // TestDecode reads every file of testdata/decode and compares with the golden
-// file beside it.
+// file of the same name.
 func TestDecode(t *testing.T) {
 	files, err := filepath.Glob("testdata/decode/*.json")
 	if err != nil || len(files) == 0 {

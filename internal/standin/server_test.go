@@ -313,7 +313,7 @@ func TestNewComplainsOfEverything(t *testing.T) {
 }
 
 // TestLoadPipelines holds testdata/pipelines: each .yaml with its complaint in
-// the .txt beside it, or with an empty one.
+// the .txt of the same name, or with an empty one.
 func TestLoadPipelines(t *testing.T) {
 	files, _ := filepath.Glob("testdata/pipelines/*.yaml")
 	if len(files) == 0 {

@@ -310,7 +310,7 @@ func TestSecondServerOnOneFile(t *testing.T) {
 }
 
 // TestSchemaOfAnotherVersion: a server goes on while a newer one has migrated, and an
-// older program neither starts nor writes beside it.
+// older program neither starts nor writes while it runs.
 func TestSchemaOfAnotherVersion(t *testing.T) { storetest.Each(t, testSchemaOfAnotherVersion) }
 
 func testSchemaOfAnotherVersion(t *testing.T, db storetest.Database) {

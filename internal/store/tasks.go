@@ -49,7 +49,7 @@ func (s *Store) SaveTask(ctx context.Context, key string, task codecheck.Task) e
 }
 
 // ClaimTask reports whether a run may create the task of a key until ttl from now. It
-// may not while another run's claim lasts; its own claim begins anew.
+// may not while another run's claim lasts; its own claim is renewed.
 func (s *Store) ClaimTask(ctx context.Context, key, runID string, ttl time.Duration) (claimed bool, err error) {
 	err = s.Update(ctx, func(tx *Tx) error {
 		now := tx.now()

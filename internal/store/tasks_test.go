@@ -32,7 +32,7 @@ func TestTaskClaims(t *testing.T) {
 			{"the first", later(0), "k", "a", true},
 			{"while another has it", later(0), "k", "b", false},
 			{"of another task", later(0), "other", "b", true},
-			{"of its own, which begins anew", later(time.Minute - time.Second), "k", "a", true},
+			{"of its own, which is renewed", later(time.Minute - time.Second), "k", "a", true},
 			{"until the new end", later(time.Minute - time.Second), "k", "b", false},
 			{"after the end", later(time.Second), "k", "b", true},
 			{"of a run whose claim is over", later(0), "k", "a", false},

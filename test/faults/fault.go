@@ -27,7 +27,7 @@ type line struct {
 	// closed: they break off, and new ones are refused.
 	closed bool
 	toxics []toxic
-	// again is how often it is chosen anew which connections are hit; zero: once
+	// again is how often it is chosen again which connections are hit; zero: once
 	// for each connection. Otherwise those that work would soon do all the work.
 	again time.Duration
 }

@@ -201,7 +201,7 @@ func (p *proof) prepareDatabase() error {
 }
 
 // play runs the rounds and waits until everything has ended. The server is started
-// anew where a round wants another kind of authorization.
+// again where a round wants another kind of authorization.
 func (p *proof) play(ctx context.Context) error {
 	random := rand.New(rand.NewPCG(p.options.seed, 0))
 	for i, r := range p.rounds {

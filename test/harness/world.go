@@ -47,7 +47,7 @@ func connections() []connection {
 	}
 }
 
-// webhook is the connection as the door has it, for signing.
+// webhook is the connection as the webhook endpoint knows it, for signing.
 func (c connection) webhook(secret string) webhook.Connection {
 	return webhook.Connection{Name: c.name, Host: c.host, Secrets: []string{secret}}
 }

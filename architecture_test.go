@@ -39,7 +39,6 @@ var mayImport = map[string][]string{
 	"standin":     {"strictyaml"},
 	"storetest":   {},
 
-	"view":    {"event", "rules", "codecheck", "release", "store"},
 	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
 	"command": {},
 	"demo":    {"app", "config", "event", "codecheck", "release", "standin", "store", "webhook"},

@@ -21,7 +21,7 @@ const decisionsPerCommit = 16
 // decides one batch at a time, and fills it with others that wait: under load their
 // jobs find nothing to do. Deliveries that cannot be decided do not keep the rest
 // waiting.
-func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, error) {
+func (q *Queue) decide(ctx context.Context, args decideArgs) (wait time.Duration, err error) {
 	select {
 	case q.deciding <- struct{}{}:
 		defer func() { <-q.deciding }()
@@ -30,53 +30,61 @@ func (q *Queue) decide(ctx context.Context, args decideArgs) (time.Duration, err
 	}
 	var failed []error
 	for ids := range slices.Chunk(args.DeliveryIDs, decisionsPerCommit) {
-		if err := q.decideWithOthers(ctx, ids); err != nil {
+		others, err := q.decideWithOthers(ctx, ids)
+		if err != nil {
 			failed = append(failed, err)
+		}
+		if others {
+			wait = othersWait
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return 0, errors.Join(failed...)
+	return wait, errors.Join(failed...)
 }
 
+// othersWait is how long a job waits whose deliveries another replica is deciding. It
+// looks again, because that replica can die before its commit.
+const othersWait = time.Second
+
 // decideWithOthers decides deliveries together with others that wait, or without them
-// when that fails.
-func (q *Queue) decideWithOthers(ctx context.Context, ids []string) error {
+// when that fails. others says that another replica is deciding some of the
+// deliveries.
+func (q *Queue) decideWithOthers(ctx context.Context, ids []string) (others bool, err error) {
 	var own, batch []string
-	err := q.store.View(ctx, func(tx *store.Tx) (err error) {
+	err = q.store.View(ctx, func(tx *store.Tx) (err error) {
 		own, batch, err = tx.UndecidedWith(ctx, ids, decisionsPerCommit)
 		return err
 	})
 	if err != nil || len(own) == 0 {
-		return err
+		return false, err
 	}
-	err = q.decideBatch(ctx, batch)
+	decided, err := q.decideBatch(ctx, batch)
 	if err != nil && len(batch) > len(own) && ctx.Err() == nil {
-		return q.decideBatch(ctx, own)
+		decided, err = q.decideBatch(ctx, own)
 	}
-	return err
+	return err == nil && slices.ContainsFunc(own, func(id string) bool { return !decided[id] }), err
 }
 
 // decideBatch evaluates deliveries and saves the decisions, with a run for each check
-// that they ask for, in one transaction.
-func (q *Queue) decideBatch(ctx context.Context, ids []string) error {
+// that they ask for, in one transaction. It returns which of them it decided; another
+// replica may be deciding the rest.
+func (q *Queue) decideBatch(ctx context.Context, ids []string) (decided map[string]bool, err error) {
 	evaluations, err := q.evaluate(ctx, ids)
 	if err != nil || len(evaluations) == 0 {
-		return err
+		return nil, err
 	}
 	// Replicas that decide at the same time take their locks in one order; deliveries of
 	// one ref key are decided in the order of receipt.
 	slices.SortFunc(evaluations, func(a, b evaluation) int {
 		return cmp.Or(cmp.Compare(a.event.RefKey(), b.event.RefKey()), cmp.Compare(a.delivery.ID, b.delivery.ID))
 	})
-	return q.update(ctx, func(tx *transaction) error {
-		// Another replica may be deciding some of them.
-		mine, err := tx.LockUndecided(ctx, ids)
-		if err != nil {
+	err = q.update(ctx, func(tx *transaction) error {
+		if decided, err = tx.LockUndecided(ctx, ids); err != nil {
 			return err
 		}
-		evaluations := slices.DeleteFunc(evaluations, func(e evaluation) bool { return !mine[e.delivery.ID] })
+		evaluations := slices.DeleteFunc(evaluations, func(e evaluation) bool { return !decided[e.delivery.ID] })
 		if err := tx.LockHeads(ctx, refKeys(evaluations)); err != nil {
 			return err
 		}
@@ -91,6 +99,7 @@ func (q *Queue) decideBatch(ctx context.Context, ids []string) error {
 		}
 		return nil
 	})
+	return decided, err
 }
 
 func refKeys(evaluations []evaluation) []string {

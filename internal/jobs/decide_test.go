@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -135,6 +136,56 @@ func TestDecideWithOthers(t *testing.T) {
 	}
 }
 
+// TestDecideAfterAnotherReplica: a job whose delivery another replica is deciding is not
+// done, because that replica can die before its commit.
+func TestDecideAfterAnotherReplica(t *testing.T) {
+	s, err := store.Open(t.Context(), store.Options{Postgres: storetest.Postgres(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	q := &Queue{store: s, log: zap.NewNop(), now: time.Now, deciding: make(chan struct{}, 1), opts: Options{
+		Parse:   func(event.Delivery) (event.Event, error) { return event.Ignored("not wanted"), nil },
+		Metrics: NewMetrics(prometheus.NewRegistry()),
+	}}
+	packed, err := s.Pack(event.Delivery{ID: "one", Connection: "github", Host: event.GitHub, Key: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.AddDeliveries(t.Context(), []store.Packed{packed})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	decide := func(want time.Duration) {
+		t.Helper()
+		if wait, err := q.decide(t.Context(), decideArgs{DeliveryIDs: []string{"one"}}); wait != want || err != nil {
+			t.Errorf("wait %v, error %v; want a wait of %v", wait, err, want)
+		}
+	}
+	died := errors.New("died")
+	if err := s.Update(t.Context(), func(tx *store.Tx) error {
+		if _, err := tx.LockUndecided(t.Context(), []string{"one"}); err != nil {
+			return err
+		}
+		decide(othersWait)
+		return died
+	}); !errors.Is(err, died) {
+		t.Fatal(err)
+	}
+	decide(0)
+	if err := s.View(t.Context(), func(tx *store.Tx) error {
+		d, err := tx.Delivery(t.Context(), "one")
+		if d.State != event.DeliveryIgnored {
+			t.Errorf("the delivery is %s", d.State)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestReplicasDecideWithoutDeadlock: two replicas decide batches that name the same
 // branches in opposite orders, again and again.
 func TestReplicasDecideWithoutDeadlock(t *testing.T) {
@@ -174,7 +225,7 @@ func TestReplicasDecideWithoutDeadlock(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, ids := range batches {
 			wg.Go(func() {
-				if err := q.decideBatch(t.Context(), ids); err != nil {
+				if _, err := q.decideBatch(t.Context(), ids); err != nil {
 					t.Error(err)
 				}
 			})

@@ -35,10 +35,10 @@ var mayImport = map[string][]string{
 	"webhook":     {"event"},
 	"store":       {"event", "rules", "codecheck", "release"},
 	"jobs":        {"event", "rules", "codecheck", "release", "store"},
-	"view":        {"event", "rules", "codecheck", "release", "store"},
 	"standin":     {"strictyaml"},
 	"storetest":   {},
 
+	"view":    {"event", "rules", "codecheck", "release", "store"},
 	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
 	"command": {},
 	"demo":    {"app", "config", "event", "codecheck", "release", "standin", "store", "webhook"},

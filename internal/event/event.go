@@ -32,7 +32,7 @@ const (
 	Tag Kind = "tag"
 	// MergeRequest is a GitHub or Gitee pull request or a GitLab merge request.
 	MergeRequest Kind = "merge_request"
-	// Comment is a remark on a merge request, a commit or an issue.
+	// Comment is a remark on a merge request; one on anything else is ignored.
 	Comment Kind = "comment"
 )
 

@@ -25,7 +25,7 @@ const (
 
 // RepositorySpec says what MakeRepository makes.
 type RepositorySpec struct {
-	// The README has Name, so that repositories of different names have
+	// Name is written into the README, so that repositories of different names have
 	// different commits. Default "shop".
 	Name string
 	// RefStyle and Number make the ref of the merge request of the feature

@@ -27,7 +27,7 @@ the checks and the releases, and serves /metrics, /healthz and /readyz.
 
 SIGTERM and SIGINT stop it cleanly: it takes no new connection, finishes what is
 in flight within http.shutdown_grace, and leaves the rest in the database, where
-the next start takes it up.`,
+the next start continues it.`,
 		Example: `  gatewright serve --config gatewright.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

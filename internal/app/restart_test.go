@@ -11,7 +11,7 @@ import (
 )
 
 // TestRestartInTheMiddle stops the server at each stage of the way of one push;
-// the next start takes it up, and nothing happens twice.
+// the next start continues it, and nothing happens twice.
 func TestRestartInTheMiddle(t *testing.T) {
 	t.Parallel()
 	for name, reached := range map[string]func(demo.Records) bool{

@@ -123,7 +123,7 @@ func (g *groupCommit) add(p store.Packed) (*pending, error) {
 	}
 }
 
-// release gives back the place of a delivery.
+// release frees the place of a delivery.
 func (g *groupCommit) release(connection string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -395,7 +395,7 @@ func testReleaseEndsBehindAnUnreadDelivery(t *testing.T, db storetest.Database) 
 		r.State = release.Starting
 		_, err := l.tx.AddRelease(l.ctx, r)
 		l.check(err)
-		// It was stored just now, so that nobody takes it up.
+		// It was stored just now, so that nobody enqueues it.
 		w.clock.jump(0)
 		l.addDelivery(event.Delivery{ID: "unread", Connection: r.Event.Connection, ReceivedAt: l.at.Add(-time.Second)}, event.DeliveryReceived)
 	})

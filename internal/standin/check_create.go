@@ -30,7 +30,7 @@ type createTaskV3 struct {
 }
 
 // complaint says what of the documented limits the request breaks; empty when
-// it keeps them all. Fields that stand in every example count as mandatory.
+// it keeps them all. Fields that every example has count as mandatory.
 func (b createTaskV3) complaint() string {
 	t := b.ConfigTemplate
 	switch {
@@ -222,7 +222,7 @@ func (s *checkService) createV2(c *call) answer {
 	if body.TaskType == "inc" {
 		parent, found := s.find(body.IncConfig.ParentTaskID)
 		if !found || parent.parent != nil || parent.project != task.project {
-			c.entry.Detail = "inc_config.parent_task_id is no full task of the project"
+			c.entry.Detail = "inc_config.parent_task_id is not a full task of the project"
 			return errCreateFailed()
 		}
 		task.parent, task.repoType = parent, parent.repoType

@@ -81,7 +81,7 @@ type iamUser struct {
 const iamTime = "2006-01-02T15:04:05.000000Z"
 
 // create is POST /v3/auth/tokens: 201 with the token in X-Subject-Token; 400 for
-// a body that is no password request, 401 for a wrong name or password, 404 for
+// a body that is not a password request, 401 for a wrong name or password, 404 for
 // a scope that does not exist. The catalog is always empty. Tokens without a
 // project scope are given, and refused by both services.
 func (t *tokens) create(c *call) answer {

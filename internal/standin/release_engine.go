@@ -219,7 +219,7 @@ func (s *releaseService) driveTask(ctx context.Context, r *release, t *taskState
 	return t.status != statusFailed
 }
 
-// work does what a task that is no checkpoint does.
+// work does what a task that is not a checkpoint does.
 func (t PipelineTask) work(ctx context.Context) error {
 	if len(t.Command) == 0 {
 		timer := time.NewTimer(t.time())

@@ -25,7 +25,7 @@ const (
 
 // RepositorySpec says what MakeRepository makes.
 type RepositorySpec struct {
-	// Name stands in the README, so that repositories of different names have
+	// Name is written into the README, so that repositories of different names have
 	// different commits. Default "shop".
 	Name string
 	// RefStyle and Number make the ref of the merge request of the feature
@@ -166,7 +166,7 @@ func cleanFiles() map[string]string {
 }
 
 // badFiles plants two defects. The secret is put together here, so that nothing
-// that looks like one stands in this program's source.
+// that looks like one is in this program's source.
 func badFiles() map[string]string {
 	planted := "ghp_" + strings.Join([]string{"x7Qm2Lr9", "Vt4Kd8Zw", "1Yb6Nc3H", "f5Js0PgT", "uEaR"}, "")
 	return map[string]string{

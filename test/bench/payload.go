@@ -82,7 +82,7 @@ func pullRequest(repository, head string, number int) []byte {
 	})
 }
 
-// placeholder stands in a payload for a commit, and for the end of its branch's name.
+// placeholder is used in a payload for a commit, and for the end of its branch's name.
 const placeholder = "0000000000000000000000000000000000c0ffee"
 
 // branchPush is GitHub's delivery of the first push to a branch, as large as they are:

@@ -81,7 +81,7 @@ func judge(e evidence) tally {
 	return t
 }
 
-// judgeDeliveries: what was acknowledged stands in the database and was decided, each
+// judgeDeliveries: what was acknowledged is in the database and was decided, each
 // decision has its runs unless there is a newer commit, and no change was decided
 // twice. Each change has a commit of its own.
 func (t *tally) judgeDeliveries(e evidence) {

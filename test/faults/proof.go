@@ -282,7 +282,7 @@ func (o standing) without(repositories []*repository) bool {
 // lookEvery is the time between two looks at the database.
 const lookEvery = 250 * time.Millisecond
 
-// wait looks until over, or until the time is up, which is no error. Meanwhile the
+// wait looks until over, or until the time is up, which is not an error. Meanwhile the
 // person does what only a person can.
 func (p *proof) wait(ctx context.Context, atMost time.Duration, over func(standing) bool) error {
 	for end := time.Now().Add(atMost); time.Now().Before(end); {

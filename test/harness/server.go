@@ -80,7 +80,7 @@ func (s *Server) ready(ctx context.Context) error {
 }
 
 // Kill ends the process as a crash does, with SIGKILL, and waits until it is gone.
-// A process that is gone already is no error.
+// A process that is gone already is not an error.
 func (s *Server) Kill() error {
 	if err := s.command.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill server: %w", err)

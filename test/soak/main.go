@@ -253,7 +253,7 @@ func usageOf(held []harness.Figure) (u usage) {
 	return u
 }
 
-// settleWithin is how long an idle server may take to give back what it held under
+// settleWithin is how long an idle server may take to release what it held under
 // load: idle connections are closed after 30 seconds.
 const settleWithin = 40 * time.Second
 

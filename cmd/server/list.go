@@ -63,16 +63,16 @@ func listings() map[string]listing {
 				return []string{d.ID, stamp(d.ReceivedAt), d.Connection, plain(name), plain(d.Repository), plain(d.Branch), command.ShortSHA(plain(d.Commit)),
 					strings.Join(d.Rules, ","), string(d.State), plain(d.Reason)}
 			}),
-		"runs": listingOf(codecheck.States(), "RUN\tCREATED\tREPOSITORY\tEVENT\tBRANCH\tCOMMIT\tRULE\tSTATE\tREASON", view.Runs,
+		"runs": listingOf(codecheck.States(), "RUN\tCREATED\tCONNECTION\tREPOSITORY\tEVENT\tBRANCH\tCOMMIT\tRULE\tSTATE\tREASON", view.Runs,
 			func(r view.Run) string { return r.ID },
 			func(r view.Run) []string {
-				return []string{r.ID, stamp(r.CreatedAt), plain(r.Repository), plain(what(r.Subject)), plain(r.Branch), command.ShortSHA(plain(r.Commit)),
+				return []string{r.ID, stamp(r.CreatedAt), r.Connection, plain(r.Repository), plain(what(r.Subject)), plain(r.Branch), command.ShortSHA(plain(r.Commit)),
 					r.Rule, string(r.State), plain(r.Reason)}
 			}),
-		"releases": listingOf(release.States(), "RELEASE\tCREATED\tREPOSITORY\tEVENT\tCOMMIT\tRULE\tPIPELINE\tACTION\tEXECUTION\tSTATE\tREASON", view.Releases,
+		"releases": listingOf(release.States(), "RELEASE\tCREATED\tCONNECTION\tREPOSITORY\tEVENT\tCOMMIT\tRULE\tPIPELINE\tACTION\tEXECUTION\tSTATE\tREASON", view.Releases,
 			func(r view.Release) string { return r.ID },
 			func(r view.Release) []string {
-				return []string{r.ID, stamp(r.CreatedAt), plain(r.Repository), plain(what(r.Subject)), command.ShortSHA(plain(r.Commit)), r.Rule, r.Pipeline,
+				return []string{r.ID, stamp(r.CreatedAt), r.Connection, plain(r.Repository), plain(what(r.Subject)), command.ShortSHA(plain(r.Commit)), r.Rule, r.Pipeline,
 					strings.TrimSpace(string(r.Action) + " " + plain(r.Checkpoint)), plain(r.ExecutionID), string(r.State), plain(r.Reason)}
 			}),
 	}

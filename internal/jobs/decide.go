@@ -163,7 +163,7 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 // executions of the superseded runs before it starts, because the API stops whatever
 // a task runs.
 func (q *Queue) addRuns(ctx context.Context, tx *transaction, e evaluation, superseded []codecheck.Run, r *result) error {
-	any := false
+	added := false
 	for _, match := range e.decision.Matches {
 		run := q.newRun(e, match)
 		for _, older := range superseded {
@@ -173,16 +173,16 @@ func (q *Queue) addRuns(ctx context.Context, tx *transaction, e evaluation, supe
 		if run.SharesRunID, err = tx.Sibling(ctx, run); err != nil {
 			return err
 		}
-		id, added, err := q.addRun(ctx, tx, run)
+		id, isNew, err := q.addRun(ctx, tx, run)
 		if err != nil {
 			return err
 		}
-		if !added {
+		if !isNew {
 			r.reason += "; run " + id + " checks that commit already"
 		}
-		any = any || added
+		added = added || isNew
 	}
-	if !any {
+	if !added {
 		enqueueStops(tx, superseded)
 	}
 	return nil

@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"errors"
 
 	"github.com/riverqueue/river"
 	"go.uber.org/zap"
@@ -175,10 +174,4 @@ func levelOf(attention bool) zapcore.Level {
 		return zap.ErrorLevel
 	}
 	return zap.InfoLevel
-}
-
-// savedByOther reports that a save was refused because another step was first: the
-// record has ended, or changed since it was read.
-func savedByOther(err error) bool {
-	return errors.Is(err, store.ErrEnded) || errors.Is(err, store.ErrStale)
 }

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -22,7 +23,7 @@ type Source struct {
 //
 // It returns a policy, or every complaint about the files at once; never both.
 func Load(sources ...Source) (*Policy, strictyaml.Complaints) {
-	l := &loader{rulesByName: map[string]string{}, caught: map[event.Kind]string{}}
+	l := &loader{rulesByName: map[string]*rule{}, caught: map[event.Kind]string{}}
 	sources = slices.Clone(sources)
 	slices.SortStableFunc(sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
 	l.decode(sources)
@@ -63,8 +64,8 @@ type loader struct {
 	defaults   defaultsSpec
 	// defaultsFile is the file that has them; empty when none has.
 	defaultsFile string
-	// rulesByName says where each name was given first, as file:line.
-	rulesByName map[string]string
+	// rulesByName has the first rule of each name.
+	rulesByName map[string]*rule
 	// caught names, for each kind, the rule that takes every event of it.
 	caught map[event.Kind]string
 }
@@ -147,11 +148,11 @@ func (l *loader) checkFile(d *decodedFile) {
 // rule checks the rule at index i of a file and compiles it with the defaults
 // filled in. With complaints the rule is not to be used.
 func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
-	path := fmt.Sprintf("rules[%d]", i)
+	path := "rules[" + strconv.Itoa(i) + "]"
 	line, _ := d.doc.At(path)
 	r := &rule{name: spec.Name, file: d.name, line: line, continues: spec.Continue, ignores: spec.Ignore, releases: []Release{}}
 
-	l.checkName(d, path, spec.Name, line)
+	l.checkName(d, path, r)
 	r.on = l.kinds(d, path, spec.On)
 	l.checkShape(d, path, &spec)
 	if !slices.Contains(r.on, event.MergeRequest) && len(r.on) > 0 {
@@ -173,19 +174,19 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 	return r
 }
 
-func (l *loader) checkName(d *decodedFile, path, name string, line int) {
+func (l *loader) checkName(d *decodedFile, path string, r *rule) {
 	path += ".name"
 	const instead = "write lower-case letters, digits, - and _, at most 63, beginning with a letter or digit"
-	first, taken := l.rulesByName[name]
+	first, taken := l.rulesByName[r.name]
 	switch {
-	case name == "":
+	case r.name == "":
 		l.complain(d, path, "is missing", instead)
-	case !legalName(name):
-		l.complain(d, path, quote(name)+" is not a name for a rule", instead)
+	case !legalName(r.name):
+		l.complain(d, path, quote(r.name)+" is not a name for a rule", instead)
 	case taken:
-		l.complain(d, path, fmt.Sprintf("%q is the name of the rule at %s too", name, first), "give each rule its own name")
+		l.complain(d, path, fmt.Sprintf("%q is the name of the rule at %s:%d too", r.name, first.file, first.line), "give each rule its own name")
 	default:
-		l.rulesByName[name] = fmt.Sprintf("%s:%d", d.name, line)
+		l.rulesByName[r.name] = r
 	}
 }
 
@@ -209,12 +210,14 @@ func (l *loader) kinds(d *decodedFile, path string, on []string) []event.Kind {
 	kinds := make([]event.Kind, 0, len(on))
 	for i, word := range on {
 		kind := event.Kind(word)
-		place := fmt.Sprintf("%s.on[%d]", path, i)
+		complain := func(problem, instead string) {
+			l.complain(d, fmt.Sprintf("%s.on[%d]", path, i), problem, instead)
+		}
 		switch {
 		case !slices.Contains(event.Kinds(), kind):
-			l.complain(d, place, quote(word)+" is not a kind of event", instead)
+			complain(quote(word)+" is not a kind of event", instead)
 		case slices.Contains(kinds, kind):
-			l.complain(d, place, quote(word)+" is given twice", "keep one of them")
+			complain(quote(word)+" is given twice", "keep one of them")
 		default:
 			kinds = append(kinds, kind)
 		}

@@ -31,7 +31,7 @@ type rule struct {
 	check    Check
 	scan     Scan
 	ref      RefMode
-	taskName template
+	taskName string // a template, see parseTemplate
 	releases []Release
 	// spec is what Effective prints: the rule with the defaults filled in.
 	spec ruleSpec
@@ -43,7 +43,7 @@ func (p *Policy) seal() error {
 	hash := sha256.New()
 	encoder := json.NewEncoder(hash)
 	for _, r := range p.rules {
-		if err := encoder.Encode(r.spec); err != nil {
+		if err := encoder.Encode(&r.spec); err != nil {
 			return fmt.Errorf("hash rule %q: %w", r.name, err)
 		}
 	}

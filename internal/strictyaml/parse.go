@@ -80,9 +80,10 @@ func explain(err error) (problem, instead string, at yaml.Mark) {
 
 // invalidLine returns the first line that is not UTF-8 text; 0 when all are.
 func invalidLine(data []byte) int {
-	for i, line := range bytes.Split(data, []byte("\n")) {
-		if !utf8.Valid(line) {
-			return i + 1
+	number := 0
+	for line := range bytes.Lines(data) {
+		if number++; !utf8.Valid(line) {
+			return number
 		}
 	}
 	return 0

@@ -36,20 +36,17 @@ type Complaint struct {
 // String returns `file:line: path: problem; instead`, without the parts that are
 // empty.
 func (c Complaint) String() string {
-	var b strings.Builder
-	b.WriteString(c.File)
-	if c.Line > 0 {
-		fmt.Fprintf(&b, ":%d", c.Line)
-	}
-	b.WriteString(": ")
+	text := c.Problem
 	if c.Path != "" {
-		b.WriteString(c.Path + ": ")
+		text = c.Path + ": " + text
 	}
-	b.WriteString(c.Problem)
 	if c.Instead != "" {
-		b.WriteString("; " + c.Instead)
+		text += "; " + c.Instead
 	}
-	return b.String()
+	if c.Line > 0 {
+		return fmt.Sprintf("%s:%d: %s", c.File, c.Line, text)
+	}
+	return c.File + ": " + text
 }
 
 // Complaints is all that is wrong with one or several files. As an error it is

@@ -71,12 +71,9 @@ func (n Node) refused() (problem, instead string) {
 
 func (n Node) unmarshal(u Unmarshaler) {
 	err := u.UnmarshalYAMLNode(n)
-	var complaints Complaints
-	switch {
-	case err == nil:
-	case errors.As(err, &complaints):
+	if complaints, ok := errors.AsType[Complaints](err); ok {
 		n.d.complaints = append(n.d.complaints, complaints...)
-	default:
+	} else if err != nil {
 		n.complain(err.Error(), "")
 	}
 }

@@ -17,28 +17,25 @@ const (
 	maxKeys  = 10_000
 )
 
-// parse returns the root of the only document in data, or the complaint because
-// of which nothing can be decoded.
-func parse(file string, data []byte) (*yaml.Node, *Complaint) {
-	complain := func(at yaml.Mark, problem, instead string) *Complaint {
-		return &Complaint{File: file, Line: at.Line, Column: at.Column, Problem: problem, Instead: instead}
-	}
+// parse returns the root of the only document in data, or the complaint, without
+// its file, because of which nothing can be decoded.
+func parse(data []byte) (*yaml.Node, *Complaint) {
 	if len(data) > maxBytes {
-		return nil, complain(yaml.Mark{}, fmt.Sprintf("is larger than %d MiB", maxBytes>>20), "split it into several files")
+		return nil, &Complaint{Problem: fmt.Sprintf("is larger than %d MiB", maxBytes>>20), Instead: "split it into several files"}
 	}
 	if line := invalidLine(data); line > 0 {
-		return nil, complain(yaml.Mark{Line: line}, "is not UTF-8 text", "save the file as UTF-8")
+		return nil, &Complaint{Line: line, Problem: "is not UTF-8 text", Instead: "save the file as UTF-8"}
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 
 	loader, err := yaml.NewLoader(bytes.NewReader(data), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthFunc(checkDepth))))
 	if err != nil {
-		return nil, complain(yaml.Mark{}, err.Error(), "")
+		return nil, &Complaint{Problem: err.Error()}
 	}
 	var first, second yaml.Node
 	err = loader.Load(&first)
 	if err == nil && first.Content[0].ShortTag() == "!!null" || errors.Is(err, io.EOF) {
-		return nil, complain(yaml.Mark{}, "is empty", "write at least one key")
+		return nil, &Complaint{Problem: "is empty", Instead: "write at least one key"}
 	}
 	if err == nil {
 		err = loader.Load(&second)
@@ -46,12 +43,11 @@ func parse(file string, data []byte) (*yaml.Node, *Complaint) {
 	switch {
 	case err == nil:
 		at := second.Content[0]
-		return nil, complain(yaml.Mark{Line: at.Line, Column: at.Column}, "has a second document", "keep one document per file")
+		return nil, &Complaint{Line: at.Line, Column: at.Column, Problem: "has a second document", Instead: "keep one document per file"}
 	case errors.Is(err, io.EOF):
 		return first.Content[0], nil
 	}
-	problem, instead, mark := explain(err)
-	return nil, complain(mark, problem, instead)
+	return nil, explain(err)
 }
 
 // checkDepth bounds the nesting, for the sake of everything that is recursive.
@@ -64,18 +60,22 @@ func checkDepth(depth int, _ *yaml.DepthContext) error {
 
 // explain says what an error of the YAML library means. It never shows text of
 // the file, which may be a secret.
-func explain(err error) (problem, instead string, at yaml.Mark) {
-	const advice = "check the indentation (spaces only), the colons and the quotes there"
-	var found *yaml.LoadError
-	switch {
-	case !errors.As(err, &found):
-		return "is not valid YAML", advice, yaml.Mark{}
-	case found.Stage == yaml.ComposerStage:
-		return "has an alias (*name) without an anchor", noAlias, found.Mark
-	case found.ContextMsg == "while scanning an alias":
-		return "is not valid YAML: a text begins with *", "put the text in quotes", found.Mark
+func explain(err error) *Complaint {
+	c := &Complaint{Problem: "is not valid YAML", Instead: "check the indentation (spaces only), the colons and the quotes there"}
+	found, ok := errors.AsType[*yaml.LoadError](err)
+	if !ok {
+		return c
 	}
-	return "is not valid YAML: " + found.Message, advice, found.Mark
+	c.Line, c.Column = found.Mark.Line, found.Mark.Column
+	switch {
+	case found.Stage == yaml.ComposerStage:
+		c.Problem, c.Instead = "has an alias (*name) without an anchor", noAlias
+	case found.ContextMsg == "while scanning an alias":
+		c.Problem, c.Instead = "is not valid YAML: a text begins with *", "put the text in quotes"
+	default:
+		c.Problem += ": " + found.Message
+	}
+	return c
 }
 
 // invalidLine returns the first line that is not UTF-8 text; 0 when all are.

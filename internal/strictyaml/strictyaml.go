@@ -153,9 +153,10 @@ func (d *Document) Complain(path, problem, instead string) Complaint {
 // Bounded: 4 MiB of input, 100 levels of brackets or of indentation, 10,000 keys
 // in one mapping.
 func Decode(file string, data []byte, into any) (*Document, Complaints) {
-	root, complaint := parse(file, data)
+	root, complaint := parse(data)
 	doc := &Document{file: file, root: root}
 	if complaint != nil {
+		complaint.File = file
 		return doc, Complaints{*complaint}
 	}
 	d := &decoder{file: file, keys: map[reflect.Type]structKeys{}}

@@ -51,7 +51,7 @@ func (c *Checker) results(ctx context.Context, run Run) (Run, time.Duration, err
 	}
 
 	verdict := Judge(run.Check.Gate, run.Counts, run.NewCounts, string(s.Access))
-	verdict.Remarks = remarks
+	verdict.Remarks = append(verdict.Remarks, remarks...)
 	run.Verdict = &verdict
 	state := Passed
 	if !verdict.Passed {

@@ -10,7 +10,7 @@ func (run Run) JudgedLike(other Run) Run {
 	run.Ref, run.RefReason, run.RefsTried = other.Ref, other.RefReason, other.RefsTried
 	run.Counts, run.NewCounts, run.Defects = other.Counts, other.NewCounts, other.Defects
 	verdict := Judge(run.Check.Gate, other.Counts, other.NewCounts, other.Verdict.Access)
-	verdict.Remarks = other.Verdict.Remarks
+	verdict.Remarks = append(verdict.Remarks, other.Verdict.Remarks...)
 	run.Verdict = &verdict
 	run.State, run.Reason = Passed, "judged from run "+other.ID+", which checked the same commit: "+strings.Join(verdict.Reasons, ", ")
 	if !verdict.Passed {

@@ -19,7 +19,7 @@ type Verdict struct {
 	// are none.
 	Reasons []string `json:"reasons"`
 	// Remarks say what is unusual about the counts.
-	Remarks []string `json:"remarks,omitempty"`
+	Remarks []string `json:"remarks"`
 	// Access is CodeArts Check's own `is_access`, as sent; it is shown beside
 	// our counts and never decides.
 	Access string `json:"is_access"`
@@ -55,7 +55,7 @@ func (c Comparison) String() string {
 // without limits passes everything. Access is CodeArts Check's own opinion, shown
 // and without effect.
 func Judge(g rules.Gate, counts Counts, newCounts *Counts, access string) Verdict {
-	v := Verdict{Comparisons: []Comparison{}, Access: access}
+	v := Verdict{Comparisons: []Comparison{}, Remarks: []string{}, Access: access}
 	if g.NewOnly {
 		if newCounts == nil {
 			v.Reasons = []string{"the counts of new defects are not known"}

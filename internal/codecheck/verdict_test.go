@@ -45,7 +45,7 @@ func TestJudge(t *testing.T) {
 	}
 	for name, test := range tests {
 		for _, access := range []string{"1", "0", ""} {
-			want := Verdict{Passed: test.passed, Comparisons: test.comparisons, Reasons: test.reasons, Access: access}
+			want := Verdict{Passed: test.passed, Comparisons: test.comparisons, Reasons: test.reasons, Remarks: []string{}, Access: access}
 			got := Judge(test.gate, counts, test.newCounts, access)
 			if diff := cmp.Diff(want, got); diff != "" || got.summary() != test.summary {
 				t.Errorf("%s: %s (-want +got):\n%s", name, got.summary(), diff)

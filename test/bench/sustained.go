@@ -117,9 +117,10 @@ func (m *measurer) probe(ctx context.Context, database string) (kept float64, er
 	}
 }
 
-// confirmations is how many rates, each a tenth below the one before, are tried for
-// the whole time.
-const confirmations = 4
+// confirmations is how many rates, each a fifth below the one before, are tried for
+// the whole time. The last is a third of the first: a short attempt can be kept up with
+// at more than twice the rate that is sustained.
+const confirmations = 6
 
 // confirm adds the highest rate from the given one down that is kept up with for the
 // whole time, and what was in use then; zero when none was.
@@ -136,7 +137,7 @@ func (m *measurer) confirm(ctx context.Context, database string, rate float64) e
 			m.add("sustained_server_cores_"+database, a.cores, "cores")
 			return nil
 		}
-		rate *= 0.9
+		rate *= 0.8
 	}
 	m.add("sustained_per_second_"+database, 0, "deliveries/s")
 	return nil

@@ -147,8 +147,7 @@ func reasonOf(matches []Match) string {
 // match returns what a rule that matched asks for.
 func (r *rule) match(ev *event.Event) Match {
 	m := Match{Rule: r.name, Check: r.check, Releases: r.releases}
-	name, _ := parseTemplate(r.taskName)
-	m.Check.TaskName = name.expand(ev)
+	m.Check.TaskName = r.taskName.expand(ev)
 	m.Check.Scan, m.Check.Ref = ScanFull, RefOmit
 	if ev.Kind == event.MergeRequest {
 		m.Check.Ref = r.ref

@@ -97,7 +97,8 @@ func orWord(own, defaults, ours string) string {
 
 // fillFrom compiles a check with every key given into the rule.
 func (r *rule) fillFrom(check *checkSpec) {
-	r.scan, r.ref, r.taskName = Scan(check.Scan), RefMode(check.Ref), check.Create.Name
+	r.scan, r.ref = Scan(check.Scan), RefMode(check.Ref)
+	r.taskName, _ = parseTemplate(check.Create.Name)
 	r.check = Check{
 		ProjectID:   check.Project.ID,
 		ProjectName: check.Project.Name,

@@ -31,7 +31,7 @@ type rule struct {
 	check    Check
 	scan     Scan
 	ref      RefMode
-	taskName string // a template, see parseTemplate
+	taskName template
 	releases []Release
 	// spec is what Effective prints: the rule with the defaults filled in.
 	spec ruleSpec

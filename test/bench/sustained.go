@@ -119,7 +119,7 @@ func (m *measurer) probe(ctx context.Context, database string) (kept float64, er
 
 // confirmations is how many rates, each a fifth below the one before, are tried for
 // the whole time. The last is a third of the first: a short attempt can be kept up with
-// at more than twice the rate that is sustained.
+// at a much higher rate than is sustained.
 const confirmations = 6
 
 // confirm adds the highest rate from the given one down that is kept up with for the

@@ -71,7 +71,7 @@ func (s *Status) UnmarshalJSON(data []byte) error {
 // without the key, and any other value, is an error: it must not pass for an
 // empty list.
 func decodeList[T any](data []byte, key string) ([]T, error) {
-	data = bytes.TrimSpace(data)
+	data = bytes.Trim(data, " \t\r\n") // the white space of JSON, no more
 	if len(data) > 0 && data[0] == '{' {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(data, &object); err != nil {

@@ -80,6 +80,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	f.Add([]byte("\v[]\u0085")) // white space in Unicode, not in JSON
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if pipelines, err := decodeList[pipeline](data, "pipelines"); err == nil && !json.Valid(data) {
 			t.Errorf("invalid JSON was read as %v", pipelines)

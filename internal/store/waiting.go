@@ -40,14 +40,20 @@ func (tx *Tx) Wake(ctx context.Context, ids []string) (runs map[string]codecheck
 	if len(ids) == 0 {
 		return nil, nil, nil
 	}
-	// Naming the condition of the index lets SQLite use it.
-	wake := ` SET waits_for = '', updated_at = $1 WHERE waits_for IN ` + placeholders(2, len(ids)) + ` AND waits_for <> '' AND state IN `
 	args := append([]any{tx.now()}, anys(ids)...)
-	if runs, err = statesByID[codecheck.State](ctx, tx, `UPDATE runs`+wake+activeRuns+` RETURNING id, state`, args...); err != nil {
+	if runs, err = statesByID[codecheck.State](ctx, tx, wakeQuery("runs", len(ids)), args...); err != nil {
 		return nil, nil, err
 	}
-	releases, err = statesByID[release.State](ctx, tx, `UPDATE releases`+wake+activeReleases+` RETURNING id, state`, args...)
+	releases, err = statesByID[release.State](ctx, tx, wakeQuery("releases", len(ids)), args...)
 	return runs, releases, err
+}
+
+// wakeQuery ends the waits of a table for a number of records. What has ended does not
+// wait, so it does not ask for the state: SQLite would then read all that is active
+// rather than the few that wait. Naming the condition of the index lets it be used.
+func wakeQuery(table string, records int) string {
+	return `UPDATE ` + table + ` SET waits_for = '', updated_at = $1
+		WHERE waits_for IN ` + placeholders(2, records) + ` AND waits_for <> '' RETURNING id, state`
 }
 
 // LockOldestUndecided returns the id of the oldest delivery of a connection that was received

@@ -1,0 +1,36 @@
+package store
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestWakeReadsOnlyWhatWaits holds that waking, which every transaction does, uses the
+// index of what waits, however many records were changed: under load thousands of runs
+// are active, and next to none of them waits.
+func TestWakeReadsOnlyWhatWaits(t *testing.T) {
+	s, err := Open(t.Context(), Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, table := range []string{"runs", "releases"} {
+		for records := 1; records <= 64; records *= 2 {
+			args := make([]any, records+1)
+			for i := range args {
+				args[i] = fmt.Sprint(i)
+			}
+			var id, parent, unused int
+			var plan string
+			row := s.SQLite().QueryRow("EXPLAIN QUERY PLAN "+wakeQuery(table, records), args...)
+			if err := row.Scan(&id, &parent, &unused, &plan); err != nil {
+				t.Fatal(err)
+			}
+			if want := table + "_waiting"; !strings.Contains(plan, want) {
+				t.Errorf("waking for %d records: %s, want the index %s", records, plan, want)
+			}
+		}
+	}
+}

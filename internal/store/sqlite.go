@@ -20,8 +20,6 @@ import (
 type sqliteDatabase struct {
 	write *sql.DB // nil when opened for reading
 	read  *sql.DB
-	// writing and reading are their prepared statements.
-	writing, reading *statements
 	// lock keeps a second server from the file; nil with Options.WithoutLock.
 	lock *os.File
 	// path and file are where the database is and which file that was when it was
@@ -52,15 +50,12 @@ func openSQLite(opts Options) (*sqliteDatabase, error) {
 			return nil, errors.Join(err, db.close())
 		}
 		db.write.SetMaxOpenConns(1)
-		db.writing = newStatements(db.write)
 	}
 	if db.read, err = sql.Open("sqlite", sqliteDSN(opts.SQLite, true)); err != nil {
 		return nil, errors.Join(err, db.close())
 	}
 	db.read.SetMaxOpenConns(readers)
-	// They stay open, because their prepared statements go with them.
 	db.read.SetMaxIdleConns(readers)
-	db.reading = newStatements(db.read)
 	return &db, nil
 }
 
@@ -112,11 +107,11 @@ func sqliteDSN(path string, readOnly bool) string {
 }
 
 func (db *sqliteDatabase) begin(ctx context.Context, readOnly bool) (transaction, error) {
-	statements := db.writing
+	pool := db.write
 	if readOnly {
-		statements = db.reading
+		pool = db.read
 	}
-	if statements == nil {
+	if pool == nil {
 		return nil, errors.New("the database was opened for reading only")
 	}
 	if !readOnly {
@@ -124,11 +119,11 @@ func (db *sqliteDatabase) begin(ctx context.Context, readOnly bool) (transaction
 			return nil, err
 		}
 	}
-	tx, err := statements.begin(ctx)
+	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	return sqliteTransaction{tx, statements}, nil
+	return sqliteTransaction{tx}, nil
 }
 
 func (db *sqliteDatabase) migrate(ctx context.Context) error {
@@ -219,19 +214,10 @@ func advise(err error) error {
 	return err
 }
 
-type sqliteTransaction struct {
-	tx         *sql.Tx
-	statements *statements
-}
+type sqliteTransaction struct{ tx *sql.Tx }
 
 func (t sqliteTransaction) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	var result sql.Result
-	var err error
-	if prepared := t.statements.find(query); prepared != nil {
-		result, err = t.tx.StmtContext(ctx, prepared).ExecContext(ctx, args...)
-	} else {
-		result, err = t.tx.ExecContext(ctx, query, args...)
-	}
+	result, err := t.tx.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -239,16 +225,10 @@ func (t sqliteTransaction) exec(ctx context.Context, query string, args ...any) 
 }
 
 func (t sqliteTransaction) query(ctx context.Context, query string, args ...any) (rows, error) {
-	if prepared := t.statements.find(query); prepared != nil {
-		return t.tx.StmtContext(ctx, prepared).QueryContext(ctx, args...)
-	}
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
 func (t sqliteTransaction) queryRow(ctx context.Context, query string, args ...any) scanner {
-	if prepared := t.statements.find(query); prepared != nil {
-		return t.tx.StmtContext(ctx, prepared).QueryRowContext(ctx, args...)
-	}
 	return t.tx.QueryRowContext(ctx, query, args...)
 }
 

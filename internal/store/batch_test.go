@@ -8,8 +8,7 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// TestManySizes stores batches of all sizes, each more than once, so that each of the
-// statements is used as it comes and prepared.
+// TestManySizes stores batches of all sizes, each more than once.
 func TestManySizes(t *testing.T) {
 	s, err := store.Open(t.Context(), store.Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
 	if err != nil {

@@ -83,8 +83,13 @@ func (q *Queue) waitFor(ctx context.Context, b basis, lock func(*transaction) (i
 	return wait, err
 }
 
+// maxTaken is how many releases of a pipeline are looked at for what they have begun
+// since another one looked at it: those that acted within the minute of one step.
+const maxTaken = 50
+
 // commitRelease saves a release with its intent, before anything is sent, if it is still
-// allowed in that same transaction.
+// allowed in that same transaction. No other release of the pipeline is without an
+// answer then, so that all that others have begun is known.
 func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Release) error {
 	err := q.update(ctx, func(tx *transaction) error {
 		if next.Withdrawn == "" {
@@ -96,6 +101,12 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 				return errNotAllowed
 			}
 		}
+		taken, err := tx.ExecutionsOf(ctx, next.Plan.Pipeline, next.ID, maxTaken)
+		if err != nil {
+			return err
+		}
+		intent := *next.Intent
+		intent.Taken, next.Intent = taken, &intent
 		return q.saveRelease(ctx, tx, b.release, next, &b.version)
 	})
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -149,6 +150,44 @@ func TestLateExecution(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestIntentNamesWhatOthersBegan: between the look at a pipeline and the commit of the
+// intent another release may have started it. Its execution is not ours to adopt.
+func TestIntentNamesWhatOthersBegan(t *testing.T) {
+	q, _ := quietQueue(t)
+	ctx := t.Context()
+	now := time.Now().UTC()
+	run := codecheck.Run{ID: "run", Rule: "rule", State: codecheck.Passed, Verdict: &codecheck.Verdict{Passed: true}, CreatedAt: now, StartedAt: now, Event: event.Event{HeadSHA: "a"}}
+	ours := release.Release{ID: "ours", RunID: "run", State: release.Starting, CreatedAt: now, Event: run.Event, Deadline: now.Add(time.Hour),
+		Plan: rules.Release{Pipeline: "p", Action: rules.ReleaseStart}}
+	others := ours
+	others.ID, others.Index, others.State, others.ExecutionID = "others", 1, release.Running, "286541"
+	deciding := ours
+	deciding.ID, deciding.Index, deciding.Plan.Action, deciding.ExecutionID = "deciding", 2, rules.ReleaseApprove, "286540"
+	if err := q.update(ctx, func(tx *transaction) error {
+		_, _, err := tx.AddRun(ctx, run)
+		errs := []error{err}
+		for _, r := range []release.Release{ours, others, deciding} {
+			_, err := tx.AddRelease(ctx, r)
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := q.loadRelease(ctx, "ours")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := b.release
+	next.Intent = &release.Intent{Action: rules.ReleaseStart, LastExecutionID: "286540"}
+	if err := q.commitRelease(ctx, &b, next); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = q.loadRelease(ctx, "ours"); err != nil || !slices.Equal(b.release.Intent.Taken, []string{"286541"}) {
+		t.Errorf("the intent is %+v, error %v", b.release.Intent, err)
 	}
 }
 

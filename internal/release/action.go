@@ -16,6 +16,10 @@ type Intent struct {
 	LastExecutionID string `json:"last_execution_id,omitempty"`
 	// LastTriggerAt is the pipeline's last trigger time in milliseconds.
 	LastTriggerAt int64 `json:"last_trigger_at,omitempty"`
+	// Taken are the executions that other releases of the pipeline had begun when the
+	// intent was committed, the newest ones. The look before the commit may be older than
+	// they are; none of them is ours.
+	Taken []string `json:"taken,omitempty"`
 	// CheckpointSeen says that the details showed the checkpoint itself waiting.
 	// Without that the execution may wait at another one.
 	CheckpointSeen bool `json:"checkpoint_seen,omitempty"`

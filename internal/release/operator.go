@@ -95,7 +95,8 @@ func New(o Options) (*Operator, error) {
 //
 // Prepare and Send must not run twice at a time for one release. No two releases
 // of one pipeline may have a start whose answer is not known, or one could adopt
-// the other's execution: the caller refuses to commit the second intent.
+// the other's execution: the caller refuses to commit the second intent, and puts
+// the executions that others have begun into Intent.Taken.
 //
 // A release past starting is returned as it is; a held one is an error. Any other
 // error is one to try again after (see huaweicloud.Error); nothing is to be saved

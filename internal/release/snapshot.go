@@ -90,7 +90,7 @@ func (v snapshot) status(id string, listCurrent bool) Status {
 // intent.
 func (v snapshot) executionsSince(intent Intent) []record {
 	if intent.LastExecutionID == "" {
-		return v.records
+		return slices.Clone(v.records)
 	}
 	last, shown := v.find(intent.LastExecutionID)
 	if !shown {

@@ -73,7 +73,7 @@ func (o *Operator) findStart(ctx context.Context, s service, r Release) (Release
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
-	newer := now.executionsSince(*r.Intent)
+	newer := slices.DeleteFunc(now.executionsSince(*r.Intent), func(e record) bool { return slices.Contains(r.Intent.Taken, string(e.ID)) })
 	switch {
 	case len(newer) > 1:
 		return o.end(withResult(r, ResultUnknown, "", "several executions appeared"), Unknown,

@@ -119,6 +119,7 @@ CREATE TABLE releases (
 -- release could take another's execution for its own.
 CREATE UNIQUE INDEX releases_unanswered ON releases (pipeline) WHERE unanswered;
 CREATE INDEX releases_by_state ON releases (state, created_at, id);
+CREATE INDEX releases_by_pipeline ON releases (pipeline, updated_at);
 CREATE INDEX releases_by_time ON releases (created_at, id);
 CREATE INDEX releases_by_repository ON releases (repository, created_at, id);
 CREATE INDEX releases_by_sha ON releases (sha);

@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	"view":    {"event", "rules", "codecheck", "release", "store"},
 	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
 	"command": {},
-	"demo":    {"app", "config", "event", "codecheck", "release", "standin", "store", "webhook"},
+	"demo":    {"app", "config", "event", "standin", "store", "view", "webhook"},
 	"apptest": {"demo", "event", "codecheck", "storetest"},
 }
 

@@ -226,6 +226,42 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestAll holds that each record is as `show` prints it, oldest first.
+func TestAll(t *testing.T) {
+	s := open(t)
+	err := s.View(t.Context(), func(tx *store.Tx) error {
+		all, err := view.All(t.Context(), tx, 1000)
+		if err != nil {
+			return err
+		}
+		var got []any
+		for _, d := range all.Deliveries {
+			got = append(got, d)
+		}
+		for _, run := range all.Runs {
+			got = append(got, run)
+		}
+		for _, r := range all.Releases {
+			got = append(got, r)
+		}
+		var want []any
+		for _, id := range []string{"0a-de", "0b-ab", "0c-abc", "0d-abc", "0e-abc", "0f-abc"} {
+			found, err := view.Find(t.Context(), tx, id)
+			if err != nil {
+				return err
+			}
+			want = append(want, found)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestCursor walks a list page by page.
 func TestCursor(t *testing.T) {
 	s := open(t)

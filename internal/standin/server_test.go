@@ -238,6 +238,10 @@ func TestOneExecutionAtATime(t *testing.T) {
 	if body := c.call(200, http.MethodPost, "/v2/tasks/"+task+"/run", "{}"); body["exec_id"] == nil {
 		t.Errorf("after the stop: %v", body)
 	}
+	c.server.EndScans()
+	until(t, "the scan to end", func() bool {
+		return c.call(200, http.MethodGet, "/v2/tasks/"+task+"/progress", "")["task_status"] == 2.0
+	})
 }
 
 // TestRegisterDelay: right after run the progress still tells of what was before.

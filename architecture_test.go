@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"jobs":        {"event", "rules", "codecheck", "release", "store"},
 	"standin":     {"strictyaml"},
 	"storetest":   {},
+	"golden":      {},
 
 	"view":    {"event", "rules", "codecheck", "release", "store"},
 	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
@@ -55,6 +56,7 @@ var onlyIn = []struct {
 	{module + "internal/standin", []string{"cmd/demo", "internal/demo", "test/harness", "test/crash", "test/faults"}, "the service is never linked with what it is tested against"},
 	{module + "internal/demo", []string{"cmd/demo", "internal/apptest"}, "the service is never linked with what it is tested against"},
 	{module + "internal/apptest", nil, "only tests import it"},
+	{module + "internal/golden", nil, "only tests import it"},
 	{"github.com/google/go-github", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
 	{"github.com/xanzy/go-gitlab", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
 	{"go.yaml.in/yaml", []string{"internal/strictyaml", "internal/standin"}, "every file is read with the same strictness; the stand-in scans any repository for syntax errors"},

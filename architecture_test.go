@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
 	"command": {},
 	"demo":    {"app", "config", "event", "standin", "store", "view", "webhook"},
-	"apptest": {"demo", "event", "codecheck", "storetest"},
+	"apptest": {"command", "demo", "event", "codecheck", "storetest"},
 }
 
 // onlyIn names the packages that alone may import a module, and why.

@@ -37,12 +37,13 @@ var mayImport = map[string][]string{
 	"jobs":        {"event", "rules", "codecheck", "release", "store"},
 	"standin":     {"strictyaml"},
 	"storetest":   {},
+	"golden":      {},
 
 	"view":    {"event", "rules", "codecheck", "release", "store"},
 	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
 	"command": {},
-	"demo":    {"app", "config", "event", "codecheck", "release", "standin", "store", "webhook"},
-	"apptest": {"demo", "event", "codecheck", "storetest"},
+	"demo":    {"app", "config", "event", "standin", "store", "view", "webhook"},
+	"apptest": {"command", "demo", "event", "codecheck", "storetest"},
 }
 
 // onlyIn names the packages that alone may import a module, and why.
@@ -55,6 +56,7 @@ var onlyIn = []struct {
 	{module + "internal/standin", []string{"cmd/demo", "internal/demo", "test/harness", "test/crash", "test/faults"}, "the service is never linked with what it is tested against"},
 	{module + "internal/demo", []string{"cmd/demo", "internal/apptest"}, "the service is never linked with what it is tested against"},
 	{module + "internal/apptest", nil, "only tests import it"},
+	{module + "internal/golden", nil, "only tests import it"},
 	{"github.com/google/go-github", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
 	{"github.com/xanzy/go-gitlab", []string{"internal/webhook"}, "a host's shapes are translated where they come in"},
 	{"go.yaml.in/yaml", []string{"internal/strictyaml", "internal/standin"}, "every file is read with the same strictness; the stand-in scans any repository for syntax errors"},

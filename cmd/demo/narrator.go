@@ -10,13 +10,12 @@ import (
 	"github.com/fatih/color"
 	"golang.org/x/term"
 
-	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
-	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
 )
 
 // narrator prints the story, one line a step.
@@ -61,7 +60,8 @@ func colourOf(step string) color.Attribute {
 // watcher remembers what it has told.
 type watcher struct {
 	*narrator
-	seen  map[string]string
+	seen map[string]string
+	// hosts are those of deliveries and of runs, by their ids.
 	hosts map[string]event.Host
 }
 
@@ -87,6 +87,7 @@ func (w *watcher) tell(r demo.Records) {
 		}
 	}
 	for _, run := range r.Runs {
+		w.hosts[run.ID] = w.hosts[run.DeliveryID]
 		w.tellRun(run)
 	}
 	for _, rel := range r.Releases {
@@ -94,7 +95,7 @@ func (w *watcher) tell(r demo.Records) {
 	}
 }
 
-func (w *watcher) tellDecision(d store.Delivery) {
+func (w *watcher) tellDecision(d view.DeliveryDetail) {
 	if d.Decision == nil {
 		w.say(d.Host, string(d.State), "%s", d.Reason)
 		return
@@ -105,23 +106,23 @@ func (w *watcher) tellDecision(d store.Delivery) {
 		what = fmt.Sprintf("merge request %d (%s into %s)", ev.Number, ev.SourceBranch, ev.Branch)
 	}
 	if d.Decision.Outcome == rules.Matched {
-		w.say(d.Host, "decision", "%s at %s: rule %q matched", what, command.ShortSHA(ev.HeadSHA), d.Decision.Matches[0].Rule)
+		w.say(d.Host, "decision", "%s at %s: rule %q matched", what, command.ShortSHA(ev.HeadSHA), d.Rules[0])
 		return
 	}
 	w.say(d.Host, "decision", "%s at %s: %s", what, command.ShortSHA(ev.HeadSHA), d.Reason)
 }
 
-func (w *watcher) tellRun(run codecheck.Run) {
-	host := w.hosts[run.DeliveryID]
+func (w *watcher) tellRun(run view.RunDetail) {
+	host := w.hosts[run.ID]
 	if run.Task.ID != "" && w.news(run.ID+" task", run.Task.ID) {
-		w.say(host, "task", "%s is %s (%s)", taskName(run), run.Origin, command.ShortSHA(run.Task.ID))
+		w.say(host, "task", "%s is %s (%s)", taskName(run), run.Task.Origin, command.ShortSHA(run.Task.ID))
 	}
-	if run.ExecID != "" && w.news(run.ID+" execution", run.ExecID) {
+	if run.ExecutionID != "" && w.news(run.ID+" execution", run.ExecutionID) {
 		ref := "no ref"
 		if run.Ref != "" {
 			ref = fmt.Sprintf("ref %q", run.Ref)
 		}
-		w.say(host, "run", "execution %s with %s: %s", command.ShortSHA(run.ExecID), ref, strings.TrimPrefix(run.RefReason, "none: "))
+		w.say(host, "run", "execution %s with %s: %s", command.ShortSHA(run.ExecutionID), ref, strings.TrimPrefix(run.RefReason, "none: "))
 	}
 	if !run.State.Ended() || !w.news(run.ID, string(run.State)) {
 		return
@@ -137,11 +138,11 @@ func (w *watcher) tellRun(run codecheck.Run) {
 	w.say(host, string(run.State), "gate: %s", strings.Join(run.Verdict.Reasons, ", "))
 }
 
-func (w *watcher) tellRelease(rel release.Release) {
-	host := event.Host(rel.Event.Repository.Host)
+func (w *watcher) tellRelease(rel view.Release) {
+	host := w.hosts[rel.RunID]
 	for i, action := range rel.Actions {
-		step, what := "release", "started pipeline "+rel.Plan.Pipeline
-		if rel.Plan.Action != rules.ReleaseStart {
+		step, what := "release", "started pipeline "+rel.Pipeline
+		if rel.Action != rules.ReleaseStart {
 			step, what = "approved", fmt.Sprintf("checkpoint %q", action.Task)
 		}
 		// Until its answer is known, the result of an action is unknown.
@@ -156,17 +157,17 @@ func (w *watcher) tellRelease(rel release.Release) {
 	if !rel.State.Ended() || !w.news(rel.ID, string(rel.State)) {
 		return
 	}
-	if rel.State == release.Succeeded && rel.Plan.Action == rules.ReleaseStart {
-		w.say(host, "released", "%s at %s by execution %s", rel.Event.Repository.FullName, command.ShortSHA(rel.Event.HeadSHA), rel.ExecutionID)
+	if rel.State == release.Succeeded && rel.Action == rules.ReleaseStart {
+		w.say(host, "released", "%s at %s by execution %s", rel.Repository, command.ShortSHA(rel.Commit), rel.ExecutionID)
 		return
 	}
 	w.say(host, string(rel.State), "%s", rel.Reason)
 }
 
 // taskName is how people call a run's task; that of a merge request has no name.
-func taskName(run codecheck.Run) string {
+func taskName(run view.RunDetail) string {
 	if run.Task.Name == "" {
-		return fmt.Sprintf("the task of merge request %d", run.Event.Number)
+		return fmt.Sprintf("the task of merge request %d", run.Number)
 	}
 	return fmt.Sprintf("task %q", run.Task.Name)
 }

@@ -96,11 +96,11 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told) (demoReport, er
 			continue
 		}
 		decision := demoDecision{
-			Delivery: delivery.ID, Host: delivery.Host, Event: delivery.Decision.Event.Kind,
+			Delivery: delivery.ID, Host: delivery.Host, Event: delivery.Event,
 			Outcome: delivery.Decision.Outcome, Reason: delivery.Reason,
 		}
-		if len(delivery.Decision.Matches) > 0 {
-			decision.Rule = delivery.Decision.Matches[0].Rule
+		if len(delivery.Rules) > 0 {
+			decision.Rule = delivery.Rules[0]
 		}
 		report.Decisions = append(report.Decisions, decision)
 	}
@@ -108,18 +108,23 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told) (demoReport, er
 		report.Deliveries = append(report.Deliveries, outcomeOf(s, states))
 	}
 	for _, run := range r.Runs {
-		report.Runs = append(report.Runs, demoRun{
-			ID: run.ID, Delivery: run.DeliveryID, Host: hosts[run.DeliveryID], Repository: run.Event.Repository.FullName,
-			Branch: run.Event.Branch, Number: run.Event.Number, SHA: run.Event.HeadSHA, Rule: run.Rule,
-			State: run.State, Reason: run.Reason, Task: run.Origin, TaskID: run.Task.ID, TaskName: run.Task.Name, ExecID: run.ExecID,
+		hosts[run.ID] = hosts[run.DeliveryID]
+		shown := demoRun{
+			ID: run.ID, Delivery: run.DeliveryID, Host: hosts[run.ID], Repository: run.Repository,
+			Branch: run.Branch, Number: run.Number, SHA: run.Commit, Rule: run.Rule,
+			State: run.State, Reason: run.Reason, Task: run.Task.Origin, TaskID: run.Task.ID, TaskName: run.Task.Name, ExecID: run.ExecutionID,
 			Ref: run.Ref, RefReason: run.RefReason, RefsTried: run.RefsTried,
-			Defects: run.Counts, Findings: run.Defects, Verdict: run.Verdict,
-		})
+			Findings: run.Defects, Verdict: run.Verdict,
+		}
+		if run.Counts != nil {
+			shown.Defects = *run.Counts
+		}
+		report.Runs = append(report.Runs, shown)
 	}
 	for _, rel := range r.Releases {
 		report.Releases = append(report.Releases, demoRelease{
-			ID: rel.ID, Run: rel.RunID, Host: rel.Event.Repository.Host, SHA: rel.Event.HeadSHA, Pipeline: rel.Plan.Pipeline,
-			Action: rel.Plan.Action, State: rel.State, Reason: rel.Reason, ExecutionID: rel.ExecutionID, Actions: rel.Actions,
+			ID: rel.ID, Run: rel.RunID, Host: hosts[rel.RunID], SHA: rel.Commit, Pipeline: rel.Pipeline,
+			Action: rel.Action, State: rel.State, Reason: rel.Reason, ExecutionID: rel.ExecutionID, Actions: rel.Actions,
 		})
 	}
 	return report, nil

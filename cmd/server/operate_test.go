@@ -75,7 +75,7 @@ func testReplayCommand(t *testing.T, d apptest.Service) {
 	decided := func(since time.Time) func(demo.Records) bool {
 		return func(r demo.Records) bool {
 			for _, delivery := range r.Deliveries {
-				if delivery.State == event.DeliveryReceived || !delivery.UpdatedAt.After(since) {
+				if delivery.DecidedAt == nil || !delivery.DecidedAt.After(since) {
 					return false
 				}
 			}
@@ -84,7 +84,7 @@ func testReplayCommand(t *testing.T, d apptest.Service) {
 	}
 	before := d.Until(t, "all is done", decided(time.Time{}))
 	failed, pushed := before.Deliveries[0].ID, before.Deliveries[1].ID
-	last := func(r demo.Records) time.Time { return r.Deliveries[len(r.Deliveries)-1].UpdatedAt }
+	last := func(r demo.Records) time.Time { return *r.Deliveries[len(r.Deliveries)-1].DecidedAt }
 
 	if r := replayJSON(t, d, command.OK, "--failed", "--dry-run"); r.Replayed != 1 || !r.DryRun || r.Deliveries[0].ID != failed || r.Deliveries[0].Replayed {
 		t.Errorf("dry run: %+v", r)
@@ -141,16 +141,17 @@ func testReplayOfAnOldPush(t *testing.T, d apptest.Service) {
 	d.Push(t, event.GitHub, "3", demo.Change{Branch: "main", Before: d.World.Bad, SHA: d.World.Clean})
 	before := d.Until(t, "the third is released", apptest.Released)
 	replayJSON(t, d, command.OK, before.Deliveries[0].ID, before.Deliveries[1].ID)
-	after := d.Until(t, "both are decided again", func(r demo.Records) bool {
-		return r.Deliveries[0].UpdatedAt.After(before.Deliveries[0].UpdatedAt) && r.Deliveries[0].State != event.DeliveryReceived &&
-			r.Deliveries[1].UpdatedAt.After(before.Deliveries[1].UpdatedAt) && r.Deliveries[1].State != event.DeliveryReceived
-	})
+	decidedAgain := func(r demo.Records, i int) bool {
+		at := r.Deliveries[i].DecidedAt
+		return at != nil && at.After(*before.Deliveries[i].DecidedAt)
+	}
+	after := d.Until(t, "both are decided again", func(r demo.Records) bool { return decidedAgain(r, 0) && decidedAgain(r, 1) })
 	if len(after.Runs) != len(before.Runs) {
 		t.Errorf("%d runs, before %d", len(after.Runs), len(before.Runs))
 	}
 	for _, rel := range after.Releases {
-		if rel.Event.HeadSHA != d.World.Clean {
-			t.Errorf("commit %s was released", rel.Event.HeadSHA)
+		if rel.Commit != d.World.Clean {
+			t.Errorf("commit %s was released", rel.Commit)
 		}
 	}
 }
@@ -235,7 +236,7 @@ func testStoreCopy(t *testing.T, name string, reached func(demo.Records) bool) {
 	r := d.Until(t, "released", apptest.Released)
 	for _, rel := range r.Releases {
 		if rel.State != release.Succeeded {
-			t.Errorf("%s ended %s: %s", rel.Plan.Action, rel.State, rel.Reason)
+			t.Errorf("%s ended %s: %s", rel.Action, rel.State, rel.Reason)
 		}
 	}
 	d.ActedOnce(t)

@@ -31,7 +31,7 @@ func TestFaultsOfTheServices(t *testing.T) {
 				r := d.Until(t, "released", apptest.Released)
 				for _, rel := range r.Releases {
 					if rel.State != release.Succeeded {
-						t.Errorf("%s ended %s: %s", rel.Plan.Action, rel.State, rel.Reason)
+						t.Errorf("%s ended %s: %s", rel.Action, rel.State, rel.Reason)
 					}
 				}
 				acted := d.Standin.Counts().Acted

@@ -15,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
 )
 
 // TestNewerCommitSupersedes holds that a run ends when a newer commit comes, and
@@ -37,8 +38,8 @@ func testNewerCommitSupersedes(t *testing.T, d apptest.Service) {
 		t.Errorf("%d executions were stopped at CodeArts Check, want the older one", stopped)
 	}
 	for _, rel := range r.Releases {
-		if rel.Event.HeadSHA != d.World.Clean {
-			t.Errorf("commit %s was released", rel.Event.HeadSHA)
+		if rel.Commit != d.World.Clean {
+			t.Errorf("commit %s was released", rel.Commit)
 		}
 	}
 }
@@ -54,7 +55,7 @@ func testNewerCommitWhileAReleaseWaits(t *testing.T, d apptest.Service) {
 	setFaults(t, d, standin.Fault{Kind: standin.FaultBusy, Operations: []string{"operate_pipeline"}, Skip: 1})
 	d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", SHA: d.World.Parent})
 	d.Until(t, "the first is being released", func(r demo.Records) bool {
-		return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(rel release.Release) bool { return rel.ExecutionID != "" })
+		return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(rel view.Release) bool { return rel.ExecutionID != "" })
 	})
 	d.Push(t, event.GitHub, "2", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean})
 	d.Until(t, "the newer commit is decided", func(r demo.Records) bool { return len(r.Deliveries) == 2 && r.Decided() })
@@ -63,7 +64,7 @@ func testNewerCommitWhileAReleaseWaits(t *testing.T, d apptest.Service) {
 	for i, want := range []release.State{release.Refused, release.Refused, release.Succeeded, release.Succeeded} {
 		// The first release itself ends by the refusal of its checkpoint.
 		if got := r.Releases[i].State; got != want && (want != release.Refused || got != release.Failed) {
-			t.Errorf("%s of %s ended %s: %s", r.Releases[i].Plan.Action, command.ShortSHA(r.Releases[i].Event.HeadSHA), got, r.Releases[i].Reason)
+			t.Errorf("%s of %s ended %s: %s", r.Releases[i].Action, command.ShortSHA(r.Releases[i].Commit), got, r.Releases[i].Reason)
 		}
 	}
 }
@@ -84,13 +85,13 @@ func testBurst(t *testing.T, d apptest.Service) {
 	}
 	r := d.Until(t, "the newest is released", func(r demo.Records) bool { return len(r.Deliveries) == 8 && len(r.Releases) >= 2 && r.Ended() })
 	for _, rel := range r.Releases {
-		if rel.Event.HeadSHA != d.World.Clean || rel.State != release.Succeeded {
-			t.Errorf("%s of %s ended %s: %s", rel.Plan.Action, command.ShortSHA(rel.Event.HeadSHA), rel.State, rel.Reason)
+		if rel.Commit != d.World.Clean || rel.State != release.Succeeded {
+			t.Errorf("%s of %s ended %s: %s", rel.Action, command.ShortSHA(rel.Commit), rel.State, rel.Reason)
 		}
 	}
 	for _, run := range r.Runs {
-		if want := run.Event.HeadSHA == d.World.Clean; (run.State == codecheck.Passed) != want {
-			t.Errorf("run of %s ended %s: %s", command.ShortSHA(run.Event.HeadSHA), run.State, run.Reason)
+		if want := run.Commit == d.World.Clean; (run.State == codecheck.Passed) != want {
+			t.Errorf("run of %s ended %s: %s", command.ShortSHA(run.Commit), run.State, run.Reason)
 		}
 	}
 }
@@ -156,7 +157,7 @@ func testMovedBranchIsNotReleased(t *testing.T, d apptest.Service) {
 	r := d.Until(t, "the releases are there", apptest.Released)
 	for _, rel := range r.Releases {
 		if rel.State != release.Refused || !strings.Contains(rel.Reason, "has the newer commit") {
-			t.Errorf("%s ended %s: %s", rel.Plan.Action, rel.State, rel.Reason)
+			t.Errorf("%s ended %s: %s", rel.Action, rel.State, rel.Reason)
 		}
 	}
 	if started := d.Standin.Counts().Calls["operate_pipeline/start"]; started != 0 {

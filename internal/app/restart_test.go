@@ -8,6 +8,7 @@ import (
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/view"
 )
 
 // TestRestartInTheMiddle stops the server at each stage of the way of one push;
@@ -18,7 +19,7 @@ func TestRestartInTheMiddle(t *testing.T) {
 		"after the delivery":  func(r demo.Records) bool { return len(r.Deliveries) == 1 },
 		"while the scan runs": apptest.Scanning,
 		"while the release runs": func(r demo.Records) bool {
-			return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(r release.Release) bool { return r.ExecutionID != "" })
+			return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(rel view.Release) bool { return rel.ExecutionID != "" })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -29,7 +30,7 @@ func TestRestartInTheMiddle(t *testing.T) {
 				r := d.Until(t, "released", apptest.Released)
 				for _, rel := range r.Releases {
 					if rel.State != release.Succeeded {
-						t.Errorf("%s ended %s: %s", rel.Plan.Action, rel.State, rel.Reason)
+						t.Errorf("%s ended %s: %s", rel.Action, rel.State, rel.Reason)
 					}
 				}
 				d.ActedOnce(t)

@@ -36,7 +36,7 @@ func TestRefuse(t *testing.T) {
 		startPipelineByHand(t, d)
 		d.Request(t)
 		r := d.Until(t, "the release has ended", func(r demo.Records) bool { return len(r.Releases) > 0 && r.Ended() })
-		if len(r.Releases) != 1 || r.Releases[0].State != release.Succeeded || r.Releases[0].Plan.Action != rules.ReleaseRefuse {
+		if len(r.Releases) != 1 || r.Releases[0].State != release.Succeeded || r.Releases[0].Action != rules.ReleaseRefuse {
 			t.Errorf("releases %+v", r.Releases)
 		}
 		calls := d.Standin.Calls()

@@ -16,9 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/storetest"
@@ -50,6 +53,22 @@ func Main(m *testing.M) int {
 		return max(code, 1)
 	}
 	return code
+}
+
+// ProgramMain is the TestMain of a program: its test binary also serves as the command
+// called name in the scripts of the tests, so that they run the same code as the real one.
+func ProgramMain(m *testing.M, name string, newRoot func(command.Environment) *cobra.Command) {
+	testscript.Main(tests{m}, map[string]func(){name: func() { os.Exit(command.Process(newRoot)) }})
+}
+
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int { return Main(t.m) }
+
+// Scripts runs the commands of testdata/script as a user types them.
+func Scripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true})
 }
 
 // Service is a running service with all that it needs.

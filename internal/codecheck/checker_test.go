@@ -22,7 +22,11 @@ func testClient(t *testing.T, handler http.Handler) *huaweicloud.Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	client, err := huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: server.URL, Retries: -1})
+	signer, err := huaweicloud.NewSigner(huaweicloud.SignerOptions{AccessKey: testAccessKey, SecretKey: testSecretKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: server.URL, Auth: signer, Retries: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

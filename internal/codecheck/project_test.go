@@ -1,88 +1,73 @@
 package codecheck
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"testing"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/standin"
 )
 
-// project is a service with one project: it lists, creates and runs its tasks, and
-// counts how many pages of the list it was asked for.
+// The keys of the stand-in and of the clients of the tests.
+const (
+	testAccessKey = "STANDINACCESSKEY0001"
+	testSecretKey = "standin-secret-key"
+)
+
+// project is the stand-in, whose repositories cannot be reached, so that every scan
+// fails soon. It counts the pages of task lists that it is asked for.
 type project struct {
+	*standin.Server
+	client *huaweicloud.Client
+
 	mu    sync.Mutex
-	tasks []projectTask
 	lists int
-	made  int
-	// before, if set, is called with the number of each listing, after what it will
-	// show is settled, and returns the status that is sent.
-	before func(r *http.Request, number int) int
+	// before, if set, is called with the number of each page before it is read.
+	before func(r *http.Request, number int)
 }
 
-type projectTask struct {
-	ID     string `json:"task_id"`
-	Name   string `json:"task_name"`
-	URL    string `json:"git_url"`
-	Branch string `json:"git_branch"`
+// newProject is a stand-in with tasks, and the projects that they are of.
+func newProject(t *testing.T, tasks ...standin.TaskSeed) *project {
+	t.Helper()
+	options := standin.Options{
+		AccessKey: testAccessKey, SecretKey: testSecretKey, ScanDelay: -1,
+		RegionProject: standin.RegionProject{ID: "0a1b2c3d4e5f60718293a4b5c6d7e8f9", Name: "cn-north-4"},
+		Projects:      []standin.Project{{ID: testProject, Name: "payments"}},
+		Tasks:         tasks,
+	}
+	known := map[string]bool{"": true}
+	for _, task := range tasks {
+		if !known[task.ProjectID] {
+			known[task.ProjectID] = true
+			options.Projects = append(options.Projects, standin.Project{ID: task.ProjectID, Name: task.ProjectID})
+		}
+	}
+	server, err := standin.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	p := &project{Server: server}
+	p.client = testClient(t, p)
+	return p
 }
 
 func (p *project) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case r.Method == http.MethodGet:
-		p.serveList(w, r)
-	case r.URL.Path == "/v3/task":
-		var body taskV3
-		_ = json.NewDecoder(r.Body).Decode(&body)
+	if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/tasks") {
 		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.made++
-		t := projectTask{ID: fmt.Sprint("made-", p.made), Name: body.Name, URL: body.RepoURL, Branch: body.Branch}
-		p.tasks = append(p.tasks, t)
-		_, _ = fmt.Fprintf(w, `{"result":{"id":%q}}`, t.ID)
-	case strings.HasSuffix(r.URL.Path, "/task"):
-		var body taskV2
-		_ = json.NewDecoder(r.Body).Decode(&body)
-		p.answerFor(w, body.Increment.ParentTaskID, `{"task_id":"under-%s"}`)
-	default:
-		id := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v2/tasks/"), "/run")
-		p.answerFor(w, strings.TrimPrefix(id, "under-"), `{"exec_id":"of-%s"}`)
+		p.lists++
+		number, before := p.lists, p.before
+		p.mu.Unlock()
+		if before != nil {
+			before(r, number)
+		}
 	}
-}
-
-func (p *project) serveList(w http.ResponseWriter, r *http.Request) {
-	p.mu.Lock()
-	p.lists++
-	number, before := p.lists, p.before
-	offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
-	from, to := min(offset*pageSize, len(p.tasks)), min((offset+1)*pageSize, len(p.tasks))
-	b, _ := json.Marshal(map[string]any{"tasks": append([]projectTask{}, p.tasks[from:to]...), "total": len(p.tasks)})
-	p.mu.Unlock()
-	if before != nil {
-		w.WriteHeader(before(r, number))
-	}
-	_, _ = w.Write(b)
-}
-
-// answerFor answers with format and the task's id, or that there is no such task.
-func (p *project) answerFor(w http.ResponseWriter, id, format string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !slices.ContainsFunc(p.tasks, func(t projectTask) bool { return t.ID == id }) {
-		_, _ = fmt.Fprint(w, `{"error_code":"CC.00050013","error_msg":"project not exist"}`)
-		return
-	}
-	_, _ = fmt.Fprintf(w, format, id)
-}
-
-// has replaces the project's tasks.
-func (p *project) has(tasks ...projectTask) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.tasks = tasks
+	p.Handler().ServeHTTP(w, r)
 }
 
 func (p *project) listed() int {
@@ -91,8 +76,43 @@ func (p *project) listed() int {
 	return p.lists
 }
 
-func taskOf(branch, id string) projectTask {
-	return projectTask{ID: id, Name: "by-hand-" + branch, URL: testEvent().Repository.HTTPSURL, Branch: branch}
+// failLists lets every page of a task list after the first fail.
+func (p *project) failLists(t *testing.T, fault standin.Fault) {
+	t.Helper()
+	fault.Operations, fault.Skip = []string{"list_tasks"}, 1
+	if err := p.SetFaults(standin.Faults{Faults: []standin.Fault{fault}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// create creates the task of a branch by hand, and returns its id.
+func (p *project) create(ctx context.Context, t *testing.T, branch string) string {
+	t.Helper()
+	var created struct {
+		ID string `json:"task_id"`
+	}
+	err := p.client.Do(ctx, huaweicloud.Call{
+		Operation: "create task", Method: http.MethodPost, Path: huaweicloud.Path("/v2/%s/task", testProject),
+		Body: map[string]any{"git_url": testEvent().Repository.HTTPSURL, "git_branch": branch, "language": []string{"GO"}},
+	}, &created)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return created.ID
+}
+
+// remove deletes a task by hand.
+func (p *project) remove(ctx context.Context, t *testing.T, id string) {
+	t.Helper()
+	err := p.client.Do(ctx, huaweicloud.Call{Operation: "delete task", Method: http.MethodDelete, Path: huaweicloud.Path("/v2/tasks/%s", id)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// taskOf is the task of a branch, with a number of its own.
+func taskOf(branch string, number int) standin.TaskSeed {
+	return standin.TaskSeed{ID: fmt.Sprintf("%032x", number), Name: "by-hand-" + branch, RepoURL: testEvent().Repository.HTTPSURL, Branch: branch}
 }
 
 func runOf(branch string) Run {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,11 +16,15 @@ import (
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/standin"
 )
 
 func TestTasksAreFoundInAKeptListing(t *testing.T) {
-	p := &project{}
-	p.has(taskOf("main", "1"), taskOf("dev", "2"))
+	p := newProject(t, taskOf("main", 1), taskOf("dev", 2))
+	// The task of each branch.
+	tasks := map[string]string{"main": taskOf("main", 1).ID, "dev": taskOf("dev", 2).ID}
+	create := func(branch string) { tasks[branch] = p.create(t.Context(), t, branch) }
+	remove := func(branch string) { p.remove(t.Context(), t, tasks[branch]) }
 	clock := time.Now()
 	checker := testChecker(t, p, Options{Now: func() time.Time { return clock }})
 	mergeRequest := runOf("main")
@@ -30,21 +35,19 @@ func TestTasksAreFoundInAKeptListing(t *testing.T) {
 		what   string
 		before func()
 		run    Run
-		task   string
 		origin Origin
 		lists  int
 	}{
-		{"the first lists", func() {}, runOf("main"), "1", Found, 1},
-		{"another task is in the same listing", func() {}, runOf("dev"), "2", Found, 1},
-		{"a miss lists again before it creates", func() {}, runOf("new"), "made-1", Created, 2},
-		{"what was created is in the listing", func() {}, runOf("new"), "made-1", Found, 2},
-		{"a listing is kept for a while", func() { clock = clock.Add(5*time.Minute - 1) }, runOf("main"), "1", Found, 2},
-		{"and no longer", func() { clock = clock.Add(1) }, runOf("main"), "1", Found, 3},
-		{"a task made by hand since is not made again",
-			func() { p.has(taskOf("main", "1"), taskOf("dev", "2"), taskOf("hand", "3")) }, runOf("hand"), "3", Found, 4},
-		{"a deleted task is looked for in a new list", func() { p.has(taskOf("main", "1"), taskOf("dev", "20")) }, runOf("dev"), "20", Found, 5},
-		{"a deleted task that is nowhere else is created", func() { p.has(taskOf("main", "1")) }, runOf("dev"), "made-2", Created, 6},
-		{"a deleted parent is looked for in a new list", func() { p.has(taskOf("main", "10")) }, mergeRequest, "under-10", Created, 7},
+		{"the first lists", func() {}, runOf("main"), Found, 1},
+		{"another task is in the same listing", func() {}, runOf("dev"), Found, 1},
+		{"a miss lists again before it creates", func() {}, runOf("new"), Created, 2},
+		{"what was created is in the listing", func() {}, runOf("new"), Found, 2},
+		{"a listing is kept for a while", func() { clock = clock.Add(5*time.Minute - 1) }, runOf("main"), Found, 2},
+		{"and no longer", func() { clock = clock.Add(1) }, runOf("main"), Found, 3},
+		{"a task made by hand since is not made again", func() { create("hand") }, runOf("hand"), Found, 4},
+		{"a deleted task is looked for in a new list", func() { remove("dev"); create("dev") }, runOf("dev"), Found, 5},
+		{"a deleted task that is nowhere else is created", func() { remove("dev") }, runOf("dev"), Created, 6},
+		{"a deleted parent is looked for in a new list", func() { remove("main"); create("main") }, mergeRequest, Created, 7},
 	} {
 		step.before()
 		checker.options.Memory = newMemory() // what only the database would know
@@ -52,9 +55,16 @@ func TestTasksAreFoundInAKeptListing(t *testing.T) {
 		if err != nil || run.State != Running {
 			t.Fatalf("%s: %s: %s, error %v", step.what, run.State, run.Reason, err)
 		}
-		if run.Task.ID != step.task || run.Origin != step.origin || p.listed() != step.lists {
-			t.Errorf("%s: task %s is %s after %d listings, want %s %s after %d", step.what,
-				run.Task.ID, run.Origin, p.listed(), step.task, step.origin, step.lists)
+		full := run.Task.ID
+		switch {
+		case run.Check.Scan == rules.ScanIncremental:
+			full = run.Task.ParentID
+		case step.origin == Created:
+			tasks[run.Event.Branch] = full
+		}
+		if full != tasks[run.Event.Branch] || run.Origin != step.origin || p.listed() != step.lists {
+			t.Errorf("%s: full task %s is %s after %d listings, want %s %s after %d", step.what,
+				full, run.Origin, p.listed(), tasks[run.Event.Branch], step.origin, step.lists)
 		}
 	}
 }
@@ -103,13 +113,12 @@ func (w waiter) Done() <-chan struct{} {
 }
 
 // blockFirst lets the first listing wait for released, and closes reached then.
-func blockFirst(reached, released chan struct{}) func(*http.Request, int) int {
-	return func(_ *http.Request, number int) int {
+func blockFirst(reached, released chan struct{}) func(*http.Request, int) {
+	return func(_ *http.Request, number int) {
 		if number == 1 {
 			close(reached)
 			<-released
 		}
-		return http.StatusOK
 	}
 }
 
@@ -117,7 +126,8 @@ func blockFirst(reached, released chan struct{}) func(*http.Request, int) int {
 // before they came; they share the next one.
 func TestManyMissesShareOneListing(t *testing.T) {
 	reached, released := make(chan struct{}), make(chan struct{})
-	p := &project{before: blockFirst(reached, released)}
+	p := newProject(t)
+	p.before = blockFirst(reached, released)
 	checker := testChecker(t, p, Options{})
 	runs, errs, err := startDuringListing(t.Context(), t, p, checker, reached, func() { close(released) })
 	if err != nil {
@@ -128,21 +138,21 @@ func TestManyMissesShareOneListing(t *testing.T) {
 			t.Errorf("%s: %s, task %s, error %v", run.State, run.Reason, run.Origin, errs[i])
 		}
 	}
-	if p.listed() != 2 || p.made != 21 {
-		t.Errorf("%d listings and %d tasks, want 2 and 21", p.listed(), p.made)
+	if made := p.Counts().Acted["create_task_v3"]; p.listed() != 2 || made != 21 {
+		t.Errorf("%d listings and %d tasks, want 2 and 21", p.listed(), made)
 	}
 }
 
 // When the run that reads the list is cancelled, one of those that wait reads on.
 func TestCancelledReaderIsFollowedByAnother(t *testing.T) {
 	reached := make(chan struct{})
-	p := &project{before: func(r *http.Request, number int) int {
+	p := newProject(t)
+	p.before = func(r *http.Request, number int) {
 		if number == 1 {
 			close(reached)
 			<-r.Context().Done()
 		}
-		return http.StatusOK
-	}}
+	}
 	checker := testChecker(t, p, Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -164,7 +174,8 @@ func TestCancelledReaderIsFollowedByAnother(t *testing.T) {
 // A run that waits for another's listing stops when its own context ends.
 func TestWaitingForAListingEndsWithTheContext(t *testing.T) {
 	reached, released := make(chan struct{}), make(chan struct{})
-	p := &project{before: blockFirst(reached, released)}
+	p := newProject(t)
+	p.before = blockFirst(reached, released)
 	lists := testChecker(t, p, Options{}).lists
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -188,7 +199,8 @@ func TestWaitingForAListingEndsWithTheContext(t *testing.T) {
 // A task that is created while a list is read may be missing in it.
 func TestCreatedTaskEntersTheListThatIsRead(t *testing.T) {
 	reached, released := make(chan struct{}), make(chan struct{})
-	p := &project{before: blockFirst(reached, released)}
+	p := newProject(t)
+	p.before = blockFirst(reached, released)
 	lists := testChecker(t, p, Options{}).lists
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -207,22 +219,21 @@ func TestCreatedTaskEntersTheListThatIsRead(t *testing.T) {
 }
 
 // longProject has a list of several pages; each takes 10 seconds of the clock.
-func longProject(pages int) (*project, *time.Time) {
+func longProject(t *testing.T, pages int) (*project, *time.Time) {
+	t.Helper()
 	clock := time.Now()
-	p := &project{}
+	var tasks []standin.TaskSeed
 	for i := range pages * pageSize {
-		p.tasks = append(p.tasks, taskOf(fmt.Sprint("branch-", i), fmt.Sprint(i)))
+		tasks = append(tasks, taskOf(fmt.Sprint("branch-", i), i))
 	}
-	p.before = func(*http.Request, int) int {
-		clock = clock.Add(10 * time.Second)
-		return http.StatusOK
-	}
+	p := newProject(t, tasks...)
+	p.before = func(*http.Request, int) { clock = clock.Add(10 * time.Second) }
 	return p, &clock
 }
 
 // A list that takes longer than a step is read on by the next one, of whichever run.
 func TestLongListIsReadInSteps(t *testing.T) {
-	p, clock := longProject(5)
+	p, clock := longProject(t, 5)
 	checker := testChecker(t, p, Options{Now: func() time.Time { return *clock }})
 	first, second := runOf("branch-499"), runOf("new")
 	for _, step := range []struct {
@@ -255,36 +266,32 @@ func TestLongListIsReadInSteps(t *testing.T) {
 // A page that cannot be read now does not cost those before it; what cannot be read
 // at all is forgotten.
 func TestPagesOutliveATransientFailure(t *testing.T) {
-	p, clock := longProject(3)
-	status := http.StatusServiceUnavailable
-	p.before = func(_ *http.Request, number int) int {
-		if number == 2 {
-			return status
-		}
-		return http.StatusOK
-	}
+	p, clock := longProject(t, 3)
+	p.before = nil
+	p.failLists(t, standin.Fault{Kind: standin.FaultStatus, Status: http.StatusServiceUnavailable, Next: 1})
 	checker := testChecker(t, p, Options{Now: func() time.Time { return *clock }})
 	if run, _, err := start(t.Context(), checker, runOf("branch-299"), noSave); err == nil || run.State != Starting {
 		t.Errorf("%s, error %v", run.State, err)
 	}
 	run, _, err := start(t.Context(), checker, runOf("branch-299"), noSave)
-	if err != nil || run.State != Running || run.Task.ID != "299" || p.listed() != 4 {
+	if err != nil || run.State != Running || run.Task.ID != taskOf("", 299).ID || p.listed() != 4 {
 		t.Errorf("%s: %s after %d pages, error %v", run.State, run.Reason, p.listed(), err)
 	}
 
-	status, p.lists = http.StatusForbidden, 0
+	// An answer that is no task list, as a proxy sends its own page.
+	p.failLists(t, standin.Fault{Kind: standin.FaultReplaced, Body: "<html></html>"})
 	checker = testChecker(t, p, Options{Now: func() time.Time { return *clock }})
 	if run, _, err := start(t.Context(), checker, runOf("branch-299"), noSave); err != nil || run.State != Errored {
 		t.Errorf("%s, error %v", run.State, err)
 	}
 	if len(checker.lists.reading) != 0 {
-		t.Error("the list that is forbidden is still being read")
+		t.Error("the list that cannot be read is still being read")
 	}
 }
 
 // Pages to which nobody has added for a while are too old to be read on.
 func TestAbandonedListIsBegunAnew(t *testing.T) {
-	p, clock := longProject(3)
+	p, clock := longProject(t, 3)
 	checker := testChecker(t, p, Options{Now: func() time.Time { return *clock }})
 	run, _, err := start(t.Context(), checker, runOf("branch-0"), noSave)
 	if err != nil || run.Reason != "reading the project's task list (200 of 300 tasks)" {
@@ -299,7 +306,7 @@ func TestAbandonedListIsBegunAnew(t *testing.T) {
 
 // A step leaves time, before its context ends, for what follows the list.
 func TestListEndsBeforeTheContext(t *testing.T) {
-	p, clock := longProject(3)
+	p, clock := longProject(t, 3)
 	p.before = nil
 	checker := testChecker(t, p, Options{Now: func() time.Time { return *clock }})
 	ctx, cancel := context.WithTimeout(t.Context(), listReserve)
@@ -311,7 +318,15 @@ func TestListEndsBeforeTheContext(t *testing.T) {
 }
 
 func TestKeptListsAreBounded(t *testing.T) {
-	p := &project{}
+	var tasks []standin.TaskSeed
+	for letter, n := range map[string]int{"a": 1, "b": 2, "c": 1, "d": 4, "e": 1, "f": 1} {
+		for range n {
+			task := taskOf("main", len(tasks))
+			task.ProjectID = strings.Repeat(letter, 32)
+			tasks = append(tasks, task)
+		}
+	}
+	p := newProject(t, tasks...)
 	clock := time.Now()
 	lists := testChecker(t, p, Options{Now: func() time.Time { return clock }}).lists
 	lists.most = 3
@@ -329,15 +344,15 @@ func TestKeptListsAreBounded(t *testing.T) {
 		{"f", 1, 5 * time.Minute, []string{"f"}}, // too old goes
 	} {
 		clock = clock.Add(step.after)
-		p.has(slices.Repeat([]projectTask{{}}, step.tasks)...)
-		for i := range p.tasks {
-			p.tasks[i] = taskOf("main", fmt.Sprint(i))
-		}
-		got, err := lists.read(t.Context(), step.project, lists.mark(), clock.Add(time.Minute))
+		got, err := lists.read(t.Context(), strings.Repeat(step.project, 32), lists.mark(), clock.Add(time.Minute))
 		if err != nil || got.index.len() != step.tasks {
 			t.Fatalf("%s: error %v", step.project, err)
 		}
-		if diff := cmp.Diff(step.want, slices.Sorted(maps.Keys(lists.kept))); diff != "" {
+		var kept []string
+		for _, project := range slices.Sorted(maps.Keys(lists.kept)) {
+			kept = append(kept, project[:1])
+		}
+		if diff := cmp.Diff(step.want, kept); diff != "" {
 			t.Errorf("kept after %s (-want +got):\n%s", step.project, diff)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,16 +17,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/golden"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/rules"
 )
 
 const testProject = "41b8df4bf53f4d51b8e6c5b32e8d2a07"
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func testEvent() event.Event {
 	return event.Event{
@@ -94,19 +90,7 @@ func TestWalks(t *testing.T) {
 			w.run = Run{ID: "run-1", Event: testEvent(), Check: testCheck(), State: Queued, CreatedAt: w.clock}
 			w.walk()
 
-			golden := strings.TrimSuffix(file, ".walk") + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, w.story.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), w.story.String()); diff != "" {
-				t.Errorf("story (-want +got):\n%s", diff)
-			}
+			golden.Text(t, strings.TrimSuffix(file, ".walk")+".golden", w.story.String())
 		})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,15 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/golden"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // environment is what the cases find in their environment. Every secret that a case
 // can reach holds the word hunter2, which no output may show.
@@ -63,23 +60,6 @@ func load(t *testing.T, file string) (*config.Config, string) {
 	return c, ""
 }
 
-// golden compares got with the file and says how they differ.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
-}
-
 func cases(t *testing.T, folder string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
@@ -103,7 +83,7 @@ func TestRedacted(t *testing.T) {
 			if strings.Contains(string(out), secretWord) {
 				t.Errorf("a secret is printed:\n%s", out)
 			}
-			golden(t, strings.TrimSuffix(file, ".yaml")+".golden", string(out))
+			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", string(out))
 
 			var asJSON bytes.Buffer
 			if out, err = c.JSON(); err != nil {
@@ -115,7 +95,7 @@ func TestRedacted(t *testing.T) {
 			if strings.Contains(asJSON.String(), secretWord) {
 				t.Errorf("a secret is printed:\n%s", asJSON.String())
 			}
-			golden(t, strings.TrimSuffix(file, ".yaml")+".json", asJSON.String()+"\n")
+			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".json", asJSON.String()+"\n")
 		})
 	}
 }
@@ -130,7 +110,7 @@ func TestComplaints(t *testing.T) {
 			if strings.Contains(complaints, secretWord) {
 				t.Errorf("a secret is printed:\n%s", complaints)
 			}
-			golden(t, strings.TrimSuffix(file, ".yaml")+".golden", complaints)
+			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", complaints)
 		})
 	}
 }

@@ -42,6 +42,8 @@ func each(t *testing.T, test func(t *testing.T, b bench)) {
 	storetest.Each(t, func(t *testing.T, db storetest.Database) { test(t, newBench(t, db, events)) })
 }
 
+const projectID = "41b8df4bf53f4d51b8e6c5b32e8d2a07"
+
 const policyText = `
 version: 1
 defaults:

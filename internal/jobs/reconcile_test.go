@@ -38,13 +38,10 @@ func (l left[R, S]) name() string {
 func leftRuns() []left[codecheck.Run, codecheck.State] {
 	type run = codecheck.Run
 	const passed, errored = codecheck.Passed, codecheck.Errored
-	executed := func(l *lost, r *run) {
-		r.Task, r.ExecID, r.StartedAt = codecheck.Task{ID: "task-" + r.Event.Repository.ID}, "execution", l.at
-	}
 	return []left[run, codecheck.State]{
 		{codecheck.Queued, "new", nil, passed, errored, 0, ""},
 		{codecheck.Queued, "for another ref", func(l *lost, r *run) {
-			executed(l, r)
+			l.execute(r)
 			r.Ref, r.RefReason, r.RefsTried = codecheck.Pull, "merge_request was tried first", []codecheck.Ref{codecheck.MergeRequest}
 		}, passed, errored, 0, ""},
 		{codecheck.Queued, "sharing a judged run", func(l *lost, r *run) {
@@ -56,22 +53,23 @@ func leftRuns() []left[codecheck.Run, codecheck.State] {
 		{codecheck.Queued, "sharing a run that is gone", func(_ *lost, r *run) { r.SharesRunID = "gone" }, passed, errored, 0, ""},
 		{codecheck.Queued, "superseding an execution", func(l *lost, r *run) {
 			older := *r
-			executed(l, &older)
-			l.services.endless[older.Task.ID] = true
+			l.services.SetScanDelay(time.Hour)
+			l.execute(&older)
+			l.services.SetScanDelay(-1)
 			r.Supersedes = []string{l.addRun(codecheck.Superseded, &older, "older").ID}
 		}, passed, errored, 0, ""},
 		{codecheck.Queued, "superseding a run that is gone", func(_ *lost, r *run) { r.Supersedes = []string{"gone"} }, passed, errored, 0, ""},
 		{codecheck.Starting, "before its intent", nil, passed, errored, 0, ""},
 		{codecheck.Starting, "without an answer", func(l *lost, r *run) {
-			r.Task, r.Intent = codecheck.Task{ID: "task-" + r.Event.Repository.ID}, &codecheck.Intent{SentAt: l.at}
+			r.Task, r.Intent = codecheck.Task{ID: taskID(number(r.Event))}, &codecheck.Intent{SentAt: l.at}
 		}, passed, errored, 0, ""},
-		{codecheck.Running, "never looked at", executed, passed, errored, 0, ""},
+		{codecheck.Running, "never looked at", (*lost).execute, passed, errored, 0, ""},
 		{codecheck.Running, "seen running", func(l *lost, r *run) {
-			executed(l, r)
+			l.execute(r)
 			r.SeenRunning, r.Polls = true, 3
 		}, passed, errored, 0, ""},
 		{codecheck.Running, "with half its results", func(l *lost, r *run) {
-			executed(l, r)
+			l.execute(r)
 			r.Reads = 2
 		}, passed, errored, 0, ""},
 		{state: codecheck.Passed}, {state: codecheck.Failed}, {state: codecheck.Errored}, {state: codecheck.Superseded}, {state: codecheck.Stopped},
@@ -82,14 +80,24 @@ func leftReleases() []left[release.Release, release.State] {
 	type rel = release.Release
 	const succeeded, failed, refused, unknown = release.Succeeded, release.Failed, release.Refused, release.Unknown
 	sent := func(l *lost, r *rel, action rules.ReleaseAction) {
-		r.Intent = &release.Intent{SentAt: l.at, Action: action, LastExecutionID: "1"}
+		r.Intent = &release.Intent{SentAt: l.at, Action: action}
 	}
-	// waits makes r decide the checkpoint of execution 2, which waits.
-	waits := func(l *lost, r *rel, action rules.ReleaseAction) *pipeline {
-		p := l.services.pipelines[r.Plan.Pipeline]
-		p.begin(release.StatusToBeApproved)
-		p.gate, r.Plan.Action, r.Plan.Task = release.StatusToBeApproved, action, "gate"
-		return p
+	// starts starts an execution, and returns its id.
+	starts := func(l *lost, r *rel, reaches release.Status) string {
+		id, err := l.services.startPipeline(l.ctx, r.Plan.Pipeline, reaches)
+		l.check(err)
+		return id
+	}
+	// waits makes r decide the checkpoint of an execution that waits there, and returns
+	// its id.
+	waits := func(l *lost, r *rel, action rules.ReleaseAction) string {
+		r.Plan.Pipeline, r.Plan.Action, r.Plan.Task = gateID(number(r.Event)), action, "gate"
+		return starts(l, r, release.StatusToBeApproved)
+	}
+	// decided is waits, with the checkpoint decided; r is bound to the execution.
+	decided := func(l *lost, r *rel, action rules.ReleaseAction, how string) {
+		r.ExecutionID = waits(l, r, action)
+		l.check(l.services.decide(l.ctx, r.Plan.Pipeline, how))
 	}
 	return []left[rel, release.State]{
 		{release.Starting, "new", nil, succeeded, failed, 1, ""},
@@ -104,9 +112,7 @@ func leftReleases() []left[release.Release, release.State] {
 		}, succeeded, failed, 1, ""},
 		{release.Starting, "sent, and started", func(l *lost, r *rel) {
 			sent(l, r, rules.ReleaseStart)
-			p := l.services.pipelines[r.Plan.Pipeline]
-			p.begin(release.StatusSucceeded)
-			p.executions[1].at = l.at
+			starts(l, r, release.StatusSucceeded)
 		}, succeeded, unknown, 0, ""},
 		{release.Starting, "sent, and not started", func(l *lost, r *rel) { sent(l, r, rules.ReleaseStart) }, unknown, unknown, 0, ""},
 		{release.Starting, "approving", func(l *lost, r *rel) { waits(l, r, rules.ReleaseApprove) }, succeeded, failed, 0, "agree"},
@@ -116,36 +122,33 @@ func leftReleases() []left[release.Release, release.State] {
 			r.RunID = l.addRun(codecheck.Failed, &run, "refuses").ID
 		}, succeeded, failed, 0, "refuse"},
 		{release.Starting, "approved, without an answer", func(l *lost, r *rel) {
-			waits(l, r, rules.ReleaseApprove).decide("agree")
-			r.ExecutionID = "2"
+			decided(l, r, rules.ReleaseApprove, "agree")
 			sent(l, r, rules.ReleaseApprove)
 		}, succeeded, unknown, 0, ""},
 		{release.Starting, "approving, without a trace", func(l *lost, r *rel) {
-			waits(l, r, rules.ReleaseApprove)
-			r.ExecutionID = "2"
+			r.ExecutionID = waits(l, r, rules.ReleaseApprove)
 			sent(l, r, rules.ReleaseApprove)
 		}, unknown, unknown, 0, ""},
 		{release.Starting, "approving what another release started", func(l *lost, r *rel) {
-			waits(l, r, rules.ReleaseApprove)
-			r.After = l.addRelease(release.AwaitingApproval, r, "2").ID
+			r.After = l.addRelease(release.AwaitingApproval, r, waits(l, r, rules.ReleaseApprove)).ID
 		}, succeeded, failed, 0, "agree"},
 		{release.Starting, "approving what another release did not start", func(l *lost, r *rel) {
 			waits(l, r, rules.ReleaseApprove)
 			r.After = l.addRelease(release.Failed, r, "").ID
 		}, failed, failed, 0, ""},
 		{release.Starting, "withdrawn", func(l *lost, r *rel) {
-			waits(l, r, rules.ReleaseRefuse)
-			r.Withdrawn, r.ExecutionID = "the branch moved on", "2"
-			r.After = l.addRelease(release.AwaitingApproval, r, "2").ID
+			r.Withdrawn, r.ExecutionID = "the branch moved on", waits(l, r, rules.ReleaseRefuse)
+			r.After = l.addRelease(release.AwaitingApproval, r, r.ExecutionID).ID
 		}, refused, failed, 0, "refuse"},
 		{release.Starting, "withdrawn, without an answer", func(l *lost, r *rel) {
-			waits(l, r, rules.ReleaseRefuse).decide("refuse")
-			r.Withdrawn, r.ExecutionID = "the branch moved on", "2"
+			decided(l, r, rules.ReleaseRefuse, "refuse")
+			r.Withdrawn = "the branch moved on"
 			sent(l, r, rules.ReleaseRefuse)
 		}, refused, unknown, 0, ""},
-		{release.Running, "never looked at", func(_ *lost, r *rel) { r.ExecutionID = "1" }, succeeded, failed, 0, ""},
-		{release.AwaitingApproval, "at a checkpoint that was approved since", func(_ *lost, r *rel) {
-			r.ExecutionID, r.Waiting = "1", []string{"gate"}
+		{release.Running, "never looked at", func(l *lost, r *rel) { r.ExecutionID = starts(l, r, release.StatusSucceeded) }, succeeded, failed, 0, ""},
+		{release.AwaitingApproval, "at a checkpoint that was approved since", func(l *lost, r *rel) {
+			decided(l, r, rules.ReleaseStart, "agree")
+			r.Plan.Task, r.Waiting = "", []string{"gate"}
 		}, succeeded, failed, 0, ""},
 		{state: release.Succeeded}, {state: release.Failed}, {state: release.Refused}, {state: release.Stopped}, {state: release.Unknown},
 	}
@@ -185,7 +188,6 @@ func TestReconcile(t *testing.T) {
 
 func testReconcile(t *testing.T, db storetest.Database, late bool) {
 	w := newWorld(t, db)
-	w.services.down = late
 	w.leave(t, func(l *lost) {
 		if late {
 			l.deadline = l.at.Add(time.Minute)
@@ -214,22 +216,32 @@ func testReconcile(t *testing.T, db storetest.Database, late bool) {
 	for _, name := range slices.Concat(names(leftDeliveries()), names(leftRuns()), names(leftReleases())) {
 		before[name] = w.record(t, name)
 	}
+	if late {
+		w.services.setFaults(t, down())
+	}
 	w.start(t, jobs.Options{})
 	settled(t, w, before, leftDeliveries(), late)
 	settled(t, w, before, leftRuns(), late)
 	settled(t, w, before, leftReleases(), late)
-	w.services.set(func() {
-		for _, left := range leftReleases() {
-			starts, decisions := left.starts, left.decisions
-			if late {
-				starts, decisions = 0, ""
-			}
-			p := w.services.pipelines[before[left.name()].pipeline]
-			if p.starts != starts || strings.Join(p.decisions, ",") != decisions {
-				t.Errorf("%s: the pipeline was started %d times and decided %q, want %d and %q", left.name(), p.starts, p.decisions, starts, decisions)
+	for _, left := range leftReleases() {
+		starts, decisions := left.starts, left.decisions
+		if late {
+			starts, decisions = 0, ""
+		}
+		gotStarts, gotDecisions := 0, []string{}
+		for _, call := range w.services.done("operate_pipeline") {
+			switch {
+			case call.Pipeline != before[left.name()].pipeline:
+			case call.Action == "start":
+				gotStarts++
+			default:
+				gotDecisions = append(gotDecisions, call.ApprovalType)
 			}
 		}
-	})
+		if gotStarts != starts || strings.Join(gotDecisions, ",") != decisions {
+			t.Errorf("%s: the pipeline was started %d times and decided %q, want %d and %q", left.name(), gotStarts, gotDecisions, starts, decisions)
+		}
+	}
 }
 
 func names[R any, S ~string](table []left[R, S]) []string {
@@ -284,7 +296,7 @@ func TestReconcileBesideTheJob(t *testing.T) { storetest.Each(t, testReconcileBe
 
 func testReconcileBesideTheJob(t *testing.T, db storetest.Database) {
 	w := newWorld(t, db)
-	w.services.down, w.services.repositories = true, []string{"api"}
+	w.services.setFaults(t, down())
 	q, _ := w.start(t, busy())
 	b := bench{q, w.store}
 	b.decided(t, "b")
@@ -295,13 +307,11 @@ func testReconcileBesideTheJob(t *testing.T, db storetest.Database) {
 			t.Errorf("%d jobs start the one run", n)
 		}
 	}
-	w.services.set(func() { w.services.down = false })
+	w.services.setFaults(t)
 	b.until(t, "b", func(run codecheck.Run) bool { return run.State == codecheck.Passed })
-	w.services.set(func() {
-		if n := w.services.scans["task-api"]; n != 1 {
-			t.Errorf("scanned %d times, want once", n)
-		}
-	})
+	if n := len(w.services.done("run_task")); n != 1 {
+		t.Errorf("scanned %d times, want once", n)
+	}
 }
 
 // TestReconcileAfterTheJobDied holds that a record gets a new job when the one that the
@@ -315,7 +325,7 @@ func testReconcileAfterTheJobDied(t *testing.T, db storetest.Database) {
 		l.add(&run, codecheck.Queued)
 	})
 	for _, state := range []string{"discarded", "cancelled"} {
-		w.services.set(func() { w.services.down = true })
+		w.services.setFaults(t, down())
 		_, stop := w.start(t, busy())
 		w.until(t, "run", func(record) bool {
 			return w.count(t, `kind = 'start_run' AND state IN ('available', 'retryable')`) == 1
@@ -323,7 +333,7 @@ func testReconcileAfterTheJobDied(t *testing.T, db storetest.Database) {
 		stop()
 		w.execute(t, `UPDATE river_job SET state = '`+state+`', finalized_at = CURRENT_TIMESTAMP WHERE kind = 'start_run' AND finalized_at IS NULL`)
 	}
-	w.services.set(func() { w.services.down = false })
+	w.services.setFaults(t)
 	w.start(t, busy())
 	if now := w.until(t, "run", func(now record) bool { return now.ended }); now.state != string(codecheck.Passed) {
 		t.Errorf("ended %s: %s", now.state, now.reason)
@@ -342,7 +352,7 @@ func testReconcileAfterTheClockWasSetBack(t *testing.T, db storetest.Database) {
 		run := l.newRun("run", l.push("run"))
 		l.add(&run, codecheck.Queued)
 	})
-	w.services.down = true
+	w.services.setFaults(t, down())
 	_, stop := w.start(t, busy())
 	w.until(t, "run", func(record) bool {
 		return w.count(t, `kind = 'start_run' AND state IN ('available', 'retryable')`) == 1
@@ -350,7 +360,7 @@ func testReconcileAfterTheClockWasSetBack(t *testing.T, db storetest.Database) {
 	stop()
 	tomorrow := time.Now().UTC().AddDate(0, 0, 1).Format(time.DateTime)
 	w.execute(t, `UPDATE river_job SET state = 'scheduled', scheduled_at = '`+tomorrow+`' WHERE kind = 'start_run'`)
-	w.services.set(func() { w.services.down = false })
+	w.services.setFaults(t)
 	w.start(t, busy())
 	w.until(t, "run", func(now record) bool { return now.ended })
 }
@@ -362,7 +372,7 @@ func TestReconcileBehindMany(t *testing.T) { storetest.Each(t, testReconcileBehi
 func testReconcileBehindMany(t *testing.T, db storetest.Database) {
 	const many = 510
 	w := newWorld(t, db)
-	w.services.down = true
+	w.services.setFaults(t, down())
 	w.leave(t, func(l *lost) {
 		first := l.newRun("run", l.push("run"))
 		l.add(&first, codecheck.Queued)

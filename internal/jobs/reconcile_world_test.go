@@ -32,22 +32,34 @@ type lost struct {
 	// at is when they were left, deadline is theirs.
 	at, deadline time.Time
 	err          error
+	// repositories is how many were pushed to.
+	repositories *int
 }
 
 func (l *lost) check(err error) { l.err = errors.Join(l.err, err) }
 
-// push is the one push of a connection, to a repository of its own that has a task
-// and a pipeline.
+// push is the one push of a connection, to the next numbered repository.
 func (l *lost) push(connection string) event.Event {
 	ev := push("a", "b")
-	id := strconv.Itoa(len(l.services.repositories))
+	id := strconv.Itoa(*l.repositories)
+	*l.repositories++
 	ev.Connection, ev.Repository.ID, ev.Repository.FullName = connection, id, "acme/"+id
 	ev.Repository.HTTPSURL = "https://github.com/acme/" + id + ".git"
-	l.services.repositories = append(l.services.repositories, id)
-	l.services.pipelines[id] = &pipeline{gate: release.StatusInitial}
-	l.services.pipelines[id].begin(release.StatusSucceeded)
-	l.services.pipelines[id].executions[0].at = l.at.Add(-time.Hour)
 	return ev
+}
+
+// number is that of an event's repository.
+func number(ev event.Event) int {
+	n, _ := strconv.Atoi(ev.Repository.ID)
+	return n
+}
+
+// execute gives a run an execution.
+func (l *lost) execute(run *codecheck.Run) {
+	run.Task, run.StartedAt = codecheck.Task{ID: taskID(number(run.Event))}, l.at
+	var err error
+	run.ExecID, err = l.services.scan(l.ctx, run.Task.ID)
+	l.check(err)
 }
 
 func (l *lost) addDelivery(d event.Delivery, state event.DeliveryState) {
@@ -63,7 +75,7 @@ func (l *lost) addDelivery(d event.Delivery, state event.DeliveryState) {
 
 func (l *lost) newRun(id string, ev event.Event) codecheck.Run {
 	return codecheck.Run{ID: id, DeliveryID: "delivery of " + id, Rule: "rule", Event: ev, CreatedAt: l.at, Deadline: l.deadline,
-		Check: rules.Check{ProjectID: "41b8df4bf53f4d51b8e6c5b32e8d2a07", ProjectName: "demo", Scan: rules.ScanFull, Timeout: time.Hour}}
+		Check: rules.Check{ProjectID: projectID, ProjectName: "demo", Scan: rules.ScanFull, Timeout: time.Hour}}
 }
 
 // addRun adds a run like another one, of another rule.
@@ -89,7 +101,7 @@ func (l *lost) add(run *codecheck.Run, state codecheck.State) {
 func (l *lost) newRelease(id string) release.Release {
 	run := l.newRun(id, l.push(id))
 	return release.Release{ID: id, RunID: l.addRun(codecheck.Passed, &run, "passed").ID, Event: run.Event, CreatedAt: l.at, StartedAt: l.at,
-		Deadline: l.deadline, Plan: rules.Release{Pipeline: run.Event.Repository.ID, Action: rules.ReleaseStart, Timeout: time.Hour}}
+		Deadline: l.deadline, Plan: rules.Release{Pipeline: pipelineID(number(run.Event)), Action: rules.ReleaseStart, Timeout: time.Hour}}
 }
 
 // addRelease adds the release of the same run that should have started an execution.
@@ -105,9 +117,10 @@ func (l *lost) addRelease(state release.State, like *release.Release, execution 
 // world is a database and the services; a queue works on them once it was started.
 type world struct {
 	services *services
-	url      string
-	store    *store.Store
-	clock    *jumpingClock
+	// repositories is how many of the numbered repositories were used.
+	repositories int
+	store        *store.Store
+	clock        *jumpingClock
 	// policy is the text of the rules; empty means policyText.
 	policy string
 }
@@ -115,7 +128,7 @@ type world struct {
 func newWorld(t *testing.T, db storetest.Database) *world {
 	t.Helper()
 	w := &world{clock: &jumpingClock{}}
-	w.services, w.url = newServices(t)
+	w.services = newServices(t)
 	var err error
 	if w.store, err = store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres, Now: w.clock.now}); err != nil {
 		t.Fatal(err)
@@ -128,13 +141,16 @@ func newWorld(t *testing.T, db storetest.Database) *world {
 	return w
 }
 
-// leave makes records ten minutes ago.
+// age is how old the records are that leave makes.
+const age = 10 * time.Minute
+
+// leave makes records some time ago.
 func (w *world) leave(t *testing.T, make func(*lost)) {
 	t.Helper()
-	w.clock.jump(-10 * time.Minute)
+	w.clock.jump(-age)
 	defer w.clock.jump(0)
 	err := w.store.Update(t.Context(), func(tx *store.Tx) error {
-		l := &lost{ctx: t.Context(), store: w.store, tx: tx, services: w.services, at: w.clock.now().UTC(), deadline: w.clock.now().UTC().Add(time.Hour)}
+		l := &lost{ctx: t.Context(), store: w.store, tx: tx, services: w.services, repositories: &w.repositories, at: w.clock.now().UTC(), deadline: w.clock.now().UTC().Add(time.Hour)}
 		make(l)
 		return l.err
 	})
@@ -146,7 +162,7 @@ func (w *world) leave(t *testing.T, make func(*lost)) {
 // queueOptions are those of a queue on a store whose calls go to the services at url,
 // with the client that makes them.
 func queueOptions(s *store.Store, url, policyText string) (opts jobs.Options, client *huaweicloud.Client, err error) {
-	client, err = huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: url, Retries: -1})
+	client, err = newClient(url, time.Now)
 	if err != nil {
 		return opts, nil, err
 	}
@@ -155,7 +171,7 @@ func queueOptions(s *store.Store, url, policyText string) (opts jobs.Options, cl
 	if err != nil {
 		return opts, nil, err
 	}
-	operator, err := release.New(release.Options{Client: client, Poll: release.Poll(poll), ProjectID: func(context.Context) (string, error) { return "p", nil }})
+	operator, err := release.New(release.Options{Client: client, Poll: release.Poll(poll), ProjectID: func(context.Context) (string, error) { return regionProject, nil }})
 	if err != nil {
 		return opts, nil, err
 	}
@@ -187,7 +203,7 @@ func newReplica(ctx context.Context, dsn, url string) (*jobs.Queue, error) {
 // times count.
 func (w *world) start(t *testing.T, extra jobs.Options) (q *jobs.Queue, stop func()) {
 	t.Helper()
-	opts, client, err := queueOptions(w.store, w.url, cmp.Or(w.policy, policyText))
+	opts, client, err := queueOptions(w.store, w.services.url, cmp.Or(w.policy, policyText))
 	if err != nil {
 		t.Fatal(err)
 	}

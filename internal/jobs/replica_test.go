@@ -9,9 +9,11 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/jobs"
+	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/storetest"
 )
 
@@ -76,15 +78,16 @@ func startReplica(t *testing.T, dsn, url string) (kill func()) {
 func TestAnotherReplicaGoesOn(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	w := newWorld(t, storetest.Database{Postgres: dsn})
-	stalled, release := w.services.stall("POST")
+	// The request that starts the check is not answered while the replica lives.
+	w.services.setFaults(t, standin.Fault{Kind: standin.FaultLatency, Operations: []string{"run_task"}, DelayMS: int(time.Hour.Milliseconds())})
 	w.leave(t, func(l *lost) {
 		run := l.newRun("run", l.push("run"))
 		l.add(&run, codecheck.Queued)
 	})
-	kill := startReplica(t, dsn, w.url)
-	<-stalled
+	kill := startReplica(t, dsn, w.services.url)
+	w.until(t, "run", func(now record) bool { return now.state == string(codecheck.Starting) })
 	kill()
-	release()
+	w.services.setFaults(t)
 	if n := w.count(t, `kind = 'start_run' AND state = 'running'`); n != 1 {
 		t.Errorf("%d jobs of the dead replica are running, want 1", n)
 	}

@@ -1,198 +1,191 @@
 package jobs_test
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"sync"
+	"net/url"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/standin"
 )
 
-// services are a small CodeArts Check and a small ServiceStage on one address. Every
-// repository of acme has a task "task-" and its name, whose scans find nothing; every
-// pipeline has one checkpoint, "gate". They count what they were asked to do.
+const (
+	accessKey     = "STANDINACCESSKEY0001"
+	secretKey     = "standin-secret-key"
+	regionProject = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+)
+
+// services are the stand-in with what the tests need: the task of acme/api, and for
+// each repository acme/0, acme/1, … a task and two pipelines. Scans find nothing and
+// end at once. Its methods do there what was done some time ago, before the queue was
+// started.
 type services struct {
-	mu sync.Mutex
-	// down: every request is answered 503.
-	down bool
-	// repositories are the names that the task list has.
-	repositories []string
-	// endless are the tasks whose scans never end.
-	endless map[string]bool
-	// scans and stops count by task.
-	scans map[string]int
-	stops map[string]int
-	// stalling is the method of the next request that waits until it is released or its
-	// caller has gone; empty: none.
-	stalling          string
-	stalled, released chan struct{}
-	pipelines         map[string]*pipeline
+	*standin.Server
+	clock  *jumpingClock
+	url    string
+	client *huaweicloud.Client
+	// before is the number of the last call before the queue was started.
+	before int64
 }
 
-// pipeline is one of ServiceStage, with what was done to it.
-type pipeline struct {
-	executions []execution
-	gate       release.Status
-	starts     int
-	decisions  []string
+// numbered is how many numbered repositories there are.
+const numbered = 60
+
+func taskID(repository int) string { return fmt.Sprintf("%032x", repository+1) }
+
+// pipelineID is that of a repository's pipeline that succeeds at once; gateID that of
+// the one that first waits at the checkpoint "gate".
+func pipelineID(repository int) string {
+	return fmt.Sprintf("caf409b1-10df-483a-b14d-%012d", repository)
 }
+func gateID(repository int) string { return fmt.Sprintf("d5c06f2e-7a41-4b0f-9c1e-%012d", repository) }
 
-type execution struct {
-	id     int
-	at     time.Time
-	status release.Status
-}
-
-func newServices(t *testing.T) (*services, string) {
-	s := &services{endless: map[string]bool{}, scans: map[string]int{}, stops: map[string]int{}, pipelines: map[string]*pipeline{}}
-	mux := http.NewServeMux()
-	for pattern, answer := range map[string]func(*http.Request) any{
-		"GET /v2/{project}/tasks":                s.tasks,
-		"POST /v2/tasks/{task}/run":              s.run,
-		"POST /v2/tasks/{task}/stop":             s.stop,
-		"GET /v2/tasks/{task}/progress":          s.progress,
-		"GET /v2/tasks/{task}/defects-summary":   func(*http.Request) any { return counts("_count") },
-		"GET /v2/tasks/{task}/defects-statistic": func(*http.Request) any { return map[string]any{"severity": counts("")} },
-
-		"GET /v3/p/pipeline/pipelines":              s.list,
-		"GET /v3/p/pipeline/pipelines/{id}":         s.details,
-		"GET /v3/p/pipeline/pipelines/{id}/records": s.records,
-		"POST /v3/p/pipeline/pipelines/{id}/action": s.act,
-	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			s.wait(r)
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if s.down {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				return
-			}
-			_ = json.NewEncoder(w).Encode(answer(r))
-		})
+func newServices(t *testing.T) *services {
+	t.Helper()
+	s := &services{clock: &jumpingClock{}}
+	repository, err := standin.MakeRepository(filepath.Join(t.TempDir(), "repository"), standin.RepositorySpec{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	server := httptest.NewServer(mux)
+	options := standin.Options{
+		AccessKey: accessKey, SecretKey: secretKey, ScanDelay: -1, Now: s.clock.now,
+		RegionProject: standin.RegionProject{ID: regionProject, Name: "cn-north-4"},
+		Projects:      []standin.Project{{ID: projectID, Name: "demo"}},
+		Repositories:  map[string]string{},
+	}
+	add := func(name, id string) {
+		url := "https://github.com/acme/" + name + ".git"
+		options.Repositories[url] = repository.Path
+		options.Tasks = append(options.Tasks, standin.TaskSeed{ID: id, Name: name + "-main", RepoURL: url, Branch: "main"})
+	}
+	add("api", "")
+	for i := range numbered {
+		add(fmt.Sprint(i), taskID(i))
+		options.Pipelines = append(options.Pipelines,
+			standin.Pipeline{ID: pipelineID(i), Name: fmt.Sprint("pipeline-", i), Stages: []standin.Stage{
+				{Name: "one", Tasks: []standin.PipelineTask{{Name: "deploy", Seconds: new(0.0)}}},
+			}},
+			standin.Pipeline{ID: gateID(i), Name: fmt.Sprint("gate-", i), Stages: []standin.Stage{
+				{Name: "one", Tasks: []standin.PipelineTask{{Name: "gate", Kind: "approval"}}},
+			}})
+	}
+	if s.Server, err = standin.New(options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	server := httptest.NewServer(s.Handler())
 	t.Cleanup(server.Close)
-	return s, server.URL
+	s.url = server.URL
+	if s.client, err = newClient(s.url, s.clock.now); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.client.CloseIdle)
+	return s
 }
 
-// stall lets the next request with a method wait. stalled is closed when it has come,
-// release lets it go on.
-func (s *services) stall(method string) (stalled <-chan struct{}, release func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stalling, s.stalled, s.released = method, make(chan struct{}), make(chan struct{})
-	return s.stalled, sync.OnceFunc(func() { close(s.released) })
+// newClient is a client of the services at url, whose clock is now.
+func newClient(url string, now func() time.Time) (*huaweicloud.Client, error) {
+	signer, err := huaweicloud.NewSigner(huaweicloud.SignerOptions{AccessKey: accessKey, SecretKey: secretKey, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	return huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: url, Auth: signer, Retries: -1})
 }
 
-func (s *services) wait(r *http.Request) {
-	s.mu.Lock()
-	stalls := s.stalling == r.Method
-	if stalls {
-		s.stalling = ""
-	}
-	s.mu.Unlock()
-	if !stalls {
-		return
-	}
-	close(s.stalled)
-	select {
-	case <-s.released:
-	case <-r.Context().Done():
+// setFaults replaces the faults; none switches them off.
+func (s *services) setFaults(t *testing.T, faults ...standin.Fault) {
+	t.Helper()
+	if err := s.SetFaults(standin.Faults{Faults: faults}); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// set changes what the services do, or looks at what they did.
-func (s *services) set(change func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change()
+// down is the fault of services of which every request is answered 503.
+func down() standin.Fault {
+	return standin.Fault{Kind: standin.FaultStatus, Status: http.StatusServiceUnavailable}
 }
 
-func counts(suffix string) map[string]any {
-	return map[string]any{"critical" + suffix: 0, "major" + suffix: 0, "minor" + suffix: 0, "suggestion" + suffix: 0}
-}
-
-func (s *services) tasks(*http.Request) any {
-	list := []any{}
-	for _, name := range s.repositories {
-		list = append(list, map[string]any{"task_id": "task-" + name, "task_name": name, "git_url": "https://github.com/acme/" + name + ".git", "git_branch": "main"})
+// do makes a call at the time at which leave makes records.
+func (s *services) do(ctx context.Context, call huaweicloud.Call, answer any) error {
+	s.clock.jump(-age)
+	defer s.clock.jump(0)
+	err := s.client.Do(ctx, call, answer)
+	for _, call := range s.Calls() {
+		s.before = call.Seq
 	}
-	return map[string]any{"tasks": list, "total": len(list)}
+	return err
 }
 
-func (s *services) run(r *http.Request) any {
-	task := r.PathValue("task")
-	s.scans[task]++
-	return map[string]any{"exec_id": fmt.Sprintf("%s-%d", task, s.scans[task])}
-}
-
-func (s *services) stop(r *http.Request) any {
-	s.endless[r.PathValue("task")] = false
-	s.stops[r.PathValue("task")]++
-	return map[string]any{}
-}
-
-func (s *services) progress(r *http.Request) any {
-	status := 2
-	if s.endless[r.PathValue("task")] {
-		status = 0
+// scan starts an execution of a task and returns its id.
+func (s *services) scan(ctx context.Context, task string) (string, error) {
+	var started struct {
+		ID string `json:"exec_id"`
 	}
-	return map[string]any{"task_status": status}
+	err := s.do(ctx, huaweicloud.Call{
+		Operation: "run task", Method: http.MethodPost, Path: huaweicloud.Path("/v2/tasks/%s/run", task), Body: struct{}{},
+	}, &started)
+	return started.ID, err
 }
 
-func (s *services) list(*http.Request) any {
-	list := []any{}
-	for id, p := range s.pipelines {
-		last := p.executions[len(p.executions)-1]
-		list = append(list, map[string]any{"id": id, "name": id, "status": last.status, "last_trigger_at": last.at.UnixMilli()})
+// startPipeline starts a pipeline, waits while the execution is releasing, and returns
+// its id; the status must then be this one.
+func (s *services) startPipeline(ctx context.Context, pipeline string, reaches release.Status) (string, error) {
+	id, err := s.operate(ctx, pipeline, "start", struct{}{})
+	status := release.StatusReleasing
+	for err == nil && status == release.StatusReleasing {
+		status, err = s.newestStatus(ctx, pipeline)
 	}
-	return list
-}
-
-func (s *services) records(r *http.Request) any {
-	records := []any{}
-	for _, e := range s.pipelines[r.PathValue("id")].executions {
-		records = append(records, map[string]any{"id": e.id, "trigger_at": e.at.UnixMilli(), "status": e.status})
+	if err == nil && status != reaches {
+		err = fmt.Errorf("execution %s is %s, want %s", id, status, reaches)
 	}
-	return map[string]any{"count": len(records), "records": records}
+	return id, err
 }
 
-func (s *services) details(r *http.Request) any {
-	gate := map[string]any{"name": "gate", "status": s.pipelines[r.PathValue("id")].gate}
-	return map[string]any{"pipeline_declaration": map[string]any{"stages": []any{map[string]any{"name": "one", "tasks": []any{gate}}}}}
+// decide decides the checkpoint at which a pipeline waits: agree or refuse.
+func (s *services) decide(ctx context.Context, pipeline, how string) error {
+	_, err := s.operate(ctx, pipeline, "approval", map[string]string{"task_name": "gate", "approval_type": how})
+	return err
 }
 
-// act starts an execution, which succeeds at once, or decides the checkpoint.
-func (s *services) act(r *http.Request) any {
-	p := s.pipelines[r.PathValue("id")]
-	if r.URL.Query().Get("action_id") == "start" {
-		p.starts++
-		p.begin(release.StatusSucceeded)
-	} else {
-		var body struct {
-			ApprovalType string `json:"approval_type"`
+func (s *services) operate(ctx context.Context, pipeline, action string, body any) (execution string, err error) {
+	var answer struct {
+		ID int64 `json:"id"`
+	}
+	err = s.do(ctx, huaweicloud.Call{
+		Operation: action + " pipeline", Method: http.MethodPost, Query: url.Values{"action_id": {action}}, Body: body,
+		Path: huaweicloud.Path("/v3/%s/pipeline/pipelines/%s/action", regionProject, pipeline),
+	}, &answer)
+	return fmt.Sprint(answer.ID), err
+}
+
+func (s *services) newestStatus(ctx context.Context, pipeline string) (release.Status, error) {
+	var answer struct {
+		Records []struct {
+			Status release.Status `json:"status"`
+		} `json:"records"`
+	}
+	err := s.do(ctx, huaweicloud.Call{
+		Operation: "read records", Method: http.MethodGet,
+		Path: huaweicloud.Path("/v3/%s/pipeline/pipelines/%s/records", regionProject, pipeline),
+	}, &answer)
+	if err != nil || len(answer.Records) == 0 {
+		return 0, err
+	}
+	return answer.Records[0].Status, nil
+}
+
+// done are the calls of an operation by which the queue changed something.
+func (s *services) done(operation string) (calls []standin.Call) {
+	for _, call := range s.Calls() {
+		if call.Seq > s.before && call.Operation == operation && call.Acted {
+			calls = append(calls, call)
 		}
-		_ = json.NewDecoder(r.Body).Decode(&body)
-		p.decide(body.ApprovalType)
-		p.decisions = append(p.decisions, body.ApprovalType)
 	}
-	last := p.executions[len(p.executions)-1]
-	return map[string]any{"id": last.id, "status": last.status}
-}
-
-func (p *pipeline) begin(status release.Status) {
-	p.executions = append(p.executions, execution{id: len(p.executions) + 1, at: time.Now(), status: status})
-}
-
-// decide lets the last execution go on to its end, or end there.
-func (p *pipeline) decide(how string) {
-	p.gate = release.StatusFailed
-	if how == "agree" {
-		p.gate = release.StatusSucceeded
-	}
-	p.executions[len(p.executions)-1].status = p.gate
+	return calls
 }

@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/jobs"
@@ -46,7 +47,7 @@ func TestSharedExecutionOutlivesItsOwner(t *testing.T) {
 func testSharedExecutionOutlivesItsOwner(t *testing.T, db storetest.Database) {
 	w := newWorld(t, db)
 	w.policy = sharingPolicy
-	w.services.repositories, w.services.endless["task-api"] = []string{"api"}, true
+	w.services.SetScanDelay(time.Hour)
 	q, _ := w.start(t, jobs.Options{})
 	b := bench{q, w.store}
 	b.decided(t, "b")
@@ -59,16 +60,15 @@ func testSharedExecutionOutlivesItsOwner(t *testing.T, db storetest.Database) {
 	if kept.State != codecheck.Running || kept.ExecID != owner.ExecID || kept.SharesRunID != "" {
 		t.Errorf("the other is %s with execution %q and shares %q", kept.State, kept.ExecID, kept.SharesRunID)
 	}
-	w.services.set(func() { w.services.endless["task-api"] = false })
+	w.services.SetScanDelay(-1)
+	w.services.EndScans()
 	if now := w.until(t, kept.ID, func(now record) bool { return now.ended }); now.state != string(codecheck.Passed) {
 		t.Errorf("it ended %s: %s", now.state, now.reason)
 	}
 	w.until(t, w.runOf(t, b, "c", "superseded").ID, func(now record) bool { return now.ended })
-	w.services.set(func() {
-		if n := w.services.stops["task-api"]; n != 0 {
-			t.Errorf("the execution was stopped %d times", n)
-		}
-	})
+	if n := len(w.services.done("stop_task")); n != 0 {
+		t.Errorf("the execution was stopped %d times", n)
+	}
 }
 
 // TestWaitingRunHasNoJob: a run that shares an execution is not looked at while the
@@ -77,7 +77,7 @@ func TestWaitingRunHasNoJob(t *testing.T) { storetest.Each(t, testWaitingRunHasN
 
 func testWaitingRunHasNoJob(t *testing.T, db storetest.Database) {
 	w := newWorld(t, db)
-	w.services.repositories, w.services.endless["task-api"] = []string{"api"}, true
+	w.services.SetScanDelay(time.Hour)
 	q, _ := w.start(t, busy())
 	b := bench{q, w.store}
 	b.decided(t, "b")
@@ -95,11 +95,9 @@ func testWaitingRunHasNoJob(t *testing.T, db storetest.Database) {
 			t.Errorf("the run that waits has %d jobs", n)
 		}
 	}
-	w.services.set(func() { w.services.endless["task-api"] = false })
+	w.services.EndScans()
 	b.until(t, "b", func(run codecheck.Run) bool { return run.State == codecheck.Passed })
-	w.services.set(func() {
-		if n := w.services.scans["task-api"]; n != 1 {
-			t.Errorf("scanned %d times, want once", n)
-		}
-	})
+	if n := len(w.services.done("run_task")); n != 1 {
+		t.Errorf("scanned %d times, want once", n)
+	}
 }

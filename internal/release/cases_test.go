@@ -5,12 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,13 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/gatewright/gatewright/internal/golden"
 	"github.com/gatewright/gatewright/internal/rules"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden parts of testdata")
 
 // TestCases plays every file of testdata/cases: a release, the exchanges that
 // its next step must make in this order, and what must come of it: Prepare, and
@@ -48,24 +44,7 @@ func TestCases(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := playCase(t, archive)
-			i := section(archive, "want.json")
-			if *update {
-				if i < 0 {
-					archive.Files = append(archive.Files, txtar.File{Name: "want.json"})
-					i = len(archive.Files) - 1
-				}
-				archive.Files[i].Data = got
-				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if i < 0 {
-				t.Fatal("no want.json; run with -update and read what it says")
-			}
-			if diff := cmp.Diff(string(archive.Files[i].Data), string(got)); diff != "" {
-				t.Errorf("want -, got +:\n%s", diff)
-			}
+			golden.Section(t, file, archive, "want.json", string(got))
 		})
 	}
 }

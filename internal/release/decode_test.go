@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/gatewright/gatewright/internal/golden"
 )
 
 // decodeAs reads data as what the name of its file begins with.
@@ -48,20 +48,7 @@ func TestDecode(t *testing.T) {
 			if err != nil {
 				got = "error: " + err.Error() + "\n"
 			}
-			golden := strings.TrimSuffix(file, ".json") + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("want -, got +:\n%s", diff)
-			}
+			golden.Text(t, strings.TrimSuffix(file, ".json")+".golden", got)
 		})
 	}
 }

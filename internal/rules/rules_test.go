@@ -3,7 +3,6 @@ package rules_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,12 +10,11 @@ import (
 	"testing"
 
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/golden"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // archive reads one case: rules files (*.yaml), the event, and what is wanted.
 func archive(t testing.TB, file string) (a *txtar.Archive, sources []rules.Source, find func(name string) []byte) {
@@ -37,30 +35,6 @@ func archive(t testing.TB, file string) (a *txtar.Archive, sources []rules.Sourc
 			}
 		}
 		return nil
-	}
-}
-
-// want compares got with the file of that name in the archive; with -update it
-// puts it there.
-func want(t *testing.T, file string, a *txtar.Archive, name string, got []byte) {
-	t.Helper()
-	i := slices.IndexFunc(a.Files, func(f txtar.File) bool { return f.Name == name })
-	if *update {
-		if i < 0 {
-			i = len(a.Files)
-			a.Files = append(a.Files, txtar.File{Name: name})
-		}
-		a.Files[i].Data = got
-		if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if i < 0 {
-		t.Fatalf("%s has no %s", file, name)
-	}
-	if diff := cmp.Diff(string(a.Files[i].Data), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", name, diff)
 	}
 }
 
@@ -91,7 +65,7 @@ func TestDecide(t *testing.T) {
 
 			var explained, asJSON bytes.Buffer
 			decision.Write(&explained)
-			want(t, file, a, "explain.txt", explained.Bytes())
+			golden.Section(t, file, a, "explain.txt", explained.String())
 			encoder := json.NewEncoder(&asJSON)
 			encoder.SetEscapeHTML(false)
 			encoder.SetIndent("", "  ")
@@ -99,7 +73,7 @@ func TestDecide(t *testing.T) {
 			if err := encoder.Encode(decision); err != nil {
 				t.Fatal(err)
 			}
-			want(t, file, a, "decision.json", asJSON.Bytes())
+			golden.Section(t, file, a, "decision.json", asJSON.String())
 
 			var again rules.Decision
 			if err := json.Unmarshal(asJSON.Bytes(), &again); err != nil {
@@ -127,7 +101,7 @@ func TestEffective(t *testing.T) {
 				t.Fatal(err)
 			}
 			if find("effective.txt") != nil {
-				want(t, file, a, "effective.txt", effective)
+				golden.Section(t, file, a, "effective.txt", string(effective))
 			}
 			asJSON, err := policy.JSON()
 			if err != nil || !json.Valid(asJSON) {
@@ -158,21 +132,7 @@ func TestLoadComplains(t *testing.T) {
 			if policy != nil || len(complaints) == 0 {
 				t.Fatal("loaded without a complaint")
 			}
-			golden := strings.TrimSuffix(file, ".yaml") + ".golden"
-			got := complaints.Error() + "\n"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			wanted, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(wanted), got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", complaints.Error()+"\n")
 		})
 	}
 }

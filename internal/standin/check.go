@@ -25,6 +25,8 @@ type checkService struct {
 	scans map[scanKey]scanned
 	// scanOrder are the keys of scans, oldest first.
 	scanOrder []scanKey
+	// hurry is that of the next execution.
+	hurry chan struct{}
 }
 
 // scanKey is what a scan depends on: a commit, and for a merge request the
@@ -71,6 +73,9 @@ type execution struct {
 	result  *checkResult
 	failure string
 	stop    func()
+	// delay is the least time that it takes, unless hurry is closed.
+	delay time.Duration
+	hurry <-chan struct{}
 }
 
 // executionsKept bounds what is remembered of one task.
@@ -83,6 +88,7 @@ func newCheckService(opts Options, spawn background) *checkService {
 		local:    map[string]string{},
 		scanning: make(chan struct{}, 4),
 		scans:    map[scanKey]scanned{},
+		hurry:    make(chan struct{}),
 	}
 	for url, path := range opts.Repositories {
 		s.local[repositoryKey(url)] = path

@@ -54,7 +54,7 @@ func (s *checkService) run(c *call) answer {
 		c.entry.Execution = e.id
 		return errTaskRunning()
 	}
-	started := &execution{id: newID(), ref: ref, startedAt: s.opts.Now().UTC()}
+	started := &execution{id: newID(), ref: ref, startedAt: s.opts.Now().UTC(), delay: s.opts.ScanDelay, hurry: s.hurry}
 	task.executions = append(task.executions, started)
 	if len(task.executions) > executionsKept {
 		task.executions = append([]*execution(nil), task.executions[1:]...)
@@ -102,16 +102,24 @@ func (s *Server) SetScanDelay(d time.Duration) {
 	s.check.opts.ScanDelay = max(d, 0)
 }
 
+// EndScans ends the delay of every run that was started before: each ends as soon as
+// its scan is done.
+func (s *Server) EndScans() {
+	s.check.mu.Lock()
+	defer s.check.mu.Unlock()
+	close(s.check.hurry)
+	s.check.hurry = make(chan struct{})
+}
+
 // execute scans and records the outcome, after ScanDelay at the earliest. An
 // execution that was stopped meanwhile keeps its state.
 func (s *checkService) execute(ctx context.Context, task *checkTask, e *execution, code code) {
-	s.mu.Lock()
-	least := time.NewTimer(s.opts.ScanDelay)
-	s.mu.Unlock()
+	least := time.NewTimer(e.delay)
 	defer least.Stop()
 	result, err := s.scan(ctx, code)
 	select {
 	case <-least.C:
+	case <-e.hurry:
 	case <-ctx.Done():
 	}
 

@@ -3,7 +3,6 @@ package standin_test
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,10 +17,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatewright/gatewright/internal/golden"
 	"github.com/gatewright/gatewright/internal/standin"
 )
-
-var update = flag.Bool("update", false, "rewrite the wanted results in testdata")
 
 // putFaults sets faults over HTTP, as an operator does.
 func (c *client) putFaults(body string, status int) {
@@ -238,6 +236,10 @@ func TestOneExecutionAtATime(t *testing.T) {
 	if body := c.call(200, http.MethodPost, "/v2/tasks/"+task+"/run", "{}"); body["exec_id"] == nil {
 		t.Errorf("after the stop: %v", body)
 	}
+	c.server.EndScans()
+	until(t, "the scan to end", func() bool {
+		return c.call(200, http.MethodGet, "/v2/tasks/"+task+"/progress", "")["task_status"] == 2.0
+	})
 }
 
 // TestRegisterDelay: right after run the progress still tells of what was before.
@@ -330,19 +332,7 @@ func TestLoadPipelines(t *testing.T) {
 			if err != nil {
 				got = err.Error() + "\n"
 			}
-			golden := strings.TrimSuffix(file, ".yaml") + ".txt"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Error(diff)
-			}
+			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".txt", got)
 		})
 	}
 }

@@ -52,3 +52,31 @@ func TestTaskClaims(t *testing.T) {
 		}
 	})
 }
+
+func TestMemory(t *testing.T) { each(t, testMemory) }
+
+func testMemory(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	if _, known, err := s.Task(ctx, "k"); known || err != nil {
+		t.Errorf("unknown task: known %v, error %v", known, err)
+	}
+	if _, known, err := s.Ref(ctx, "github"); known || err != nil {
+		t.Errorf("unknown ref: known %v, error %v", known, err)
+	}
+	for _, want := range []codecheck.Task{{ID: "1", Name: "a"}, {ID: "2", Name: "b", ParentID: "1"}} {
+		if err := s.SaveTask(ctx, "k", want); err != nil {
+			t.Fatal(err)
+		}
+		if got, known, err := s.Task(ctx, "k"); !known || err != nil || got != want {
+			t.Errorf("task %+v, known %v, error %v; want %+v", got, known, err, want)
+		}
+	}
+	for _, want := range []codecheck.Ref{codecheck.Pull, codecheck.MergeRequest, ""} {
+		if err := s.SaveRef(ctx, "github", want); err != nil {
+			t.Fatal(err)
+		}
+		if got, known, err := s.Ref(ctx, "github"); !known || err != nil || got != want {
+			t.Errorf("ref %q, known %v, error %v; want %q", got, known, err, want)
+		}
+	}
+}

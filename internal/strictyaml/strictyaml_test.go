@@ -3,7 +3,6 @@ package strictyaml_test
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,11 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/golden"
 	"github.com/gatewright/gatewright/internal/strictyaml"
 	"github.com/google/go-cmp/cmp"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // sample has a field of every supported sort.
 type sample struct {
@@ -97,7 +95,7 @@ func TestDecode(t *testing.T) {
 			for _, c := range complaints {
 				fmt.Fprintf(&out, "%d: %s\n", c.Column, c)
 			}
-			golden(t, strings.TrimSuffix(file, ".yaml")+".golden", out.Bytes())
+			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", out.String())
 			if len(complaints) == 0 {
 				for _, text := range [][]byte{encoded, asJSON} {
 					var again sample
@@ -110,23 +108,6 @@ func TestDecode(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func golden(t *testing.T, file string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
 	}
 }
 

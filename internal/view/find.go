@@ -39,7 +39,8 @@ func Find(ctx context.Context, tx *store.Tx, id string) (any, error) {
 func findExact(ctx context.Context, tx *store.Tx, id string) (any, error) {
 	d, err := tx.Delivery(ctx, id)
 	if err == nil {
-		return delivery(ctx, tx, d)
+		runs, err := tx.RunsOf(ctx, id)
+		return NewDeliveryDetail(d, runs), err
 	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return nil, err
@@ -54,13 +55,4 @@ func findExact(ctx context.Context, tx *store.Tx, id string) (any, error) {
 	}
 	r, err := tx.Release(ctx, id)
 	return NewRelease(r), err
-}
-
-func delivery(ctx context.Context, tx *store.Tx, d store.Delivery) (DeliveryDetail, error) {
-	runs, err := tx.RunsOf(ctx, d.ID)
-	detail := DeliveryDetail{Delivery: NewDelivery(d), Decision: d.Decision, Runs: []Run{}}
-	for _, run := range runs {
-		detail.Runs = append(detail.Runs, NewRun(run))
-	}
-	return detail, err
 }

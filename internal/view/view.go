@@ -79,6 +79,15 @@ func NewDelivery(d store.Delivery) Delivery {
 	return view
 }
 
+// NewDeliveryDetail is the whole view of a stored delivery.
+func NewDeliveryDetail(d store.Delivery, runs []codecheck.Run) DeliveryDetail {
+	detail := DeliveryDetail{Delivery: NewDelivery(d), Decision: d.Decision, Runs: []Run{}}
+	for _, run := range runs {
+		detail.Runs = append(detail.Runs, NewRun(run))
+	}
+	return detail
+}
+
 // Run is one run.
 type Run struct {
 	ID         string `json:"id"`

@@ -3,7 +3,6 @@ package view_test
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,13 +13,12 @@ import (
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/golden"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -106,29 +104,6 @@ func fill(ctx context.Context, s *store.Store, tx *store.Tx) error {
 	return nil
 }
 
-// golden compares a value's JSON with a file.
-func golden(t *testing.T, name string, value any) {
-	t.Helper()
-	got, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", name, diff)
-	}
-}
-
 // TestJSON holds the contract of docs/json.md.
 func TestJSON(t *testing.T) {
 	s := open(t)
@@ -138,20 +113,20 @@ func TestJSON(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			golden(t, name, found)
+			golden.JSON(t, "testdata/"+name+".golden", found)
 		}
 		deliveries, err := view.Deliveries(t.Context(), tx, store.Filter{Limit: 10})
 		if err != nil {
 			return err
 		}
-		golden(t, "deliveries", deliveries)
+		golden.JSON(t, "testdata/deliveries.golden", deliveries)
 		runs, err := view.Runs(t.Context(), tx, store.Filter{Limit: 1})
 		if err != nil {
 			return err
 		}
-		golden(t, "runs", runs)
+		golden.JSON(t, "testdata/runs.golden", runs)
 		releases, err := view.Releases(t.Context(), tx, store.Filter{Limit: 10, Connection: "nobody"})
-		golden(t, "releases", releases)
+		golden.JSON(t, "testdata/releases.golden", releases)
 		return err
 	})
 	if err != nil {
@@ -223,6 +198,42 @@ func TestFind(t *testing.T) {
 		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: error %v, want %q", id, err, want)
 		}
+	}
+}
+
+// TestAll holds that each record is as `show` prints it, oldest first.
+func TestAll(t *testing.T) {
+	s := open(t)
+	err := s.View(t.Context(), func(tx *store.Tx) error {
+		all, err := view.All(t.Context(), tx, 1000)
+		if err != nil {
+			return err
+		}
+		var got []any
+		for _, d := range all.Deliveries {
+			got = append(got, d)
+		}
+		for _, run := range all.Runs {
+			got = append(got, run)
+		}
+		for _, r := range all.Releases {
+			got = append(got, r)
+		}
+		var want []any
+		for _, id := range []string{"0a-de", "0b-ab", "0c-abc", "0d-abc", "0e-abc", "0f-abc"} {
+			found, err := view.Find(t.Context(), tx, id)
+			if err != nil {
+				return err
+			}
+			want = append(want, found)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -3,7 +3,6 @@ package webhook_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,13 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/golden"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files of testdata")
 
 const (
 	signingToken = "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q="
@@ -95,30 +91,9 @@ func TestParse(t *testing.T) {
 				if err != nil {
 					got = map[string]string{"error": err.Error()}
 				}
-				compareGolden(t, r.name+".golden", got)
+				golden.JSON(t, r.name+".golden", got)
 			})
 		}
-	}
-}
-
-func compareGolden(t *testing.T, path string, value any) {
-	t.Helper()
-	got, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}
 }
 

@@ -1,0 +1,53 @@
+package view
+
+import (
+	"context"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// Details are deliveries, runs and releases, each as `show` prints it.
+type Details struct {
+	Deliveries []DeliveryDetail
+	Runs       []RunDetail
+	Releases   []Release
+}
+
+// All returns what a small database holds, oldest first: the first limit deliveries,
+// runs and releases.
+func All(ctx context.Context, tx *store.Tx, limit int) (Details, error) {
+	f := store.Filter{OldestFirst: true, Limit: limit}
+	deliveries, err := tx.Deliveries(ctx, f)
+	if err != nil {
+		return Details{}, err
+	}
+	runs, err := tx.Runs(ctx, f)
+	if err != nil {
+		return Details{}, err
+	}
+	releases, err := tx.Releases(ctx, f)
+	if err != nil {
+		return Details{}, err
+	}
+	runsOf := map[string][]codecheck.Run{}
+	for _, run := range runs {
+		runsOf[run.DeliveryID] = append(runsOf[run.DeliveryID], run)
+	}
+	releasesOf := map[string][]release.Release{}
+	for _, r := range releases {
+		releasesOf[r.RunID] = append(releasesOf[r.RunID], r)
+	}
+	var all Details
+	for _, d := range deliveries {
+		all.Deliveries = append(all.Deliveries, NewDeliveryDetail(d, runsOf[d.ID]))
+	}
+	for _, run := range runs {
+		all.Runs = append(all.Runs, NewRunDetail(run, releasesOf[run.ID]))
+	}
+	for _, r := range releases {
+		all.Releases = append(all.Releases, NewRelease(r))
+	}
+	return all, nil
+}

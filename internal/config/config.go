@@ -29,8 +29,16 @@ type Config struct {
 
 // HTTP is the server's own address and its limits.
 type HTTP struct {
-	// Addr is the address to listen on, host:port. Default: ":8080".
+	// Addr is the public address, host:port: webhooks and nothing else.
+	// Default: ":8080".
 	Addr string `yaml:"addr"`
+	// PrivateAddr is the address of /metrics, /healthz and /readyz, host:port.
+	// Default: "127.0.0.1:8081". In a container write ":8081", so that the probes
+	// reach it.
+	PrivateAddr string `yaml:"private_addr"`
+	// TLS serves Addr by TLS 1.2 or newer, PrivateTLS PrivateAddr. Default: plain HTTP.
+	TLS        *TLS `yaml:"tls,omitempty"`
+	PrivateTLS *TLS `yaml:"private_tls,omitempty"`
 	// MaxBody is the largest webhook that is accepted, at most LargestBody; a form
 	// may be three times as large. Default: 25MiB, which is what GitHub and GitLab
 	// send at most (specs/githosts.md 1.1, 2.1).
@@ -46,6 +54,14 @@ type HTTP struct {
 	// PprofAddr is the loopback address that serves Go's profiles. Default: empty,
 	// which serves none.
 	PprofAddr string `yaml:"pprof_addr,omitempty"`
+}
+
+// TLS is a server's certificate. The files are read again when they have changed.
+type TLS struct {
+	// Cert is the file of the certificate and its chain, Key that of its private key,
+	// both in PEM form.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
 }
 
 // LargestBody is the largest HTTP.MaxBody. As a form it takes up to three times as
@@ -268,6 +284,7 @@ func defaults() *Config {
 	return &Config{
 		HTTP: HTTP{
 			Addr:          ":8080",
+			PrivateAddr:   "127.0.0.1:8081",
 			MaxBody:       25 * MiB,
 			HeaderTimeout: 5 * time.Second,
 			ReadTimeout:   30 * time.Second,

@@ -64,6 +64,8 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		Connections: connections,
 		Inbox:       a.queue,
 		MaxBody:     int64(cfg.HTTP.MaxBody),
+		BodyTimeout: cfg.HTTP.ReadTimeout,
+		Clients:     webhook.Clients{Proxies: config.Prefixes(cfg.HTTP.TrustedProxies)},
 		Log:         log,
 		Metrics:     webhook.NewMetrics(registry),
 	})
@@ -71,10 +73,11 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		return nil, err
 	}
 	a.health = &health{store: a.store}
-	if a.public, err = newServer(newPublicHandler(endpoint, log), cfg.HTTP, cfg.HTTP.TLS, log); err != nil {
+	refused := newConnectionMetric(registry)
+	if a.public, err = newPublicServer(endpoint, cfg.HTTP, refused, log); err != nil {
 		return nil, err
 	}
-	a.private, err = newServer(newPrivateHandler(a.health, registry, cfg.Telemetry.Metrics, log), cfg.HTTP, cfg.HTTP.PrivateTLS, log)
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, registry, cfg.Telemetry.Metrics, log), cfg.HTTP, refused, log)
 	return a, err
 }
 

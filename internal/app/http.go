@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -32,12 +33,42 @@ func newPrivateHandler(health *health, registry *prometheus.Registry, metrics bo
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", health.live)
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", health.readyz)
 	if metrics {
-		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-			Registry: registry, ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(log), MaxRequestsInFlight: 4,
-		})))
+		e.GET("/metrics", echo.WrapHandler(buffered(promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+			Registry: registry, ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(log),
+		}))))
 	}
 	return e
 }
+
+// buffered runs a handler for one request at a time and answers from memory, so that a
+// client that does not read keeps its own connection busy and nothing else.
+func buffered(next http.Handler) http.Handler {
+	running := make(chan struct{}, 1)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case running <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		}
+		answer := &bufferedAnswer{header: w.Header(), status: http.StatusOK}
+		func() {
+			defer func() { <-running }()
+			next.ServeHTTP(answer, r)
+		}()
+		w.WriteHeader(answer.status)
+		_, _ = w.Write(answer.body.Bytes())
+	})
+}
+
+type bufferedAnswer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *bufferedAnswer) Header() http.Header         { return a.header }
+func (a *bufferedAnswer) WriteHeader(status int)      { a.status = status }
+func (a *bufferedAnswer) Write(p []byte) (int, error) { return a.body.Write(p) }
 
 // newRouter is what both addresses have in common: the shape of an error answer, and
 // the recovery from a panic.

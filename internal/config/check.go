@@ -69,6 +69,9 @@ func (k *checker) http(h HTTP) {
 	}
 	k.tls("http.tls", h.TLS)
 	k.tls("http.private_tls", h.PrivateTLS)
+	if h.MaxConnections < 64 || h.MaxConnections > 65536 {
+		k.complain("http.max_connections", fmt.Sprintf("%d connections are too few or too many", h.MaxConnections), "write a number from 64 to 65536, or leave it out")
+	}
 	if h.MaxBody < KiB {
 		k.complain("http.max_body", "no webhook fits into less than 1KiB", "write a size such as 25MiB")
 	}

@@ -39,6 +39,13 @@ type HTTP struct {
 	// TLS serves Addr by TLS 1.2 or newer, PrivateTLS PrivateAddr. Default: plain HTTP.
 	TLS        *TLS `yaml:"tls,omitempty"`
 	PrivateTLS *TLS `yaml:"private_tls,omitempty"`
+	// TrustedProxies are the proxies in front, whose X-Forwarded-For, X-Real-IP or
+	// Forwarded says who the client is. Without them the client is whoever connects.
+	// Default: none.
+	TrustedProxies []CIDR `yaml:"trusted_proxies,omitempty"`
+	// MaxConnections bounds the open connections of Addr; one client address, other
+	// than a trusted proxy, may have an eighth of them. Default: 1024.
+	MaxConnections int `yaml:"max_connections"`
 	// MaxBody is the largest webhook that is accepted, at most LargestBody; a form
 	// may be three times as large. Default: 25MiB, which is what GitHub and GitLab
 	// send at most (specs/githosts.md 1.1, 2.1).
@@ -283,12 +290,13 @@ func (c *Config) Connection(name string) (Connection, bool) {
 func defaults() *Config {
 	return &Config{
 		HTTP: HTTP{
-			Addr:          ":8080",
-			PrivateAddr:   "127.0.0.1:8081",
-			MaxBody:       25 * MiB,
-			HeaderTimeout: 5 * time.Second,
-			ReadTimeout:   30 * time.Second,
-			ShutdownGrace: 20 * time.Second,
+			Addr:           ":8080",
+			PrivateAddr:    "127.0.0.1:8081",
+			MaxConnections: 1024,
+			MaxBody:        25 * MiB,
+			HeaderTimeout:  5 * time.Second,
+			ReadTimeout:    30 * time.Second,
+			ShutdownGrace:  20 * time.Second,
 		},
 		Store: Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: HuaweiCloud{

@@ -24,6 +24,8 @@ const (
 	// webhooks.
 	LogPrivateAddr = "private_addr"
 	LogFile        = "file"
+	// LogClient is the address that a request came from.
+	LogClient = "client"
 	// LogJob holds the ids of the records that a job is about.
 	LogJob = "job"
 )

@@ -3,6 +3,7 @@ package webhook
 import (
 	"cmp"
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -64,25 +65,30 @@ func githubKind(eventName string) event.Kind {
 
 // verifyGitHub demands X-Hub-Signature-256, an HMAC over the raw body, JSON or
 // form; the older SHA-1 header is not used (specs/githosts.md 1.1).
-func verifyGitHub(c Connection, header http.Header, body []byte, _ time.Time) error {
+func verifyGitHub(c Connection, header http.Header, _ time.Time) (func([]byte) error, error) {
 	signature := header.Get("X-Hub-Signature-256")
 	if signature == "" {
-		return refuse("X-Hub-Signature-256 is missing: set a secret on the webhook")
+		return nil, refuse("X-Hub-Signature-256 is missing: set a secret on the webhook")
 	}
 	encoded, ok := strings.CutPrefix(signature, "sha256=")
 	if !ok {
-		return refuse("X-Hub-Signature-256 does not start with sha256=")
+		return nil, refuse("X-Hub-Signature-256 does not start with sha256=")
 	}
 	got, err := hex.DecodeString(encoded)
 	if err != nil {
-		return refuse("X-Hub-Signature-256 is not hexadecimal")
+		return nil, refuse("X-Hub-Signature-256 is not hexadecimal")
 	}
-	for _, secret := range c.Secrets {
-		if secret != "" && hmac.Equal(got, hmacSHA256([]byte(secret), body)) {
-			return nil
+	if len(got) != sha256.Size {
+		return nil, refuse("X-Hub-Signature-256 does not have 64 digits")
+	}
+	return func(body []byte) error {
+		for _, secret := range c.Secrets {
+			if secret != "" && hmac.Equal(got, hmacSHA256([]byte(secret), body)) {
+				return nil
+			}
 		}
-	}
-	return refuse("X-Hub-Signature-256 does not match the body: give the webhook and this connection the same secret")
+		return refuse("X-Hub-Signature-256 does not match the body: give the webhook and this connection the same secret")
+	}, nil
 }
 
 func signGitHub(c Connection, header http.Header, body []byte, _ time.Time) ([]byte, error) {

@@ -123,7 +123,7 @@ func serverFile(addr, privateAddr, storeSection, endpoint string, opts Options) 
 		storeSection = strings.TrimSuffix(storeSection, "}") + fmt.Sprintf(", retention: %s}", opts.Retention)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "http: {addr: %q, private_addr: %q, pprof_addr: %q, shutdown_grace: 20s}\nstore: %s\nconnections:\n", addr, privateAddr, opts.Profiles, storeSection)
+	fmt.Fprintf(&b, "http: {addr: %q, private_addr: %q, max_connections: 8192, pprof_addr: %q, shutdown_grace: 20s}\nstore: %s\nconnections:\n", addr, privateAddr, opts.Profiles, storeSection)
 	for _, c := range connections() {
 		fmt.Fprintf(&b, "  - {name: %s, kind: %s, url: %q, secrets: [{env: %s}]}\n", c.name, c.host, c.base, variableWebhook)
 	}

@@ -17,7 +17,7 @@ import (
 //
 // It returns an event with an IgnoredReason and a nil error for what is authentic
 // but not for the rules to decide, and an error for what cannot be read as the
-// event that it claims to be. The event's Labels are never nil. Parse needs no
+// event that it claims to be, or names what no host can name. The event's Labels are never nil. Parse needs no
 // validated connection: its name and host are enough.
 func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
 	h, known := hostOf(c.Host)
@@ -30,6 +30,9 @@ func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
 		ev = event.Ignored("ping: the host tests the connection")
 	} else {
 		ev, err = h.parse(header, body)
+	}
+	if err == nil {
+		ev, err = bounded(ev)
 	}
 	if err != nil {
 		return event.Event{}, fmt.Errorf("read delivery of %q: %w", c.Name, err)

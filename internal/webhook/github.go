@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -98,20 +99,20 @@ func signGitHub(c Connection, header http.Header, body []byte, _ time.Time) ([]b
 }
 
 // githubPayload returns the JSON of a body that is JSON itself, or a form with
-// the JSON in its field "payload": the default of a webhook made by GitHub's
-// API.
+// the JSON in its only field, "payload": the default of a webhook made by GitHub's API.
 func githubPayload(header http.Header, body []byte) ([]byte, error) {
 	if !isForm(header) {
 		return body, nil
 	}
-	form, err := url.ParseQuery(string(body))
+	encoded, found := bytes.CutPrefix(body, []byte("payload="))
+	if !found || bytes.ContainsAny(encoded, "&;") {
+		return nil, errors.New(`read form body: its only field must be "payload"`)
+	}
+	payload, err := url.QueryUnescape(string(encoded))
 	if err != nil {
 		return nil, errors.New("read form body: it is not percent-encoded as forms are")
 	}
-	if !form.Has("payload") {
-		return nil, errors.New(`read form body: it has no field "payload"`)
-	}
-	return []byte(form.Get("payload")), nil
+	return []byte(payload), nil
 }
 
 // parseGitHub reads the events that carry code or a remark on it; every other
@@ -129,7 +130,7 @@ func parseGitHub(header http.Header, body []byte) (event.Event, error) {
 	if err != nil {
 		return event.Event{}, err
 	}
-	if err := isObject(payload); err != nil {
+	if payload, err = object(payload); err != nil {
 		return event.Event{}, err
 	}
 	parsed, err := github.ParseWebHook(name, payload)

@@ -234,7 +234,8 @@ type gitlabProject struct {
 // parseGitLab goes by the body: the header of a system hook says only "System
 // Hook", and a signing token covers the body but not the header.
 func parseGitLab(header http.Header, body []byte) (event.Event, error) {
-	if err := isObject(body); err != nil {
+	body, err := object(body)
+	if err != nil {
 		return event.Event{}, err
 	}
 	var envelope gitlabEnvelope

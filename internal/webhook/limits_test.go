@@ -2,7 +2,9 @@ package webhook_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -70,5 +72,36 @@ func TestLimits(t *testing.T) {
 	ev, err := webhook.Parse(connection(event.GitLab), headers("X-Gitlab-Event", "Merge Request Hook"), []byte(labels))
 	if err != nil || len(ev.Labels) != 500 || len(ev.Labels[0]) != 255 || len(ev.Cut) != 1 || ev.Cut[0] != "labels" {
 		t.Errorf("%d labels, cut %q, error %v", len(ev.Labels), ev.Cut, err)
+	}
+}
+
+// TestManyElements: a payload whose lists have millions of elements takes memory by its
+// size, and what is read of it is the same.
+func TestManyElements(t *testing.T) {
+	const push = `{"ref":"refs/heads/main","after":"1111111111111111111111111111111111111111","repository":{"id":1,"full_name":"a/b"},"commits":[%s{"x":"],[\\\""}],"sender":{"login":"last"}}`
+	body := []byte(fmt.Sprintf(push, strings.Repeat("{},", 2<<20)))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	ev, err := webhook.Parse(connection(event.GitHub), headers("X-GitHub-Event", "push"), body)
+	runtime.ReadMemStats(&after)
+	if err != nil || ev.Branch != "main" || ev.Sender != "last" {
+		t.Errorf("event %+v, error %v", ev, err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20 {
+		t.Errorf("%d bytes of payload took %d bytes", len(body), took)
+	}
+	for name, body := range map[string]string{
+		"members": `{"ref":"refs/heads/main",` + strings.Repeat(`"a":1,`, 1001) + `"b":1}`,
+		"values":  `{"ref":"refs/heads/main","x":[` + strings.Repeat("["+strings.Repeat("0,", 900)+"0],", 999) + "[" + strings.Repeat(strings.Repeat("[", 9)+strings.Repeat("]", 9)+",", 999) + "0]," + `0],"y":[` + strings.Repeat("["+strings.Repeat("0,", 900)+"0],", 999) + `0]}`,
+	} {
+		if _, err := webhook.Parse(connection(event.GitHub), headers("X-GitHub-Event", "push"), []byte(body)); err == nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+	// What is no JSON is left to the decoder.
+	for _, body := range []string{"{", "{]", `{"`, "{,,,}}", `{"a":[`, `{"\`} {
+		if _, err := webhook.Parse(connection(event.GitHub), headers("X-GitHub-Event", "push"), []byte(body)); err == nil {
+			t.Errorf("%s was read", body)
+		}
 	}
 }

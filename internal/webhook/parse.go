@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -42,14 +41,6 @@ func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
 		ev.Labels = []string{}
 	}
 	return ev, nil
-}
-
-// isObject refuses a payload that is JSON and has no fields, such as null.
-func isObject(payload []byte) error {
-	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) {
-		return errors.New("the payload is not a JSON object")
-	}
-	return nil
 }
 
 // pushed returns the part of a push that is the same for every host. commit is the

@@ -2,13 +2,14 @@
 # demo and the stand-in.
 #
 #   docker build --build-arg VERSION=1.2.3 -t registry.example.com/gatewright:1.2.3 .
-#   docker run -p 8080:8080 \
+#   docker run -p 8080:8080 -p 127.0.0.1:8081:8081 \
 #     -v "$PWD/gatewright:/etc/gatewright:ro" -v gatewright-data:/var/lib/gatewright \
 #     --env-file secrets.env registry.example.com/gatewright:1.2.3
 #
 # The folder that is mounted at /etc/gatewright holds gatewright.yaml and the
 # rules. Set `store: {sqlite: {path: /var/lib/gatewright/gatewright.db}}` in it:
-# /etc/gatewright is read-only, and only a volume outlives the container.
+# /etc/gatewright is read-only, and only a volume outlives the container. Set
+# `http: {private_addr: ":8081"}` too: the loopback of a container is its own.
 # BuildKit is needed (the default of Docker since 23.0; Podman has its own).
 
 ARG GO_VERSION=1.26
@@ -39,7 +40,8 @@ COPY --from=build --chown=65532:65532 /state-fs/ /
 USER 65532:65532
 WORKDIR /var/lib/gatewright
 VOLUME /var/lib/gatewright
-EXPOSE 8080
+# Webhooks; health and metrics.
+EXPOSE 8080 8081
 # Exec form: there is no shell in this image.
 ENTRYPOINT ["/gatewright"]
 CMD ["serve", "--config", "/etc/gatewright/gatewright.yaml"]

@@ -74,7 +74,7 @@ func TestDockerfile(t *testing.T) {
 	for name, want := range map[string]string{
 		"ENTRYPOINT": `["/gatewright"]`,
 		"CMD":        `["serve", "--config", "/etc/gatewright/gatewright.yaml"]`,
-		"EXPOSE":     "8080",
+		"EXPOSE":     "8080 8081",
 		"VOLUME":     "/var/lib/gatewright",
 		"WORKDIR":    "/var/lib/gatewright",
 	} {

@@ -158,6 +158,9 @@ func TestKinds(t *testing.T) {
 			t.Errorf("the service selects %s=%s, which the pods do not have", key, value)
 		}
 	}
+	if len(service.Spec.Ports) != 1 {
+		t.Error("the service leads to more than webhooks")
+	}
 	if target := service.Spec.Ports[0].TargetPort.StrVal; target != pod.Spec.Containers[0].Ports[0].Name {
 		t.Errorf("the service's port leads to %q", target)
 	}
@@ -209,7 +212,7 @@ func TestHardening(t *testing.T) {
 func is[T comparable](got *T, want T) bool { return got != nil && *got == want }
 
 func probes(p *corev1.Probe, path string) bool {
-	return p != nil && p.HTTPGet != nil && p.HTTPGet.Path == path && p.HTTPGet.Port.StrVal == "http"
+	return p != nil && p.HTTPGet != nil && p.HTTPGet.Path == path && p.HTTPGet.Port.StrVal == "private"
 }
 
 // The ConfigMap's server file and rules load, and the StatefulSet gives them what
@@ -281,8 +284,13 @@ func TestConfigurationFits(t *testing.T) {
 	if want := "/etc/gatewright/gatewright.yaml"; !slices.Contains(container.Args, want) {
 		t.Errorf("the server is started with %q, want %s", container.Args, want)
 	}
-	if want := fmt.Sprintf(":%d", container.Ports[0].ContainerPort); c.HTTP.Addr != want {
-		t.Errorf("the server listens on %s, the container's port is %s", c.HTTP.Addr, want)
+	for i, addr := range []string{c.HTTP.Addr, c.HTTP.PrivateAddr} {
+		if want := fmt.Sprintf(":%d", container.Ports[i].ContainerPort); addr != want {
+			t.Errorf("the server listens on %s, the container's port is %s", addr, want)
+		}
+	}
+	if len(container.Ports) != 2 || container.Ports[1].Name != "private" || set.Spec.Template.Annotations["prometheus.io/port"] != "8081" {
+		t.Error("metrics and health are not on the private port")
 	}
 	grace := pod.TerminationGracePeriodSeconds
 	if grace == nil || time.Duration(*grace)*time.Second <= c.HTTP.ShutdownGrace {

@@ -19,7 +19,7 @@ func TestDemo(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	env := command.Environment{Stdout: &stdout, Stderr: &stderr}
-	code := command.Run(t.Context(), newRoot(env), []string{"--addr", "127.0.0.1:0", "--once", "--json"}, env)
+	code := command.Run(t.Context(), newRoot(env), []string{"--addr", "127.0.0.1:0", "--private-addr", "127.0.0.1:0", "--once", "--json"}, env)
 	if code != command.OK {
 		t.Fatalf("exit code %d\n%s\n%s", code, stderr.String(), stdout.String())
 	}
@@ -58,7 +58,9 @@ func TestInvitation(t *testing.T) {
 	stdout := &apptest.Output{}
 	env := command.Environment{Stdout: stdout, Stderr: stdout}
 	ended := make(chan int, 1)
-	go func() { ended <- command.Run(ctx, newRoot(env), []string{"--addr", "127.0.0.1:0"}, env) }()
+	go func() {
+		ended <- command.Run(ctx, newRoot(env), []string{"--addr", "127.0.0.1:0", "--private-addr", "127.0.0.1:0"}, env)
+	}()
 	apptest.WaitFor(t, "the demo invites to try", func() bool { return strings.Contains(stdout.String(), "list runs --db") })
 	interrupt()
 	if code := <-ended; code != command.OK {

@@ -21,8 +21,8 @@ import (
 const storyTimeout = 55 * time.Second
 
 type demoFlags struct {
-	addr         string
-	once, asJSON bool
+	addr, privateAddr string
+	once, asJSON      bool
 }
 
 func newRoot(env command.Environment) *cobra.Command {
@@ -46,13 +46,16 @@ Exit codes: 0 success, 1 an expectation did not hold or a failure, 2 wrong usage
 		Version: version,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := loopbackOnly(flags.addr); err != nil {
-				return command.UsageError{Err: err}
+			for name, addr := range map[string]string{"--addr": flags.addr, "--private-addr": flags.privateAddr} {
+				if err := loopbackOnly(name, addr); err != nil {
+					return command.UsageError{Err: err}
+				}
 			}
 			return runDemo(cmd.Context(), flags, env)
 		},
 	}
-	root.Flags().StringVar(&flags.addr, "addr", "127.0.0.1:8080", "the loopback address of the server; port 0 picks a free one")
+	root.Flags().StringVar(&flags.addr, "addr", "127.0.0.1:8080", "the loopback address of webhooks; port 0 picks a free one")
+	root.Flags().StringVar(&flags.privateAddr, "private-addr", "127.0.0.1:8081", "the loopback address of health and metrics; port 0 picks a free one")
 	root.Flags().BoolVar(&flags.once, "once", false, "end after the story")
 	root.Flags().BoolVar(&flags.asJSON, "json", false, "print one JSON object and nothing else; implies --once")
 	root.AddCommand(newStandin(env))
@@ -61,25 +64,25 @@ Exit codes: 0 success, 1 an expectation did not hold or a failure, 2 wrong usage
 
 // loopbackOnly refuses an address that other machines could reach: the demo's secrets
 // are printed.
-func loopbackOnly(addr string) error {
-	if err := checkAddr(addr); err != nil {
+func loopbackOnly(name, addr string) error {
+	if err := checkAddr(name, addr); err != nil {
 		return err
 	}
 	host, _, _ := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("--addr %q: the demo listens on loopback only, such as 127.0.0.1:8080", addr)
+		return fmt.Errorf("%s %q: the demo listens on loopback only, such as 127.0.0.1:8080", name, addr)
 	}
 	return nil
 }
 
 // checkAddr refuses an address on which nothing can listen.
-func checkAddr(addr string) error {
+func checkAddr(name, addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return fmt.Errorf("--addr %q: write host:port with a port from 0 to 65535, such as 127.0.0.1:8080", addr)
+		return fmt.Errorf("%s %q: write host:port with a port from 0 to 65535, such as 127.0.0.1:8080", name, addr)
 	}
 	return nil
 }
@@ -90,7 +93,7 @@ func runDemo(ctx context.Context, flags demoFlags, env command.Environment) erro
 		return fmt.Errorf("make demo folder: %w", err)
 	}
 	defer os.RemoveAll(folder)
-	d, err := demo.Start(ctx, demo.Options{Folder: folder, Addr: flags.addr, Version: version})
+	d, err := demo.Start(ctx, demo.Options{Folder: folder, Addr: flags.addr, PrivateAddr: flags.privateAddr, Version: version})
 	if err != nil {
 		return err
 	}
@@ -101,7 +104,7 @@ func runDemo(ctx context.Context, flags demoFlags, env command.Environment) erro
 // present tells the story and checks it, and then ends or stays up.
 func present(ctx context.Context, d *demo.Demo, flags demoFlags, env command.Environment) error {
 	n := newNarrator(env.Stdout, flags.asJSON)
-	n.say("", "start", "gatewright at %s, stand-in of Huawei Cloud at %s", d.Base(), d.Endpoint())
+	n.say("", "start", "gatewright at %s, its health and metrics at %s, stand-in of Huawei Cloud at %s", d.Base(), d.Private(), d.Endpoint())
 	n.say("", "start", "git repository acme/shop: commit %s is clean, commit %s has a secret and a syntax error",
 		command.ShortSHA(d.World.Clean), command.ShortSHA(d.World.Bad))
 
@@ -153,7 +156,7 @@ func inviteToTry(d *demo.Demo, env command.Environment) error {
 The demo stays up; interrupt it to end. Try:
 
   # what an operator sees
-  curl -s %[1]s/metrics | grep '^gatewright_'
+  curl -s %[6]s/metrics | grep '^gatewright_'
 
   # send a push as GitLab would: main moves back by one commit, and is checked again
   curl -i %[1]s/webhooks/gitlab -H 'Content-Type: application/json' \
@@ -166,7 +169,7 @@ The demo stays up; interrupt it to end. Try:
   # the resulting run
   %[5]s list runs --db %[4]s
 
-`, d.Base(), d.Secrets["DEMO_GITLAB_TOKEN"], payload, d.SQLite(), gatewright(os.Args[0]))
+`, d.Base(), d.Secrets["DEMO_GITLAB_TOKEN"], payload, d.SQLite(), gatewright(os.Args[0]), d.Private())
 	return nil
 }
 

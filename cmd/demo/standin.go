@@ -64,7 +64,7 @@ GET /standin/calls and /standin/counts tell what it was asked to do; PUT
 }
 
 func (f standinFlags) check() error {
-	if err := checkAddr(f.addr); err != nil {
+	if err := checkAddr("--addr", f.addr); err != nil {
 		return err
 	}
 	if f.scanDelay < 0 {

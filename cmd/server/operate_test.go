@@ -253,7 +253,7 @@ func testStoreCopy(t *testing.T, name string, reached func(demo.Records) bool) {
 func TestSecondServer(t *testing.T) {
 	t.Parallel()
 	d := apptest.OnSQLite(t)
-	apptest.WaitFor(t, "the server is ready", func() bool { return apptest.Answers(d.Base() + "/readyz") })
+	apptest.WaitFor(t, "the server is ready", func() bool { return apptest.Answers(d.Private() + "/readyz") })
 	code, _, stderr := gatewright(t, d, "serve")
 	if code != command.No || !strings.Contains(stderr, "another gatewright uses this file") {
 		t.Errorf("exit code %d, %s", code, stderr)

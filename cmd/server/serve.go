@@ -22,8 +22,9 @@ func newServe(env command.Environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Receive webhooks and do the work",
-		Long: `Receives webhooks at POST /webhooks/{connection}, decides them by the rules, runs
-the checks and the releases, and serves /metrics, /healthz and /readyz.
+		Long: `Receives webhooks at POST /webhooks/{connection} of http.addr, decides them by the
+rules, and runs the checks and the releases. http.private_addr serves /metrics,
+/healthz and /readyz.
 
 SIGTERM and SIGINT stop it cleanly: it takes no new connection, finishes what is
 in flight within http.shutdown_grace, and leaves the rest in the database, where
@@ -51,9 +52,9 @@ func serve(ctx context.Context, path string, env command.Environment) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", cfg.HTTP.Addr)
+	l, err := app.Listen(cfg.HTTP)
 	if err != nil {
-		return errors.Join(fmt.Errorf("listen: %w", err), a.Close())
+		return errors.Join(err, a.Close())
 	}
 	stopProfiles, err := serveProfiles(cfg.HTTP.PprofAddr, log)
 	if err != nil {
@@ -78,7 +79,7 @@ func serveProfiles(addr string, log *zap.Logger) (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for profiles: %w", err)
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Minute, IdleTimeout: time.Minute}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

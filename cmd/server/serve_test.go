@@ -97,10 +97,10 @@ func TestServe(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	variables := map[string]string{"WEBHOOK_SECRET": "hush-hush", "IAM_PASSWORD": "a-password"}
-	remote, addr := startStandin(t, "ci", "a-password"), freeAddr(t)
+	remote, addr, private := startStandin(t, "ci", "a-password"), freeAddr(t), freeAddr(t)
 	files := map[string]string{
 		"gatewright.yaml": `
-http: {addr: "` + addr + `", max_body: 1KiB}
+http: {addr: "` + addr + `", private_addr: "` + private + `", max_body: 1KiB}
 connections:
   - {name: acme, kind: gitlab, secrets: [{env: WEBHOOK_SECRET}]}
 huaweicloud:
@@ -134,7 +134,7 @@ rules:
 	path := func(name string) string { return filepath.Join(folder, name) }
 
 	stop, log := background(t, variables, "serve", "--config", path("gatewright.yaml"))
-	apptest.WaitFor(t, "the server is ready", func() bool { return apptest.Answers("http://" + addr + "/readyz") })
+	apptest.WaitFor(t, "the server is ready", func() bool { return apptest.Answers("http://" + private + "/readyz") })
 
 	send := func(payload string, more ...string) (int, string) {
 		code, stdout, _ := runCommand(t, variables, append([]string{"send", "--to", "http://" + addr, "--config", path("gatewright.yaml"),

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
@@ -33,12 +32,13 @@ type Options struct {
 
 // App is the whole service.
 type App struct {
-	cfg     *config.Config
-	log     *zap.Logger
-	store   *store.Store
-	queue   *jobs.Queue
-	handler http.Handler
-	health  *health
+	cfg    *config.Config
+	log    *zap.Logger
+	store  *store.Store
+	queue  *jobs.Queue
+	health *health
+	// public serves webhooks, private the rest.
+	public, private *http.Server
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -64,6 +64,8 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		Connections: connections,
 		Inbox:       a.queue,
 		MaxBody:     int64(cfg.HTTP.MaxBody),
+		BodyTimeout: cfg.HTTP.ReadTimeout,
+		Clients:     webhook.Clients{Proxies: config.Prefixes(cfg.HTTP.TrustedProxies)},
 		Log:         log,
 		Metrics:     webhook.NewMetrics(registry),
 	})
@@ -71,8 +73,12 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		return nil, err
 	}
 	a.health = &health{store: a.store}
-	a.handler = newHandler(endpoint, a.health, registry, cfg.Telemetry.Metrics, log)
-	return a, nil
+	refused := newConnectionMetric(registry)
+	if a.public, err = newPublicServer(endpoint, cfg.HTTP, refused, log); err != nil {
+		return nil, err
+	}
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, registry, cfg.Telemetry.Metrics, log), cfg.HTTP, refused, log)
+	return a, err
 }
 
 // newQueue makes the queue with the clients that its jobs call.
@@ -109,35 +115,34 @@ func (a *App) Store() *store.Store { return a.store }
 // Close closes the database of a service that is not run.
 func (a *App) Close() error { return a.store.Close() }
 
-// Run serves on l and works until ctx is done, then stops cleanly: no new
+// Run serves on the listeners and works until ctx is done, then stops cleanly: no new
 // connection, what is in flight finishes within http.shutdown_grace, the rest stays
 // durable. The database is closed when it returns.
-func (a *App) Run(ctx context.Context, l net.Listener) error {
+func (a *App) Run(ctx context.Context, l Listeners) error {
 	if err := a.queue.Start(ctx); err != nil {
 		return errors.Join(err, l.Close(), a.store.Close())
 	}
-	server := &http.Server{
-		Handler:           a.handler,
-		ReadHeaderTimeout: a.cfg.HTTP.HeaderTimeout,
-		ReadTimeout:       a.cfg.HTTP.ReadTimeout,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          zap.NewStdLog(a.log),
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	served := make(chan error)
+	go func() { served <- serve(a.public, l.Public) }()
+	go func() { served <- serve(a.private, l.Private) }()
 	a.health.ready.Store(true)
-	a.log.Info("service started", zap.String(event.LogAddr, l.Addr().String()))
+	a.log.Info("service started", zap.String(event.LogAddr, l.Public.Addr().String()), zap.String(event.LogPrivateAddr, l.Private.Addr().String()))
 
-	var serveErr error
+	serving := 2
+	var errs []error
 	select {
-	case serveErr = <-served:
+	case err := <-served:
+		errs, serving = append(errs, err), 1
 	case <-ctx.Done():
 	}
-	return errors.Join(serveErr, a.stop(server))
+	errs = append(errs, a.stop())
+	for range serving {
+		errs = append(errs, <-served)
+	}
+	return errors.Join(errs...)
 }
 
-func (a *App) stop(server *http.Server) error {
+func (a *App) stop() error {
 	a.health.ready.Store(false)
 	a.log.Info("service stopping")
 	grace, cancel := context.WithTimeout(context.Background(), a.cfg.HTTP.ShutdownGrace)
@@ -146,14 +151,15 @@ func (a *App) stop(server *http.Server) error {
 	// and no new job begins meanwhile.
 	drained := make(chan error, 1)
 	go func() {
-		err := server.Shutdown(grace)
+		err := a.public.Shutdown(grace)
 		if err != nil {
-			err = errors.Join(fmt.Errorf("stop serving: %w", err), server.Close())
+			err = errors.Join(fmt.Errorf("stop serving: %w", err), a.public.Close())
 		}
 		drained <- err
 	}()
 	err := a.queue.Stop(grace)
-	err = errors.Join(<-drained, err, a.queue.Close(), a.store.Close())
+	// The private address answers probes until the work is done, and nobody is waited for.
+	err = errors.Join(<-drained, err, a.private.Close(), a.queue.Close(), a.store.Close())
 	a.log.Info("service stopped")
 	return err
 }

@@ -19,7 +19,7 @@ func webhookConnections(cfg *config.Config) []webhook.Connection {
 func WebhookConnection(c config.Connection) webhook.Connection {
 	return webhook.Connection{
 		Name: c.Name, Host: event.Host(c.Kind), Secrets: values(c.Secrets), SigningTokens: values(c.SigningTokens),
-		Mode: c.Mode, MaxAge: c.MaxAge,
+		Mode: c.Mode, MaxAge: c.MaxAge, Allow: config.Prefixes(c.Allow),
 	}
 }
 

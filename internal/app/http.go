@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -19,8 +20,59 @@ import (
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
-// newHandler is the HTTP surface: webhooks, health and metrics.
-func newHandler(endpoint *webhook.Handler, health *health, registry *prometheus.Registry, metrics bool, log *zap.Logger) http.Handler {
+// newPublicHandler serves webhooks and nothing else.
+func newPublicHandler(endpoint *webhook.Handler, log *zap.Logger) http.Handler {
+	e := newRouter(log)
+	endpoint.Register(e)
+	return e
+}
+
+// newPrivateHandler serves health and, where they are wanted, metrics.
+func newPrivateHandler(health *health, registry *prometheus.Registry, metrics bool, log *zap.Logger) http.Handler {
+	e := newRouter(log)
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", health.live)
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", health.readyz)
+	if metrics {
+		e.GET("/metrics", echo.WrapHandler(buffered(promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+			Registry: registry, ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(log),
+		}))))
+	}
+	return e
+}
+
+// buffered runs a handler for one request at a time and answers from memory, so that a
+// client that does not read keeps its own connection busy and nothing else.
+func buffered(next http.Handler) http.Handler {
+	running := make(chan struct{}, 1)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case running <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		}
+		answer := &bufferedAnswer{header: w.Header(), status: http.StatusOK}
+		func() {
+			defer func() { <-running }()
+			next.ServeHTTP(answer, r)
+		}()
+		w.WriteHeader(answer.status)
+		_, _ = w.Write(answer.body.Bytes())
+	})
+}
+
+type bufferedAnswer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *bufferedAnswer) Header() http.Header         { return a.header }
+func (a *bufferedAnswer) WriteHeader(status int)      { a.status = status }
+func (a *bufferedAnswer) Write(p []byte) (int, error) { return a.body.Write(p) }
+
+// newRouter is what both addresses have in common: the shape of an error answer, and
+// the recovery from a panic.
+func newRouter(log *zap.Logger) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = errorHandler(log)
@@ -30,14 +82,6 @@ func newHandler(endpoint *webhook.Handler, health *health, registry *prometheus.
 			return errors.New("internal error")
 		},
 	}))
-	endpoint.Register(e)
-	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", health.live)
-	e.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", health.readyz)
-	if metrics {
-		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-			Registry: registry, ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(log), MaxRequestsInFlight: 4,
-		})))
-	}
 	return e
 }
 
@@ -66,7 +110,7 @@ func errorHandler(log *zap.Logger) echo.HTTPErrorHandler {
 func problemOf(status int) webhook.Problem {
 	switch {
 	case status == http.StatusNotFound:
-		return webhook.Problem{Code: "not_found", Message: "there is nothing here: webhooks go to POST /webhooks/{connection}"}
+		return webhook.Problem{Code: "not_found", Message: "there is nothing here: webhooks go to POST /webhooks/{connection}, health and metrics have a private address"}
 	case status == http.StatusMethodNotAllowed:
 		return webhook.Problem{Code: "method_not_allowed", Message: "this address does not accept this method: webhooks are sent with POST"}
 	case status == http.StatusRequestEntityTooLarge:

@@ -18,7 +18,11 @@ func TestHTTPSurface(t *testing.T) { apptest.Each(t, demo.Options{}, testHTTPSur
 func testHTTPSurface(t *testing.T, d apptest.Service) {
 	ask := func(method, path, body string, header ...string) (int, string) {
 		t.Helper()
-		request, err := http.NewRequestWithContext(t.Context(), method, d.Base()+path, strings.NewReader(body))
+		base := d.Base()
+		if rest, private := strings.CutPrefix(path, "private:"); private {
+			base, path = d.Private(), rest
+		}
+		request, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,10 +47,14 @@ func testHTTPSurface(t *testing.T, d apptest.Service) {
 		want                     int
 		wantText                 string
 	}{
-		{"alive", "GET", "/healthz", "", nil, 200, "ok"},
-		{"ready", "GET", "/readyz", "", nil, 200, "ready"},
-		{"metrics", "GET", "/metrics", "", nil, 200, "gatewright_rules_info{hash="},
-		{"metrics of the database", "GET", "/metrics", "", nil, 200, `gatewright_runs{state="passed"} 0`},
+		{"alive", "GET", "private:/healthz", "", nil, 200, "ok"},
+		{"ready", "GET", "private:/readyz", "", nil, 200, "ready"},
+		{"metrics", "GET", "private:/metrics", "", nil, 200, "gatewright_rules_info{hash="},
+		{"metrics of the database", "GET", "private:/metrics", "", nil, 200, `gatewright_runs{state="passed"} 0`},
+		{"no metrics in public", "GET", "/metrics", "", nil, 404, "not_found"},
+		{"no health in public", "GET", "/healthz", "", nil, 404, "not_found"},
+		{"no readiness in public", "GET", "/readyz", "", nil, 404, "not_found"},
+		{"no webhooks in private", "POST", "private:/webhooks/gitlab", "{}", nil, 404, "not_found"},
 		{"nothing there", "GET", "/secrets", "", nil, 404, "not_found"},
 		{"wrong method", "GET", "/webhooks/github", "", nil, 405, "method_not_allowed"},
 		{"unknown connection", "POST", "/webhooks/nobody", "{}", nil, 404, "connection"},
@@ -101,10 +109,10 @@ func testHTTPSurface(t *testing.T, d apptest.Service) {
 			t.Errorf("with the database gone: %d %s", status, answer)
 		}
 	}
-	if status, _ := ask("GET", "/readyz", ""); status != http.StatusServiceUnavailable {
+	if status, _ := ask("GET", "private:/readyz", ""); status != http.StatusServiceUnavailable {
 		t.Errorf("ready with the database gone: %d", status)
 	}
-	if status, _ := ask("GET", "/healthz", ""); status != http.StatusOK {
+	if status, _ := ask("GET", "private:/healthz", ""); status != http.StatusOK {
 		t.Errorf("not alive with the database gone: %d", status)
 	}
 }

@@ -9,6 +9,16 @@ import (
 	"github.com/gatewright/gatewright/internal/rules"
 )
 
+// newConnectionMetric counts the connections that were closed at once, because too many
+// are open; address is public or private.
+func newConnectionMetric(registerer prometheus.Registerer) *prometheus.CounterVec {
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatewright_connections_refused_total", Help: "Connections that were closed at once, because too many were open.",
+	}, []string{"address"})
+	registerer.MustRegister(refused)
+	return refused
+}
+
 // newRegistry makes the service's own registry, with what is known of the process:
 // its memory and goroutines, its version, and the rules in force.
 func newRegistry(version string, policy *rules.Policy, loaded time.Time) *prometheus.Registry {

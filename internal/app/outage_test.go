@@ -105,7 +105,7 @@ func testOutage(t *testing.T, d apptest.Service, o outage) {
 		}
 		return s.Status
 	}
-	ready := func() bool { return apptest.Answers(d.Base() + "/readyz") }
+	ready := func() bool { return apptest.Answers(d.Private() + "/readyz") }
 	for range 5 {
 		if status := send(); status != http.StatusAccepted {
 			t.Errorf("before: answered %d", status)
@@ -124,7 +124,7 @@ func testOutage(t *testing.T, d apptest.Service, o outage) {
 	if ready() != o.readable {
 		t.Errorf("ready during the outage: %v", !o.readable)
 	}
-	if !apptest.Answers(d.Base() + "/healthz") {
+	if !apptest.Answers(d.Private() + "/healthz") {
 		t.Error("the process does not live through it")
 	}
 	if err := o.end(); err != nil {

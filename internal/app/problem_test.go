@@ -36,7 +36,7 @@ func TestProblems(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return newHandler(h, &health{}, prometheus.NewRegistry(), true, zap.NewNop())
+		return newPublicHandler(h, zap.NewNop())
 	}
 	stored := endpoint(func() error { return nil })
 	for name, tc := range map[string]struct {
@@ -52,7 +52,7 @@ func TestProblems(t *testing.T) {
 		"too large":          {stored, "POST", "/webhooks/lab", strings.Repeat(" ", 65), 413, "too_large"},
 		"not stored":         {endpoint(func() error { return errors.New("disk full") }), "POST", "/webhooks/lab", "{}", 503, "unavailable"},
 		"panic":              {endpoint(func() error { panic("a bug") }), "POST", "/webhooks/lab", "{}", 500, "internal"},
-		"not ready":          {stored, "GET", "/readyz", "", 503, "not_ready"},
+		"not ready":          {newPrivateHandler(&health{}, prometheus.NewRegistry(), true, zap.NewNop()), "GET", "/readyz", "", 503, "not_ready"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := httptest.NewRequest(tc.method, tc.path, strings.NewReader(tc.body))

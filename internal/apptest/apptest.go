@@ -113,7 +113,7 @@ func Start(t *testing.T, db storetest.Database, opts demo.Options) Service {
 // Halt stops the service, once it is ready, and leaves the stand-in running.
 func (s Service) Halt(t *testing.T) {
 	t.Helper()
-	WaitFor(t, "the service is ready", func() bool { return Answers(s.Base() + "/readyz") })
+	WaitFor(t, "the service is ready", func() bool { return Answers(s.Private() + "/readyz") })
 	if err := s.StopService(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -63,6 +64,14 @@ func (k *checker) config(c *Config) {
 
 func (k *checker) http(h HTTP) {
 	k.address("http.addr", h.Addr)
+	if k.address("http.private_addr", h.PrivateAddr) && h.PrivateAddr == h.Addr {
+		k.complain("http.private_addr", "this is http.addr, which serves webhooks only", `write another port, such as "127.0.0.1:8081"`)
+	}
+	k.tls("http.tls", h.TLS)
+	k.tls("http.private_tls", h.PrivateTLS)
+	if h.MaxConnections < 64 || h.MaxConnections > 65536 {
+		k.complain("http.max_connections", fmt.Sprintf("%d connections are too few or too many", h.MaxConnections), "write a number from 64 to 65536, or leave it out")
+	}
 	if h.MaxBody < KiB {
 		k.complain("http.max_body", "no webhook fits into less than 1KiB", "write a size such as 25MiB")
 	}
@@ -79,6 +88,31 @@ func (k *checker) http(h HTTP) {
 	if host, _, _ := net.SplitHostPort(h.PprofAddr); !loopback(host) {
 		k.complain("http.pprof_addr", "profiles show the process's memory and are served on loopback only",
 			`write "127.0.0.1:6060", or "" for none`)
+	}
+}
+
+// tls checks that a certificate and its key can be read and belong together. Its
+// complaints show nothing of the key.
+func (k *checker) tls(path string, t *TLS) {
+	if t == nil {
+		return
+	}
+	t.Cert, t.Key = k.file(path+".cert", t.Cert), k.file(path+".key", t.Key)
+	if k.complained(path) {
+		return
+	}
+	cert, err := k.readFile(t.Cert)
+	if err != nil {
+		k.complain(path+".cert", fmt.Sprintf("the file cannot be read: %v", err), "write the path of a certificate in PEM form")
+		return
+	}
+	key, err := k.readFile(t.Key)
+	if err != nil {
+		k.complain(path+".key", fmt.Sprintf("the file cannot be read: %v", err), "write the path of a private key in PEM form")
+		return
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		k.complain(path, fmt.Sprintf("certificate and key cannot be used: %v", err), "write the paths of a certificate and of its private key, both in PEM form")
 	}
 }
 

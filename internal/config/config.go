@@ -29,8 +29,23 @@ type Config struct {
 
 // HTTP is the server's own address and its limits.
 type HTTP struct {
-	// Addr is the address to listen on, host:port. Default: ":8080".
+	// Addr is the public address, host:port: webhooks and nothing else.
+	// Default: ":8080".
 	Addr string `yaml:"addr"`
+	// PrivateAddr is the address of /metrics, /healthz and /readyz, host:port.
+	// Default: "127.0.0.1:8081". In a container write ":8081", so that the probes
+	// reach it.
+	PrivateAddr string `yaml:"private_addr"`
+	// TLS serves Addr by TLS 1.2 or newer, PrivateTLS PrivateAddr. Default: plain HTTP.
+	TLS        *TLS `yaml:"tls,omitempty"`
+	PrivateTLS *TLS `yaml:"private_tls,omitempty"`
+	// TrustedProxies are the proxies in front, whose X-Forwarded-For, X-Real-IP or
+	// Forwarded says who the client is. Without them the client is whoever connects.
+	// Default: none.
+	TrustedProxies []CIDR `yaml:"trusted_proxies,omitempty"`
+	// MaxConnections bounds the open connections of Addr; one client address, other
+	// than a trusted proxy, may have an eighth of them. Default: 1024.
+	MaxConnections int `yaml:"max_connections"`
 	// MaxBody is the largest webhook that is accepted, at most LargestBody; a form
 	// may be three times as large. Default: 25MiB, which is what GitHub and GitLab
 	// send at most (specs/githosts.md 1.1, 2.1).
@@ -46,6 +61,14 @@ type HTTP struct {
 	// PprofAddr is the loopback address that serves Go's profiles. Default: empty,
 	// which serves none.
 	PprofAddr string `yaml:"pprof_addr,omitempty"`
+}
+
+// TLS is a server's certificate. The files are read again when they have changed.
+type TLS struct {
+	// Cert is the file of the certificate and its chain, Key that of its private key,
+	// both in PEM form.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
 }
 
 // LargestBody is the largest HTTP.MaxBody. As a form it takes up to three times as
@@ -267,11 +290,13 @@ func (c *Config) Connection(name string) (Connection, bool) {
 func defaults() *Config {
 	return &Config{
 		HTTP: HTTP{
-			Addr:          ":8080",
-			MaxBody:       25 * MiB,
-			HeaderTimeout: 5 * time.Second,
-			ReadTimeout:   30 * time.Second,
-			ShutdownGrace: 20 * time.Second,
+			Addr:           ":8080",
+			PrivateAddr:    "127.0.0.1:8081",
+			MaxConnections: 1024,
+			MaxBody:        25 * MiB,
+			HeaderTimeout:  5 * time.Second,
+			ReadTimeout:    30 * time.Second,
+			ShutdownGrace:  20 * time.Second,
 		},
 		Store: Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: HuaweiCloud{

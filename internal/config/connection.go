@@ -35,6 +35,8 @@ type Connection struct {
 	// (specs/codearts-check.md 1.4 has the words). Default, by its section 7:
 	// GitHub, Gitee, gitlab for gitlab.com, self_gitlab for another GitLab.
 	RepoType string `yaml:"repo_type"`
+	// Allow are the addresses from which deliveries are accepted. Default: any.
+	Allow []CIDR `yaml:"allow,omitempty"`
 	// Token is the API token of the host. Optional.
 	Token Secret `yaml:"token,omitempty"`
 }

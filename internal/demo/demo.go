@@ -34,8 +34,9 @@ type Options struct {
 	// Folder takes everything that the demo writes: the repositories, the database,
 	// the server file and the rules, the log. It must exist and be empty.
 	Folder string
-	// Addr is the loopback address of the service; default 127.0.0.1:0, a free port.
-	Addr string
+	// Addr and PrivateAddr are the loopback addresses of the service; default
+	// 127.0.0.1:0, a free port.
+	Addr, PrivateAddr string
 	// Version is the program's.
 	Version string
 	// Store is the server file's store section; default a SQLite file in Folder.
@@ -46,6 +47,8 @@ type Options struct {
 	Rules string
 	// ScanDelay is the least time that a scan takes; default 400 ms.
 	ScanDelay time.Duration
+	// HTTP is more of the server file's http section, such as "max_body: 1KiB".
+	HTTP string
 }
 
 // Demo is everything that runs in a demo. Its methods are not for concurrent use.
@@ -64,7 +67,7 @@ type Demo struct {
 	// The service; stopService is nil while it does not run.
 	cfg         *config.Config
 	app         *app.App
-	base        string
+	listeners   app.Listeners
 	stopService context.CancelFunc
 	stopped     chan error
 }
@@ -74,6 +77,9 @@ type Demo struct {
 func Start(ctx context.Context, opts Options) (*Demo, error) {
 	if opts.Addr == "" {
 		opts.Addr = "127.0.0.1:0"
+	}
+	if opts.PrivateAddr == "" {
+		opts.PrivateAddr = "127.0.0.1:0"
 	}
 	if opts.Store == "" {
 		opts.Store = "{sqlite: {path: gatewright.db}}"
@@ -141,11 +147,11 @@ func (d *Demo) StartService(ctx context.Context, addr, storeSection string) erro
 	if storeSection != "" {
 		d.opts.Store = storeSection
 	}
-	l, err := net.Listen("tcp", addr)
+	l, err := app.Listen(config.HTTP{Addr: addr, PrivateAddr: d.opts.PrivateAddr})
 	if err != nil {
-		return fmt.Errorf("listen: %w: give another --addr, such as 127.0.0.1:0 for a free port", err)
+		return fmt.Errorf("%w: --addr and --private-addr, such as 127.0.0.1:0 for a free port", err)
 	}
-	d.base = "http://" + l.Addr().String()
+	d.listeners = l
 	if err := d.startService(ctx, l); err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -153,8 +159,8 @@ func (d *Demo) StartService(ctx context.Context, addr, storeSection string) erro
 }
 
 // startService reads the demo's files as serve reads its own, and runs the service.
-func (d *Demo) startService(ctx context.Context, l net.Listener) error {
-	if err := d.writeFiles(l.Addr().String()); err != nil {
+func (d *Demo) startService(ctx context.Context, l app.Listeners) error {
+	if err := d.writeFiles(l); err != nil {
 		return fmt.Errorf("write demo files: %w", err)
 	}
 	cfg, policy, err := app.Load(d.ServerFile(), func(name string) (string, bool) {
@@ -176,9 +182,9 @@ func (d *Demo) startService(ctx context.Context, l net.Listener) error {
 }
 
 // writeFiles writes the server file and the rules.
-func (d *Demo) writeFiles(addr string) error {
+func (d *Demo) writeFiles(l app.Listeners) error {
 	fill := map[string]string{
-		"ADDR": addr, "STANDIN": d.endpoint, "STORE": d.opts.Store,
+		"ADDR": l.Public.Addr().String(), "PRIVATE_ADDR": l.Private.Addr().String(), "HTTP": d.opts.HTTP, "STANDIN": d.endpoint, "STORE": d.opts.Store,
 		"REGION_PROJECT": d.World.RegionProject(), "PROJECT": d.World.options.Projects[0].ID,
 		"PIPELINE": d.World.Pipeline, "CHECKPOINT": d.World.Checkpoint,
 	}
@@ -224,9 +230,13 @@ func (d *Demo) Stop() error {
 	return errors.Join(errs...)
 }
 
-// Base is the address of the service, such as http://127.0.0.1:8080. It changes with
+// Base is the address of webhooks, such as http://127.0.0.1:8080. It changes with
 // StartService.
-func (d *Demo) Base() string { return d.base }
+func (d *Demo) Base() string { return "http://" + d.listeners.Public.Addr().String() }
+
+// Private is the address of health and metrics, such as http://127.0.0.1:8081. It
+// changes with StartService.
+func (d *Demo) Private() string { return "http://" + d.listeners.Private.Addr().String() }
 
 // Endpoint is the address of the stand-in.
 func (d *Demo) Endpoint() string { return d.endpoint }

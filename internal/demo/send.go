@@ -45,7 +45,7 @@ func (d *Demo) Send(ctx context.Context, delivery Delivery) (Sent, error) {
 	if delivery.WrongSecret {
 		connection.Secrets = []string{"not the secret of this connection"}
 	}
-	target, err := app.WebhookURL(d.base, connection.Name)
+	target, err := app.WebhookURL(d.Base(), connection.Name)
 	if err != nil {
 		return Sent{}, err
 	}

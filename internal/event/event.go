@@ -148,6 +148,9 @@ type Event struct {
 	// it tells two changes of the same labels apart. Empty for pushes and tags.
 	UpdatedAt string `json:"updated_at,omitempty"`
 
+	// Cut names the fields that are shorter than the host sent them: title, labels.
+	Cut []string `json:"cut,omitempty"`
+
 	// IgnoredReason says why the event is not evaluated by the rules; empty when
 	// it is. An ignored event may have any of the other fields empty.
 	IgnoredReason string `json:"ignored_reason"`

@@ -20,6 +20,12 @@ const (
 	LogExecution  = "execution_id"
 	LogEvent      = "event"
 	LogAddr       = "addr"
+	// LogPrivateAddr is the address of health and metrics; LogAddr is then that of
+	// webhooks.
+	LogPrivateAddr = "private_addr"
+	LogFile        = "file"
+	// LogClient is the address that a request came from.
+	LogClient = "client"
 	// LogJob holds the ids of the records that a job is about.
 	LogJob = "job"
 )

@@ -11,16 +11,11 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// ErrOverloaded is returned by Accept when as many deliveries wait for their commit
-// as may wait. The sender should try again later.
-var ErrOverloaded = errors.New("too many deliveries wait to be stored")
+// errStopped is returned by Accept when the queue is being stopped. The sender should try
+// again later.
+var errStopped = errors.New("the service is being stopped")
 
 const (
-	// maxPending bounds the deliveries that wait for a commit; maxPendingShare how many
-	// of them one connection may have, so that it cannot fill the queue for the
-	// others.
-	maxPending      = 2048
-	maxPendingShare = maxPending / 2
 	// maxBatch and maxBatchBytes bound one commit, so that a small delivery does
 	// not wait long behind large ones.
 	maxBatch      = 256
@@ -31,15 +26,14 @@ const (
 )
 
 // groupCommit stores deliveries in batches: whatever arrives while a commit is in
-// progress goes into the next one. No delivery waits for others to arrive.
+// progress goes into the next one. No delivery waits for others to arrive. How many wait
+// is bounded by the webhook endpoint, in whose memory they are.
 type groupCommit struct {
 	pending chan *pending
-	done    chan struct{}
 	ended   sync.WaitGroup
 
-	mu sync.Mutex
-	// shares counts the pending deliveries of each connection.
-	shares map[string]int
+	// mu is held for writing to close, and for reading to add.
+	mu     sync.RWMutex
 	closed bool
 }
 
@@ -58,27 +52,14 @@ type committed struct {
 }
 
 func newGroupCommit() *groupCommit {
-	return &groupCommit{pending: make(chan *pending, maxPending), done: make(chan struct{}), shares: map[string]int{}}
+	return &groupCommit{pending: make(chan *pending, maxBatch)}
 }
 
-// start begins to commit batches.
+// start begins to commit batches. What was added before the end is still committed.
 func (g *groupCommit) start(commit func([]*pending)) {
 	g.ended.Go(func() {
-		for {
-			select {
-			case first := <-g.pending:
-				commit(g.batch(first))
-			case <-g.done:
-				// What was taken before the end is still committed.
-				for {
-					select {
-					case first := <-g.pending:
-						commit(g.batch(first))
-					default:
-						return
-					}
-				}
-			}
+		for first := range g.pending {
+			commit(g.batch(first))
 		}
 	})
 }
@@ -97,37 +78,28 @@ func (g *groupCommit) batch(first *pending) []*pending {
 // stop commits what is pending and ends.
 func (g *groupCommit) stop() {
 	g.mu.Lock()
-	closed := g.closed
-	g.closed = true
-	g.mu.Unlock()
-	if !closed {
-		close(g.done)
+	if !g.closed {
+		g.closed = true
+		close(g.pending)
 	}
+	g.mu.Unlock()
 	g.ended.Wait()
 }
 
-// add puts a delivery into the next commit.
-func (g *groupCommit) add(p store.Packed) (*pending, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed || g.shares[p.Connection] >= maxPendingShare {
-		return nil, ErrOverloaded
+// add puts a delivery into the next commit that has room for it.
+func (g *groupCommit) add(ctx context.Context, p store.Packed) (*pending, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.closed {
+		return nil, errStopped
 	}
 	added := &pending{packed: p, committed: make(chan committed, 1)}
 	select {
 	case g.pending <- added:
-		g.shares[p.Connection]++
 		return added, nil
-	default:
-		return nil, ErrOverloaded
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-}
-
-// release frees the place of a delivery.
-func (g *groupCommit) release(connection string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.shares[connection]--
 }
 
 // Accept makes a delivery durable together with the job that decides it: when it
@@ -143,7 +115,7 @@ func (q *Queue) Accept(ctx context.Context, d event.Delivery) (id string, duplic
 	if err != nil {
 		return "", false, fmt.Errorf("accept delivery: %w", err)
 	}
-	added, err := q.commits.add(packed)
+	added, err := q.commits.add(ctx, packed)
 	if err != nil {
 		return "", false, fmt.Errorf("accept delivery: %w", err)
 	}
@@ -180,7 +152,6 @@ func (q *Queue) commit(batch []*pending) {
 		} else {
 			p.committed <- results[i]
 		}
-		q.commits.release(p.packed.Connection)
 	}
 }
 

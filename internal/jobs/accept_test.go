@@ -1,8 +1,8 @@
 package jobs
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 
@@ -17,36 +17,18 @@ func packed(connection string) store.Packed {
 // TestBatch takes what is pending, up to the size of one commit.
 func TestBatch(t *testing.T) {
 	g := newGroupCommit()
-	for range maxBatch + 10 {
-		if _, err := g.add(packed(fmt.Sprint(len(g.pending) % 2))); err != nil {
-			t.Fatal(err)
+	add := func(number int) {
+		for range number {
+			if _, err := g.add(t.Context(), packed("github")); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	for _, want := range []int{maxBatch, 10} {
-		if batch := g.batch(<-g.pending); len(batch) != want {
-			t.Errorf("a batch of %d, want %d", len(batch), want)
-		}
-	}
-}
-
-// TestPendingShare holds that one connection cannot take the places of the others, and
-// gets its own back when its deliveries are committed.
-func TestPendingShare(t *testing.T) {
-	g := newGroupCommit()
-	for range maxPendingShare {
-		if _, err := g.add(packed("loud")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := g.add(packed("loud")); !errors.Is(err, ErrOverloaded) {
-		t.Errorf("one more of the loud connection: %v", err)
-	}
-	if _, err := g.add(packed("quiet")); err != nil {
-		t.Errorf("the quiet connection: %v", err)
-	}
-	g.release("loud")
-	if _, err := g.add(packed("loud")); err != nil {
-		t.Errorf("after a commit: %v", err)
+	add(maxBatch)
+	first := <-g.pending
+	add(1)
+	if batch := g.batch(first); len(batch) != maxBatch || len(g.pending) != 1 {
+		t.Errorf("a batch of %d, and %d left", len(batch), len(g.pending))
 	}
 }
 
@@ -55,12 +37,17 @@ func TestPendingShare(t *testing.T) {
 func TestStopCommitsWhatIsPending(t *testing.T) {
 	g := newGroupCommit()
 	var list []*pending
-	for range 3 * maxBatch {
-		p, err := g.add(packed("github"))
-		if errors.Is(err, ErrOverloaded) {
-			break
+	for range maxBatch {
+		p, err := g.add(t.Context(), packed("github"))
+		if err != nil {
+			t.Fatal(err)
 		}
 		list = append(list, p)
+	}
+	full, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := g.add(full, packed("github")); !errors.Is(err, context.Canceled) {
+		t.Errorf("with no room, and nobody who waits: %v", err)
 	}
 	g.start(func(batch []*pending) {
 		for _, p := range batch {
@@ -82,7 +69,7 @@ func TestStopCommitsWhatIsPending(t *testing.T) {
 			t.Fatalf("delivery %d of %d has no answer", i, len(list))
 		}
 	}
-	if _, err := g.add(packed("github")); !errors.Is(err, ErrOverloaded) {
+	if _, err := g.add(t.Context(), packed("github")); !errors.Is(err, errStopped) {
 		t.Errorf("after the end: %v", err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -30,7 +32,7 @@ func (q *Queue) decide(ctx context.Context, args decideArgs) (wait time.Duration
 	}
 	var failed []error
 	for ids := range slices.Chunk(args.DeliveryIDs, decisionsPerCommit) {
-		others, err := q.decideWithOthers(ctx, ids)
+		others, err := q.decideWithOthers(ctx, ids, args.again)
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -48,23 +50,93 @@ func (q *Queue) decide(ctx context.Context, args decideArgs) (wait time.Duration
 // looks again, because that replica can die before its commit.
 const othersWait = time.Second
 
+const (
+	// smallBody is the largest body, in bytes, that is decided together with others: a
+	// batch of them takes a few megabytes. A larger one is decided alone.
+	smallBody = 256 << 10
+	// maxEnds is how often the process may end while a delivery is decided alone.
+	maxEnds = 5
+)
+
 // decideWithOthers decides deliveries together with others that wait, or without them
-// when that fails. others says that another replica is deciding some of the
+// when that fails. Those with large bodies, and those whose decision may have ended a
+// process, are decided alone. others says that another replica is deciding some of the
 // deliveries.
-func (q *Queue) decideWithOthers(ctx context.Context, ids []string) (others bool, err error) {
-	var own, batch []string
+func (q *Queue) decideWithOthers(ctx context.Context, ids []string, again bool) (others bool, err error) {
+	var own []store.Undecided
+	var more []string
 	err = q.store.View(ctx, func(tx *store.Tx) (err error) {
-		own, batch, err = tx.UndecidedWith(ctx, ids, decisionsPerCommit)
+		own, more, err = tx.UndecidedWith(ctx, ids, decisionsPerCommit, smallBody)
 		return err
 	})
 	if err != nil || len(own) == 0 {
 		return false, err
 	}
-	decided, err := q.decideBatch(ctx, batch)
-	if err != nil && len(batch) > len(own) && ctx.Err() == nil {
-		decided, err = q.decideBatch(ctx, own)
+	var batch []string
+	var alone []store.Undecided
+	for _, u := range own {
+		if again || u.Attempts > 0 || u.Size > smallBody {
+			alone = append(alone, u)
+		} else {
+			batch = append(batch, u.ID)
+		}
 	}
-	return err == nil && slices.ContainsFunc(own, func(id string) bool { return !decided[id] }), err
+	decided := map[string]bool{}
+	var failed []error
+	if len(batch) > 0 {
+		done, err := q.decideBatch(ctx, append(batch[:len(batch):len(batch)], more...))
+		if err != nil && len(more) > 0 && ctx.Err() == nil {
+			done, err = q.decideBatch(ctx, batch)
+		}
+		maps.Copy(decided, done)
+		failed = append(failed, err)
+	}
+	for _, u := range alone {
+		if ctx.Err() != nil {
+			return false, errors.Join(append(failed, ctx.Err())...)
+		}
+		done, err := q.decideAlone(ctx, u)
+		maps.Copy(decided, done)
+		failed = append(failed, err)
+	}
+	err = errors.Join(failed...)
+	return err == nil && slices.ContainsFunc(own, func(u store.Undecided) bool { return !decided[u.ID] }), err
+}
+
+// decideAlone decides one delivery, and notes before that it does, so that the note stays
+// when that ends the process. A delivery that has ended it too often fails; it can be
+// replayed.
+func (q *Queue) decideAlone(ctx context.Context, u store.Undecided) (decided map[string]bool, err error) {
+	if u.Attempts >= maxEnds {
+		return q.giveUp(ctx, u)
+	}
+	if err := q.update(ctx, func(tx *transaction) error { return tx.BeginDecision(ctx, u.ID) }); err != nil {
+		return nil, err
+	}
+	decided, err = q.decideBatch(ctx, []string{u.ID})
+	if decided[u.ID] && err == nil {
+		return decided, nil
+	}
+	// The process lives: this was no end of it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	return decided, errors.Join(err, q.update(ctx, func(tx *transaction) error { return tx.AbandonDecision(ctx, u.ID) }))
+}
+
+// giveUp ends a delivery whose decision ends the process, without reading it.
+func (q *Queue) giveUp(ctx context.Context, u store.Undecided) (decided map[string]bool, err error) {
+	reason := fmt.Sprintf("not decided: the process ended %d times while it was being decided; look into its log, and replay the delivery", u.Attempts)
+	err = q.update(ctx, func(tx *transaction) error {
+		if decided, err = tx.LockUndecided(ctx, []string{u.ID}); err != nil || !decided[u.ID] {
+			return err
+		}
+		stored, err := tx.DeliveryWithoutBody(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		return q.endDelivery(ctx, tx, evaluation{delivery: stored, failed: reason}, result{state: event.DeliveryFailed, reason: reason})
+	})
+	return decided, err
 }
 
 // decideBatch evaluates deliveries and saves the decisions, with a run for each check

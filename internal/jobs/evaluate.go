@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -34,7 +35,7 @@ func (q *Queue) evaluate(ctx context.Context, ids []string) ([]evaluation, error
 				return err
 			case delivery.State != event.DeliveryReceived:
 			case err != nil:
-				list = append(list, evaluation{delivery: delivery, failed: err.Error()})
+				list = append(list, evaluation{delivery: delivery, failed: shortened(err.Error())})
 			default:
 				list = append(list, evaluation{delivery: delivery})
 			}
@@ -60,10 +61,23 @@ func (q *Queue) evaluateOne(e *evaluation) {
 	}()
 	var err error
 	if e.event, err = q.opts.Parse(e.delivery.Delivery); err != nil {
-		e.failed = err.Error()
+		e.failed = shortened(err.Error())
 		return
 	}
 	if e.event.IgnoredReason == "" {
 		e.decision = q.opts.Policy().Decide(e.event)
+		for _, field := range e.event.Cut {
+			e.decision.Reason += "; " + field + " cut: the host sent more than is kept"
+		}
 	}
+}
+
+// maxReason bounds a reason, in bytes: a library's error may quote a whole payload.
+const maxReason = 2000
+
+func shortened(text string) string {
+	if len(text) <= maxReason {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxReason], "") + "…"
 }

@@ -16,6 +16,8 @@ type (
 	// decideArgs: read deliveries and evaluate them by the rules.
 	decideArgs struct {
 		DeliveryIDs []string `json:"delivery_ids"`
+		// again: the job was begun before and did not end.
+		again bool
 	}
 	// startRunArgs: find or create the task and run it.
 	startRunArgs struct {
@@ -93,6 +95,9 @@ func (w *worker[A]) Timeout(*river.Job[A]) time.Duration {
 // Work does one step and tells River what comes next.
 func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
 	started := time.Now()
+	if args, ok := any(&job.Args).(*decideArgs); ok {
+		args.again = job.Attempt > 1
+	}
 	wait, err := w.work(ctx, job.Args)
 	w.queue.opts.Metrics.observeJob(job.Kind, err, time.Since(started))
 	if err != nil {

@@ -63,6 +63,8 @@ type Packed struct {
 	header string
 	body   []byte
 	codec  string
+	// size is that of the body before it was compressed.
+	size int
 }
 
 // Size is about how many bytes p takes in the database.
@@ -74,7 +76,7 @@ func (s *Store) Pack(d event.Delivery) (Packed, error) {
 	if err != nil {
 		return Packed{}, fmt.Errorf("pack delivery %q: marshal header: %w", d.ID, err)
 	}
-	p := Packed{Delivery: d, header: string(header)}
+	p := Packed{Delivery: d, header: string(header), size: len(d.Body)}
 	p.body, p.codec = s.compress(d.Body)
 	p.Body = nil
 	return p, nil
@@ -119,7 +121,7 @@ func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error
 		}
 		if codec == codecRemoved {
 			// The host sent it again, with the body that was removed.
-			if _, err := tx.exec(ctx, `UPDATE deliveries SET body = $2, codec = $3, updated_at = $4 WHERE id = $1`, answers[i].ID, p.body, p.codec, tx.now()); err != nil {
+			if _, err := tx.exec(ctx, `UPDATE deliveries SET body = $2, codec = $3, updated_at = $4, size = $5 WHERE id = $1`, answers[i].ID, p.body, p.codec, tx.now(), p.size); err != nil {
 				return nil, fmt.Errorf("restore body: %w", err)
 			}
 		}
@@ -130,18 +132,18 @@ func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error
 func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[string]bool) error {
 	var query strings.Builder
 	query.WriteString(`INSERT INTO deliveries
-		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, updated_at,
+		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, updated_at, size,
 			reason, decision, kind, repository, branch, number, sha, actor, rule) VALUES `)
-	args := make([]any, 0, len(chunk)*12)
+	args := make([]any, 0, len(chunk)*13)
 	now := tx.now()
 	for i, p := range chunk {
 		if i > 0 {
 			query.WriteByte(',')
 		}
 		n := len(args)
-		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','')", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12)
+		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','')", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12, n+13)
 		args = append(args, p.ID, p.Connection, string(p.Host), p.Key, p.HostID, p.Event, micros(p.ReceivedAt), p.header, p.body, p.codec,
-			string(event.DeliveryReceived), now)
+			string(event.DeliveryReceived), now, p.size)
 	}
 	query.WriteString(` ON CONFLICT (connection, key) DO NOTHING RETURNING id`)
 	rows, err := tx.query(ctx, query.String(), args...)
@@ -177,6 +179,18 @@ func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
 	return d, nil
 }
 
+// DeliveryWithoutBody reads one delivery but its body. The errors are those of Delivery.
+func (tx *Tx) DeliveryWithoutBody(ctx context.Context, id string) (Delivery, error) {
+	d, err := scanDelivery(tx.queryRow(ctx, `SELECT `+deliveryColumns+` FROM deliveries WHERE id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return d, fmt.Errorf("read delivery %q: %w", id, err)
+	}
+	return d, nil
+}
+
 // EndDelivery writes what became of a delivery; decision may be nil.
 func (tx *Tx) EndDelivery(ctx context.Context, id string, state event.DeliveryState, reason string, said Said, decision *rules.Decision) error {
 	text := ""
@@ -188,7 +202,7 @@ func (tx *Tx) EndDelivery(ctx context.Context, id string, state event.DeliverySt
 		text = string(encoded)
 	}
 	changed, err := tx.exec(ctx, `UPDATE deliveries SET state = $2, reason = $3, decision = $4, updated_at = $5,
-		kind = $6, repository = $7, branch = $8, number = $9, sha = $10, actor = $11, rule = $12 WHERE id = $1`,
+		kind = $6, repository = $7, branch = $8, number = $9, sha = $10, actor = $11, rule = $12, attempts = 0 WHERE id = $1`,
 		id, string(state), reason, text, tx.now(),
 		string(said.Kind), said.Repository, said.Branch, said.Number, said.SHA, said.Actor, strings.Join(said.Rules, ","))
 	if err == nil && changed == 0 {
@@ -213,25 +227,62 @@ func (tx *Tx) StaleDeliveries(ctx context.Context, before time.Time, limit int) 
 		ORDER BY received_at LIMIT $4`, string(event.DeliveryReceived), micros(before), tx.mirrored(before), limit)
 }
 
+// Undecided is a delivery that waits for its decision.
+type Undecided struct {
+	ID string
+	// Size is that of its body.
+	Size int64
+	// Attempts is how often BeginDecision was called since its last end.
+	Attempts int
+}
+
 // UndecidedWith returns those of the deliveries with these ids that wait for their
-// decision, and the same filled up with other deliveries that wait, oldest first, to
-// limit.
-func (tx *Tx) UndecidedWith(ctx context.Context, ids []string, limit int) (own, filled []string, err error) {
-	own, err = texts(ctx, tx, `SELECT id FROM deliveries WHERE id IN `+placeholders(1, len(ids))+` AND state = 'received' ORDER BY id`, anys(ids)...)
-	if err != nil || len(own) == 0 || len(own) >= limit {
-		return own, own, err
+// decision, and the ids of others that wait, oldest first, which fill a batch up to
+// limit. The others have bodies of at most size bytes, and no attempts.
+func (tx *Tx) UndecidedWith(ctx context.Context, ids []string, limit int, size int64) (own []Undecided, others []string, err error) {
+	rows, err := tx.query(ctx, `SELECT id, size, attempts FROM deliveries WHERE id IN `+placeholders(1, len(ids))+` AND state = 'received' ORDER BY id`, anys(ids)...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read undecided deliveries: %w", err)
 	}
-	oldest, err := texts(ctx, tx, `SELECT id FROM deliveries WHERE state = 'received' ORDER BY received_at, id LIMIT $1`, limit)
+	defer rows.Close()
+	for rows.Next() {
+		var u Undecided
+		if err := rows.Scan(&u.ID, &u.Size, &u.Attempts); err != nil {
+			return nil, nil, fmt.Errorf("read undecided deliveries: %w", err)
+		}
+		own = append(own, u)
+	}
+	if err := rows.Err(); err != nil || len(own) == 0 || len(own) >= limit {
+		return own, nil, err
+	}
+	oldest, err := texts(ctx, tx, `SELECT id FROM deliveries WHERE state = 'received' AND attempts = 0 AND size <= $2 ORDER BY received_at, id LIMIT $1`, limit, size)
 	if err != nil {
 		return nil, nil, err
 	}
-	filled = slices.Clone(own)
 	for _, id := range oldest {
-		if len(filled) < limit && !slices.Contains(own, id) {
-			filled = append(filled, id)
+		if len(own)+len(others) < limit && !slices.ContainsFunc(own, func(u Undecided) bool { return u.ID == id }) {
+			others = append(others, id)
 		}
 	}
-	return own, filled, nil
+	return own, others, nil
+}
+
+// BeginDecision notes that the decision of a delivery begins; the note is removed when it
+// ends (EndDelivery) or is given up (AbandonDecision), and stays when the process ends.
+func (tx *Tx) BeginDecision(ctx context.Context, id string) error {
+	return tx.addAttempts(ctx, id, 1)
+}
+
+// AbandonDecision takes BeginDecision back.
+func (tx *Tx) AbandonDecision(ctx context.Context, id string) error {
+	return tx.addAttempts(ctx, id, -1)
+}
+
+func (tx *Tx) addAttempts(ctx context.Context, id string, n int) error {
+	if _, err := tx.exec(ctx, `UPDATE deliveries SET attempts = attempts + $2 WHERE id = $1 AND state = 'received'`, id, n); err != nil {
+		return fmt.Errorf("note attempt at delivery %q: %w", id, err)
+	}
+	return nil
 }
 
 // LockUndecided returns which of the deliveries with these ids wait for their decision

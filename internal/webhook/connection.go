@@ -10,6 +10,7 @@ package webhook
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -47,6 +48,8 @@ type Connection struct {
 	// directions. Zero means the default of the kind of host (Kind.MaxAge): 1 h
 	// for Gitee, 5 min for GitLab with a signing token.
 	MaxAge time.Duration
+	// Allow are the addresses from which deliveries are accepted; empty means any.
+	Allow []netip.Prefix
 }
 
 // String returns the name, so that a connection that is printed shows no secret.

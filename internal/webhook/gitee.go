@@ -81,18 +81,18 @@ func giteeHookName(name string) string {
 // verifyGitee compares X-Gitee-Token with the secret, or with the signature of
 // the time that the header holds. The signature covers the time and not the
 // body (specs/githosts.md 3.1).
-func verifyGitee(c Connection, header http.Header, _ []byte, now time.Time) error {
+func verifyGitee(c Connection, header http.Header, now time.Time) (func([]byte) error, error) {
 	token := header.Get("X-Gitee-Token")
 	if token == "" {
-		return refuse("X-Gitee-Token is missing: set a password or a signing key on the webhook; old hooks that send forms have neither: delete the hook and create a new one")
+		return nil, refuse("X-Gitee-Token is missing: set a password or a signing key on the webhook; old hooks that send forms have neither: delete the hook and create a new one")
 	}
 	if c.Mode == ModePassword {
 		for _, secret := range c.Secrets {
 			if sameSecret(secret, token) {
-				return nil
+				return nil, nil
 			}
 		}
-		return refuse("X-Gitee-Token is not this connection's password: set it on the webhook, or configure mode %q if the webhook signs", ModeSign)
+		return nil, refuse("X-Gitee-Token is not this connection's password: set it on the webhook, or configure mode %q if the webhook signs", ModeSign)
 	}
 	// Gitee's documents end with an URL-encoding that its servers do not do; a
 	// token that was encoded is accepted too.
@@ -103,10 +103,10 @@ func verifyGitee(c Connection, header http.Header, _ []byte, now time.Time) erro
 	for _, secret := range c.Secrets {
 		want := giteeSignature(secret, header.Get("X-Gitee-Timestamp"))
 		if secret != "" && (sameSecret(want, token) || sameSecret(want, decoded)) {
-			return checkAge(c, header, now)
+			return nil, checkAge(c, header, now)
 		}
 	}
-	return refuse("X-Gitee-Token is not a signature by this connection's key: set it on the webhook, or configure mode %q if the webhook sends a password", ModePassword)
+	return nil, refuse("X-Gitee-Token is not a signature by this connection's key: set it on the webhook, or configure mode %q if the webhook sends a password", ModePassword)
 }
 
 // giteeSignature signs a time in milliseconds.

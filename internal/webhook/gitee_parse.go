@@ -107,7 +107,8 @@ func parseGitee(header http.Header, body []byte) (event.Event, error) {
 	if _, err := giteePayload(header, body); err != nil {
 		return event.Event{}, err
 	}
-	if err := isObject(body); err != nil {
+	body, err := object(body)
+	if err != nil {
 		return event.Event{}, err
 	}
 	var e giteeEvent

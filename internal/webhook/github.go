@@ -1,8 +1,10 @@
 package webhook
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -64,25 +66,30 @@ func githubKind(eventName string) event.Kind {
 
 // verifyGitHub demands X-Hub-Signature-256, an HMAC over the raw body, JSON or
 // form; the older SHA-1 header is not used (specs/githosts.md 1.1).
-func verifyGitHub(c Connection, header http.Header, body []byte, _ time.Time) error {
+func verifyGitHub(c Connection, header http.Header, _ time.Time) (func([]byte) error, error) {
 	signature := header.Get("X-Hub-Signature-256")
 	if signature == "" {
-		return refuse("X-Hub-Signature-256 is missing: set a secret on the webhook")
+		return nil, refuse("X-Hub-Signature-256 is missing: set a secret on the webhook")
 	}
 	encoded, ok := strings.CutPrefix(signature, "sha256=")
 	if !ok {
-		return refuse("X-Hub-Signature-256 does not start with sha256=")
+		return nil, refuse("X-Hub-Signature-256 does not start with sha256=")
 	}
 	got, err := hex.DecodeString(encoded)
 	if err != nil {
-		return refuse("X-Hub-Signature-256 is not hexadecimal")
+		return nil, refuse("X-Hub-Signature-256 is not hexadecimal")
 	}
-	for _, secret := range c.Secrets {
-		if secret != "" && hmac.Equal(got, hmacSHA256([]byte(secret), body)) {
-			return nil
+	if len(got) != sha256.Size {
+		return nil, refuse("X-Hub-Signature-256 does not have 64 digits")
+	}
+	return func(body []byte) error {
+		for _, secret := range c.Secrets {
+			if secret != "" && hmac.Equal(got, hmacSHA256([]byte(secret), body)) {
+				return nil
+			}
 		}
-	}
-	return refuse("X-Hub-Signature-256 does not match the body: give the webhook and this connection the same secret")
+		return refuse("X-Hub-Signature-256 does not match the body: give the webhook and this connection the same secret")
+	}, nil
 }
 
 func signGitHub(c Connection, header http.Header, body []byte, _ time.Time) ([]byte, error) {
@@ -92,20 +99,20 @@ func signGitHub(c Connection, header http.Header, body []byte, _ time.Time) ([]b
 }
 
 // githubPayload returns the JSON of a body that is JSON itself, or a form with
-// the JSON in its field "payload": the default of a webhook made by GitHub's
-// API.
+// the JSON in its only field, "payload": the default of a webhook made by GitHub's API.
 func githubPayload(header http.Header, body []byte) ([]byte, error) {
 	if !isForm(header) {
 		return body, nil
 	}
-	form, err := url.ParseQuery(string(body))
+	encoded, found := bytes.CutPrefix(body, []byte("payload="))
+	if !found || bytes.ContainsAny(encoded, "&;") {
+		return nil, errors.New(`read form body: its only field must be "payload"`)
+	}
+	payload, err := url.QueryUnescape(string(encoded))
 	if err != nil {
 		return nil, errors.New("read form body: it is not percent-encoded as forms are")
 	}
-	if !form.Has("payload") {
-		return nil, errors.New(`read form body: it has no field "payload"`)
-	}
-	return []byte(form.Get("payload")), nil
+	return []byte(payload), nil
 }
 
 // parseGitHub reads the events that carry code or a remark on it; every other
@@ -123,7 +130,7 @@ func parseGitHub(header http.Header, body []byte) (event.Event, error) {
 	if err != nil {
 		return event.Event{}, err
 	}
-	if err := isObject(payload); err != nil {
+	if payload, err = object(payload); err != nil {
 		return event.Event{}, err
 	}
 	parsed, err := github.ParseWebHook(name, payload)

@@ -3,12 +3,14 @@ package webhook
 import (
 	"cmp"
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -106,41 +108,56 @@ func setGitLabDeliveryID(header http.Header, id string) {
 // tokens, where the connection has some, and every other to the secret token:
 // the order that GitLab gives for moving from one to the other
 // (specs/githosts.md 2.1).
-func verifyGitLab(c Connection, header http.Header, body []byte, now time.Time) error {
+func verifyGitLab(c Connection, header http.Header, now time.Time) (func([]byte) error, error) {
 	_, signed := header["Webhook-Signature"]
 	if signed && len(c.SigningTokens) > 0 {
-		return verifyGitLabSignature(c, header, body, now)
+		return verifyGitLabSignature(c, header, now)
 	}
 	if len(c.Secrets) == 0 {
-		return refuse("webhook-signature is missing: set the signing token on the webhook")
+		return nil, refuse("webhook-signature is missing: set the signing token on the webhook")
 	}
 	token := header.Get("X-Gitlab-Token")
 	if token == "" {
-		return refuse("X-Gitlab-Token is missing: set a secret token on the webhook")
+		return nil, refuse("X-Gitlab-Token is missing: set a secret token on the webhook")
 	}
 	for _, secret := range c.Secrets {
 		if sameSecret(secret, token) {
-			return nil
+			return nil, nil
 		}
 	}
-	return refuse("X-Gitlab-Token is not this connection's secret: set it on the webhook")
+	return nil, refuse("X-Gitlab-Token is not this connection's secret: set it on the webhook")
 }
 
-func verifyGitLabSignature(c Connection, header http.Header, body []byte, now time.Time) error {
+func verifyGitLabSignature(c Connection, header http.Header, now time.Time) (func([]byte) error, error) {
 	offered := strings.Fields(header.Get("Webhook-Signature"))
-	for _, token := range c.SigningTokens {
-		key, err := signingKey(token)
-		if err != nil {
-			continue
-		}
-		want := []byte(gitlabSignature(key, header, body))
-		for _, got := range offered {
-			if hmac.Equal(want, []byte(got)) {
-				return checkAge(c, header, now)
+	if !slices.ContainsFunc(offered, isGitLabSignature) {
+		return nil, refuse("webhook-signature is not v1, a comma and the base64 of 32 bytes")
+	}
+	if err := checkAge(c, header, now); err != nil {
+		return nil, err
+	}
+	return func(body []byte) error {
+		for _, token := range c.SigningTokens {
+			key, err := signingKey(token)
+			if err != nil {
+				continue
+			}
+			want := []byte(gitlabSignature(key, header, body))
+			for _, got := range offered {
+				if hmac.Equal(want, []byte(got)) {
+					return nil
+				}
 			}
 		}
-	}
-	return refuse("webhook-signature does not match the body: give the webhook and this connection the same signing token")
+		return refuse("webhook-signature does not match the body: give the webhook and this connection the same signing token")
+	}, nil
+}
+
+// isGitLabSignature reports whether one value of webhook-signature can be one.
+func isGitLabSignature(value string) bool {
+	encoded, v1 := strings.CutPrefix(value, "v1,")
+	got, err := base64.StdEncoding.DecodeString(encoded)
+	return v1 && err == nil && len(got) == sha256.Size
 }
 
 // gitlabSignature is one value of webhook-signature, for the id and the time
@@ -217,7 +234,8 @@ type gitlabProject struct {
 // parseGitLab goes by the body: the header of a system hook says only "System
 // Hook", and a signing token covers the body but not the header.
 func parseGitLab(header http.Header, body []byte) (event.Event, error) {
-	if err := isObject(body); err != nil {
+	body, err := object(body)
+	if err != nil {
 		return event.Event{}, err
 	}
 	var envelope gitlabEnvelope

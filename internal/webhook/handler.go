@@ -1,12 +1,12 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,7 +28,9 @@ const (
 	// defaultMaxBody is what GitHub and GitLab send at most.
 	defaultMaxBody = 25 << 20
 	// defaultMaxInFlight is Options.MaxInFlight's.
-	defaultMaxInFlight = 128 << 20
+	defaultMaxInFlight = 96 << 20
+	// defaultBodyTimeout is Options.BodyTimeout's: no host waits longer.
+	defaultBodyTimeout = 30 * time.Second
 	// acceptTimeout ends an Accept that hangs before GitHub and GitLab give up
 	// waiting, after 10 s, so that the refusal is counted and logged here.
 	acceptTimeout = 9 * time.Second
@@ -51,10 +53,16 @@ type Options struct {
 	// MaxBody is the largest JSON that is read, in bytes; a form may be three times
 	// as large. Zero means 25 MiB; at most LargestBody.
 	MaxBody int64
-	// MaxInFlight bounds the bytes of bodies that are in memory at once, half of it
-	// for one connection; beyond it the answer is 503. Zero means 128 MiB; at least
-	// six times MaxBody are allowed, so that the largest body always fits.
+	// MaxInFlight bounds the bytes of bodies that are in memory at once: as much for
+	// those that are not verified yet, of which no client address can have all, as for
+	// those that are, of which no connection can have all. Beyond it the answer is 503.
+	// Zero means 96 MiB; it is always enough for one body of the largest size.
 	MaxInFlight int64
+	// BodyTimeout bounds the time in which a body arrives; one of which nothing more
+	// arrives is given up after 5 s. Zero means 30 s.
+	BodyTimeout time.Duration
+	// Clients tells who sent a request. Zero means whoever connects.
+	Clients Clients
 	// Log defaults to none.
 	Log *zap.Logger
 	// Metrics default to metrics that nobody reads.
@@ -69,6 +77,8 @@ type Options struct {
 type endpoint struct {
 	Connection
 	host host
+	// strangers is the sampled log of what is refused.
+	strangers *zap.Logger
 }
 
 // Handler is the webhook endpoint: POST /webhooks/{connection}.
@@ -76,8 +86,13 @@ type Handler struct {
 	endpoints map[string]endpoint
 	inbox     Inbox
 	maxBody   int64
-	budget    *budget
-	log       *zap.Logger
+	body      bodyReader
+	clients   Clients
+	// unverified is owned by client addresses, verified by connections.
+	unverified, verified *budget
+	log                  *zap.Logger
+	// strangers is the sampled log of requests for connections that do not exist.
+	strangers *zap.Logger
 	metrics   *Metrics
 	now       func() time.Time
 	newID     func() string
@@ -92,6 +107,8 @@ func New(o Options) (*Handler, error) {
 		endpoints: make(map[string]endpoint, len(o.Connections)),
 		inbox:     o.Inbox,
 		maxBody:   o.MaxBody,
+		body:      bodyReader{timeout: o.BodyTimeout, reading: map[*http.ResponseController]struct{}{}},
+		clients:   o.Clients,
 		log:       o.Log,
 		metrics:   o.Metrics,
 		now:       o.Now,
@@ -104,13 +121,17 @@ func New(o Options) (*Handler, error) {
 	if o.MaxBody < 0 || o.MaxBody > LargestBody {
 		complaints = append(complaints, fmt.Errorf("create webhook handler: body limit %d is not between 0 and %d", o.MaxBody, LargestBody))
 	}
+	if h.log == nil {
+		h.log = zap.NewNop()
+	}
+	h.strangers = Sampled(h.log)
 	for _, c := range o.Connections {
 		if _, twice := h.endpoints[c.Name]; twice {
 			complaints = append(complaints, fmt.Errorf("check connection %q: the name is used twice", c.Name))
 		}
 		complaints = append(complaints, c.validate())
 		kind, _ := hostOf(c.Host)
-		h.endpoints[c.Name] = endpoint{Connection: c, host: kind}
+		h.endpoints[c.Name] = endpoint{Connection: c, host: kind, strangers: Sampled(h.log)}
 	}
 	if err := errors.Join(complaints...); err != nil {
 		return nil, err
@@ -121,11 +142,11 @@ func New(o Options) (*Handler, error) {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = defaultMaxInFlight
 	}
-	// One body of the largest size always fits into a connection's share.
-	h.budget = newBudget(max(o.MaxInFlight, 2*formGrowth*h.maxBody))
-	if h.log == nil {
-		h.log = zap.NewNop()
+	if h.body.timeout == 0 {
+		h.body.timeout = defaultBodyTimeout
 	}
+	total := max(o.MaxInFlight, budgetFor(formGrowth*h.maxBody+1+requestWeight))
+	h.unverified, h.verified = newBudget(total), newBudget(total)
 	if h.metrics == nil {
 		h.metrics = NewMetrics(prometheus.NewRegistry())
 	}
@@ -143,43 +164,83 @@ func New(o Options) (*Handler, error) {
 }
 
 // Register adds the route of the webhook endpoint. Other methods than POST get
-// Echo's 405. The http.Server must have a ReadTimeout: the endpoint waits for a body
-// as long as the server does.
+// Echo's 405.
 func (h *Handler) Register(e *echo.Echo) {
 	e.POST("/webhooks/:connection", h.receive)
 }
 
+// CutOff has the bodies that are still arriving given up shortly, because the service is
+// being stopped.
+func (h *Handler) CutOff() { h.body.stop(time.Now().Add(cutOffPause)) }
+
 func (h *Handler) receive(ctx echo.Context) error {
 	start := h.now()
+	client := h.clients.Of(ctx.Request())
 	e, known := h.endpoints[ctx.Param("connection")]
 	if !known {
+		unread(ctx.Response())
 		r := refused(outcomeUnknownConnection, http.StatusNotFound, "unknown_connection",
-			"no connection has this name: compare the webhook's URL with the configuration", nil)
-		h.record("", labelOther, r, h.now().Sub(start))
+			"there is no webhook here: the log of gatewright says more", errUnknownConnection)
+		h.record(endpoint{strangers: h.strangers}, client, labelOther, r, h.now().Sub(start))
 		return r.send(ctx)
 	}
-	r := h.accept(e, ctx.Response(), ctx.Request())
+	r := h.accept(e, client, ctx.Response(), ctx.Request())
 	took := h.now().Sub(start)
 	h.metrics.seconds.WithLabelValues(e.Name).Observe(took.Seconds())
-	h.record(e.Name, eventLabel(e.host, ctx.Request().Header), r, took)
+	h.record(e, client, eventLabel(e.host, ctx.Request().Header), r, took)
 	return r.send(ctx)
 }
 
-// accept reads, verifies and stores one request for a known connection. The cheap
-// and the safe steps come first.
-func (h *Handler) accept(e endpoint, w http.ResponseWriter, r *http.Request) response {
-	reader := &budgetReader{budget: h.budget, connection: e.Name}
-	defer reader.release()
-	body, err := h.readBody(e, w, r, reader)
+var (
+	errUnknownConnection = errors.New("no connection has this name: compare the webhook's URL with the configuration")
+	errNotJSON           = errors.New("the body is not JSON: set the webhook's content type to application/json")
+	errNotAllowed        = errors.New("the address is not in the connection's allow list")
+)
+
+// accept verifies, reads and stores one request for a known connection. The cheap and
+// the safe steps come first: what the headers tell is refused without a look at the body.
+func (h *Handler) accept(e endpoint, client netip.Addr, w http.ResponseWriter, r *http.Request) response {
+	if len(e.Allow) > 0 && !contains(e.Allow, client) {
+		unread(w)
+		return unauthorized(outcomeNotAllowed, errNotAllowed)
+	}
+	verifyBody, err := e.host.verify(e.Connection, r.Header, h.now())
 	if err != nil {
-		return unread(w, err)
+		unread(w)
+		return unauthorized(outcomeUnauthorized, err)
+	}
+	bytes := lease{budget: h.verified, owner: e.Name}
+	if verifyBody != nil {
+		bytes = lease{budget: h.unverified, owner: h.shareOf(client)}
+	}
+	defer func() { bytes.release() }()
+	body, err := h.readBody(e, w, r, &bytes)
+	if err != nil {
+		unread(w)
+		return notRead(err)
 	}
 	h.metrics.bytes.WithLabelValues(e.Name).Observe(float64(len(body)))
-
-	if err := e.host.verify(e.Connection, r.Header, body, h.now()); err != nil {
-		return refused(outcomeUnauthorized, http.StatusUnauthorized, "unauthorized", err.Error(), err)
+	if verifyBody != nil {
+		if err := verifyBody(body); err != nil {
+			return unauthorized(outcomeUnauthorized, err)
+		}
+		if err := bytes.moveTo(h.verified, e.Name); err != nil {
+			return notRead(err)
+		}
 	}
-	if err := checkJSON(e.host, r.Header, body); err != nil {
+	return h.store(e, r, body)
+}
+
+// store stores a verified request. That it is JSON is the only check of a body before.
+func (h *Handler) store(e endpoint, r *http.Request, body []byte) response {
+	payload, err := e.host.payload(r.Header, body)
+	if err == nil && int64(len(payload)) > h.maxBody {
+		return notRead(&http.MaxBytesError{Limit: h.maxBody})
+	}
+	if err == nil && !json.Valid(payload) {
+		err = errNotJSON
+	}
+	if err != nil {
 		return refused(outcomeNotJSON, http.StatusBadRequest, "not_json", err.Error(), err)
 	}
 	if e.host.isPing(r.Header) {
@@ -199,54 +260,46 @@ func (h *Handler) accept(e endpoint, w http.ResponseWriter, r *http.Request) res
 	return response{outcome: outcomeAccepted, status: http.StatusAccepted, delivery: id}
 }
 
-// unread makes the response to a request whose body could not be read.
-func unread(w http.ResponseWriter, err error) response {
+// shareOf is who owns the bytes of an unverified body: the client's address; nobody when
+// it is only known which proxy it came through.
+func (h *Handler) shareOf(client netip.Addr) string {
+	if h.clients.Trusted(client) {
+		return ""
+	}
+	return ShareOf(client).String()
+}
+
+// unauthorized makes the response to a request that is not authentic. The sender is told
+// nothing of the configuration; the log says what is wrong.
+func unauthorized(o outcome, err error) response {
+	return refused(o, http.StatusUnauthorized, "unauthorized",
+		"the delivery is not authenticated: compare the webhook's secret with the configuration of gatewright, whose log says more", err)
+}
+
+// notRead makes the response to a request whose body could not be read.
+func notRead(err error) response {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return refused(outcomeTooLarge, http.StatusRequestEntityTooLarge, "too_large",
 			fmt.Sprintf("the body is larger than %d bytes: send less, or raise http.max_body", tooLarge.Limit), err)
 	case errors.Is(err, errOverBudget):
-		// The rest of the body is not waited for.
-		w.Header().Set("Connection", "close")
-		return refused(outcomeUnavailable, http.StatusServiceUnavailable, "overloaded",
+		return refused(outcomeOverloaded, http.StatusServiceUnavailable, "overloaded",
 			"too many deliveries arrive at once and this one is not accepted: send it again later", err)
 	}
-	return refused(outcomeAborted, http.StatusBadRequest, "aborted", "the body ended early: send it again", err)
+	return refused(outcomeAborted, http.StatusBadRequest, "aborted", "the body ended early or arrived too slowly: send it again", err)
 }
 
-// readBody reads the whole body, and never more of it than the limit. A body
-// that is announced as too large is not read at all; memory grows with what has
-// arrived, not with what was announced.
-func (h *Handler) readBody(e endpoint, w http.ResponseWriter, r *http.Request, reader *budgetReader) ([]byte, error) {
+// readBody reads the whole body, and never more of it than the limit.
+func (h *Handler) readBody(e endpoint, w http.ResponseWriter, r *http.Request, bytes *lease) ([]byte, error) {
 	limit := h.maxBody
 	if e.host.forms && isForm(r.Header) {
 		limit *= formGrowth
 	}
-	if r.ContentLength > limit {
-		return nil, &http.MaxBytesError{Limit: limit}
+	if err := bytes.grow(requestWeight); err != nil {
+		return nil, err
 	}
-	var body bytes.Buffer
-	if r.ContentLength > 0 {
-		body.Grow(int(min(r.ContentLength, 64<<10)) + bytes.MinRead)
-	}
-	reader.r = http.MaxBytesReader(w, r.Body, limit)
-	if _, err := body.ReadFrom(reader); err != nil {
-		return nil, fmt.Errorf("read body: %w", err)
-	}
-	return body.Bytes(), nil
-}
-
-// checkJSON is the only check of a body before it is stored.
-func checkJSON(h host, header http.Header, body []byte) error {
-	payload, err := h.payload(header, body)
-	if err != nil {
-		return err
-	}
-	if !json.Valid(payload) {
-		return errors.New("the body is not JSON: set the webhook's content type to application/json")
-	}
-	return nil
+	return h.body.read(w, r, limit, bytes)
 }
 
 // delivery is the request as it is stored, without secrets.

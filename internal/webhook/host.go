@@ -39,8 +39,11 @@ type host struct {
 	// of host: pull or merge_request. It is tried first.
 	ref string
 
-	// verify is Verify for a connection of this kind.
-	verify func(c Connection, header http.Header, body []byte, now time.Time) error
+	// verify is Verify for a connection of this kind, in two steps. The first goes by
+	// the headers alone: it returns why they cannot be authentic, or what is left to
+	// verify of the body. Nil says that nothing is left, because the proof does not
+	// cover the body.
+	verify func(c Connection, header http.Header, now time.Time) (body func([]byte) error, err error)
 	// sign is Sign for a connection of this kind that has something to sign with.
 	sign func(c Connection, header http.Header, body []byte, now time.Time) ([]byte, error)
 	// sentAt is SentAt; nil when the host signs no time.

@@ -19,8 +19,13 @@ const (
 	outcomeTooLarge          outcome = "too_large"
 	outcomeNotJSON           outcome = "not_json"
 	outcomeUnknownConnection outcome = "unknown_connection"
-	outcomeUnavailable       outcome = "unavailable"
-	// outcomeAborted: the sender went away before the end of its body.
+	// outcomeNotAllowed: the client's address is not in the connection's allow list.
+	outcomeNotAllowed outcome = "not_allowed"
+	// outcomeUnavailable: the database did not take it; outcomeOverloaded: too many
+	// bodies are being received.
+	outcomeUnavailable outcome = "unavailable"
+	outcomeOverloaded  outcome = "overloaded"
+	// outcomeAborted: the sender went away before the end of its body, or was too slow.
 	outcomeAborted outcome = "aborted"
 )
 
@@ -35,8 +40,8 @@ type Metrics struct {
 //
 //   - gatewright_deliveries_total{connection,event,outcome}: requests. event is
 //     push (a tag too, on GitHub), tag, merge_request, comment, ping or other;
-//     outcome is accepted, duplicate, ping, unauthorized, too_large, not_json,
-//     unavailable, aborted or, with an empty connection, unknown_connection.
+//     outcome is accepted, duplicate, ping, unauthorized, not_allowed, too_large,
+//     not_json, unavailable, overloaded, aborted or, with an empty connection, unknown_connection.
 //   - gatewright_delivery_seconds{connection}: from the request to its answer.
 //   - gatewright_delivery_bytes{connection}: the sizes of the bodies.
 //
@@ -72,7 +77,7 @@ func (m *Metrics) prepare(connection string) {
 	for _, label := range labels {
 		for _, o := range []outcome{
 			outcomeAccepted, outcomeDuplicate, outcomePing, outcomeUnauthorized,
-			outcomeTooLarge, outcomeNotJSON, outcomeUnavailable, outcomeAborted,
+			outcomeNotAllowed, outcomeTooLarge, outcomeNotJSON, outcomeUnavailable, outcomeOverloaded, outcomeAborted,
 		} {
 			m.deliveries.WithLabelValues(connection, label, string(o))
 		}

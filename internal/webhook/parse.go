@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -17,7 +16,7 @@ import (
 //
 // It returns an event with an IgnoredReason and a nil error for what is authentic
 // but not for the rules to decide, and an error for what cannot be read as the
-// event that it claims to be. The event's Labels are never nil. Parse needs no
+// event that it claims to be, or names what no host can name. The event's Labels are never nil. Parse needs no
 // validated connection: its name and host are enough.
 func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
 	h, known := hostOf(c.Host)
@@ -31,6 +30,9 @@ func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
 	} else {
 		ev, err = h.parse(header, body)
 	}
+	if err == nil {
+		ev, err = bounded(ev)
+	}
 	if err != nil {
 		return event.Event{}, fmt.Errorf("read delivery of %q: %w", c.Name, err)
 	}
@@ -39,14 +41,6 @@ func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
 		ev.Labels = []string{}
 	}
 	return ev, nil
-}
-
-// isObject refuses a payload that is JSON and has no fields, such as null.
-func isObject(payload []byte) error {
-	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) {
-		return errors.New("the payload is not a JSON object")
-	}
-	return nil
 }
 
 // pushed returns the part of a push that is the same for every host. commit is the

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -57,14 +58,17 @@ func (r response) send(ctx echo.Context) error {
 	return ctx.JSON(r.status, body)
 }
 
-// record counts and logs the response. Of a refused request it logs nothing that a
-// stranger chose.
-func (h *Handler) record(connection, label string, r response, took time.Duration) {
-	h.metrics.deliveries.WithLabelValues(connection, label, string(r.outcome)).Inc()
+// record counts and logs the response. Of a refused request it logs the client's address
+// and nothing else that a stranger chose, and only a sample of what comes often.
+func (h *Handler) record(e endpoint, client netip.Addr, label string, r response, took time.Duration) {
+	h.metrics.deliveries.WithLabelValues(e.Name, label, string(r.outcome)).Inc()
 	fields := []zap.Field{
-		zap.String(event.LogConnection, connection),
+		zap.String(event.LogConnection, e.Name),
 		zap.String(event.LogEvent, label),
 		zap.Duration(event.LogDuration, took),
+	}
+	refusal := func() []zap.Field {
+		return append(fields, zap.Stringer(event.LogClient, client), zap.String(event.LogReason, string(r.outcome)), zap.Error(r.err))
 	}
 	switch r.outcome {
 	case outcomeAccepted:
@@ -74,8 +78,8 @@ func (h *Handler) record(connection, label string, r response, took time.Duratio
 	case outcomePing:
 		h.log.Info("ping answered", fields...)
 	case outcomeUnavailable:
-		h.log.Error("delivery not stored", append(fields, zap.Error(r.err))...)
+		h.log.Error("delivery not stored", refusal()...)
 	default:
-		h.log.Warn("delivery refused", append(fields, zap.String(event.LogReason, string(r.outcome)), zap.Error(r.err))...)
+		e.strangers.Warn("delivery refused", refusal()...)
 	}
 }

@@ -173,7 +173,7 @@ func (d *testServer) begin(t *testing.T, contentLength int, body string) *net.TC
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if _, err := fmt.Fprintf(conn, "POST /webhooks/the-github HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", contentLength, body); err != nil {
+	if _, err := fmt.Fprintf(conn, "POST /webhooks/the-github HTTP/1.1\r\nHost: x\r\nX-Hub-Signature-256: sha256=%064d\r\nContent-Length: %d\r\n\r\n%s", 0, contentLength, body); err != nil {
 		t.Fatal(err)
 	}
 	return conn.(*net.TCPConn)

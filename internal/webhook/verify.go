@@ -29,7 +29,11 @@ func Verify(c Connection, header http.Header, body []byte, now time.Time) error 
 	if !known {
 		return refuse("unknown host %q", c.Host)
 	}
-	return h.verify(c, header, body, now)
+	rest, err := h.verify(c, header, now)
+	if err != nil || rest == nil {
+		return err
+	}
+	return rest(body)
 }
 
 // SentAt returns the time that the host signed, and whether the headers hold one.

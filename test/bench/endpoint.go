@@ -80,7 +80,7 @@ func (m *measurer) acceptNothing(ctx context.Context, payloads [][]byte, connect
 	}
 	list, err := signAll(nothingSecret, payloads)
 	if err == nil {
-		rate, err = m.load(ctx, fmt.Sprintf("nothing_%d", connections), addr, connections, list)
+		rate, err = m.load(ctx, fmt.Sprintf("nothing_%d", connections), addr, addr, connections, list)
 	}
 	return rate, errors.Join(err, stop())
 }
@@ -102,7 +102,7 @@ func (m *measurer) acceptDurably(ctx context.Context, database string, payloads 
 	if err != nil {
 		return 0, err
 	}
-	rate, err = m.load(ctx, fmt.Sprintf("%s_%d", database, connections), b.Addrs()[0], connections, list)
+	rate, err = m.load(ctx, fmt.Sprintf("%s_%d", database, connections), b.Addrs()[0], b.PrivateAddrs()[0], connections, list)
 	if err == nil && connections == manyConnections {
 		err = m.memory(ctx, "loaded_memory_"+database, server)
 	}
@@ -111,19 +111,19 @@ func (m *measurer) acceptDurably(ctx context.Context, database string, payloads 
 
 // load measures accepted deliveries a second, and notes what processor time the
 // server, without its database, took for each, and how many it decided meanwhile.
-func (m *measurer) load(ctx context.Context, name, addr string, connections int, list []delivery) (rate float64, err error) {
+func (m *measurer) load(ctx context.Context, name, addr, private string, connections int, list []delivery) (rate float64, err error) {
 	if _, _, err := closed(ctx, addr, connections, list, m.sizes.warming); err != nil {
 		return 0, err
 	}
 	var before, after [2]float64
-	if before, err = readMetrics(ctx, addr); err != nil {
+	if before, err = readMetrics(ctx, private); err != nil {
 		return 0, err
 	}
 	number, took, err := closed(ctx, addr, connections, list, m.sizes.accepting)
 	if err != nil {
 		return 0, err
 	}
-	if after, err = readMetrics(ctx, addr); err != nil {
+	if after, err = readMetrics(ctx, private); err != nil {
 		return 0, err
 	}
 	m.add("accept_cpu_us_"+name, (after[0]-before[0])*1e6/number, "us")

@@ -161,7 +161,7 @@ func (m *measurer) attempt(ctx context.Context, database string, rate float64, d
 		return attempt{}, err
 	}
 	defer func() { err = errors.Join(err, w.bench.Close()) }()
-	before, err := readUsage(ctx, w.bench.Addrs()[0])
+	before, err := readUsage(ctx, w.bench.PrivateAddrs()[0])
 	if err != nil {
 		return attempt{}, err
 	}
@@ -174,7 +174,7 @@ func (m *measurer) attempt(ctx context.Context, database string, rate float64, d
 		return attempt{}, err
 	}
 	a.runs = float64(w.remote.started.Load()) / duration.Seconds()
-	after, err := readUsage(ctx, w.bench.Addrs()[0])
+	after, err := readUsage(ctx, w.bench.PrivateAddrs()[0])
 	if err != nil {
 		return attempt{}, err
 	}
@@ -195,7 +195,7 @@ func (m *measurer) attempt(ctx context.Context, database string, rate float64, d
 // of the metric's buckets.
 func (w *wanted) decided(ctx context.Context, within time.Duration) (number float64, err error) {
 	const seconds = "gatewright_delivery_to_decision_seconds"
-	addr := w.bench.Addrs()[0]
+	addr := w.bench.PrivateAddrs()[0]
 	for until := time.Now().Add(within); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
 		all, err := metric(ctx, addr, seconds+"_count")
 		if err != nil {

@@ -130,8 +130,12 @@ func (p *proof) prepare() error {
 	if err != nil {
 		return err
 	}
+	private, err := freeAddress()
+	if err != nil {
+		return err
+	}
 	p.server = &server{
-		binary: p.options.binary, folder: p.folder, addr: addr,
+		binary: p.options.binary, folder: p.folder, addr: addr, private: private,
 		environment: []string{"PROOF_SECRET=" + secret, "PROOF_ACCESS_KEY=" + accessKey},
 	}
 	p.stops = append(p.stops, p.server.stop)
@@ -221,7 +225,7 @@ func (p *proof) restart(ctx context.Context, password bool) error {
 	if err := p.server.stop(); err != nil {
 		return err
 	}
-	err := p.server.start(ctx, serverFile(p.server.addr, "http://"+p.huawei.Listen, p.kind, password))
+	err := p.server.start(ctx, serverFile(p.server.addr, p.server.private, "http://"+p.huawei.Listen, p.kind, password))
 	if err != nil || p.store != nil {
 		return err
 	}

@@ -18,7 +18,9 @@ import (
 
 // server is a `gatewright serve` in a process of its own.
 type server struct {
-	binary, folder, addr string
+	binary, folder string
+	// addr is for webhooks, private for health.
+	addr, private string
 	// environment holds its secrets.
 	environment []string
 
@@ -75,7 +77,7 @@ func (s *server) ready(ctx context.Context) error {
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
 	for {
-		if response, err := client.Get("http://" + s.addr + "/readyz"); err == nil {
+		if response, err := client.Get("http://" + s.private + "/readyz"); err == nil {
 			response.Body.Close()
 			if response.StatusCode == http.StatusOK {
 				return nil

@@ -109,7 +109,7 @@ rules:
 }
 
 // serverFile is the server's configuration; every secret is in the environment.
-func serverFile(addr, huawei, database string, password bool) string {
+func serverFile(addr, private, huawei, database string, password bool) string {
 	auth := `access_key: {id: {env: PROOF_ACCESS_KEY}, secret: {env: PROOF_SECRET}}`
 	if password {
 		auth = `password: {user: ` + userName + `, password: {env: PROOF_SECRET}, domain: ` + userName + `, project: ` + region + `}`
@@ -118,7 +118,7 @@ func serverFile(addr, huawei, database string, password bool) string {
 	if database == postgres {
 		store = `postgres: {dsn: {env: PROOF_DSN}}`
 	}
-	return `http: {addr: "` + addr + `", shutdown_grace: 10s}
+	return `http: {addr: "` + addr + `", private_addr: "` + private + `", shutdown_grace: 10s}
 store: {` + store + `}
 connections:
   - {name: github, kind: github, secrets: [{env: PROOF_SECRET}]}

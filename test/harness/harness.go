@@ -75,9 +75,11 @@ type Bench struct {
 	standin *standin.Server
 	remote  *http.Server
 	person  *person
-	// addrs and servers are those of the replicas; a server is nil before its start.
-	addrs   []string
-	servers []*Server
+	// addrs, privateAddrs and servers are those of the replicas; a server is nil before
+	// its start.
+	addrs        []string
+	privateAddrs []string
+	servers      []*Server
 }
 
 // New makes a bench in a temporary folder. Close must be called in the end.
@@ -131,9 +133,11 @@ func (b *Bench) open(ctx context.Context) (err error) {
 		return err
 	}
 	b.Journal = &Journal{endpoint: endpoint}
-	if b.addrs, err = freeAddrs(b.opts.Replicas); err != nil {
+	addrs, err := freeAddrs(2 * b.opts.Replicas)
+	if err != nil {
 		return err
 	}
+	b.addrs, b.privateAddrs = addrs[:b.opts.Replicas], addrs[b.opts.Replicas:]
 	if err := b.writeFiles(endpoint); err != nil {
 		return err
 	}
@@ -217,7 +221,7 @@ func (b *Bench) writeFiles(endpoint string) error {
 		if i > 0 {
 			opts.Profiles = ""
 		}
-		files[b.serverFile(i)] = serverFile(addr, section, endpoint, opts)
+		files[b.serverFile(i)] = serverFile(addr, b.privateAddrs[i], section, endpoint, opts)
 	}
 	for path, text := range files {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -238,8 +242,11 @@ func (b *Bench) Retain(d time.Duration) error {
 	return b.writeFiles(b.Journal.endpoint)
 }
 
-// Addrs is where the servers listen.
+// Addrs is where the servers take webhooks.
 func (b *Bench) Addrs() []string { return b.addrs }
+
+// PrivateAddrs is where the servers show their metrics.
+func (b *Bench) PrivateAddrs() []string { return b.privateAddrs }
 
 // WebhookSecret is the secret of every connection.
 func (b *Bench) WebhookSecret() string { return b.secrets[variableWebhook] }

@@ -18,7 +18,8 @@ import (
 // Server is one process of `gatewright serve`.
 type Server struct {
 	command *exec.Cmd
-	base    string
+	// private is the URL of its health and metrics.
+	private string
 	// exited is closed when the process is gone; err says how it ended.
 	exited chan struct{}
 	err    error
@@ -47,7 +48,7 @@ func (b *Bench) StartReplica(ctx context.Context, i int) (*Server, error) {
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
-	s := &Server{command: command, base: "http://" + b.addrs[i], exited: make(chan struct{})}
+	s := &Server{command: command, private: "http://" + b.privateAddrs[i], exited: make(chan struct{})}
 	go func() {
 		s.err = command.Wait()
 		close(s.exited)
@@ -66,7 +67,7 @@ func (s *Server) ready(ctx context.Context) error {
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		if body, err := get(ctx, s.base+"/readyz"); err == nil {
+		if body, err := get(ctx, s.private+"/readyz"); err == nil {
 			return body.Close()
 		}
 		select {
@@ -122,7 +123,7 @@ func (s *Server) Usage(ctx context.Context) ([]Figure, error) {
 		{Name: "go_goroutines", Unit: "goroutines"},
 		{Name: "process_open_fds", Unit: "files"},
 	}
-	metrics, err := get(ctx, s.base+"/metrics")
+	metrics, err := get(ctx, s.private+"/metrics")
 	if err != nil {
 		return nil, err
 	}

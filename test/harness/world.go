@@ -118,12 +118,12 @@ func makeWorld(folder string, each int) (world, error) {
 
 // serverFile is the server's configuration. It polls quickly, so that much
 // happens between two kills.
-func serverFile(addr, storeSection, endpoint string, opts Options) string {
+func serverFile(addr, privateAddr, storeSection, endpoint string, opts Options) string {
 	if opts.Retention > 0 {
 		storeSection = strings.TrimSuffix(storeSection, "}") + fmt.Sprintf(", retention: %s}", opts.Retention)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "http: {addr: %q, pprof_addr: %q, shutdown_grace: 20s}\nstore: %s\nconnections:\n", addr, opts.Profiles, storeSection)
+	fmt.Fprintf(&b, "http: {addr: %q, private_addr: %q, max_connections: 8192, pprof_addr: %q, shutdown_grace: 20s}\nstore: %s\nconnections:\n", addr, privateAddr, opts.Profiles, storeSection)
 	for _, c := range connections() {
 		fmt.Fprintf(&b, "  - {name: %s, kind: %s, url: %q, secrets: [{env: %s}]}\n", c.name, c.host, c.base, variableWebhook)
 	}

@@ -25,6 +25,10 @@ CREATE TABLE deliveries (
     actor       TEXT NOT NULL,
     rule        TEXT NOT NULL,
     updated_at  BIGINT NOT NULL,
+    -- Of the body, before it was compressed.
+    size        BIGINT NOT NULL,
+    -- How often its decision was begun and did not end, because the process did.
+    attempts    BIGINT NOT NULL DEFAULT 0,
     UNIQUE (connection, key)
 );
 CREATE INDEX deliveries_by_state ON deliveries (state, received_at, id);

@@ -102,7 +102,7 @@ func TestServe(t *testing.T) {
 		"gatewright.yaml": `
 http: {addr: "` + addr + `", max_body: 1KiB}
 connections:
-  - {name: acme, kind: gitlab, secrets: [{env: WEBHOOK_SECRET}]}
+  - {name: acme, kind: gitlab, url: "https://git.example.com", secrets: [{env: WEBHOOK_SECRET}]}
 huaweicloud:
   auth: {password: {user: ci, password: {env: IAM_PASSWORD}, domain: ci, project: cn-north-4}}
   endpoints: {iam: "` + remote + `", codecheck: "` + remote + `", servicestage: "` + remote + `"}

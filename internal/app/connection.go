@@ -1,6 +1,8 @@
 package app
 
 import (
+	"fmt"
+
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
@@ -18,8 +20,8 @@ func webhookConnections(cfg *config.Config) []webhook.Connection {
 // WebhookConnection is a configured connection as the webhook endpoint knows it.
 func WebhookConnection(c config.Connection) webhook.Connection {
 	return webhook.Connection{
-		Name: c.Name, Host: event.Host(c.Kind), Secrets: values(c.Secrets), SigningTokens: values(c.SigningTokens),
-		Mode: c.Mode, MaxAge: c.MaxAge,
+		Name: c.Name, Host: event.Host(c.Kind), URL: c.URL, Hosts: c.Hosts, CloneURL: c.CloneURL, SSHURL: c.SSHURL,
+		Secrets: values(c.Secrets), SigningTokens: values(c.SigningTokens), Mode: c.Mode, MaxAge: c.MaxAge,
 	}
 }
 
@@ -40,9 +42,9 @@ func parser(connections []webhook.Connection) func(event.Delivery) (event.Event,
 	return func(d event.Delivery) (event.Event, error) {
 		connection, known := byName[d.Connection]
 		if !known {
-			// The connection has been removed from the configuration since. The
-			// delivery was verified when it was received.
-			connection = webhook.Connection{Name: d.Connection, Host: d.Host}
+			// It was removed since the delivery was received, and with it the host
+			// that the event must be bound to.
+			return event.Event{}, fmt.Errorf("read delivery of %q: this connection is not configured any more: configure it again and replay the delivery", d.Connection)
 		}
 		return webhook.Parse(connection, d.Header, d.Body)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -14,9 +15,18 @@ type Connection struct {
 	// Kind is the kind of git host: one of the names of the kinds that Load was
 	// given.
 	Kind string `yaml:"kind"`
-	// URL is the host's address, without a slash at its end. Default: the public
-	// host of the kind.
+	// URL is the host's address, without a slash at its end. Every event must be
+	// about a repository below it. Default: the public host of the kind.
 	URL string `yaml:"url"`
+	// Hosts are further names of the host that its payloads give, without scheme
+	// and port. Default: none; the host of URL is always one.
+	Hosts []string `yaml:"hosts,omitempty"`
+	// CloneURL and SSHURL are the addresses of a repository that CodeArts Check is
+	// told, and that its tasks are found by, with {repository} in the place of the
+	// full name. Default: URL/{repository}.git, and git@HOST:{repository}.git with
+	// the host of URL.
+	CloneURL string `yaml:"clone_url,omitempty"`
+	SSHURL   string `yaml:"ssh_url,omitempty"`
 	// Secrets are the webhook secrets, any of which is accepted. At least one,
 	// unless there are signing tokens.
 	Secrets []Secret `yaml:"secrets,omitempty"`
@@ -94,6 +104,13 @@ func (k *checker) connection(path string, c *Connection) {
 	if c.URL != "" {
 		c.URL, _ = k.url(path+".url", c.URL)
 	}
+	for i, name := range c.Hosts {
+		if !hostPattern.MatchString(name) {
+			k.complain(fmt.Sprintf("%s.hosts[%d]", path, i), fmt.Sprintf("%q is no host name", name), "write a name such as git.example.com, without scheme, port and path")
+		}
+	}
+	k.cloneURL(path+".clone_url", c.CloneURL)
+	k.sshURL(path+".ssh_url", c.SSHURL)
 	k.secrets(path+".secrets", c.Secrets)
 	k.secrets(path+".signing_tokens", c.SigningTokens)
 	k.secret(path+".token", &c.Token)
@@ -112,6 +129,38 @@ func (k *checker) connection(path string, c *Connection) {
 	k.mode(path+".mode", kind, c)
 	k.maxAge(path+".max_age", kind, c)
 	k.repoType(path+".repo_type", kind, c)
+}
+
+// placeholder is what the full name of a repository takes the place of.
+const placeholder = "{repository}"
+
+var (
+	hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+	// sshPattern is user@host:path or ssh://user@host:port/path, with the
+	// placeholder replaced by x/y.
+	sshPattern = regexp.MustCompile(`^([a-z0-9_-]+@[A-Za-z0-9.-]+:|ssh://([a-z0-9_-]+@)?[A-Za-z0-9.-]+(:[0-9]+)?/)[A-Za-z0-9._~/-]*x/y[A-Za-z0-9._~/-]*$`)
+)
+
+// cloneURL checks the http address of a repository, which may be left out.
+func (k *checker) cloneURL(path, template string) {
+	if template == "" {
+		return
+	}
+	filled := strings.Replace(template, placeholder, "x/y", 1)
+	if filled == template || strings.ContainsAny(filled, "{}") {
+		k.complain(path, "the name of the repository has no place in this address, or more than one", "write an address such as https://git.example.com/{repository}.git")
+		return
+	}
+	if _, u := k.url(path, filled); u != nil && !strings.Contains(u.Path, "x/y") {
+		k.complain(path, "the name of the repository is not in the path of this address", "write an address such as https://git.example.com/{repository}.git")
+	}
+}
+
+// sshURL checks the ssh address of a repository, which may be left out.
+func (k *checker) sshURL(path, template string) {
+	if filled := strings.Replace(template, placeholder, "x/y", 1); template != "" && (filled == template || !sshPattern.MatchString(filled)) {
+		k.complain(path, fmt.Sprintf("%q is no ssh address of a repository", template), "write an address such as git@git.example.com:{repository}.git, or ssh://git@git.example.com:2222/{repository}.git")
+	}
 }
 
 // kind finds a kind by its word, and complains when there is none.

@@ -92,7 +92,9 @@ type Repository struct {
 	ID string `json:"id"`
 	// FullName is the path of the repository on its host, in the host's own
 	// spelling: owner/name, and for GitLab group/subgroup/name.
-	FullName      string `json:"full_name"`
+	FullName string `json:"full_name"`
+	// HTTPSURL and SSHURL are its addresses as its connection has them; never an
+	// address that a payload gave.
 	HTTPSURL      string `json:"https_url"`
 	SSHURL        string `json:"ssh_url"`
 	Private       bool   `json:"private"`

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/hmac"
 	"encoding/hex"
@@ -93,19 +94,24 @@ func signGitHub(c Connection, header http.Header, body []byte, _ time.Time) ([]b
 
 // githubPayload returns the JSON of a body that is JSON itself, or a form with
 // the JSON in its field "payload": the default of a webhook made by GitHub's
-// API.
+// API. The signature does not cover the content type, so no body may be read in both
+// ways: a form is that one field and nothing else.
 func githubPayload(header http.Header, body []byte) ([]byte, error) {
-	if !isForm(header) {
+	switch kind, err := contentType(header); {
+	case err != nil:
+		return nil, err
+	case kind != formType:
 		return body, nil
 	}
-	form, err := url.ParseQuery(string(body))
+	encoded, ok := bytes.CutPrefix(body, []byte("payload="))
+	if !ok || bytes.ContainsAny(encoded, "&;") {
+		return nil, errors.New(`read form body: it is not the field "payload" and nothing else, as GitHub sends it`)
+	}
+	payload, err := url.QueryUnescape(string(encoded))
 	if err != nil {
 		return nil, errors.New("read form body: it is not percent-encoded as forms are")
 	}
-	if !form.Has("payload") {
-		return nil, errors.New(`read form body: it has no field "payload"`)
-	}
-	return []byte(form.Get("payload")), nil
+	return []byte(payload), nil
 }
 
 // parseGitHub reads the events that carry code or a remark on it; every other

@@ -25,6 +25,7 @@ var (
 type checker struct {
 	doc        *strictyaml.Document
 	complaints strictyaml.Complaints
+	warnings   strictyaml.Complaints
 	dir        string
 	env        func(string) (string, bool)
 	readFile   func(string) ([]byte, error)
@@ -37,6 +38,11 @@ func (k *checker) complain(path, problem, instead string) {
 	if !k.complained(path) {
 		k.complaints = append(k.complaints, k.doc.Complain(path, problem, instead))
 	}
+}
+
+// warn adds a warning: about what the file may say, and what is unsafe or has no effect.
+func (k *checker) warn(path, problem, instead string) {
+	k.warnings = append(k.warnings, k.doc.Complain(path, problem, instead))
 }
 
 func (k *checker) complained(path string) bool {
@@ -79,12 +85,6 @@ func (k *checker) http(h HTTP) {
 	if host, _, _ := net.SplitHostPort(h.PprofAddr); !loopback(host) {
 		k.complain("http.pprof_addr", "profiles show the process's memory and are served on loopback only",
 			`write "127.0.0.1:6060", or "" for none`)
-	}
-}
-
-func (k *checker) secrets(path string, list []Secret) {
-	for i := range list {
-		k.requiredSecret(fmt.Sprintf("%s[%d]", path, i), &list[i])
 	}
 }
 

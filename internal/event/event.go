@@ -179,6 +179,9 @@ type Delivery struct {
 	// Header holds the request's headers that are worth keeping, with canonical
 	// names and without the secret ones.
 	Header map[string][]string
+	// Scope are the patterns of the repositories that the secret which verified it may
+	// speak of; nil when that is every repository of the connection.
+	Scope []string
 	// Body is the request's body, byte for byte, but for a Gitee password,
 	// which is blanked out before anything is stored.
 	Body []byte

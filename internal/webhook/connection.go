@@ -50,6 +50,9 @@ type Connection struct {
 	// them is valid. When there are some, a delivery that carries a signature
 	// must verify by it; one that carries none must carry one of Secrets.
 	SigningTokens []string
+	// Scopes are the patterns of the repositories that a secret or signing token may
+	// speak of, by its value. One that is not here may speak of every repository.
+	Scopes map[string][]string
 	// Mode is Gitee's: ModePassword or ModeSign. Empty means ModeSign, because
 	// a request does not tell the mode and a signature reveals no secret.
 	Mode string

@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"event":       {},
 	"strictyaml":  {},
 	"rules":       {"event", "strictyaml"},
-	"config":      {"strictyaml"},
+	"config":      {"rules", "strictyaml"},
 	"huaweicloud": {},
 	"codecheck":   {"event", "rules", "huaweicloud"},
 	"release":     {"event", "rules", "huaweicloud"},

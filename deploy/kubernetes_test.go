@@ -239,7 +239,7 @@ func TestConfigurationFits(t *testing.T) {
 	env := func(name string) (string, bool) {
 		asked[name] = true
 		_, found := fromSecret[name]
-		return "dummy", found
+		return "dummy for " + name, found
 	}
 	const mount = "/etc/gatewright"
 	noFile := func(path string) ([]byte, error) { return nil, fmt.Errorf("the ConfigMap names the file %s", path) }

@@ -117,6 +117,18 @@ func (r recorded) verify() (string, error) {
 	return "valid", nil
 }
 
+// event reads the delivery as the service does. Without a server file nothing says
+// which repositories it may speak of.
+func (r recorded) event() (event.Event, error) {
+	if r.cfg == nil {
+		return webhook.Parse(r.connection, r.header, r.body)
+	}
+	configured, _ := r.cfg.Connection(r.connection.Name)
+	return app.Read(configured, event.Delivery{
+		Connection: configured.Name, Header: r.header, Body: r.body, Scope: webhook.Scope(r.connection, r.header, r.body, time.Now()),
+	})
+}
+
 // explained is the JSON answer of explain.
 type explained struct {
 	Signature string      `json:"signature"`
@@ -188,7 +200,7 @@ func explain(delivery recorded, decide func(event.Event) rules.Decision) (explai
 	if err != nil {
 		return explained{}, err
 	}
-	ev, err := webhook.Parse(delivery.connection, delivery.header, delivery.body)
+	ev, err := delivery.event()
 	if err != nil {
 		return explained{}, fmt.Errorf("read event: %w", err)
 	}

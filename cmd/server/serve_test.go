@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -96,13 +97,15 @@ func startStandin(t *testing.T, user, password string) string {
 func TestServe(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	variables := map[string]string{"WEBHOOK_SECRET": "hush-hush", "IAM_PASSWORD": "a-password"}
+	variables := map[string]string{"WEBHOOK_SECRET": "hush-hush", "TEAM_SECRET": "hush-team", "OTHER_SECRET": "hush-other", "IAM_PASSWORD": "a-password"}
 	remote, addr, private := startStandin(t, "ci", "a-password"), freeAddr(t), freeAddr(t)
 	files := map[string]string{
 		"gatewright.yaml": `
 http: {addr: "` + addr + `", private_addr: "` + private + `", max_body: 1KiB}
 connections:
-  - {name: acme, kind: gitlab, secrets: [{env: WEBHOOK_SECRET}]}
+  - {name: acme, kind: gitlab, url: "https://git.example.com", secrets: [{env: WEBHOOK_SECRET}]}
+  - {name: team, kind: gitlab, url: "https://git.example.com", secrets: [{env: TEAM_SECRET, repositories: ["acme/web-*"]}]}
+  - {name: other, kind: gitlab, url: "https://git.example.com", repositories: ["other/*"], secrets: [{env: OTHER_SECRET}]}
 huaweicloud:
   auth: {password: {user: ci, password: {env: IAM_PASSWORD}, domain: ci, project: cn-north-4}}
   endpoints: {iam: "` + remote + `", codecheck: "` + remote + `", servicestage: "` + remote + `"}
@@ -160,6 +163,22 @@ rules:
 	var deliveries struct{ Deliveries []view.Delivery }
 	if err := json.Unmarshal([]byte(list("deliveries", "decided")), &deliveries); err != nil || len(deliveries.Deliveries) != 1 {
 		t.Fatalf("decided deliveries: %+v, error %v", deliveries, err)
+	}
+	// Neither connection may speak of the repository.
+	for connection, reason := range map[string]string{
+		"team":  `the secret that verified it is for other repositories: repository "acme/shop" does not match "acme/web-*"`,
+		"other": `the connection is for other repositories: repository "acme/shop" does not match "other/*"`,
+	} {
+		if code, stdout := send("push.json", "--connection", connection); code != command.OK {
+			t.Errorf("send to %s: exit code %d\n%s", connection, code, stdout)
+		}
+		apptest.WaitFor(t, "the delivery is ignored", func() bool {
+			var ignored struct{ Deliveries []view.Delivery }
+			if err := json.Unmarshal([]byte(list("deliveries", "ignored")), &ignored); err != nil {
+				t.Fatal(err)
+			}
+			return slices.ContainsFunc(ignored.Deliveries, func(d view.Delivery) bool { return d.Connection == connection && d.Reason == reason })
+		})
 	}
 	code, stdout, stderr := runCommand(t, variables, "show", deliveries.Deliveries[0].ID, "--config", path("gatewright.yaml"))
 	for _, want := range []string{"state       decided", "matched   main", "state       passed", "critical 0 ≤ 0"} {

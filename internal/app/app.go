@@ -56,7 +56,7 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		}
 	}()
 	connections := webhookConnections(cfg)
-	if a.queue, err = newQueue(ctx, opts, a.store, connections, registry); err != nil {
+	if a.queue, err = newQueue(ctx, opts, a.store, registry); err != nil {
 		return nil, err
 	}
 	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now))
@@ -82,14 +82,14 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 }
 
 // newQueue makes the queue with the clients that its jobs call.
-func newQueue(ctx context.Context, opts Options, s *store.Store, connections []webhook.Connection, registry prometheus.Registerer) (*jobs.Queue, error) {
+func newQueue(ctx context.Context, opts Options, s *store.Store, registry prometheus.Registerer) (*jobs.Queue, error) {
 	checker, operator, err := newRemote(opts.Config, s, registry, opts.Log)
 	if err != nil {
 		return nil, err
 	}
 	return jobs.New(ctx, jobs.Options{
 		Store:    s,
-		Parse:    parser(connections),
+		Parse:    parser(opts.Config.Connections),
 		Policy:   func() *rules.Policy { return opts.Policy },
 		Checker:  checker,
 		Releaser: operator,

@@ -47,7 +47,7 @@ func (env Environment) WithoutSecrets() Environment {
 		if value, ok := lookup(name); ok {
 			return value, true
 		}
-		return "not set", true
+		return name + " is not set", true
 	}
 	return env
 }

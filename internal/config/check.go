@@ -26,6 +26,7 @@ var (
 type checker struct {
 	doc        *strictyaml.Document
 	complaints strictyaml.Complaints
+	warnings   strictyaml.Complaints
 	dir        string
 	env        func(string) (string, bool)
 	readFile   func(string) ([]byte, error)
@@ -38,6 +39,11 @@ func (k *checker) complain(path, problem, instead string) {
 	if !k.complained(path) {
 		k.complaints = append(k.complaints, k.doc.Complain(path, problem, instead))
 	}
+}
+
+// warn adds a warning: about what the file may say, and what is unsafe or has no effect.
+func (k *checker) warn(path, problem, instead string) {
+	k.warnings = append(k.warnings, k.doc.Complain(path, problem, instead))
 }
 
 func (k *checker) complained(path string) bool {
@@ -113,12 +119,6 @@ func (k *checker) tls(path string, t *TLS) {
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
 		k.complain(path, fmt.Sprintf("certificate and key cannot be used: %v", err), "write the paths of a certificate and of its private key, both in PEM form")
-	}
-}
-
-func (k *checker) secrets(path string, list []Secret) {
-	for i := range list {
-		k.requiredSecret(fmt.Sprintf("%s[%d]", path, i), &list[i])
 	}
 }
 

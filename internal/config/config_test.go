@@ -24,12 +24,17 @@ import (
 // can reach holds the word hunter2, which no output may show.
 func environment(name string) (string, bool) {
 	value, found := map[string]string{
-		"SECRET":        "hunter2-secret",
-		"ACCESS_KEY":    "hunter2-access",
-		"SECRET_KEY":    "hunter2-key",
-		"SIGNING_TOKEN": "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg==",
-		"EMPTY":         " \n",
+		"ACCESS_KEY":      "hunter2-access",
+		"SECRET_KEY":      "hunter2-secret-key",
+		"SHORT":           "hunter2-shorter",
+		"SIGNING_TOKEN":   "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg==",
+		"SIGNING_TOKEN_2": "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMw==",
+		"EMPTY":           " \n",
 	}[name]
+	// A secret for each connection of a case: SECRET, SECRET_2 and so on.
+	if number, ok := strings.CutPrefix(name, "SECRET"); ok && !found {
+		return "hunter2-of-a-connection" + number, true
+	}
 	return value, found
 }
 
@@ -116,6 +121,23 @@ func TestComplaints(t *testing.T) {
 }
 
 // What the golden files cannot show, because it is hidden or a type.
+func TestWarnings(t *testing.T) {
+	for _, file := range cases(t, "warn") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			c, complaints := load(t, file)
+			if c == nil {
+				t.Fatal(complaints)
+			}
+			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", c.Warnings().Error()+"\n")
+		})
+	}
+	for _, file := range cases(t, "good") {
+		if c, _ := load(t, file); len(c.Warnings()) > 0 {
+			t.Errorf("%s: warnings %v", file, c.Warnings())
+		}
+	}
+}
+
 func TestValues(t *testing.T) {
 	c, complaints := load(t, "testdata/good/everything.yaml")
 	if c == nil {
@@ -126,10 +148,10 @@ func TestValues(t *testing.T) {
 		t.Fatal("connection hub is not found")
 	}
 	for name, pair := range map[string][2]any{
-		"secret from the environment":         {hub.Secrets[0].Value(), "hunter2-secret"},
+		"secret from the environment":         {hub.Secrets[0].Value(), "hunter2-of-a-connection"},
 		"secret from a file, its end trimmed": {hub.Token.Value(), "hunter2-from-a-file"},
 		"access key":                          {c.HuaweiCloud.Auth.AccessKey.ID.Value(), "hunter2-access"},
-		"secret key":                          {c.HuaweiCloud.Auth.AccessKey.Secret.Value(), "hunter2-key"},
+		"secret key":                          {c.HuaweiCloud.Auth.AccessKey.Secret.Value(), "hunter2-secret-key"},
 		"body limit":                          {c.HTTP.MaxBody, 32 * config.MiB},
 		"shutdown grace":                      {c.HTTP.ShutdownGrace, 45 * time.Second},
 		"dialect written as a number":         {c.HuaweiCloud.Dialect, config.Dialect2023},
@@ -175,7 +197,7 @@ func TestSecretIsHidden(t *testing.T) {
 		t.Fatal(complaints)
 	}
 	secret := c.Connections[0].Secrets[0]
-	if secret.Value() != "hunter2-secret" {
+	if secret.Value() != "hunter2-of-a-connection" {
 		t.Fatalf("the secret is %q: nothing is tested", secret.Value())
 	}
 	var log strings.Builder

@@ -3,7 +3,10 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/rules"
 )
 
 // Connection is one git host.
@@ -14,15 +17,28 @@ type Connection struct {
 	// Kind is the kind of git host: one of the names of the kinds that Load was
 	// given.
 	Kind string `yaml:"kind"`
-	// URL is the host's address, without a slash at its end. Default: the public
-	// host of the kind.
+	// URL is the host's address, without a slash at its end. Every event must be
+	// about a repository below it. Default: the public host of the kind.
 	URL string `yaml:"url"`
+	// Hosts are further names of the host that its payloads give, without scheme
+	// and port. Default: none; the host of URL is always one.
+	Hosts []string `yaml:"hosts,omitempty"`
+	// CloneURL and SSHURL are the addresses of a repository that CodeArts Check is
+	// told, and that its tasks are found by, with {repository} in the place of the
+	// full name. Default: URL/{repository}.git, and git@HOST:{repository}.git with
+	// the host of URL.
+	CloneURL string `yaml:"clone_url,omitempty"`
+	SSHURL   string `yaml:"ssh_url,omitempty"`
+	// Repositories are patterns of the full names of the repositories that the
+	// connection may speak of, as in rules; anything else is ignored. Default: every
+	// repository of the host.
+	Repositories []string `yaml:"repositories,omitempty"`
 	// Secrets are the webhook secrets, any of which is accepted. At least one,
-	// unless there are signing tokens.
-	Secrets []Secret `yaml:"secrets,omitempty"`
+	// unless there are signing tokens. No other connection may have the same one.
+	Secrets []WebhookSecret `yaml:"secrets,omitempty"`
 	// SigningTokens are GitLab's whsec_ tokens (specs/githosts.md 2.1), any of
 	// which is accepted.
-	SigningTokens []Secret `yaml:"signing_tokens,omitempty"`
+	SigningTokens []WebhookSecret `yaml:"signing_tokens,omitempty"`
 	// Mode is how Gitee authenticates its deliveries: sign or password. Default:
 	// sign. Empty for the other hosts.
 	Mode string `yaml:"mode,omitempty"`
@@ -73,10 +89,13 @@ func (k *checker) connections(list []Connection) {
 			"write at least one: - {name: github, kind: github, secrets: [{env: GITHUB_WEBHOOK_SECRET}]}")
 	}
 	first := map[string]int{}
+	owners := map[string]webhookSecretPlace{}
 	for i := range list {
 		path := fmt.Sprintf("connections[%d]", i)
 		c := &list[i]
 		k.connection(path, c)
+		k.owned(owners, i, path+".secrets", c.Secrets)
+		k.owned(owners, i, path+".signing_tokens", c.SigningTokens)
 		if !namePattern.MatchString(c.Name) {
 			k.complain(path+".name", fmt.Sprintf("%q is not a valid name", c.Name),
 				`write 1 to 63 of a-z, 0-9 and "-", the first not "-"`)
@@ -96,8 +115,16 @@ func (k *checker) connection(path string, c *Connection) {
 	if c.URL != "" {
 		c.URL, _ = k.url(path+".url", c.URL)
 	}
-	k.secrets(path+".secrets", c.Secrets)
-	k.secrets(path+".signing_tokens", c.SigningTokens)
+	for i, name := range c.Hosts {
+		if !hostPattern.MatchString(name) {
+			k.complain(fmt.Sprintf("%s.hosts[%d]", path, i), fmt.Sprintf("%q is no host name", name), "write a name such as git.example.com, without scheme, port and path")
+		}
+	}
+	k.cloneURL(path+".clone_url", c.CloneURL)
+	k.sshURL(path+".ssh_url", c.SSHURL)
+	k.repositories(path+".repositories", c.Repositories)
+	k.webhookSecrets(path+".secrets", c.Secrets)
+	k.webhookSecrets(path+".signing_tokens", c.SigningTokens)
 	k.secret(path+".token", &c.Token)
 	kind, known := k.kind(path+".kind", c.Kind)
 	if !known {
@@ -116,6 +143,95 @@ func (k *checker) connection(path string, c *Connection) {
 	k.repoType(path+".repo_type", kind, c)
 }
 
+// placeholder is what the full name of a repository takes the place of.
+const placeholder = "{repository}"
+
+var (
+	hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+	// sshPattern is user@host:path or ssh://user@host:port/path, with the
+	// placeholder replaced by x/y.
+	sshPattern = regexp.MustCompile(`^([a-z0-9_-]+@[A-Za-z0-9.-]+:|ssh://([a-z0-9_-]+@)?[A-Za-z0-9.-]+(:[0-9]+)?/)[A-Za-z0-9._~/-]*x/y[A-Za-z0-9._~/-]*$`)
+)
+
+// cloneURL checks the http address of a repository, which may be left out.
+func (k *checker) cloneURL(path, template string) {
+	if template == "" {
+		return
+	}
+	filled := strings.Replace(template, placeholder, "x/y", 1)
+	if filled == template || strings.ContainsAny(filled, "{}") {
+		k.complain(path, "the name of the repository has no place in this address, or more than one", "write an address such as https://git.example.com/{repository}.git")
+		return
+	}
+	if _, u := k.url(path, filled); u != nil && !strings.Contains(u.Path, "x/y") {
+		k.complain(path, "the name of the repository is not in the path of this address", "write an address such as https://git.example.com/{repository}.git")
+	}
+}
+
+// sshURL checks the ssh address of a repository, which may be left out.
+func (k *checker) sshURL(path, template string) {
+	if filled := strings.Replace(template, placeholder, "x/y", 1); template != "" && (filled == template || !sshPattern.MatchString(filled)) {
+		k.complain(path, fmt.Sprintf("%q is no ssh address of a repository", template), "write an address such as git@git.example.com:{repository}.git, or ssh://git@git.example.com:2222/{repository}.git")
+	}
+}
+
+// repositories checks patterns of full names.
+func (k *checker) repositories(path string, patterns []string) {
+	if patterns != nil && len(patterns) == 0 {
+		k.complain(path, "this list is empty", "write at least one pattern, or leave it out for every repository")
+	}
+	rules.NewRepositories(patterns, func(i int, problem, instead string) {
+		k.complain(fmt.Sprintf("%s[%d]", path, i), problem, instead)
+	})
+}
+
+// shortSecret is how many bytes a webhook secret should have at least: whoever sees a
+// signed delivery can try short ones.
+const shortSecret = 16
+
+// webhookSecrets reads the secrets of a connection, with their scopes.
+func (k *checker) webhookSecrets(path string, list []WebhookSecret) {
+	for i := range list {
+		place := fmt.Sprintf("%s[%d]", path, i)
+		k.requiredSecret(place, &list[i].Secret)
+		k.repositories(place+".repositories", list[i].Repositories)
+		if n := len(list[i].Value()); n > 0 && n < shortSecret {
+			k.warn(place, fmt.Sprintf("this secret is shorter than %d characters, so it may be guessed", shortSecret), "give the webhook and this connection a random one that is longer")
+		}
+	}
+}
+
+// webhookSecretPlace is where a secret is used.
+type webhookSecretPlace struct {
+	connection int
+	path       string
+	scoped     bool
+}
+
+// owned complains about a secret that another connection has, since whoever may speak
+// for one of them could speak for both; and about one that a connection has twice with
+// different scopes.
+func (k *checker) owned(owners map[string]webhookSecretPlace, connection int, path string, list []WebhookSecret) {
+	for i, secret := range list {
+		if secret.Value() == "" {
+			continue
+		}
+		here := webhookSecretPlace{connection, fmt.Sprintf("%s[%d]", path, i), len(secret.Repositories) > 0}
+		before, taken := owners[secret.Value()]
+		if !taken {
+			owners[secret.Value()] = here
+			continue
+		}
+		line, _ := k.doc.At(before.path)
+		switch {
+		case before.connection != connection:
+			k.complain(here.path, fmt.Sprintf("this secret is also that of the connection in line %d, so whoever may send as one of them may send as both", line), "give each connection a secret of its own")
+		case before.scoped || here.scoped:
+			k.complain(here.path, fmt.Sprintf("this secret stands in line %d too, with a scope of its own", line), "write it once, with every pattern that it needs")
+		}
+	}
+}
+
 // kind finds a kind by its word, and complains when there is none.
 func (k *checker) kind(path, word string) (Kind, bool) {
 	var words []string
@@ -129,7 +245,7 @@ func (k *checker) kind(path, word string) (Kind, bool) {
 	return Kind{}, false
 }
 
-func (k *checker) signingTokens(path string, kind Kind, tokens []Secret) {
+func (k *checker) signingTokens(path string, kind Kind, tokens []WebhookSecret) {
 	if len(tokens) > 0 && kind.CheckSigningToken == nil {
 		k.complain(path, kind.Title+" has no signing tokens", "write it under secrets")
 		return

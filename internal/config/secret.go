@@ -72,10 +72,52 @@ func (s *Secret) UnmarshalYAMLNode(node strictyaml.Node) error {
 	if err := node.Decode(&s.from); err != nil {
 		return err
 	}
-	if s.from.Env == "" && s.from.File == "" {
+	return s.from.given(node)
+}
+
+// given complains when there is no source.
+func (from secretSource) given(node strictyaml.Node) error {
+	if from == (secretSource{}) {
 		return node.Complain("nothing says where this secret is found", secretForm)
 	}
 	return nil
+}
+
+// WebhookSecret is a secret that verifies webhooks. Its source may be followed by a
+// scope: {env: NAME, repositories: [PATTERN]}.
+type WebhookSecret struct {
+	Secret
+	// Repositories are patterns of the full names of the repositories that it may speak
+	// of, as in rules. Default: every repository of the connection.
+	Repositories []string
+}
+
+// UnmarshalYAMLNode reads where the secret is found, and its scope.
+func (s *WebhookSecret) UnmarshalYAMLNode(node strictyaml.Node) error {
+	if node.Kind() != strictyaml.Map {
+		return s.Secret.UnmarshalYAMLNode(node)
+	}
+	var content struct {
+		Env          string   `yaml:"env"`
+		File         string   `yaml:"file"`
+		Repositories []string `yaml:"repositories"`
+	}
+	if err := node.Decode(&content); err != nil {
+		return err
+	}
+	s.from, s.Repositories = secretSource{Env: content.Env, File: content.File}, content.Repositories
+	return s.from.given(node)
+}
+
+// MarshalYAML hides the secret and shows its scope.
+func (s WebhookSecret) MarshalYAML() (any, error) {
+	if len(s.Repositories) == 0 {
+		return s.String(), nil
+	}
+	return struct {
+		Secret       string   `yaml:"secret"`
+		Repositories []string `yaml:"repositories"`
+	}{s.String(), s.Repositories}, nil
 }
 
 // resolve reads the secret from where the document says that it is found, and does

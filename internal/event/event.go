@@ -92,7 +92,9 @@ type Repository struct {
 	ID string `json:"id"`
 	// FullName is the path of the repository on its host, in the host's own
 	// spelling: owner/name, and for GitLab group/subgroup/name.
-	FullName      string `json:"full_name"`
+	FullName string `json:"full_name"`
+	// HTTPSURL and SSHURL are its addresses as its connection has them; never an
+	// address that a payload gave.
 	HTTPSURL      string `json:"https_url"`
 	SSHURL        string `json:"ssh_url"`
 	Private       bool   `json:"private"`
@@ -180,6 +182,9 @@ type Delivery struct {
 	// Header holds the request's headers that are worth keeping, with canonical
 	// names and without the secret ones.
 	Header map[string][]string
+	// Scope are the patterns of the repositories that the secret which verified it may
+	// speak of; nil when that is every repository of the connection.
+	Scope []string
 	// Body is the request's body, byte for byte, but for a Gitee password,
 	// which is blanked out before anything is stored.
 	Body []byte

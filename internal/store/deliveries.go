@@ -61,6 +61,7 @@ func SaidBy(ev event.Event, decision *rules.Decision) Said {
 type Packed struct {
 	event.Delivery
 	header string
+	scope  string
 	body   []byte
 	codec  string
 	// size is that of the body before it was compressed.
@@ -77,6 +78,13 @@ func (s *Store) Pack(d event.Delivery) (Packed, error) {
 		return Packed{}, fmt.Errorf("pack delivery %q: marshal header: %w", d.ID, err)
 	}
 	p := Packed{Delivery: d, header: string(header), size: len(d.Body)}
+	if len(d.Scope) > 0 {
+		scope, err := json.Marshal(d.Scope)
+		if err != nil {
+			return Packed{}, fmt.Errorf("pack delivery %q: marshal scope: %w", d.ID, err)
+		}
+		p.scope = string(scope)
+	}
 	p.body, p.codec = s.compress(d.Body)
 	p.Body = nil
 	return p, nil
@@ -132,18 +140,18 @@ func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error
 func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[string]bool) error {
 	var query strings.Builder
 	query.WriteString(`INSERT INTO deliveries
-		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, updated_at, size,
+		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, updated_at, size, scope,
 			reason, decision, kind, repository, branch, number, sha, actor, rule) VALUES `)
-	args := make([]any, 0, len(chunk)*13)
+	args := make([]any, 0, len(chunk)*14)
 	now := tx.now()
 	for i, p := range chunk {
 		if i > 0 {
 			query.WriteByte(',')
 		}
 		n := len(args)
-		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','')", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12, n+13)
+		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','')", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12, n+13, n+14)
 		args = append(args, p.ID, p.Connection, string(p.Host), p.Key, p.HostID, p.Event, micros(p.ReceivedAt), p.header, p.body, p.codec,
-			string(event.DeliveryReceived), now, p.size)
+			string(event.DeliveryReceived), now, p.size, p.scope)
 	}
 	query.WriteString(` ON CONFLICT (connection, key) DO NOTHING RETURNING id`)
 	rows, err := tx.query(ctx, query.String(), args...)
@@ -327,7 +335,7 @@ func (tx *Tx) OldestUndecided(ctx context.Context) (time.Time, error) {
 	return fromMicros(oldest.Int64), nil
 }
 
-const deliveryColumns = `id, connection, host, key, host_id, event, received_at, header, state, reason, decision,
+const deliveryColumns = `id, connection, host, key, host_id, event, received_at, header, scope, state, reason, decision,
 	kind, repository, branch, number, sha, actor, rule, updated_at, codec`
 
 func scanDelivery(row scanner) (Delivery, error) {
@@ -338,9 +346,9 @@ func scanDelivery(row scanner) (Delivery, error) {
 // scanStoredDelivery reads deliveryColumns, and more columns behind them.
 func scanStoredDelivery(row scanner, more ...any) (d Delivery, codec string, err error) {
 	var received, updated int64
-	var header, decision, matched string
+	var header, scope, decision, matched string
 	dest := append([]any{
-		&d.ID, &d.Connection, &d.Host, &d.Key, &d.HostID, &d.Event, &received, &header, &d.State, &d.Reason, &decision,
+		&d.ID, &d.Connection, &d.Host, &d.Key, &d.HostID, &d.Event, &received, &header, &scope, &d.State, &d.Reason, &decision,
 		&d.Said.Kind, &d.Said.Repository, &d.Said.Branch, &d.Said.Number, &d.Said.SHA, &d.Said.Actor, &matched, &updated, &codec,
 	}, more...)
 	if err := row.Scan(dest...); err != nil {
@@ -352,6 +360,11 @@ func scanStoredDelivery(row scanner, more ...any) (d Delivery, codec string, err
 	}
 	if err := json.Unmarshal([]byte(header), &d.Header); err != nil {
 		return d, codec, fmt.Errorf("%w: unmarshal header: %w", ErrCorrupt, err)
+	}
+	if scope != "" {
+		if err := json.Unmarshal([]byte(scope), &d.Scope); err != nil {
+			return d, codec, fmt.Errorf("%w: unmarshal scope: %w", ErrCorrupt, err)
+		}
 	}
 	if decision != "" {
 		d.Decision = new(rules.Decision)

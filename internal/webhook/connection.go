@@ -33,6 +33,16 @@ type Connection struct {
 	// Name is the last part of the webhook's URL: ^[a-z0-9][a-z0-9-]{0,62}$.
 	Name string
 	Host event.Host
+	// URL is the host's address, without a slash at its end. Events are bound to it.
+	// Empty for a delivery that is read without a configuration: then it is where
+	// the payload's own web address is.
+	URL string
+	// Hosts are further names of the host that its payloads may give.
+	Hosts []string
+	// CloneURL and SSHURL are the addresses of a repository, with {repository} in
+	// the place of its full name. Empty: URL/{repository}.git, and
+	// git@HOST:{repository}.git with the host of URL.
+	CloneURL, SSHURL string
 	// Secrets are the webhook secrets; any one of them is valid, so that a
 	// secret can be replaced without a gap. Mandatory, except that a GitLab
 	// connection may have SigningTokens alone.
@@ -41,6 +51,9 @@ type Connection struct {
 	// them is valid. When there are some, a delivery that carries a signature
 	// must verify by it; one that carries none must carry one of Secrets.
 	SigningTokens []string
+	// Scopes are the patterns of the repositories that a secret or signing token may
+	// speak of, by its value. One that is not here may speak of every repository.
+	Scopes map[string][]string
 	// Mode is Gitee's: ModePassword or ModeSign. Empty means ModeSign, because
 	// a request does not tell the mode and a signature reveals no secret.
 	Mode string

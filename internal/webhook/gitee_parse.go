@@ -38,12 +38,16 @@ type giteeProject struct {
 	ID                giteeText `json:"id"`
 	PathWithNamespace giteeText `json:"path_with_namespace"`
 	FullName          giteeText `json:"full_name"`
+	HTMLURL           giteeText `json:"html_url"`
 	GitHTTPURL        giteeText `json:"git_http_url"`
 	CloneURL          giteeText `json:"clone_url"`
-	GitSSHURL         giteeText `json:"git_ssh_url"`
-	SSHURL            giteeText `json:"ssh_url"`
 	Private           bool      `json:"private"`
 	DefaultBranch     giteeText `json:"default_branch"`
+}
+
+// giteeRepo is a side of a merge request as older hooks describe it.
+type giteeRepo struct {
+	Project *giteeProject `json:"project"`
 }
 
 type giteeSide struct {
@@ -70,15 +74,14 @@ type giteeEvent struct {
 		ID giteeText `json:"id"`
 	} `json:"head_commit"`
 
-	Action       giteeText `json:"action"`
-	ActionDesc   giteeText `json:"action_desc"`
-	SourceBranch giteeText `json:"source_branch"`
-	TargetBranch giteeText `json:"target_branch"`
-	SourceRepo   *struct {
-		Project *giteeProject `json:"project"`
-	} `json:"source_repo"`
-	Author      *giteeUser        `json:"author"`
-	PullRequest *giteePullRequest `json:"pull_request"`
+	Action       giteeText         `json:"action"`
+	ActionDesc   giteeText         `json:"action_desc"`
+	SourceBranch giteeText         `json:"source_branch"`
+	TargetBranch giteeText         `json:"target_branch"`
+	SourceRepo   *giteeRepo        `json:"source_repo"`
+	TargetRepo   *giteeRepo        `json:"target_repo"`
+	Author       *giteeUser        `json:"author"`
+	PullRequest  *giteePullRequest `json:"pull_request"`
 
 	NoteableType giteeText `json:"noteable_type"`
 	Comment      *struct {
@@ -103,35 +106,61 @@ type giteePullRequest struct {
 
 // parseGitee goes by hook_name of the body; a header that names another event
 // is an error, because nothing signs either of them.
-func parseGitee(header http.Header, body []byte) (event.Event, error) {
+func parseGitee(header http.Header, body []byte) (ev event.Event, said places, err error) {
 	if _, err := giteePayload(header, body); err != nil {
-		return event.Event{}, err
+		return event.Event{}, places{}, err
 	}
-	body, err := object(body)
+	body, err = object(body)
 	if err != nil {
-		return event.Event{}, err
+		return event.Event{}, places{}, err
 	}
 	var e giteeEvent
 	if err := json.Unmarshal(body, &e); err != nil {
-		return event.Event{}, fmt.Errorf("decode event: %w", err)
+		return event.Event{}, places{}, fmt.Errorf("decode event: %w", err)
 	}
 	announced := giteeHookName(header.Get("X-Gitee-Event"))
 	name := cmp.Or(giteeHookName(string(e.HookName)), announced)
 	if announced != "" && announced != name {
-		return event.Event{}, fmt.Errorf("the header says %s and the body says %s", quote(announced), quote(name))
+		return event.Event{}, places{}, fmt.Errorf("the header says %s and the body says %s", quote(announced), quote(name))
 	}
 	switch name {
 	case "push_hooks", "tag_push_hooks":
-		return giteePush(&e)
+		ev, err = giteePush(&e)
 	case "merge_request_hooks":
-		return giteeMergeRequest(&e)
+		ev, err = giteeMergeRequest(&e)
 	case "note_hooks":
-		return giteeNote(&e)
+		ev, err = giteeNote(&e)
 	case "":
-		return event.Event{}, errors.New("hook_name is missing")
+		err = errors.New("hook_name is missing")
 	default:
-		return ignoredKind(name), nil
+		ev = ignoredKind(name)
 	}
+	return ev, e.places(), err
+}
+
+// places: the repository stands in the payload under two names, and a merge request
+// describes both of its sides in two ways.
+func (e *giteeEvent) places() (said places) {
+	said.target = append(e.Project.places(), e.Repository.places()...)
+	if e.TargetRepo != nil {
+		said.target = append(said.target, e.TargetRepo.Project.places()...)
+	}
+	if e.SourceRepo != nil {
+		said.source = e.SourceRepo.Project.places()
+	}
+	if pr := e.PullRequest; pr != nil {
+		said.target = append(said.target, pr.Base.orEmpty().Repo.places()...)
+		said.source = append(said.source, pr.Head.orEmpty().Repo.places()...)
+	}
+	return said
+}
+
+// places are none for a project that is not there.
+func (p *giteeProject) places() []place {
+	if p == nil {
+		return nil
+	}
+	return []place{{string(p.HTMLURL), string(p.GitHTTPURL)}, {clone: string(p.CloneURL)}}
 }
 
 func giteePush(e *giteeEvent) (event.Event, error) {
@@ -257,8 +286,6 @@ func (e *giteeEvent) repository() event.Repository {
 		Host:          event.Gitee,
 		ID:            string(p.ID),
 		FullName:      cmp.Or(string(p.PathWithNamespace), string(p.FullName)),
-		HTTPSURL:      cmp.Or(string(p.GitHTTPURL), string(p.CloneURL)),
-		SSHURL:        cmp.Or(string(p.GitSSHURL), string(p.SSHURL)),
 		Private:       p.Private,
 		DefaultBranch: string(p.DefaultBranch),
 	}

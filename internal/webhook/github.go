@@ -100,13 +100,17 @@ func signGitHub(c Connection, header http.Header, body []byte, _ time.Time) ([]b
 
 // githubPayload returns the JSON of a body that is JSON itself, or a form with
 // the JSON in its only field, "payload": the default of a webhook made by GitHub's API.
+// The signature does not cover the content type, so no body may be read in both ways.
 func githubPayload(header http.Header, body []byte) ([]byte, error) {
-	if !isForm(header) {
+	switch kind, err := contentType(header); {
+	case err != nil:
+		return nil, err
+	case kind != formType:
 		return body, nil
 	}
-	encoded, found := bytes.CutPrefix(body, []byte("payload="))
-	if !found || bytes.ContainsAny(encoded, "&;") {
-		return nil, errors.New(`read form body: its only field must be "payload"`)
+	encoded, ok := bytes.CutPrefix(body, []byte("payload="))
+	if !ok || bytes.ContainsAny(encoded, "&;") {
+		return nil, errors.New(`read form body: it is not the field "payload" and nothing else, as GitHub sends it`)
 	}
 	payload, err := url.QueryUnescape(string(encoded))
 	if err != nil {
@@ -118,40 +122,56 @@ func githubPayload(header http.Header, body []byte) ([]byte, error) {
 // parseGitHub reads the events that carry code or a remark on it; every other
 // event is ignored by its name and its body is not read, because the
 // library knows neither all events nor all their shapes (specs/githosts.md 1.4).
-func parseGitHub(header http.Header, body []byte) (event.Event, error) {
+func parseGitHub(header http.Header, body []byte) (event.Event, places, error) {
 	name := header.Get("X-GitHub-Event")
 	if name == "" {
-		return event.Event{}, errors.New("X-GitHub-Event is missing")
+		return event.Event{}, places{}, errors.New("X-GitHub-Event is missing")
 	}
 	if githubKind(name) == "" {
-		return ignoredKind(name), nil
+		return ignoredKind(name), places{}, nil
 	}
 	payload, err := githubPayload(header, body)
 	if err != nil {
-		return event.Event{}, err
+		return event.Event{}, places{}, err
 	}
 	if payload, err = object(payload); err != nil {
-		return event.Event{}, err
+		return event.Event{}, places{}, err
 	}
 	parsed, err := github.ParseWebHook(name, payload)
 	if err != nil {
-		return event.Event{}, fmt.Errorf("decode %s event: %w", name, err)
+		return event.Event{}, places{}, fmt.Errorf("decode %s event: %w", name, err)
 	}
+	ev, said := ignoredKind(name), places{}
 	switch e := parsed.(type) {
 	case *github.PushEvent:
-		return githubPush(e)
+		said.target = []place{{e.GetRepo().GetHTMLURL(), e.GetRepo().GetCloneURL()}}
+		ev, err = githubPush(e)
 	case *github.PullRequestEvent:
-		return githubPullRequest(e)
+		said = githubPlaces(e.GetRepo(), e.GetPullRequest())
+		ev, err = githubPullRequest(e)
 	case *github.PullRequestReviewEvent:
-		return githubReview(e)
+		said = githubPlaces(e.GetRepo(), e.GetPullRequest())
+		ev, err = githubReview(e)
 	case *github.IssueCommentEvent:
-		return githubIssueComment(e)
+		said = githubPlaces(e.GetRepo(), nil)
+		ev, err = githubIssueComment(e)
 	case *github.PullRequestReviewCommentEvent:
-		return githubReviewComment(e)
+		said = githubPlaces(e.GetRepo(), e.GetPullRequest())
+		ev, err = githubReviewComment(e)
 	case *github.CommitCommentEvent:
-		return githubCommitComment(e)
+		said = githubPlaces(e.GetRepo(), nil)
+		ev, err = githubCommitComment(e)
 	}
-	return ignoredKind(name), nil
+	return ev, said, err
+}
+
+// githubPlaces: a pull request, which may be nil, describes its target again.
+func githubPlaces(repo *github.Repository, pr *github.PullRequest) places {
+	at := func(r *github.Repository) place { return place{r.GetHTMLURL(), r.GetCloneURL()} }
+	return places{
+		target: []place{at(repo), at(pr.GetBase().GetRepo())},
+		source: []place{at(pr.GetHead().GetRepo())},
+	}
 }
 
 // githubPush reads a push of a branch or a tag: both are the event "push".
@@ -162,8 +182,6 @@ func githubPush(e *github.PushEvent) (event.Event, error) {
 		Host:          event.GitHub,
 		ID:            idText(repo.GetID()),
 		FullName:      repo.GetFullName(),
-		HTTPSURL:      repo.GetCloneURL(),
-		SSHURL:        repo.GetSSHURL(),
 		Private:       repo.GetPrivate(),
 		DefaultBranch: repo.GetDefaultBranch(),
 	}
@@ -309,8 +327,6 @@ func githubRepository(repo *github.Repository) event.Repository {
 		Host:          event.GitHub,
 		ID:            idText(repo.GetID()),
 		FullName:      repo.GetFullName(),
-		HTTPSURL:      repo.GetCloneURL(),
-		SSHURL:        repo.GetSSHURL(),
 		Private:       repo.GetPrivate(),
 		DefaultBranch: repo.GetDefaultBranch(),
 	}

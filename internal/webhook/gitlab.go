@@ -224,8 +224,8 @@ type gitlabEnvelope struct {
 type gitlabProject struct {
 	ID                int64  `json:"id"`
 	PathWithNamespace string `json:"path_with_namespace"`
+	WebURL            string `json:"web_url"`
 	GitHTTPURL        string `json:"git_http_url"`
-	GitSSHURL         string `json:"git_ssh_url"`
 	DefaultBranch     string `json:"default_branch"`
 	// VisibilityLevel is 0 private, 10 internal, 20 public.
 	VisibilityLevel *int `json:"visibility_level"`
@@ -233,27 +233,38 @@ type gitlabProject struct {
 
 // parseGitLab goes by the body: the header of a system hook says only "System
 // Hook", and a signing token covers the body but not the header.
-func parseGitLab(header http.Header, body []byte) (event.Event, error) {
-	body, err := object(body)
+func parseGitLab(header http.Header, body []byte) (ev event.Event, said places, err error) {
+	body, err = object(body)
 	if err != nil {
-		return event.Event{}, err
+		return event.Event{}, places{}, err
 	}
 	var envelope gitlabEnvelope
 	if err := json.Unmarshal(body, &envelope); err != nil {
-		return event.Event{}, fmt.Errorf("decode event: %w", err)
+		return event.Event{}, places{}, fmt.Errorf("decode event: %w", err)
 	}
+	said.target = []place{{envelope.Project.WebURL, envelope.Project.GitHTTPURL}}
 	switch name := cmp.Or(envelope.ObjectKind, envelope.EventName); name {
 	case "push", "tag_push":
-		return gitlabPush(envelope, body)
+		ev, err = gitlabPush(envelope, body)
 	case "merge_request":
-		return gitlabMergeRequest(envelope, body)
+		ev, said.source, err = gitlabMergeRequest(envelope, body)
 	case "note":
-		return gitlabNote(envelope, body)
+		ev, said.source, err = gitlabNote(envelope, body)
 	case "":
-		return event.Event{}, fmt.Errorf("the body of %s has neither object_kind nor event_name: a custom webhook template must keep GitLab's own fields", quote(header.Get("X-Gitlab-Event")))
+		err = fmt.Errorf("the body of %s has neither object_kind nor event_name: a custom webhook template must keep GitLab's own fields", quote(header.Get("X-Gitlab-Event")))
 	default:
-		return ignoredKind(name), nil
+		ev = ignoredKind(name)
 	}
+	return ev, said, err
+}
+
+// gitlabSource is where the source of a merge request is; it is missing when the
+// fork was deleted.
+func gitlabSource(source *gitlab.Repository) []place {
+	if source == nil {
+		return nil
+	}
+	return []place{{source.WebURL, source.GitHTTPURL}}
 }
 
 // gitlabPush reads a push of a branch or a tag. checkout_sha is the commit,
@@ -272,10 +283,10 @@ func gitlabPush(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 	return settlePush(ev)
 }
 
-func gitlabMergeRequest(envelope gitlabEnvelope, body []byte) (event.Event, error) {
+func gitlabMergeRequest(envelope gitlabEnvelope, body []byte) (event.Event, []place, error) {
 	var e gitlab.MergeEvent
 	if err := json.Unmarshal(body, &e); err != nil {
-		return event.Event{}, fmt.Errorf("decode merge request: %w", err)
+		return event.Event{}, nil, fmt.Errorf("decode merge request: %w", err)
 	}
 	mr := e.ObjectAttributes
 	ev := event.Event{
@@ -304,7 +315,8 @@ func gitlabMergeRequest(envelope gitlabEnvelope, body []byte) (event.Event, erro
 			ev.Author = e.User.Username
 		}
 	}
-	return settleMergeRequest(ev, mr.Action, mr.State == "closed" || mr.State == "merged")
+	ev, err := settleMergeRequest(ev, mr.Action, mr.State == "closed" || mr.State == "merged")
+	return ev, gitlabSource(mr.Source), err
 }
 
 // gitlabAction reads the action. An "update" brings new code exactly when it
@@ -352,10 +364,10 @@ func gitlabAction(e *gitlab.MergeEvent) event.Action {
 // gitlabNote reads a remark on anything; the library's struct for merge
 // requests holds what is needed of all of them. The note's action is missing
 // before GitLab 16.11, where only new notes were announced.
-func gitlabNote(envelope gitlabEnvelope, body []byte) (event.Event, error) {
+func gitlabNote(envelope gitlabEnvelope, body []byte) (event.Event, []place, error) {
 	var e gitlab.MergeCommentEvent
 	if err := json.Unmarshal(body, &e); err != nil {
-		return event.Event{}, fmt.Errorf("decode note: %w", err)
+		return event.Event{}, nil, fmt.Errorf("decode note: %w", err)
 	}
 	note := e.ObjectAttributes
 	ev := event.Event{
@@ -370,7 +382,7 @@ func gitlabNote(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 	case "MergeRequest":
 		mr := e.MergeRequest
 		if mr.IID <= 0 {
-			return event.Event{}, errors.New("merge_request is missing")
+			return event.Event{}, nil, errors.New("merge_request is missing")
 		}
 		ev.Number, ev.Title, ev.HeadSHA = mr.IID, mr.Title, mr.LastCommit.ID
 		ev.Branch, ev.SourceBranch = mr.TargetBranch, mr.SourceBranch
@@ -380,7 +392,8 @@ func gitlabNote(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 	case "Commit":
 		ev.HeadSHA = note.CommitID
 	}
-	return settleComment(ev, (note.Action == "" || note.Action == "create") && !note.System)
+	ev, err := settleComment(ev, (note.Action == "" || note.Action == "create") && !note.System)
+	return ev, gitlabSource(e.MergeRequest.Source), err
 }
 
 // repository is the project whose webhook fired. GitLab before 10.8 sends its id
@@ -392,8 +405,6 @@ func (e gitlabEnvelope) repository() event.Repository {
 		Host:          event.GitLab,
 		ID:            idText(cmp.Or(p.ID, e.ProjectID, e.Attributes.TargetProjectID)),
 		FullName:      p.PathWithNamespace,
-		HTTPSURL:      p.GitHTTPURL,
-		SSHURL:        p.GitSSHURL,
 		Private:       p.VisibilityLevel != nil && *p.VisibilityLevel == 0,
 		DefaultBranch: p.DefaultBranch,
 	}

@@ -312,6 +312,7 @@ func (h *Handler) delivery(e endpoint, header http.Header, body []byte) event.De
 		Event:      header.Get(e.host.eventHeader),
 		ReceivedAt: h.now(),
 		Header:     keptHeaders(e.host, header),
+		Scope:      Scope(e.Connection, header, body, h.now()),
 		Body:       e.host.withoutSecrets(e.Connection, body),
 	}
 	d.Key = d.HostID

@@ -63,6 +63,13 @@ func TestReceive(t *testing.T) {
 		{name: "empty", path: "/webhooks/the-github", sign: github, header: githubHeader("push"), body: ``, status: 400, code: "not_json", metric: "the-github push not_json"},
 		{name: "form without payload", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", form, "X-GitHub-Event", "push"), body: "load=%7B%7D", status: 400, code: "not_json", metric: "the-github push not_json"},
 		{name: "form that is none", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", form, "X-GitHub-Event", "push"), body: "payload=%zz", status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "JSON sent as a form", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", form, "X-GitHub-Event", "push"), body: `{"commits":[{"message":"x&payload=%7B%7D"}]}`, status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "form with another field", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", form, "X-GitHub-Event", "push"), body: "payload=%7B%7D&x=1", status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "form with payload twice", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", form, "X-GitHub-Event", "push"), body: "payload=%7B%7D&payload=%7B%7D", status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "form sent as JSON", path: "/webhooks/the-github", sign: github, header: githubHeader("push"), body: "payload=%7B%7D", status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "two content types", path: "/webhooks/the-github", sign: github, header: http.Header{"Content-Type": {"application/json", form}, "X-Github-Event": {"push"}}, body: `{}`, status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "broken content type", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", form+"; =", "X-GitHub-Event", "push"), body: "payload=%7B%7D", status: 400, code: "not_json", metric: "the-github push not_json"},
+		{name: "other content type", path: "/webhooks/the-github", sign: github, header: headers("Content-Type", "text/plain", "X-GitHub-Event", "push"), body: `{}`, status: 400, code: "not_json", metric: "the-github push not_json"},
 		{name: "old gitee hook", path: "/webhooks/the-gitee", sign: gitee, header: headers("Content-Type", form, "X-Gitee-Event", "Push Hook"), body: "hook=%7B%7D", status: 400, code: "not_json", metric: "the-gitee push not_json"},
 
 		{name: "github ping", path: "/webhooks/the-github", sign: github, header: githubHeader("ping"), body: `{"zen":"x"}`, status: 200, code: "ping", metric: "the-github ping ping"},

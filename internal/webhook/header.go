@@ -79,7 +79,27 @@ func bodyKey(eventName string, body []byte) string {
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
 }
 
+// The content types that a body can have.
+const (
+	jsonType = "application/json"
+	formType = "application/x-www-form-urlencoded"
+)
+
+// contentType is what the headers say that the body is: jsonType, also when they say
+// nothing, or formType. Anything else is an error, also one that says both.
+func contentType(header http.Header) (string, error) {
+	values := header.Values("Content-Type")
+	if len(values) == 0 {
+		return jsonType, nil
+	}
+	kind, _, err := mime.ParseMediaType(values[0])
+	if err != nil || len(values) > 1 || (kind != jsonType && kind != formType) {
+		return "", fmt.Errorf("the content type is neither %s nor %s: choose one of them for the webhook", jsonType, formType)
+	}
+	return kind, nil
+}
+
 func isForm(header http.Header) bool {
-	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
-	return kind == "application/x-www-form-urlencoded"
+	kind, err := contentType(header)
+	return err == nil && kind == formType
 }

@@ -72,8 +72,9 @@ type host struct {
 	payload func(header http.Header, body []byte) ([]byte, error)
 	// withoutSecrets returns the body as it is stored.
 	withoutSecrets func(c Connection, body []byte) []byte
-	// parse is Parse for a delivery that is not a ping.
-	parse func(header http.Header, body []byte) (event.Event, error)
+	// parse is Parse for a delivery that is not a ping, before the event is bound:
+	// with what the payload says of where its repositories are.
+	parse func(header http.Header, body []byte) (event.Event, places, error)
 }
 
 // hosts are the supported kinds, in the order in which help and messages list them.

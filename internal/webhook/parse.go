@@ -11,24 +11,30 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-// Parse translates a verified delivery into an event. header needs no signature; a
-// form body needs its Content-Type.
+// Parse translates a verified delivery into an event and binds it to its connection.
+// header needs no signature; a form body needs its Content-Type.
 //
 // It returns an event with an IgnoredReason and a nil error for what is authentic
 // but not for the rules to decide, and an error for what cannot be read as the
-// event that it claims to be, or names what no host can name. The event's Labels are never nil. Parse needs no
-// validated connection: its name and host are enough.
+// event that it claims to be, names what no host can name, or is about a repository that
+// is not the connection's. The repository's addresses are made from the connection and
+// its full name. The event's Labels are never nil. Parse needs no validated connection:
+// its name and host are enough.
 func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
 	h, known := hostOf(c.Host)
 	if !known {
 		return event.Event{}, fmt.Errorf("read delivery of %q: unknown host %q", c.Name, c.Host)
 	}
 	var ev event.Event
+	var said places
 	var err error
 	if h.isPing(header) {
 		ev = event.Ignored("ping: the host tests the connection")
 	} else {
-		ev, err = h.parse(header, body)
+		ev, said, err = h.parse(header, body)
+	}
+	if err == nil {
+		err = bind(c, h, &ev, said)
 	}
 	if err == nil {
 		ev, err = bounded(ev)

@@ -197,7 +197,7 @@ func checkFixture(t *testing.T, host event.Host, r recorded, ev event.Event) {
 	}
 	switch kind {
 	case "push", "tag_push", "merge_request", "pull_request":
-		url := firstText(at("repository.clone_url"), at("project.git_http_url"))
+		url := firstText(at("repository.clone_url"), at("project.git_http_url"), "https://github.com/"+at("repository.full_name")+".git")
 		if ev.Repository.ID == "" || ev.Repository.FullName == "" || ev.Repository.HTTPSURL != url || ev.Branch == "" {
 			t.Errorf("incomplete event: %+v", ev)
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
@@ -137,6 +138,9 @@ func (p *proof) prepare() error {
 	p.server = &server{
 		binary: p.options.binary, folder: p.folder, addr: addr, private: private,
 		environment: []string{"PROOF_SECRET=" + secret, "PROOF_ACCESS_KEY=" + accessKey},
+	}
+	for _, host := range []event.Host{event.GitHub, event.GitLab, event.Gitee} {
+		p.server.environment = append(p.server.environment, "PROOF_SECRET_"+strings.ToUpper(string(host))+"="+webhookSecret(secret, host))
 	}
 	p.stops = append(p.stops, p.server.stop)
 	p.sender = newSender(p.server, secret)

@@ -152,7 +152,7 @@ func (s *sender) send(ctx context.Context, st step) (status int, id string, err 
 	}
 	host := st.change.repository.host
 	header := st.change.headers(st.delivery)
-	body, err = webhook.Sign(webhook.Connection{Name: string(host), Host: host, Secrets: []string{s.secret}}, header, body, time.Now())
+	body, err = webhook.Sign(webhook.Connection{Name: string(host), Host: host, Secrets: []string{webhookSecret(s.secret, host)}}, header, body, time.Now())
 	if err != nil {
 		return 0, "", err
 	}

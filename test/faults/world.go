@@ -108,6 +108,9 @@ rules:
 	return b.String()
 }
 
+// webhookSecret is the secret of a host's connection.
+func webhookSecret(secret string, host event.Host) string { return secret + "-" + string(host) }
+
 // serverFile is the server's configuration; every secret is in the environment.
 func serverFile(addr, private, huawei, database string, password bool) string {
 	auth := `access_key: {id: {env: PROOF_ACCESS_KEY}, secret: {env: PROOF_SECRET}}`
@@ -121,9 +124,9 @@ func serverFile(addr, private, huawei, database string, password bool) string {
 	return `http: {addr: "` + addr + `", private_addr: "` + private + `", shutdown_grace: 10s}
 store: {` + store + `}
 connections:
-  - {name: github, kind: github, secrets: [{env: PROOF_SECRET}]}
-  - {name: gitlab, kind: gitlab, secrets: [{env: PROOF_SECRET}]}
-  - {name: gitee, kind: gitee, mode: sign, secrets: [{env: PROOF_SECRET}]}
+  - {name: github, kind: github, secrets: [{env: PROOF_SECRET_GITHUB}]}
+  - {name: gitlab, kind: gitlab, secrets: [{env: PROOF_SECRET_GITLAB}]}
+  - {name: gitee, kind: gitee, mode: sign, secrets: [{env: PROOF_SECRET_GITEE}]}
 huaweicloud:
   auth: {` + auth + `}
   endpoints: {iam: "` + huawei + `", codecheck: "` + huawei + `", servicestage: "` + huawei + `"}

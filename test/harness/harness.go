@@ -113,7 +113,11 @@ func New(ctx context.Context, opts Options) (b *Bench, err error) {
 }
 
 func (b *Bench) open(ctx context.Context) (err error) {
-	for _, name := range []string{variableKey, variableSecretKey, variableWebhook} {
+	names := []string{variableKey, variableSecretKey}
+	for _, c := range connections() {
+		names = append(names, c.variable())
+	}
+	for _, name := range names {
 		random := make([]byte, 16)
 		// rand.Read never fails.
 		_, _ = rand.Read(random)
@@ -141,7 +145,7 @@ func (b *Bench) open(ctx context.Context) (err error) {
 	if err := b.writeFiles(endpoint); err != nil {
 		return err
 	}
-	b.Load = newLoad(b.world, b.addrs, b.secrets[variableWebhook], b.opts.Seed)
+	b.Load = newLoad(b.world, b.addrs, b.secrets, b.opts.Seed)
 	return nil
 }
 
@@ -248,8 +252,8 @@ func (b *Bench) Addrs() []string { return b.addrs }
 // PrivateAddrs is where the servers show their metrics.
 func (b *Bench) PrivateAddrs() []string { return b.privateAddrs }
 
-// WebhookSecret is the secret of every connection.
-func (b *Bench) WebhookSecret() string { return b.secrets[variableWebhook] }
+// WebhookSecret is the secret of the first connection, github.
+func (b *Bench) WebhookSecret() string { return b.secrets[connections()[0].variable()] }
 
 // Log returns the end of what the server's processes have logged, for a proof that
 // failed.

@@ -60,7 +60,7 @@ type Answer struct {
 // host redelivers. Each request goes to any of the replicas, dead or alive.
 type Load struct {
 	bases   []string
-	secret  string
+	secrets map[string]string // by their variables
 	client  *http.Client
 	workers []*worker
 
@@ -87,9 +87,9 @@ type request struct {
 	body   []byte
 }
 
-func newLoad(w world, addrs []string, secret string, seed uint64) *Load {
+func newLoad(w world, addrs []string, secrets map[string]string, seed uint64) *Load {
 	l := &Load{
-		secret: secret, statuses: map[int]int{},
+		secrets: secrets, statuses: map[int]int{},
 		client: &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4 * workers}},
 	}
 	for i := range workers {
@@ -209,7 +209,7 @@ func (w *worker) deliver(c *Change) *request {
 	id := fmt.Sprintf("%08x-%04x-4000-8000-%012x", w.random.Uint32(), w.random.Uint32()&0xffff, w.random.Uint64()&0xffffffffffff)
 	r := &request{change: c, header: c.header(id)}
 	var err error
-	if r.body, err = webhook.Sign(connection.webhook(w.load.secret), r.header, c.body(), time.Now()); err != nil {
+	if r.body, err = webhook.Sign(connection.webhook(w.load.secrets[connection.variable()]), r.header, c.body(), time.Now()); err != nil {
 		// Every connection has a secret.
 		panic("sign delivery: " + err.Error())
 	}

@@ -15,7 +15,6 @@ import (
 const (
 	variableKey       = "PROOF_ACCESS_KEY"
 	variableSecretKey = "PROOF_SECRET_KEY"
-	variableWebhook   = "PROOF_WEBHOOK_SECRET"
 	variableDSN       = "PROOF_DSN"
 )
 
@@ -45,6 +44,11 @@ func connections() []connection {
 		{"gitlab", event.GitLab, "https://gitlab.com"},
 		{"gitee", event.Gitee, "https://gitee.com"},
 	}
+}
+
+// variable is the environment variable of the connection's secret.
+func (c connection) variable() string {
+	return "PROOF_WEBHOOK_" + strings.ToUpper(strings.ReplaceAll(c.name, "-", "_"))
 }
 
 // webhook is the connection as the webhook endpoint knows it, for signing.
@@ -125,7 +129,7 @@ func serverFile(addr, privateAddr, storeSection, endpoint string, opts Options) 
 	var b strings.Builder
 	fmt.Fprintf(&b, "http: {addr: %q, private_addr: %q, max_connections: 8192, pprof_addr: %q, shutdown_grace: 20s}\nstore: %s\nconnections:\n", addr, privateAddr, opts.Profiles, storeSection)
 	for _, c := range connections() {
-		fmt.Fprintf(&b, "  - {name: %s, kind: %s, url: %q, secrets: [{env: %s}]}\n", c.name, c.host, c.base, variableWebhook)
+		fmt.Fprintf(&b, "  - {name: %s, kind: %s, url: %q, secrets: [{env: %s}]}\n", c.name, c.host, c.base, c.variable())
 	}
 	fmt.Fprintf(&b, `huaweicloud:
   auth: {access_key: {id: {env: %s}, secret: {env: %s}}}

@@ -2,7 +2,8 @@
 -- record as JSON; the other columns are what is searched.
 
 -- kind … rule are empty until the delivery is decided. rule lists the rules that
--- matched, separated by commas.
+-- matched, separated by commas. scope is the list of patterns of the repositories that
+-- the secret which verified it may speak of, or empty.
 CREATE TABLE deliveries (
     id          TEXT PRIMARY KEY,
     connection  TEXT NOT NULL,
@@ -12,6 +13,7 @@ CREATE TABLE deliveries (
     event       TEXT NOT NULL,
     received_at BIGINT NOT NULL,
     header      TEXT NOT NULL,
+    scope       TEXT NOT NULL,
     body        BLOB NOT NULL,
     codec       TEXT NOT NULL,
     state       TEXT NOT NULL,

@@ -167,7 +167,7 @@ type Delivery struct {
 	Connection string
 	Host       Host
 	// Key recognises the same delivery sent twice on the same connection: the
-	// host's own delivery id where it has one, else a hash of the body.
+	// host's own delivery id, where it has one, and a hash of the body.
 	Key string
 	// HostID is the delivery id that the host gave; empty when it gives none.
 	HostID string

@@ -72,6 +72,12 @@ func newBench(t *testing.T, db storetest.Database, parse func(id string) (event.
 // newBenchAt is newBench with one clock for every part.
 func newBenchAt(t *testing.T, db storetest.Database, parse func(id string) (event.Event, error), now func() time.Time) bench {
 	t.Helper()
+	return newBenchLogging(t, db, parse, now, zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel)))
+}
+
+// newBenchLogging is newBenchAt with a log that the test reads.
+func newBenchLogging(t *testing.T, db storetest.Database, parse func(id string) (event.Event, error), now func() time.Time, log *zap.Logger) bench {
+	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres, Now: now})
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +101,7 @@ func newBenchAt(t *testing.T, db storetest.Database, parse func(id string) (even
 	q, err := jobs.New(t.Context(), jobs.Options{
 		Store: s, Policy: func() *rules.Policy { return policy }, Checker: checker, Releaser: operator, Now: now,
 		Parse:   func(d event.Delivery) (event.Event, error) { return parse(d.HostID) },
-		Log:     zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel)),
+		Log:     log,
 		Metrics: jobs.NewMetrics(prometheus.NewRegistry()),
 	})
 	if err != nil {

@@ -87,6 +87,9 @@ type Stored struct {
 	State event.DeliveryState
 	// Duplicate: the same delivery was stored before, or is earlier in the list.
 	Duplicate bool
+	// SameHostID is the id of another delivery that the connection received under the
+	// same id of the host, with another body; empty when there is none.
+	SameHostID string
 }
 
 // insertRows is how many deliveries one statement stores at most: enough that its
@@ -98,9 +101,13 @@ const insertRows = 32
 // order of the list.
 func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error) {
 	added := make(map[string]bool, len(list))
+	sameHostID := map[string]string{}
 	for rest := list; len(rest) > 0; {
 		n := min(insertRows, 1<<(bits.Len(uint(len(rest)))-1))
 		if err := tx.insertDeliveries(ctx, rest[:n], added); err != nil {
+			return nil, fmt.Errorf("add deliveries: %w", err)
+		}
+		if err := tx.findSameHostID(ctx, rest[:n], sameHostID); err != nil {
 			return nil, fmt.Errorf("add deliveries: %w", err)
 		}
 		rest = rest[n:]
@@ -108,7 +115,7 @@ func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error
 	answers := make([]Stored, len(list))
 	for i, p := range list {
 		if added[p.ID] {
-			answers[i] = Stored{ID: p.ID, State: event.DeliveryReceived}
+			answers[i] = Stored{ID: p.ID, State: event.DeliveryReceived, SameHostID: sameHostID[p.ID]}
 			continue
 		}
 		answers[i].Duplicate = true
@@ -155,6 +162,37 @@ func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[st
 			return err
 		}
 		added[id] = true
+	}
+	return rows.Err()
+}
+
+// sameHostIDQuery finds what is stored under one of n ids of the host.
+func sameHostIDQuery(n int) string {
+	return `SELECT connection, host_id, id FROM deliveries WHERE host_id <> '' AND host_id IN ` + placeholders(1, n)
+}
+
+// findSameHostID finds, for each stored delivery of the chunk, another one that has the
+// host's id of it: by its key it is not the same delivery.
+func (tx *Tx) findSameHostID(ctx context.Context, chunk []Packed, found map[string]string) error {
+	hostIDs := make([]any, len(chunk))
+	for i, p := range chunk {
+		hostIDs[i] = p.HostID
+	}
+	rows, err := tx.query(ctx, sameHostIDQuery(len(chunk)), hostIDs...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var connection, hostID, id string
+		if err := rows.Scan(&connection, &hostID, &id); err != nil {
+			return err
+		}
+		for _, p := range chunk {
+			if p.ID != id && p.Connection == connection && p.HostID == hostID {
+				found[p.ID] = id
+			}
+		}
 	}
 	return rows.Err()
 }

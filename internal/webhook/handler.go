@@ -261,9 +261,6 @@ func (h *Handler) delivery(e endpoint, header http.Header, body []byte) event.De
 		Header:     keptHeaders(e.host, header),
 		Body:       e.host.withoutSecrets(e.Connection, body),
 	}
-	d.Key = d.HostID
-	if d.Key == "" {
-		d.Key = e.host.key(d.Event, d.Body)
-	}
+	d.Key = deliveryKey(e.host, d)
 	return d
 }

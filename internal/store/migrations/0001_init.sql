@@ -31,6 +31,7 @@ CREATE INDEX deliveries_by_state ON deliveries (state, received_at, id);
 CREATE INDEX deliveries_by_time ON deliveries (received_at, id);
 CREATE INDEX deliveries_by_repository ON deliveries (repository, received_at, id) WHERE repository <> '';
 CREATE INDEX deliveries_by_sha ON deliveries (sha) WHERE sha <> '';
+CREATE INDEX deliveries_by_host_id ON deliveries (host_id) WHERE host_id <> '';
 
 -- One row for each change that the rules evaluated: the first delivery that announced
 -- it owns it. When the same change is made again, the delivery that announces that

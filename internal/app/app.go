@@ -92,6 +92,7 @@ func newQueue(ctx context.Context, opts Options, s *store.Store, connections []w
 
 		Retention:        opts.Config.Store.Retention,
 		PayloadRetention: opts.Config.Store.PayloadRetention,
+		MaxEventAge:      opts.Config.MaxEventAge,
 	})
 }
 

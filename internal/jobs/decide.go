@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -126,6 +127,13 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		return result{state: event.DeliveryFailed, reason: e.failed}, nil
 	}
 	ignored := e.event.IgnoredReason != ""
+	if reason := q.tooOld(e); reason != "" {
+		// It says nothing about what is newest either.
+		if ignored {
+			return result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}, nil
+		}
+		return result{event.DeliveryDecided, e.decision.Reason + "; nothing is checked, because " + reason, &e.decision}, nil
+	}
 	if !ignored {
 		// A change that is announced a second time says nothing about what is newest.
 		owner, err := tx.ClaimEvent(ctx, e.event, e.delivery.ID)
@@ -157,6 +165,18 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 	}
 	enqueueStops(tx, superseded)
 	return r, nil
+}
+
+// tooOld says why a change is too old to start anything; empty when it is not. What
+// counts is the host's own time of the change, when the delivery was first received. A
+// person may replay what is older.
+func (q *Queue) tooOld(e evaluation) string {
+	changed, known := e.event.ChangedAt()
+	if !known || e.delivery.Replayed || e.delivery.ReceivedAt.Sub(changed) <= q.opts.MaxEventAge {
+		return ""
+	}
+	return fmt.Sprintf("the change was made at %s, more than max_event_age (%s) before it was received; replay the delivery if it is wanted",
+		changed.UTC().Format(time.RFC3339), q.opts.MaxEventAge)
 }
 
 // addRuns adds a run for each check of the decision. The first new run stops the

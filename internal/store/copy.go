@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -131,7 +132,7 @@ func scanRow(row scanner, columns []string) (values []any, size int, err error) 
 		case nil:
 			values[i] = []byte{}
 		case int64:
-			if columns[i] == "ended" || columns[i] == "unanswered" {
+			if slices.Contains([]string{"ended", "unanswered", "replayed"}, columns[i]) {
 				values[i] = value != 0
 			}
 		case string:

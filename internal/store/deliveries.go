@@ -26,6 +26,8 @@ type Delivery struct {
 	// Said is what the delivery says, as far as lists are filtered by it.
 	Said      Said
 	UpdatedAt time.Time
+	// Replayed: a person had it decided again.
+	Replayed bool
 	// PayloadRemoved: the body was removed after the payload retention.
 	PayloadRemoved bool
 }
@@ -138,7 +140,7 @@ func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[st
 	var query strings.Builder
 	query.WriteString(`INSERT INTO deliveries
 		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, updated_at,
-			reason, decision, kind, repository, branch, number, sha, actor, rule) VALUES `)
+			reason, decision, kind, repository, branch, number, sha, actor, rule, replayed) VALUES `)
 	args := make([]any, 0, len(chunk)*12)
 	now := tx.now()
 	for i, p := range chunk {
@@ -146,7 +148,7 @@ func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[st
 			query.WriteByte(',')
 		}
 		n := len(args)
-		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','')", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12)
+		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','',FALSE)", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12)
 		args = append(args, p.ID, p.Connection, string(p.Host), p.Key, p.HostID, p.Event, micros(p.ReceivedAt), p.header, p.body, p.codec,
 			string(event.DeliveryReceived), now)
 	}
@@ -315,7 +317,7 @@ func (tx *Tx) OldestUndecided(ctx context.Context) (time.Time, error) {
 }
 
 const deliveryColumns = `id, connection, host, key, host_id, event, received_at, header, state, reason, decision,
-	kind, repository, branch, number, sha, actor, rule, updated_at, codec`
+	kind, repository, branch, number, sha, actor, rule, replayed, updated_at, codec`
 
 func scanDelivery(row scanner) (Delivery, error) {
 	d, _, err := scanStoredDelivery(row)
@@ -328,7 +330,7 @@ func scanStoredDelivery(row scanner, more ...any) (d Delivery, codec string, err
 	var header, decision, matched string
 	dest := append([]any{
 		&d.ID, &d.Connection, &d.Host, &d.Key, &d.HostID, &d.Event, &received, &header, &d.State, &d.Reason, &decision,
-		&d.Said.Kind, &d.Said.Repository, &d.Said.Branch, &d.Said.Number, &d.Said.SHA, &d.Said.Actor, &matched, &updated, &codec,
+		&d.Said.Kind, &d.Said.Repository, &d.Said.Branch, &d.Said.Number, &d.Said.SHA, &d.Said.Actor, &matched, &d.Replayed, &updated, &codec,
 	}, more...)
 	if err := row.Scan(dest...); err != nil {
 		return Delivery{}, "", err
@@ -356,7 +358,8 @@ var ErrPayloadRemoved = errors.New("its payload was removed after store.payload_
 // ErrUndecided is returned for a delivery that waits for its decision already.
 var ErrUndecided = errors.New("it is not decided yet")
 
-// Replay makes a delivery wait for its decision again. ErrNotFound, ErrPayloadRemoved
+// Replay makes a delivery wait for its decision again, because a person wants that.
+// ErrNotFound, ErrPayloadRemoved
 // or ErrUndecided when that cannot be; then nothing is changed.
 func (tx *Tx) Replay(ctx context.Context, id string) error {
 	var state event.DeliveryState
@@ -371,7 +374,9 @@ func (tx *Tx) Replay(ctx context.Context, id string) error {
 	case codec == codecRemoved:
 		err = ErrPayloadRemoved
 	default:
-		return tx.Reopen(ctx, id)
+		if _, err = tx.exec(ctx, `UPDATE deliveries SET replayed = TRUE WHERE id = $1`, id); err == nil {
+			return tx.Reopen(ctx, id)
+		}
 	}
 	return fmt.Errorf("replay delivery %q: %w", id, err)
 }

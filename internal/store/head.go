@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
 )
@@ -29,6 +28,11 @@ type Head struct {
 // received within it can have ids in the wrong order.
 const maxSkew = 60_000_000
 
+// maxAhead is how far ahead of our clock a host's time may be, in microseconds. One that
+// is further ahead orders nothing: it would make every later change of the same merge
+// request look old.
+const maxAhead = 10 * 60_000_000
+
 // AdvanceHead makes what e says the newest known state of its ref key, unless the
 // stored state is newer; advanced says which. Deliveries come late and are processed
 // out of order: the host's own time decides where it sends one, then whether e's
@@ -36,6 +40,9 @@ const maxSkew = 60_000_000
 // which is the order of delivery ids.
 func (tx *Tx) AdvanceHead(ctx context.Context, e event.Event, deliveryID string) (advanced bool, err error) {
 	next := Head{SHA: e.HeadSHA, Branch: e.Branch, Ended: e.EndsRef(), deliveryID: deliveryID, before: e.Before, changedAt: e.UpdatedAt}
+	if t, ok := event.HostTime(next.changedAt); ok && micros(t) > tx.now()+maxAhead {
+		next.changedAt = ""
+	}
 	added, err := tx.exec(ctx, `INSERT INTO heads (ref_key, delivery_id, sha, before, branch, ended, changed_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (ref_key) DO NOTHING`,
 		e.RefKey(), next.deliveryID, next.SHA, next.before, next.Branch, next.Ended, next.changedAt, tx.now())
@@ -65,8 +72,8 @@ func (tx *Tx) AdvanceHead(ctx context.Context, e event.Event, deliveryID string)
 
 // newerThan reports whether h, which is stored, is newer than next.
 func (h Head) newerThan(next Head, now int64) bool {
-	mine, ok := hostTime(h.changedAt)
-	theirs, also := hostTime(next.changedAt)
+	mine, ok := event.HostTime(h.changedAt)
+	theirs, also := event.HostTime(next.changedAt)
 	if ok && also && !mine.Equal(theirs) {
 		return mine.After(theirs)
 	}
@@ -81,16 +88,6 @@ func (h Head) newerThan(next Head, now int64) bool {
 		return false
 	}
 	return next.deliveryID < h.deliveryID
-}
-
-// hostTime reads a time as one of the hosts writes it.
-func hostTime(text string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05 MST", "2006-01-02 15:04:05 -0700"} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
 }
 
 // Head returns the newest known state of a ref key; known is false when there is none.

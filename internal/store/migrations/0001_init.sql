@@ -2,7 +2,7 @@
 -- record as JSON; the other columns are what is searched.
 
 -- kind … rule are empty until the delivery is decided. rule lists the rules that
--- matched, separated by commas.
+-- matched, separated by commas. replayed: a person had it decided again.
 CREATE TABLE deliveries (
     id          TEXT PRIMARY KEY,
     connection  TEXT NOT NULL,
@@ -24,6 +24,7 @@ CREATE TABLE deliveries (
     sha         TEXT NOT NULL,
     actor       TEXT NOT NULL,
     rule        TEXT NOT NULL,
+    replayed    BOOLEAN NOT NULL,
     updated_at  BIGINT NOT NULL,
     UNIQUE (connection, key)
 );

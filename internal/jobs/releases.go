@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
@@ -95,11 +96,27 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 			if now.undecided || now.notAllowed() != "" {
 				return errNotAllowed
 			}
+			if err := claimReleased(ctx, tx, now); err != nil {
+				return err
+			}
 		}
 		return q.saveRelease(ctx, tx, b.release, next, &b.version)
 	})
 	if err == nil {
 		b.release = next
+	}
+	return err
+}
+
+// claimReleased notes for good that the release acts for its commit. It fails when another
+// one has done so since the basis was read.
+func claimReleased(ctx context.Context, tx *transaction, b basis) error {
+	if b.release.Plan.Action == rules.ReleaseRefuse {
+		return nil
+	}
+	_, claimed, err := tx.ClaimReleased(ctx, b.release)
+	if err == nil && !claimed && b.once() {
+		return errNotAllowed
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ type services struct {
 	mu sync.Mutex
 	// down: every request is answered 503.
 	down bool
+	// refusing is how the requests begin, method and path, that are answered 400; empty:
+	// none.
+	refusing string
 	// repositories are the names that the task list has.
 	repositories []string
 	// endless are the tasks whose scans never end.
@@ -69,6 +73,10 @@ func newServices(t *testing.T) (*services, string) {
 			defer s.mu.Unlock()
 			if s.down {
 				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			if s.refusing != "" && strings.HasPrefix(r.Method+" "+r.URL.Path, s.refusing) {
+				w.WriteHeader(http.StatusBadRequest)
 				return
 			}
 			_ = json.NewEncoder(w).Encode(answer(r))

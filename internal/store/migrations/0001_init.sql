@@ -126,6 +126,24 @@ CREATE INDEX releases_by_repository ON releases (repository, created_at, id);
 CREATE INDEX releases_by_sha ON releases (sha);
 CREATE INDEX releases_waiting ON releases (waits_for) WHERE waits_for <> '';
 
+-- What was released, for good: each action on a pipeline for a commit, and the release
+-- that was the first to take it. key stands for ref key, commit, pipeline, action, task
+-- and selection.
+CREATE TABLE released (
+    key           TEXT PRIMARY KEY,
+    connection    TEXT NOT NULL,
+    repository_id TEXT NOT NULL,
+    ref_key       TEXT NOT NULL,
+    sha           TEXT NOT NULL,
+    pipeline      TEXT NOT NULL,
+    action        TEXT NOT NULL,
+    task          TEXT NOT NULL,
+    selection     TEXT NOT NULL,
+    release_id    TEXT NOT NULL,
+    released_at   BIGINT NOT NULL
+);
+CREATE INDEX released_by_release ON released (release_id);
+
 -- What earlier runs learned: the task of a repository and branch (or merge
 -- request), and the ref that worked for a connection.
 CREATE TABLE tasks (

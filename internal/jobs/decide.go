@@ -145,20 +145,26 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		}
 	}
 	// Every other event sets the head, whether a rule wants it or not.
-	newest, superseded, err := q.advanceHead(ctx, tx, e)
+	change, superseded, err := q.advanceHead(ctx, tx, e)
 	if err != nil {
 		return result{}, err
 	}
 	if ignored {
 		enqueueStops(tx, superseded)
-		return result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}, nil
+		r := result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}
+		if change == store.HeadRepeated {
+			r.reason += "; it does not start at the head, so it may be an old delivery that was sent again, and changes nothing"
+		}
+		return r, nil
 	}
 	r := result{event.DeliveryDecided, e.decision.Reason, &e.decision}
 	switch {
 	case len(e.decision.Matches) == 0:
 	case e.event.HeadSHA == "":
 		r.reason += "; nothing is checked, because the event names no commit"
-	case !newest:
+	case change == store.HeadRepeated:
+		r.reason += fmt.Sprintf("; nothing is checked, because %q was at commit %s already and the push does not start at its head: it may be an old push that was sent again", e.event.Branch, short(e.event.HeadSHA))
+	case change == store.HeadNewer:
 		r.reason += "; nothing is checked, because a newer state was announced before this one"
 	default:
 		return r, q.addRuns(ctx, tx, e, superseded, &r)

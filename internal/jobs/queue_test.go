@@ -187,7 +187,7 @@ func events(id string) (event.Event, error) {
 		return ev, nil
 	case "c":
 		return push("b", "c"), nil
-	case "d":
+	case "d", "d again":
 		return push("c", "d"), nil
 	}
 	return event.Event{}, fmt.Errorf("no event %q", id)
@@ -208,7 +208,7 @@ func testWhatBecomesOfADelivery(t *testing.T, b bench) {
 		{"comment", event.DeliveryDecided, "names no commit", 0},
 		{"b", event.DeliveryDecided, "first", 2},
 		{"a", event.DeliveryDecided, "a newer state was announced before this one", 0},
-		{"b again", event.DeliveryDecided, "checks that commit already", 0},
+		{"b again", event.DeliveryDecided, "was at commit b already", 0},
 	} {
 		t.Run(test.id, func(t *testing.T) {
 			d := b.decided(t, test.id)

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/release"
@@ -13,6 +14,13 @@ import (
 // errNotAllowed is returned by the commit of an intent when what allowed the release no
 // longer does.
 var errNotAllowed = errors.New("what allowed the release no longer does")
+
+// errUncertainHead is returned by the commit of an intent while the newest commit of the
+// branch is uncertain.
+var errUncertainHead = errors.New("the newest commit is uncertain")
+
+// uncertainWait is how often a release looks whether the head is certain again.
+const uncertainWait = 30 * time.Second
 
 // actRelease starts a pipeline or decides a checkpoint: prepare, commit the intent,
 // send, save the answer. It reads run, verdict and head before it looks at the
@@ -96,6 +104,9 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 			if now.undecided || now.notAllowed() != "" {
 				return errNotAllowed
 			}
+			if now.head.Uncertain && now.release.Plan.Action != rules.ReleaseRefuse {
+				return errUncertainHead
+			}
 			if err := claimReleased(ctx, tx, now); err != nil {
 				return err
 			}
@@ -128,6 +139,10 @@ func (q *Queue) afterRefusedIntent(ctx context.Context, b basis, refusal error) 
 	case errors.Is(refusal, errNotAllowed):
 		// The next step reads why and acts on it.
 		return soon, nil
+	case errors.Is(refusal, errUncertainHead):
+		next := b.release
+		next.Reason = fmt.Sprintf("waits until the newest commit of %q is known: a push went back to an earlier one, and may be an old push that was sent again", b.run.Event.Branch)
+		return q.saveReleaseStep(ctx, b, next, uncertainWait, nil)
 	case !errors.Is(refusal, store.ErrPipelineBusy):
 		return afterRefusedSave(refusal)
 	}

@@ -45,7 +45,9 @@ CREATE TABLE event_keys (
 CREATE INDEX event_keys_by_time ON event_keys (created_at);
 
 -- The newest known state of each branch, tag and merge request, and the delivery
--- that told it. `ended`: it was deleted, closed or merged.
+-- that told it. `ended`: it was deleted, closed or merged. `uncertain`: a later push
+-- went back to an earlier commit, and may be an old one that somebody sent again.
+-- used_at is when a delivery spoke of it last, to the day.
 CREATE TABLE heads (
     ref_key     TEXT PRIMARY KEY,
     delivery_id TEXT NOT NULL,
@@ -53,10 +55,20 @@ CREATE TABLE heads (
     before      TEXT NOT NULL,
     branch      TEXT NOT NULL,
     ended       BOOLEAN NOT NULL,
+    uncertain   BOOLEAN NOT NULL,
     changed_at  TEXT NOT NULL,
+    used_at     BIGINT NOT NULL,
     updated_at  BIGINT NOT NULL
 );
-CREATE INDEX heads_by_time ON heads (updated_at);
+CREATE INDEX heads_by_time ON heads (used_at);
+
+-- The earlier heads of branches and tags, and until when each was known to be one. key is
+-- the ref key and the commit.
+CREATE TABLE former_heads (
+    key    TEXT PRIMARY KEY,
+    was_at BIGINT NOT NULL
+);
+CREATE INDEX former_heads_by_time ON former_heads (was_at);
 
 -- waits_for is the id of the record that must change before this one can go on, or
 -- empty. Whoever changes that record inserts the job of this one.

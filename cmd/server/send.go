@@ -23,8 +23,8 @@ func newSend(env command.Environment) *cobra.Command {
 		Short: "Post a recorded payload, freshly signed, to a running server",
 		Long: `Posts a recorded delivery to a running server as its host would: signed again with
 the connection's secret and with a new delivery id, so that it is not taken for a
-redelivery. For trying rules: a change that the server has seen is a duplicate, for
-which nothing is done, and 'gatewright show' prints what the rules say of it now.
+redelivery. For trying rules: a change that the server has seen is a duplicate, and
+one that is older than max_event_age starts nothing, and 'gatewright show' prints what the rules say of it now.
 
 The secret comes from --config, or from the environment variable that
 --secret-env names. Exit code 0 when the server accepted it, 1 otherwise.`,

@@ -98,6 +98,7 @@ func newQueue(ctx context.Context, opts Options, s *store.Store, registry promet
 
 		Retention:        opts.Config.Store.Retention,
 		PayloadRetention: opts.Config.Store.PayloadRetention,
+		MaxEventAge:      opts.Config.MaxEventAge,
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/apptest"
 	"github.com/gatewright/gatewright/internal/codecheck"
@@ -170,7 +171,7 @@ func testMovedBranchIsNotReleased(t *testing.T, d apptest.Service) {
 func TestSameChangeTwice(t *testing.T) { apptest.Each(t, demo.Options{}, testSameChangeTwice) }
 
 func testSameChangeTwice(t *testing.T, d apptest.Service) {
-	c := demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean, Time: "2026-03-01T12:00:00Z"}
+	c := demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean, Time: time.Now().UTC().Format(time.RFC3339)}
 	d.Push(t, event.GitLab, "1", c)
 	d.Push(t, event.GitLab, "2", c)
 	if again := d.Push(t, event.GitLab, "1", c); again.Status != http.StatusOK {

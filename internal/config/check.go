@@ -63,6 +63,7 @@ func (k *checker) config(c *Config) {
 	k.store(&c.Store)
 	k.connections(c.Connections)
 	k.huaweiCloud(&c.HuaweiCloud)
+	k.positive("max_event_age", c.MaxEventAge)
 	c.Rules = k.file("rules", c.Rules)
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, "json", "console")

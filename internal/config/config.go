@@ -21,6 +21,10 @@ type Config struct {
 	// Connections are the git hosts whose webhooks are accepted. At least one.
 	Connections []Connection `yaml:"connections"`
 	HuaweiCloud HuaweiCloud  `yaml:"huaweicloud"`
+	// MaxEventAge is how long before its receipt a change may have been made, by the
+	// host's own time; an older one starts nothing unless a person replays it.
+	// Default: 168h, which is 7 days.
+	MaxEventAge time.Duration `yaml:"max_event_age"`
 	// Rules is a rules file, or a folder of them. Default: rules.yaml.
 	Rules     string    `yaml:"rules"`
 	Log       Log       `yaml:"log"`
@@ -313,6 +317,8 @@ func defaults() *Config {
 			Poll:          Poll{Min: 5 * time.Second, Max: 30 * time.Second},
 			ReleasePoll:   Poll{Min: 5 * time.Second, Max: 30 * time.Second},
 		},
+		MaxEventAge: 7 * 24 * time.Hour,
+
 		Rules:     "rules.yaml",
 		Log:       Log{Level: "info", Format: "json"},
 		Telemetry: Telemetry{Metrics: true},

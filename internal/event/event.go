@@ -149,6 +149,10 @@ type Event struct {
 	// UpdatedAt is the host's own time of the change, as the host spells it;
 	// it tells two changes of the same labels apart. Empty for pushes and tags.
 	UpdatedAt string `json:"updated_at,omitempty"`
+	// PushedAt is the host's own time of the last push to the repository, as the host
+	// spells it, for pushes and tags of hosts that send it. It tells an old delivery
+	// from a new one and not which of two pushes is newer: two branches share it.
+	PushedAt string `json:"pushed_at,omitempty"`
 
 	// Cut names the fields that are shorter than the host sent them: title, labels.
 	Cut []string `json:"cut,omitempty"`
@@ -156,6 +160,25 @@ type Event struct {
 	// IgnoredReason says why the event is not evaluated by the rules; empty when
 	// it is. An ignored event may have any of the other fields empty.
 	IgnoredReason string `json:"ignored_reason"`
+}
+
+// ChangedAt is the host's own time of the change, and whether the host sent one that
+// can be read. The times of commits do not count: an old commit may be pushed today.
+func (e Event) ChangedAt() (time.Time, bool) {
+	if e.UpdatedAt != "" {
+		return HostTime(e.UpdatedAt)
+	}
+	return HostTime(e.PushedAt)
+}
+
+// HostTime reads a time as one of the hosts writes it.
+func HostTime(text string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05 MST", "2006-01-02 15:04:05 -0700"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // Ignored returns an event that is not evaluated by the rules, and why.
@@ -172,7 +195,7 @@ type Delivery struct {
 	Connection string
 	Host       Host
 	// Key recognises the same delivery sent twice on the same connection: the
-	// host's own delivery id where it has one, else a hash of the body.
+	// host's own delivery id, where it has one, and a hash of the body.
 	Key string
 	// HostID is the delivery id that the host gave; empty when it gives none.
 	HostID string

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/store"
 )
@@ -48,7 +50,9 @@ type pending struct {
 type committed struct {
 	id        string
 	duplicate bool
-	err       error
+	// sameHostID is another delivery with the same id of the host and another body.
+	sameHostID string
+	err        error
 }
 
 func newGroupCommit() *groupCommit {
@@ -150,9 +154,21 @@ func (q *Queue) commit(batch []*pending) {
 		if err != nil {
 			p.committed <- committed{err: err}
 		} else {
+			q.warnOfSameHostID(p.packed.Delivery, results[i])
 			p.committed <- results[i]
 		}
 	}
+}
+
+// warnOfSameHostID tells of a delivery that came under the id of another one: no host
+// does that, and somebody who sends old bodies again may.
+func (q *Queue) warnOfSameHostID(d event.Delivery, stored committed) {
+	if stored.sameHostID == "" {
+		return
+	}
+	q.log.Warn("suspicious delivery accepted", zap.String(event.LogDelivery, stored.id), zap.String(event.LogConnection, d.Connection),
+		zap.String(event.LogHostID, d.HostID), zap.String(event.LogOtherDelivery, stored.sameHostID),
+		zap.String(event.LogReason, "another delivery came under the same id of the host with another body"))
 }
 
 // storeBatch stores deliveries and inserts one job for all of them, because a job costs
@@ -166,7 +182,7 @@ func storeBatch(ctx context.Context, tx *transaction, list []store.Packed) ([]co
 	var undecided []string
 	reopened := map[string]bool{}
 	for i, s := range stored {
-		results[i].id = s.ID
+		results[i].id, results[i].sameHostID = s.ID, s.SameHostID
 		if s.Duplicate {
 			if s.State != event.DeliveryFailed || reopened[s.ID] {
 				results[i].duplicate = true

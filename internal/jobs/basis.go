@@ -2,6 +2,8 @@ package jobs
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/release"
@@ -20,6 +22,9 @@ type basis struct {
 	// head is the newest known state of the run's branch, tag or merge request.
 	head      store.Head
 	headKnown bool
+	// earlier is the release that took the same action for the same commit; nil when
+	// none has, or when this one may take it again.
+	earlier *store.Released
 	// undecided: a delivery that was received before the check was asked for has no
 	// decision yet. It may announce a newer commit, and then that one was checked.
 	undecided bool
@@ -50,11 +55,27 @@ func readBasis(ctx context.Context, tx *store.Tx, id string, head func(context.C
 		}
 		b.starter = &starter
 	}
+	if b.once() {
+		earlier, known, err := tx.Released(ctx, b.release)
+		if err != nil {
+			return b, err
+		}
+		if known && earlier.ReleaseID != b.release.ID {
+			b.earlier = &earlier
+		}
+	}
 	if b.undecided, err = tx.Undecided(ctx, b.run.Event.Connection, b.run.StartedAt); err != nil {
 		return b, err
 	}
 	b.head, b.headKnown, err = head(ctx, b.run.Event.RefKey())
 	return b, err
+}
+
+// once reports whether the release must be the only one that takes its action for its
+// commit. A person's rerun need not, nor a refusal, which releases nothing, nor the
+// approval of an execution that we started: its start is what happens once.
+func (b basis) once() bool {
+	return b.release.RerunOf == "" && b.release.Plan.Action != rules.ReleaseRefuse && b.starter == nil
 }
 
 // needsDecision reports that the release must wait for a delivery to be decided.
@@ -78,6 +99,9 @@ func (b basis) notAllowed() string {
 		return "run " + b.run.ID + " has no " + string(wanted) + " verdict"
 	case b.run.Event.HeadSHA == "" || b.run.Event.HeadSHA != b.release.Event.HeadSHA:
 		return "run " + b.run.ID + " checked another commit"
+	case b.earlier != nil:
+		return fmt.Sprintf("commit %s was released before, by release %s at %s, and is released again only when a person reruns that",
+			short(b.release.Event.HeadSHA), b.earlier.ReleaseID, b.earlier.At.Format(time.RFC3339))
 	case b.headKnown:
 		return staleReason(b.run.Event, b.head)
 	}

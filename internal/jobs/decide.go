@@ -198,6 +198,13 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		return result{state: event.DeliveryFailed, reason: e.failed}, nil
 	}
 	ignored := e.event.IgnoredReason != ""
+	if reason := q.tooOld(e); reason != "" {
+		// It says nothing about what is newest either.
+		if ignored {
+			return result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}, nil
+		}
+		return result{event.DeliveryDecided, e.decision.Reason + "; nothing is checked, because " + reason, &e.decision}, nil
+	}
 	if !ignored {
 		// A change that is announced a second time says nothing about what is newest.
 		owner, err := tx.ClaimEvent(ctx, e.event, e.delivery.ID)
@@ -209,26 +216,44 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		}
 	}
 	// Every other event sets the head, whether a rule wants it or not.
-	newest, superseded, err := q.advanceHead(ctx, tx, e)
+	change, superseded, err := q.advanceHead(ctx, tx, e)
 	if err != nil {
 		return result{}, err
 	}
 	if ignored {
 		enqueueStops(tx, superseded)
-		return result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}, nil
+		r := result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}
+		if change == store.HeadRepeated {
+			r.reason += "; it does not start at the head, so it may be an old delivery that was sent again, and changes nothing"
+		}
+		return r, nil
 	}
 	r := result{event.DeliveryDecided, e.decision.Reason, &e.decision}
 	switch {
 	case len(e.decision.Matches) == 0:
 	case e.event.HeadSHA == "":
 		r.reason += "; nothing is checked, because the event names no commit"
-	case !newest:
+	case change == store.HeadRepeated:
+		r.reason += fmt.Sprintf("; nothing is checked, because %q was at commit %s already and the push does not start at its head: it may be an old push that was sent again", e.event.Branch, short(e.event.HeadSHA))
+	case change == store.HeadNewer:
 		r.reason += "; nothing is checked, because a newer state was announced before this one"
 	default:
 		return r, q.addRuns(ctx, tx, e, superseded, &r)
 	}
 	enqueueStops(tx, superseded)
 	return r, nil
+}
+
+// tooOld says why a change is too old to start anything; empty when it is not. What
+// counts is the host's own time of the change, when the delivery was first received. A
+// person may replay what is older.
+func (q *Queue) tooOld(e evaluation) string {
+	changed, known := e.event.ChangedAt()
+	if !known || e.delivery.Replayed || e.delivery.ReceivedAt.Sub(changed) <= q.opts.MaxEventAge {
+		return ""
+	}
+	return fmt.Sprintf("the change was made at %s, more than max_event_age (%s) before it was received; replay the delivery if it is wanted",
+		changed.UTC().Format(time.RFC3339), q.opts.MaxEventAge)
 }
 
 // addRuns adds a run for each check of the decision. The first new run stops the

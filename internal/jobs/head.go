@@ -11,21 +11,23 @@ import (
 
 // advanceHead makes what an event says the newest known state of its branch, tag or
 // merge request, and supersedes the unfinished runs of older commits: CodeArts Check
-// scans the tip, so their answer would speak of another commit. newest says whether
-// the event tells the newest state. stops are the superseded runs whose executions
+// scans the tip, so their answer would speak of another commit. stops are the superseded runs whose executions
 // must be stopped.
-func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) (newest bool, stops []codecheck.Run, err error) {
+func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) (change store.HeadChange, stops []codecheck.Run, err error) {
 	if !e.event.SetsHead() {
 		head, known, err := tx.Head(ctx, e.event.RefKey())
-		return !known || staleReason(e.event, head) == "", nil, err
+		if known && staleReason(e.event, head) != "" {
+			return store.HeadNewer, nil, err
+		}
+		return store.HeadAdvanced, nil, err
 	}
-	if newest, err = tx.AdvanceHead(ctx, e.event, e.delivery.ID); err != nil || !newest {
-		return false, nil, err
+	if change, err = tx.AdvanceHead(ctx, e.event, e.delivery.ID); err != nil || change != store.HeadAdvanced {
+		return change, nil, err
 	}
 	head := store.Head{SHA: e.event.HeadSHA, Branch: e.event.Branch, Ended: e.event.EndsRef()}
 	active, err := tx.ActiveRuns(ctx, e.event.RefKey())
 	if err != nil {
-		return false, nil, err
+		return "", nil, err
 	}
 	for _, v := range active {
 		reason := staleReason(v.Record.Event, head)
@@ -34,13 +36,13 @@ func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) 
 		}
 		stop, err := q.supersede(ctx, tx, v, head, reason)
 		if err != nil {
-			return false, nil, err
+			return "", nil, err
 		}
 		if stop {
 			stops = append(stops, v.Record)
 		}
 	}
-	return true, stops, nil
+	return change, stops, nil
 }
 
 // staleReason says why an event's commit is no longer the newest of its branch, tag or

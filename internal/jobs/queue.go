@@ -61,6 +61,9 @@ type Options struct {
 	// the bodies of deliveries are; defaults 30 and 7 days.
 	Retention        time.Duration
 	PayloadRetention time.Duration
+	// MaxEventAge is how long before its receipt a change may have been made, by the
+	// host's own time; an older one starts nothing. Default 7 days.
+	MaxEventAge time.Duration
 	// ReconcileEvery is how often records without a job are looked for; default 1
 	// minute. ReconcileAfter is how long such a record must not have been saved;
 	// default 3 minutes, longer than any step.
@@ -133,6 +136,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	}
 	if opts.PayloadRetention == 0 {
 		opts.PayloadRetention = 7 * 24 * time.Hour
+	}
+	if opts.MaxEventAge == 0 {
+		opts.MaxEventAge = 7 * 24 * time.Hour
 	}
 	if opts.ReconcileEvery == 0 {
 		opts.ReconcileEvery = time.Minute

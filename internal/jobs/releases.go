@@ -3,15 +3,24 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
 // errNotAllowed is returned by the commit of an intent when what allowed the release no
 // longer does.
 var errNotAllowed = errors.New("what allowed the release no longer does")
+
+// errUncertainHead is returned by the commit of an intent while the newest commit of the
+// branch is uncertain.
+var errUncertainHead = errors.New("the newest commit is uncertain")
+
+// uncertainWait is how often a release looks whether the head is certain again.
+const uncertainWait = 30 * time.Second
 
 // actRelease starts a pipeline or decides a checkpoint: prepare, commit the intent,
 // send, save the answer. It reads run, verdict and head before it looks at the
@@ -100,6 +109,12 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 			if now.undecided || now.notAllowed() != "" {
 				return errNotAllowed
 			}
+			if now.head.Uncertain && now.release.Plan.Action != rules.ReleaseRefuse {
+				return errUncertainHead
+			}
+			if err := claimReleased(ctx, tx, now); err != nil {
+				return err
+			}
 		}
 		taken, err := tx.ExecutionsOf(ctx, next.Plan.Pipeline, next.ID, maxTaken)
 		if err != nil {
@@ -115,6 +130,19 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 	return err
 }
 
+// claimReleased notes for good that the release acts for its commit. It fails when another
+// one has done so since the basis was read.
+func claimReleased(ctx context.Context, tx *transaction, b basis) error {
+	if b.release.Plan.Action == rules.ReleaseRefuse {
+		return nil
+	}
+	_, claimed, err := tx.ClaimReleased(ctx, b.release)
+	if err == nil && !claimed && b.once() {
+		return errNotAllowed
+	}
+	return err
+}
+
 // afterRefusedIntent ends a step whose intent could not be committed. While another
 // release's action on the pipeline has no answer, this one waits for it.
 func (q *Queue) afterRefusedIntent(ctx context.Context, b basis, refusal error) (time.Duration, error) {
@@ -122,6 +150,10 @@ func (q *Queue) afterRefusedIntent(ctx context.Context, b basis, refusal error) 
 	case errors.Is(refusal, errNotAllowed):
 		// The next step reads why and acts on it.
 		return soon, nil
+	case errors.Is(refusal, errUncertainHead):
+		next := b.release
+		next.Reason = fmt.Sprintf("waits until the newest commit of %q is known: a push went back to an earlier one, and may be an old push that was sent again", b.run.Event.Branch)
+		return q.saveReleaseStep(ctx, b, next, uncertainWait, nil)
 	case !errors.Is(refusal, store.ErrPipelineBusy):
 		return afterRefusedSave(refusal)
 	}

@@ -94,6 +94,11 @@ func (q *Queue) saveRelease(ctx context.Context, tx *transaction, before, r rele
 	if err := tx.SaveRelease(ctx, r, version); err != nil {
 		return err
 	}
+	if before.Unanswered() && r.Intent == nil {
+		if err := tx.UnclaimReleased(ctx, r.ID); err != nil {
+			return err
+		}
+	}
 	return q.releaseChanged(ctx, tx, before, r)
 }
 

@@ -67,6 +67,10 @@ type Release struct {
 	// pipeline; then only a checkpoint of its execution is decided.
 	After string `json:"after,omitempty"`
 
+	// RerunOf is the id of the ended release that this one repeats, because a person
+	// asked for it; empty otherwise.
+	RerunOf string `json:"rerun_of,omitempty"`
+
 	// Withdrawn says why an approval was turned into a refusal: its commit is no
 	// longer the one to release, and the execution that waits would keep the
 	// pipeline from the newer one. Empty otherwise.

@@ -3,13 +3,14 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // tables are all tables that hold what is worth keeping. The queue's are not among
 // them: its jobs are created again from these.
 func tables() []string {
-	return []string{"deliveries", "event_keys", "heads", "runs", "releases", "tasks", "task_claims", "refs"}
+	return []string{"deliveries", "event_keys", "heads", "former_heads", "runs", "releases", "released", "tasks", "task_claims", "refs"}
 }
 
 const (
@@ -131,7 +132,7 @@ func scanRow(row scanner, columns []string) (values []any, size int, err error) 
 		case nil:
 			values[i] = []byte{}
 		case int64:
-			if columns[i] == "ended" || columns[i] == "unanswered" {
+			if slices.Contains([]string{"ended", "uncertain", "unanswered", "replayed"}, columns[i]) {
 				values[i] = value != 0
 			}
 		case string:

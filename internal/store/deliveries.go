@@ -26,6 +26,8 @@ type Delivery struct {
 	// Said is what the delivery says, as far as lists are filtered by it.
 	Said      Said
 	UpdatedAt time.Time
+	// Replayed: a person had it decided again.
+	Replayed bool
 	// PayloadRemoved: the body was removed after the payload retention.
 	PayloadRemoved bool
 }
@@ -97,6 +99,9 @@ type Stored struct {
 	State event.DeliveryState
 	// Duplicate: the same delivery was stored before, or is earlier in the list.
 	Duplicate bool
+	// SameHostID is the id of another delivery that the connection received under the
+	// same id of the host, with another body; empty when there is none.
+	SameHostID string
 }
 
 // insertRows is how many deliveries one statement stores at most: enough that its
@@ -108,9 +113,13 @@ const insertRows = 32
 // order of the list.
 func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error) {
 	added := make(map[string]bool, len(list))
+	sameHostID := map[string]string{}
 	for rest := list; len(rest) > 0; {
 		n := min(insertRows, 1<<(bits.Len(uint(len(rest)))-1))
 		if err := tx.insertDeliveries(ctx, rest[:n], added); err != nil {
+			return nil, fmt.Errorf("add deliveries: %w", err)
+		}
+		if err := tx.findSameHostID(ctx, rest[:n], sameHostID); err != nil {
 			return nil, fmt.Errorf("add deliveries: %w", err)
 		}
 		rest = rest[n:]
@@ -118,7 +127,7 @@ func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error
 	answers := make([]Stored, len(list))
 	for i, p := range list {
 		if added[p.ID] {
-			answers[i] = Stored{ID: p.ID, State: event.DeliveryReceived}
+			answers[i] = Stored{ID: p.ID, State: event.DeliveryReceived, SameHostID: sameHostID[p.ID]}
 			continue
 		}
 		answers[i].Duplicate = true
@@ -141,7 +150,7 @@ func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[st
 	var query strings.Builder
 	query.WriteString(`INSERT INTO deliveries
 		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, updated_at, size, scope,
-			reason, decision, kind, repository, branch, number, sha, actor, rule) VALUES `)
+			reason, decision, kind, repository, branch, number, sha, actor, rule, replayed) VALUES `)
 	args := make([]any, 0, len(chunk)*14)
 	now := tx.now()
 	for i, p := range chunk {
@@ -149,7 +158,7 @@ func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[st
 			query.WriteByte(',')
 		}
 		n := len(args)
-		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','')", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12, n+13, n+14)
+		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','',FALSE)", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12, n+13, n+14)
 		args = append(args, p.ID, p.Connection, string(p.Host), p.Key, p.HostID, p.Event, micros(p.ReceivedAt), p.header, p.body, p.codec,
 			string(event.DeliveryReceived), now, p.size, p.scope)
 	}
@@ -165,6 +174,37 @@ func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[st
 			return err
 		}
 		added[id] = true
+	}
+	return rows.Err()
+}
+
+// sameHostIDQuery finds what is stored under one of n ids of the host.
+func sameHostIDQuery(n int) string {
+	return `SELECT connection, host_id, id FROM deliveries WHERE host_id <> '' AND host_id IN ` + placeholders(1, n)
+}
+
+// findSameHostID finds, for each stored delivery of the chunk, another one that has the
+// host's id of it: by its key it is not the same delivery.
+func (tx *Tx) findSameHostID(ctx context.Context, chunk []Packed, found map[string]string) error {
+	hostIDs := make([]any, len(chunk))
+	for i, p := range chunk {
+		hostIDs[i] = p.HostID
+	}
+	rows, err := tx.query(ctx, sameHostIDQuery(len(chunk)), hostIDs...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var connection, hostID, id string
+		if err := rows.Scan(&connection, &hostID, &id); err != nil {
+			return err
+		}
+		for _, p := range chunk {
+			if p.ID != id && p.Connection == connection && p.HostID == hostID {
+				found[p.ID] = id
+			}
+		}
 	}
 	return rows.Err()
 }
@@ -336,7 +376,7 @@ func (tx *Tx) OldestUndecided(ctx context.Context) (time.Time, error) {
 }
 
 const deliveryColumns = `id, connection, host, key, host_id, event, received_at, header, scope, state, reason, decision,
-	kind, repository, branch, number, sha, actor, rule, updated_at, codec`
+	kind, repository, branch, number, sha, actor, rule, replayed, updated_at, codec`
 
 func scanDelivery(row scanner) (Delivery, error) {
 	d, _, err := scanStoredDelivery(row)
@@ -349,7 +389,7 @@ func scanStoredDelivery(row scanner, more ...any) (d Delivery, codec string, err
 	var header, scope, decision, matched string
 	dest := append([]any{
 		&d.ID, &d.Connection, &d.Host, &d.Key, &d.HostID, &d.Event, &received, &header, &scope, &d.State, &d.Reason, &decision,
-		&d.Said.Kind, &d.Said.Repository, &d.Said.Branch, &d.Said.Number, &d.Said.SHA, &d.Said.Actor, &matched, &updated, &codec,
+		&d.Said.Kind, &d.Said.Repository, &d.Said.Branch, &d.Said.Number, &d.Said.SHA, &d.Said.Actor, &matched, &d.Replayed, &updated, &codec,
 	}, more...)
 	if err := row.Scan(dest...); err != nil {
 		return Delivery{}, "", err
@@ -382,7 +422,8 @@ var ErrPayloadRemoved = errors.New("its payload was removed after store.payload_
 // ErrUndecided is returned for a delivery that waits for its decision already.
 var ErrUndecided = errors.New("it is not decided yet")
 
-// Replay makes a delivery wait for its decision again. ErrNotFound, ErrPayloadRemoved
+// Replay makes a delivery wait for its decision again, because a person wants that.
+// ErrNotFound, ErrPayloadRemoved
 // or ErrUndecided when that cannot be; then nothing is changed.
 func (tx *Tx) Replay(ctx context.Context, id string) error {
 	var state event.DeliveryState
@@ -397,7 +438,9 @@ func (tx *Tx) Replay(ctx context.Context, id string) error {
 	case codec == codecRemoved:
 		err = ErrPayloadRemoved
 	default:
-		return tx.Reopen(ctx, id)
+		if _, err = tx.exec(ctx, `UPDATE deliveries SET replayed = TRUE WHERE id = $1`, id); err == nil {
+			return tx.Reopen(ctx, id)
+		}
 	}
 	return fmt.Errorf("replay delivery %q: %w", id, err)
 }

@@ -35,6 +35,9 @@ func (tx *Tx) ClaimEvent(ctx context.Context, e event.Event, deliveryID string) 
 		}
 		return deliveryID, nil
 	}
+	if err := tx.useHead(ctx, e.RefKey()); err != nil {
+		return "", fmt.Errorf("claim event: %w", err)
+	}
 	if err := tx.queryRow(ctx, `SELECT delivery_id FROM event_keys WHERE key = $1`, key).Scan(&owner); err != nil {
 		return "", fmt.Errorf("claim event: %w", err)
 	}

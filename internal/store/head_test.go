@@ -61,9 +61,9 @@ func TestAdvanceHead(t *testing.T) {
 			each(t, func(t *testing.T, s *store.Store) {
 				for i, told := range test.told {
 					update(t, s, func(tx *store.Tx) error {
-						advanced, err := tx.AdvanceHead(t.Context(), told.event, told.id)
-						if advanced != told.wantAdvanced {
-							t.Errorf("event %d advanced %v", i, advanced)
+						change, err := tx.AdvanceHead(t.Context(), told.event, told.id)
+						if advanced := change == store.HeadAdvanced; advanced != told.wantAdvanced {
+							t.Errorf("event %d: %s", i, change)
 						}
 						return err
 					})

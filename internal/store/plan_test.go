@@ -34,3 +34,26 @@ func TestWakeReadsOnlyWhatWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestSameHostIDUsesItsIndex: every stored delivery is looked up by the host's id.
+func TestSameHostIDUsesItsIndex(t *testing.T) {
+	s, err := Open(t.Context(), Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for n := 1; n <= insertRows; n *= 2 {
+		args := make([]any, n)
+		for i := range args {
+			args[i] = fmt.Sprint(i)
+		}
+		var id, parent, unused int
+		var plan string
+		if err := s.SQLite().QueryRow("EXPLAIN QUERY PLAN "+sameHostIDQuery(n), args...).Scan(&id, &parent, &unused, &plan); err != nil {
+			t.Fatal(err)
+		}
+		if want := "deliveries_by_host_id"; !strings.Contains(plan, want) {
+			t.Errorf("for %d ids: %s, want the index %s", n, plan, want)
+		}
+	}
+}

@@ -17,17 +17,19 @@ type Expired struct {
 	Deliveries int
 	EventKeys  int
 	Heads      int
-	Tasks      int
-	Refs       int
+	// FormerHeads are commits that were a head once.
+	FormerHeads int
+	Tasks       int
+	Refs        int
 }
 
 // Total is how many rows Expire removed or emptied.
 func (e Expired) Total() int {
-	return e.Payloads + e.Releases + e.Runs + e.Deliveries + e.EventKeys + e.Heads + e.Tasks + e.Refs
+	return e.Payloads + e.Releases + e.Runs + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs
 }
 
-// memoryAge is how long heads are kept after their last change, and tasks and refs after
-// they were saved, or longer while there are runs that used them. A head that was
+// memoryAge is how long heads are kept after their last use, former heads after they were
+// the head, and tasks and refs after they were saved, or longer while there are runs that used them. A head that was
 // forgotten makes the next delivery of its branch the newest, however old it is; a task
 // or a ref is found out again.
 const memoryAge = 400 * 24 * time.Hour
@@ -66,7 +68,8 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 			"payloads", &removed.Payloads, oldPayload, "deliveries", "id", "received_at", payloadIsOld,
 			`UPDATE deliveries AS t SET body = $2, codec = $3`, []any{[]byte{}, codecRemoved},
 		},
-		{"heads", &removed.Heads, oldMemory, "heads", "ref_key", "updated_at", headIsOld, `DELETE FROM heads AS t`, nil},
+		{"heads", &removed.Heads, oldMemory, "heads", "ref_key", "used_at", headIsOld, `DELETE FROM heads AS t`, nil},
+		{"former heads", &removed.FormerHeads, oldMemory, "former_heads", "key", "was_at", `t.was_at < $1`, `DELETE FROM former_heads AS t`, nil},
 		{"tasks", &removed.Tasks, oldMemory, "tasks", "key", "updated_at", taskIsOld, `DELETE FROM tasks AS t`, nil},
 		{"refs", &removed.Refs, oldMemory, "refs", "connection", "updated_at", refIsOld, `DELETE FROM refs AS t`, nil},
 	} {
@@ -98,7 +101,7 @@ var (
 	eventKeyIsOld = `t.created_at < $1
 		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
 	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecRemoved + `'`
-	headIsOld    = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + `)`
+	headIsOld    = `t.used_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + `)`
 	taskIsOld    = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.task_key = t.key)`
 	refIsOld     = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.connection = t.connection)`
 )

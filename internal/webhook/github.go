@@ -185,6 +185,7 @@ func githubPush(e *github.PushEvent) (event.Event, error) {
 		Private:       repo.GetPrivate(),
 		DefaultBranch: repo.GetDefaultBranch(),
 	}
+	ev.PushedAt = githubTime(repo.GetPushedAt())
 	ev.Sender = cmp.Or(e.GetSender().GetLogin(), e.GetPusher().GetLogin(), e.GetPusher().GetName())
 	ev.Author = ev.Sender
 	return settlePush(ev)

@@ -315,9 +315,6 @@ func (h *Handler) delivery(e endpoint, header http.Header, body []byte) event.De
 		Scope:      Scope(e.Connection, header, body, h.now()),
 		Body:       e.host.withoutSecrets(e.Connection, body),
 	}
-	d.Key = d.HostID
-	if d.Key == "" {
-		d.Key = e.host.key(d.Event, d.Body)
-	}
+	d.Key = deliveryKey(e.host, d)
 	return d
 }

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -117,7 +118,8 @@ func TestStoredDelivery(t *testing.T) {
 		t.Errorf("id is %q, answered %q", got.ID, answer["delivery"])
 	}
 	want := event.Delivery{
-		ID: got.ID, Connection: "the-gitlab", Host: event.GitLab, Key: "k1", HostID: "k1", Event: "Push Hook", ReceivedAt: d.now,
+		ID: got.ID, Connection: "the-gitlab", Host: event.GitLab, HostID: "k1", Event: "Push Hook", ReceivedAt: d.now,
+		Key: fmt.Sprintf("k1 sha256:%x", sha256.Sum256([]byte("Push Hook"+body))),
 		Header: map[string][]string{
 			"Content-Type": {"application/json"}, "User-Agent": {"GitLab/19.1.0"}, "X-Gitlab-Event": {"Push Hook"},
 			"Idempotency-Key": {"k1"}, "Webhook-Id": {"k1"}, "Webhook-Timestamp": {"1767225600"},
@@ -174,13 +176,16 @@ func TestDeliveryKeys(t *testing.T) {
 		bodies        [2]string
 		duplicate     bool
 	}{
-		{"github id", github, headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), [2]string{a, b}, true},
+		{"github id", github, headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), [2]string{a, a}, true},
+		{"github id, other body", github, headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), [2]string{a, b}, false},
+		{"github id, other event", github, headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "gardening"), headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), [2]string{a, a}, false},
 		{"github other id", github, headers("X-GitHub-Delivery", "d1", "X-GitHub-Event", "push"), headers("X-GitHub-Delivery", "d2", "X-GitHub-Event", "push"), [2]string{a, a}, false},
 		{"github no id", github, headers("X-GitHub-Event", "push"), headers("X-GitHub-Event", "push"), [2]string{a, a}, true},
 		{"github no id, other body", github, headers("X-GitHub-Event", "push"), headers("X-GitHub-Event", "push"), [2]string{a, b}, false},
 		{"github endless id", github, headers("X-GitHub-Delivery", strings.Repeat("d", 129), "X-GitHub-Event", "push"), headers("X-GitHub-Delivery", strings.Repeat("d", 129), "X-GitHub-Event", "push"), [2]string{a, b}, false},
-		{"gitlab key", gitlab, headers("Idempotency-Key", "k"), headers("Idempotency-Key", "k"), [2]string{a, b}, true},
-		{"gitlab signed id counts", gitlab, headers("Idempotency-Key", "k", "webhook-id", "w"), headers("Idempotency-Key", "other", "webhook-id", "w"), [2]string{a, b}, true},
+		{"gitlab key", gitlab, headers("Idempotency-Key", "k"), headers("Idempotency-Key", "k"), [2]string{a, a}, true},
+		{"gitlab key, other body", gitlab, headers("Idempotency-Key", "k"), headers("Idempotency-Key", "k"), [2]string{a, b}, false},
+		{"gitlab signed id counts", gitlab, headers("Idempotency-Key", "k", "webhook-id", "w"), headers("Idempotency-Key", "other", "webhook-id", "w"), [2]string{a, a}, true},
 		{"gitlab no id", gitlab, headers("X-Gitlab-Event", "Push Hook"), headers("X-Gitlab-Event", "Push Hook"), [2]string{a, a}, true},
 		{"gitlab no id, other event", gitlab, headers("X-Gitlab-Event", "Push Hook"), headers("X-Gitlab-Event", "Note Hook"), [2]string{a, a}, false},
 		{"gitee body", gitee, headers("X-Gitee-Event", "Push Hook"), headers("X-Gitee-Event", "Push Hook"), [2]string{a, a}, true},

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+
+	"github.com/gatewright/gatewright/internal/event"
 )
 
 // maxHeaderLine bounds a line that ReadHeaders reads, in bytes.
@@ -69,6 +71,17 @@ func deliveryID(h host, c Connection, header http.Header) string {
 		return ""
 	}
 	return id
+}
+
+// deliveryKey recognises the same delivery sent twice. Where the host gives an id the
+// event and body are part of the key too, because no host but GitLab with a signing
+// token signs the id: an old body under the id of another delivery must not pass for
+// that one, nor the same body as another event.
+func deliveryKey(h host, d event.Delivery) string {
+	if d.HostID == "" {
+		return h.key(d.Event, d.Body)
+	}
+	return d.HostID + " " + bodyKey(d.Event, d.Body)
 }
 
 // bodyKey recognises a delivery without an id by its event and its body.

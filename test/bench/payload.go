@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 )
 
 type fields map[string]any
@@ -45,11 +46,14 @@ func githubRepository(name string) fields {
 	r["owner"], r["description"], r["default_branch"] = githubUser("acme", 21031067), "The service behind the shop: carts, discounts and orders.", "main"
 	r["html_url"], r["clone_url"], r["git_url"] = "https://github.com/"+full, "https://github.com/"+full+".git", "git://github.com/"+full+".git"
 	r["ssh_url"], r["svn_url"] = "git@github.com:"+full+".git", "https://github.com/"+full
-	r["created_at"], r["updated_at"], r["pushed_at"] = "2018-05-30T20:18:04Z", "2018-05-30T20:18:50Z", "2018-05-30T20:18:48Z"
+	r["created_at"], r["updated_at"], r["pushed_at"] = "2018-05-30T20:18:04Z", "2018-05-30T20:18:50Z", now()
 	r["size"], r["stargazers_count"], r["watchers_count"], r["forks_count"], r["open_issues_count"] = 512, 12, 12, 3, 1
 	r["has_issues"], r["has_projects"], r["has_wiki"], r["has_pages"], r["archived"], r["disabled"] = true, true, true, false, false, false
 	return r
 }
+
+// now is a host's time of a change that was just made.
+func now() string { return time.Now().UTC().Format(time.RFC3339) }
 
 // description is a text of about 4 KB.
 func description() string {
@@ -66,7 +70,7 @@ func pullRequest(repository, head string, number int) []byte {
 	side := func(ref, sha string) fields {
 		return fields{"label": "acme:" + ref, "ref": ref, "sha": sha, "user": githubUser("acme", 21031067), "repo": githubRepository(repository)}
 	}
-	at := "2018-05-30T20:18:30Z"
+	at := now()
 	request := links(fmt.Sprintf("https://api.github.com/repos/acme/%s/pulls/%d", repository, number),
 		strings.Fields("commits comments review_comments statuses issue diff patch"))
 	request["number"], request["id"], request["state"], request["locked"], request["draft"] = number, 191568743+number, "open", false, false

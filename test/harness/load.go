@@ -39,6 +39,7 @@ type Change struct {
 	// N counts the changes of the line from 1.
 	N           int
 	SHA, Before string
+	made        time.Time
 	// Acknowledged is when the first delivery of it was answered with a 2xx; zero:
 	// none was. It is to be read when no sender is at work.
 	Acknowledged time.Time
@@ -193,7 +194,7 @@ func (w *worker) next() *request {
 	if n := len(line.changes); n > 0 && w.random.IntN(10) == 0 {
 		return w.deliver(line.changes[n-1-w.random.IntN(min(n, 3))])
 	}
-	change := &Change{line: line, N: len(line.changes) + 1}
+	change := &Change{line: line, N: len(line.changes) + 1, made: time.Now().UTC()}
 	if change.N > 1 {
 		change.Before = line.changes[change.N-2].SHA
 	}

@@ -2,8 +2,8 @@ package harness
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
 )
@@ -73,9 +73,7 @@ func (c *Change) before() string {
 }
 
 // time is the host's time of the change.
-func (c *Change) time() string {
-	return fmt.Sprintf("2026-03-01T%02d:%02d:%02dZ", c.N/3600%24, c.N/60%60, c.N%60)
-}
+func (c *Change) time() string { return c.made.Format(time.RFC3339) }
 
 func githubRepository(r repository) fields {
 	return fields{

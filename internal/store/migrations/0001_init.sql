@@ -3,7 +3,8 @@
 
 -- kind … rule are empty until the delivery is decided. rule lists the rules that
 -- matched, separated by commas. scope is the list of patterns of the repositories that
--- the secret which verified it may speak of, or empty.
+-- the secret which verified it may speak of, or empty. replayed: a person had it decided
+-- again.
 CREATE TABLE deliveries (
     id          TEXT PRIMARY KEY,
     connection  TEXT NOT NULL,
@@ -26,6 +27,7 @@ CREATE TABLE deliveries (
     sha         TEXT NOT NULL,
     actor       TEXT NOT NULL,
     rule        TEXT NOT NULL,
+    replayed    BOOLEAN NOT NULL,
     updated_at  BIGINT NOT NULL,
     -- Of the body, before it was compressed.
     size        BIGINT NOT NULL,
@@ -37,6 +39,7 @@ CREATE INDEX deliveries_by_state ON deliveries (state, received_at, id);
 CREATE INDEX deliveries_by_time ON deliveries (received_at, id);
 CREATE INDEX deliveries_by_repository ON deliveries (repository, received_at, id) WHERE repository <> '';
 CREATE INDEX deliveries_by_sha ON deliveries (sha) WHERE sha <> '';
+CREATE INDEX deliveries_by_host_id ON deliveries (host_id) WHERE host_id <> '';
 
 -- One row for each change that the rules evaluated: the first delivery that announced
 -- it owns it. When the same change is made again, the delivery that announces that
@@ -49,7 +52,9 @@ CREATE TABLE event_keys (
 CREATE INDEX event_keys_by_time ON event_keys (created_at);
 
 -- The newest known state of each branch, tag and merge request, and the delivery
--- that told it. `ended`: it was deleted, closed or merged.
+-- that told it. `ended`: it was deleted, closed or merged. `uncertain`: a later push
+-- went back to an earlier commit, and may be an old one that somebody sent again.
+-- used_at is when a delivery spoke of it last, to the day.
 CREATE TABLE heads (
     ref_key     TEXT PRIMARY KEY,
     delivery_id TEXT NOT NULL,
@@ -57,10 +62,20 @@ CREATE TABLE heads (
     before      TEXT NOT NULL,
     branch      TEXT NOT NULL,
     ended       BOOLEAN NOT NULL,
+    uncertain   BOOLEAN NOT NULL,
     changed_at  TEXT NOT NULL,
+    used_at     BIGINT NOT NULL,
     updated_at  BIGINT NOT NULL
 );
-CREATE INDEX heads_by_time ON heads (updated_at);
+CREATE INDEX heads_by_time ON heads (used_at);
+
+-- The earlier heads of branches and tags, and until when each was known to be one. key is
+-- the ref key and the commit.
+CREATE TABLE former_heads (
+    key    TEXT PRIMARY KEY,
+    was_at BIGINT NOT NULL
+);
+CREATE INDEX former_heads_by_time ON former_heads (was_at);
 
 -- waits_for is the id of the record that must change before this one can go on, or
 -- empty. Whoever changes that record inserts the job of this one.
@@ -130,6 +145,24 @@ CREATE INDEX releases_by_time ON releases (created_at, id);
 CREATE INDEX releases_by_repository ON releases (repository, created_at, id);
 CREATE INDEX releases_by_sha ON releases (sha);
 CREATE INDEX releases_waiting ON releases (waits_for) WHERE waits_for <> '';
+
+-- What was released, for good: each action on a pipeline for a commit, and the release
+-- that was the first to take it. key stands for ref key, commit, pipeline, action, task
+-- and selection.
+CREATE TABLE released (
+    key           TEXT PRIMARY KEY,
+    connection    TEXT NOT NULL,
+    repository_id TEXT NOT NULL,
+    ref_key       TEXT NOT NULL,
+    sha           TEXT NOT NULL,
+    pipeline      TEXT NOT NULL,
+    action        TEXT NOT NULL,
+    task          TEXT NOT NULL,
+    selection     TEXT NOT NULL,
+    release_id    TEXT NOT NULL,
+    released_at   BIGINT NOT NULL
+);
+CREATE INDEX released_by_release ON released (release_id);
 
 -- What earlier runs learned: the task of a repository and branch (or merge
 -- request), and the ref that worked for a connection.

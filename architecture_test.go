@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"storetest":   {},
 
 	"view":    {"event", "rules", "codecheck", "release", "store"},
-	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
+	"app":     {"event", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
 	"command": {},
 	"demo":    {"app", "config", "event", "codecheck", "release", "standin", "store", "webhook"},
 	"apptest": {"demo", "event", "codecheck", "storetest"},

@@ -47,6 +47,7 @@ func serve(ctx context.Context, path string, env command.Environment) error {
 	if err != nil {
 		return err
 	}
+	app.LogWarnings(log, app.Warnings(cfg, policy))
 	a, err := app.New(ctx, app.Options{Config: cfg, Policy: policy, Log: log, Version: version})
 	if err != nil {
 		return err

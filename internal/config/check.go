@@ -25,6 +25,7 @@ var (
 type checker struct {
 	doc        *strictyaml.Document
 	complaints strictyaml.Complaints
+	warnings   strictyaml.Complaints
 	dir        string
 	env        func(string) (string, bool)
 	readFile   func(string) ([]byte, error)
@@ -37,6 +38,11 @@ func (k *checker) complain(path, problem, instead string) {
 	if !k.complained(path) {
 		k.complaints = append(k.complaints, k.doc.Complain(path, problem, instead))
 	}
+}
+
+// warn adds a warning: about what the file may say, and what is unsafe or has no effect.
+func (k *checker) warn(path, problem, instead string) {
+	k.warnings = append(k.warnings, k.doc.Complain(path, problem, instead))
 }
 
 func (k *checker) complained(path string) bool {
@@ -70,9 +76,9 @@ func (k *checker) http(h HTTP) {
 		k.complain("http.max_body", fmt.Sprintf("%s is too large: in a form a body can take three times that, and at most 100MiB can be stored", h.MaxBody),
 			fmt.Sprintf("write at most %s; GitHub and GitLab send up to 25MiB", LargestBody))
 	}
-	k.positive("http.header_timeout", h.HeaderTimeout)
-	k.positive("http.read_timeout", h.ReadTimeout)
-	k.positive("http.shutdown_grace", h.ShutdownGrace)
+	k.timeout("http.header_timeout", h.HeaderTimeout)
+	k.timeout("http.read_timeout", h.ReadTimeout)
+	k.timeout("http.shutdown_grace", h.ShutdownGrace)
 	if h.PprofAddr == "" || !k.address("http.pprof_addr", h.PprofAddr) {
 		return
 	}
@@ -154,6 +160,14 @@ func (k *checker) oneOf(path, value string, words ...string) bool {
 func (k *checker) positive(path string, d time.Duration) {
 	if d <= 0 {
 		k.complain(path, "this must be longer than nothing", "write a time such as 30s, or leave it out")
+	}
+}
+
+// timeout checks how long something may take, and warns of more than a day.
+func (k *checker) timeout(path string, d time.Duration) {
+	k.positive(path, d)
+	if d > 24*time.Hour {
+		k.warn(path, fmt.Sprintf("%v is longer than 24h, and until then nobody hears of what hangs", d), "write a shorter time such as 30s, or leave it out")
 	}
 }
 

@@ -25,6 +25,9 @@ type Config struct {
 	Rules     string    `yaml:"rules"`
 	Log       Log       `yaml:"log"`
 	Telemetry Telemetry `yaml:"telemetry"`
+
+	doc      *strictyaml.Document
+	warnings strictyaml.Complaints
 }
 
 // HTTP is the server's own address and its limits.
@@ -218,6 +221,7 @@ func Load(file string, data []byte, kinds []Kind, env func(string) (string, bool
 	if len(k.complaints) > 0 {
 		return nil, k.complaints.Sorted()
 	}
+	c.doc, c.warnings = doc, k.warnings.Sorted()
 	return c, nil
 }
 
@@ -225,6 +229,16 @@ func Load(file string, data []byte, kinds []Kind, env func(string) (string, bool
 // from that.
 func unreadable(complaints strictyaml.Complaints) bool {
 	return slices.ContainsFunc(complaints, func(c strictyaml.Complaint) bool { return c.Path == "" })
+}
+
+// Warnings returns what the file may say and what is unsafe or has no effect, each with
+// its place and what to write instead.
+func (c *Config) Warnings() strictyaml.Complaints { return slices.Clone(c.warnings) }
+
+// Complain returns a complaint about the setting at path, for checks of what the file
+// means together with what it names.
+func (c *Config) Complain(path, problem, instead string) strictyaml.Complaint {
+	return c.doc.Complain(path, problem, instead)
 }
 
 // Redacted returns the effective file as YAML: every default filled in, every path

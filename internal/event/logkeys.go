@@ -20,6 +20,11 @@ const (
 	LogExecution  = "execution_id"
 	LogEvent      = "event"
 	LogAddr       = "addr"
+	LogFile       = "file"
+	LogLine       = "line"
+	// LogSetting leads to a value of a configuration file; LogInstead is what to write.
+	LogSetting = "setting"
+	LogInstead = "instead"
 	// LogJob holds the ids of the records that a job is about.
 	LogJob = "job"
 )

@@ -26,6 +26,7 @@ const module = "github.com/gatewright/gatewright/"
 // package that is not here may not exist under internal/.
 var mayImport = map[string][]string{
 	"event":       {},
+	"escape":      {},
 	"strictyaml":  {},
 	"rules":       {"event", "strictyaml"},
 	"config":      {"strictyaml"},
@@ -39,8 +40,8 @@ var mayImport = map[string][]string{
 	"storetest":   {},
 
 	"view":    {"event", "rules", "codecheck", "release", "store"},
-	"app":     {"event", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
-	"command": {},
+	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
+	"command": {"escape"},
 	"demo":    {"app", "config", "event", "codecheck", "release", "standin", "store", "webhook"},
 	"apptest": {"demo", "event", "codecheck", "storetest"},
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/webhook"
@@ -205,7 +206,7 @@ func (a explained) write(env command.Environment, asJSON bool) error {
 		return command.WriteJSON(env.Stdout, a)
 	}
 	if a.Decision == nil {
-		fmt.Fprintf(env.Stdout, "ignored: %s\n", a.Event.IgnoredReason)
+		fmt.Fprintf(env.Stdout, "ignored: %s\n", escape.Line(a.Event.IgnoredReason))
 	} else {
 		a.Decision.Write(env.Stdout)
 	}

@@ -137,7 +137,7 @@ rules:
 	apptest.WaitFor(t, "the server is ready", func() bool { return apptest.Answers("http://" + addr + "/readyz") })
 
 	send := func(payload string, more ...string) (int, string) {
-		code, stdout, _ := runCommand(t, variables, append([]string{"send", "--to", "http://" + addr, "--config", path("gatewright.yaml"),
+		code, stdout, _ := runCommand(t, variables, append([]string{"send", "--config", path("gatewright.yaml"),
 			"--connection", "acme", "--headers", path("push.headers"), "--payload", path(payload)}, more...)...)
 		return code, stdout
 	}

@@ -43,19 +43,6 @@ type Environment struct {
 	LookupEnv      func(string) (string, bool)
 }
 
-// WithoutSecrets is env for a command that only reads the database: a secret that is
-// not set does not make the server file invalid, because it is not used.
-func (env Environment) WithoutSecrets() Environment {
-	lookup := env.LookupEnv
-	env.LookupEnv = func(name string) (string, bool) {
-		if value, ok := lookup(name); ok {
-			return value, true
-		}
-		return "not set", true
-	}
-	return env
-}
-
 // Process runs the command line of this process until it ends or SIGINT or SIGTERM
 // cancels it, and returns its exit code.
 func Process(newRoot func(Environment) *cobra.Command) int {

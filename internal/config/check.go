@@ -30,6 +30,8 @@ type checker struct {
 	env        func(string) (string, bool)
 	readFile   func(string) ([]byte, error)
 	kinds      []Kind
+	// needed are the paths below which secrets are read; nil: everywhere.
+	needed []string
 }
 
 // complain adds a complaint, unless there is one at the same path, above or below
@@ -104,6 +106,9 @@ func (k *checker) requiredSecret(path string, s *Secret) {
 
 // secret reads a secret that may be left out.
 func (k *checker) secret(path string, s *Secret) {
+	if k.needed != nil && !slices.ContainsFunc(k.needed, func(above string) bool { return within(path, above) }) {
+		return
+	}
 	if problem, instead := s.resolve(k.join, k.env, k.readFile); problem != "" {
 		k.complain(path, problem, instead)
 	}

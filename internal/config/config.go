@@ -5,6 +5,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"time"
@@ -204,6 +205,39 @@ type Telemetry struct {
 // It returns either the whole configuration or every complaint at once. No complaint
 // shows the value of a secret.
 func Load(file string, data []byte, kinds []Kind, env func(string) (string, bool), readFile func(string) ([]byte, error)) (*Config, strictyaml.Complaints) {
+	return load(file, data, kinds, env, readFile, nil)
+}
+
+// Needs says which secrets a command needs.
+type Needs struct {
+	// Database is the connection string of the database.
+	Database bool
+	// Connection names the connection whose webhook secrets are needed; empty: none.
+	Connection string
+}
+
+// paths returns where the secrets stand.
+func (n Needs) paths(c *Config) []string {
+	paths := []string{}
+	if n.Database {
+		paths = append(paths, "store.postgres.dsn")
+	}
+	for i, connection := range c.Connections {
+		if connection.Name == n.Connection {
+			at := fmt.Sprintf("connections[%d].", i)
+			paths = append(paths, at+"secrets", at+"signing_tokens")
+		}
+	}
+	return paths
+}
+
+// LoadFor is Load for a command that needs only some secrets. The others are not looked
+// up, have no value, and are not missed.
+func LoadFor(needs Needs, file string, data []byte, kinds []Kind, env func(string) (string, bool), readFile func(string) ([]byte, error)) (*Config, strictyaml.Complaints) {
+	return load(file, data, kinds, env, readFile, &needs)
+}
+
+func load(file string, data []byte, kinds []Kind, env func(string) (string, bool), readFile func(string) ([]byte, error), needs *Needs) (*Config, strictyaml.Complaints) {
 	c := defaults()
 	doc, complaints := strictyaml.Decode(file, data, c)
 	if unreadable(complaints) {
@@ -216,6 +250,9 @@ func Load(file string, data []byte, kinds []Kind, env func(string) (string, bool
 		env:        env,
 		readFile:   readFile,
 		kinds:      kinds,
+	}
+	if needs != nil {
+		k.needed = needs.paths(c)
 	}
 	k.config(c)
 	if len(k.complaints) > 0 {

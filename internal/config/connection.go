@@ -133,7 +133,7 @@ func (k *checker) signingTokens(path string, kind Kind, tokens []Secret) {
 		return
 	}
 	for i, token := range tokens {
-		if !token.Set() {
+		if token.value == nil {
 			continue
 		}
 		if err := kind.CheckSigningToken(token.Value()); err != nil {

@@ -76,7 +76,7 @@ With --rules and no --config only the rules are checked.`,
 // reportComplaints prints what is wrong with the files; an error that holds no
 // complaint is returned as it is.
 func reportComplaints(w io.Writer, err error, asJSON bool) error {
-	complaints, others := complaintsOf(err)
+	complaints, others := app.Complaints(err)
 	if len(complaints) == 0 {
 		return err
 	}
@@ -90,22 +90,6 @@ func reportComplaints(w io.Writer, err error, asJSON bool) error {
 		fmt.Fprintln(w, complaint)
 	}
 	return command.ErrNo
-}
-
-// complaintsOf collects the complaints of err and of all errors joined in it, and
-// the errors that are none.
-func complaintsOf(err error) (complaints strictyaml.Complaints, others []error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, err := range joined.Unwrap() {
-			more, rest := complaintsOf(err)
-			complaints, others = append(complaints, more...), append(others, rest...)
-		}
-		return complaints, others
-	}
-	if !errors.As(err, &complaints) {
-		others = append(others, err)
-	}
-	return complaints, others
 }
 
 // printEffective prints the files with their defaults filled in and their secrets

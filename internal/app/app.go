@@ -39,6 +39,8 @@ type App struct {
 	queue   *jobs.Queue
 	handler http.Handler
 	health  *health
+	// started are the fields of the line that says that the service has started.
+	started []zap.Field
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -46,7 +48,7 @@ type App struct {
 func New(ctx context.Context, opts Options) (a *App, err error) {
 	cfg, log := opts.Config, opts.Log
 	registry := newRegistry(opts.Version, opts.Policy, time.Now())
-	a = &App{cfg: cfg, log: log}
+	a = &App{cfg: cfg, log: log, started: startFields(opts)}
 	if a.store, err = store.Open(ctx, StoreOptions(cfg.Store)); err != nil {
 		return nil, err
 	}
@@ -73,6 +75,17 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	a.health = &health{store: a.store}
 	a.handler = newHandler(endpoint, a.health, registry, cfg.Telemetry.Metrics, log)
 	return a, nil
+}
+
+// startFields say what has started, and with what it works.
+func startFields(opts Options) []zap.Field {
+	endpoints := opts.Config.HuaweiCloud.Endpoints
+	return []zap.Field{
+		zap.String(event.LogVersion, opts.Version),
+		zap.String(event.LogRulesHash, opts.Policy.Hash()),
+		zap.String(event.LogStore, StoreOptions(opts.Config.Store).Name()),
+		zap.Dict(event.LogEndpoints, zap.String("iam", endpoints.IAM), zap.String("codecheck", endpoints.CodeCheck), zap.String("servicestage", endpoints.ServiceStage)),
+	}
 }
 
 // newQueue makes the queue with the clients that its jobs call.
@@ -127,7 +140,7 @@ func (a *App) Run(ctx context.Context, l net.Listener) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	a.health.ready.Store(true)
-	a.log.Info("service started", zap.String(event.LogAddr, l.Addr().String()))
+	a.log.Info("service started", append(a.started, zap.String(event.LogAddr, l.Addr().String()))...)
 
 	var serveErr error
 	select {

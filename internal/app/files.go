@@ -40,6 +40,16 @@ func LoadConfigFor(needs config.Needs, path string, lookup LookupEnv) (*config.C
 	return cfg, complaints.Err()
 }
 
+// LogSettings returns what the server file says about the log, also where the file is
+// wrong or missing, so that this can be logged.
+func LogSettings(path string) config.Log {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		data = nil
+	}
+	return config.LogSettings(path, data)
+}
+
 // LoadRules reads a rules file, or every .yaml and .yml file of a folder. The
 // error lists every complaint.
 func LoadRules(path string) (*rules.Policy, error) {

@@ -1,10 +1,12 @@
 package app
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
@@ -44,16 +46,39 @@ func Warnings(cfg *config.Config, policy *rules.Policy) strictyaml.Complaints {
 
 // LogWarnings logs each warning about the configuration.
 func LogWarnings(log *zap.Logger, warnings strictyaml.Complaints) {
-	for _, w := range warnings {
-		log.Warn("unsafe configuration found", complaintFields(w)...)
+	logComplaints(log, zap.WarnLevel, "unsafe configuration found", warnings)
+}
+
+// LogRejected logs why the configuration is not used: each complaint in err by itself.
+func LogRejected(log *zap.Logger, err error) {
+	complaints, others := Complaints(err)
+	logComplaints(log, zap.ErrorLevel, "configuration rejected", complaints)
+	for _, other := range others {
+		log.Error("configuration rejected", zap.Error(other))
 	}
 }
 
-func complaintFields(c strictyaml.Complaint) []zap.Field {
-	return []zap.Field{
-		zap.String(event.LogFile, c.File), zap.Int(event.LogLine, c.Line), zap.String(event.LogSetting, c.Path),
-		zap.String(event.LogReason, c.Problem), zap.String(event.LogInstead, c.Instead),
+func logComplaints(log *zap.Logger, level zapcore.Level, message string, complaints strictyaml.Complaints) {
+	for _, c := range complaints {
+		log.Log(level, message, zap.String(event.LogFile, c.File), zap.Int(event.LogLine, c.Line), zap.String(event.LogSetting, c.Path),
+			zap.String(event.LogReason, c.Problem), zap.String(event.LogInstead, c.Instead))
 	}
+}
+
+// Complaints collects the complaints of err and of all errors joined in it, and the
+// errors that are none.
+func Complaints(err error) (complaints strictyaml.Complaints, others []error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			more, rest := Complaints(err)
+			complaints, others = append(complaints, more...), append(others, rest...)
+		}
+		return complaints, others
+	}
+	if !errors.As(err, &complaints) {
+		others = append(others, err)
+	}
+	return complaints, others
 }
 
 // readByOthers says that other users can read a file: by its own mode, and by that of

@@ -65,8 +65,12 @@ func (k *checker) config(c *Config) {
 	k.connections(c.Connections)
 	k.huaweiCloud(&c.HuaweiCloud)
 	c.Rules = k.file("rules", c.Rules)
-	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
-	k.oneOf("log.format", c.Log.Format, "json", "console")
+	k.log(c.Log)
+}
+
+func (k *checker) log(l Log) {
+	k.oneOf("log.level", l.Level, "debug", "info", "warn", "error")
+	k.oneOf("log.format", l.Format, "json", "console")
 }
 
 func (k *checker) http(h HTTP) {

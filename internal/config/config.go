@@ -303,6 +303,25 @@ func RulesPath(file string, data []byte) string {
 	return filepath.Join(filepath.Dir(file), content.Rules)
 }
 
+// LogSettings returns what the server file says about the log, also of a file that has
+// other things wrong with it, so that they can be logged. What it does not say, or not
+// rightly, has its default.
+func LogSettings(file string, data []byte) Log {
+	content := struct {
+		Log Log `yaml:"log"`
+	}{Log: defaults().Log}
+	doc, _ := strictyaml.Decode(file, data, &content)
+	k := &checker{doc: doc}
+	k.log(content.Log)
+	if k.complained("log.level") {
+		content.Log.Level = defaults().Log.Level
+	}
+	if k.complained("log.format") {
+		content.Log.Format = defaults().Log.Format
+	}
+	return content.Log
+}
+
 // Connection returns the connection of that name, and whether there is one.
 func (c *Config) Connection(name string) (Connection, bool) {
 	for _, conn := range c.Connections {

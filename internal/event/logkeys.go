@@ -20,6 +20,10 @@ const (
 	LogExecution  = "execution_id"
 	LogEvent      = "event"
 	LogAddr       = "addr"
+	LogVersion    = "version"
+	LogRulesHash  = "rules_hash"
+	LogStore      = "store"
+	LogEndpoints  = "endpoints"
 	LogFile       = "file"
 	LogLine       = "line"
 	// LogSetting leads to a value of a configuration file; LogInstead is what to write.

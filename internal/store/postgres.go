@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -60,6 +61,18 @@ func openPostgres(ctx context.Context, opts Options) (*postgresDatabase, error) 
 		}
 	}
 	return db, nil
+}
+
+// Name says which database is meant, without a user or a password.
+func (o Options) Name() string {
+	if o.Postgres == "" {
+		return "sqlite " + o.SQLite
+	}
+	settings, err := pgx.ParseConfig(o.Postgres)
+	if err != nil {
+		return "postgres"
+	}
+	return fmt.Sprintf("postgres %s/%s", net.JoinHostPort(settings.Host, strconv.Itoa(int(settings.Port))), settings.Database)
 }
 
 // Unencrypted says that a PostgreSQL connection string switches encryption off

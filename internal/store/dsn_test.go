@@ -23,3 +23,16 @@ func TestUnencrypted(t *testing.T) {
 		}
 	}
 }
+
+func TestName(t *testing.T) {
+	for want, options := range map[string]store.Options{
+		"sqlite /data/gatewright.db":      {SQLite: "/data/gatewright.db"},
+		"postgres db.example.com:6432/gw": {Postgres: "postgres://user:hunter2@db.example.com:6432/gw?sslmode=require"},
+		"postgres [::1]:5432/gw":          {Postgres: "host=::1 user=user password=hunter2 dbname=gw"},
+		"postgres":                        {Postgres: "postgres://user:hunter2@host:port/"},
+	} {
+		if got := options.Name(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

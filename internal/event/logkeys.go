@@ -29,6 +29,6 @@ const (
 	// LogSetting leads to a value of a configuration file; LogInstead is what to write.
 	LogSetting = "setting"
 	LogInstead = "instead"
-	// LogJob holds the ids of the records that a job is about.
-	LogJob = "job"
+	// LogDeliveries are the deliveries of a job that decides several.
+	LogDeliveries = "delivery_ids"
 )

@@ -20,9 +20,9 @@ import (
 // show, or the database that they name. Each has its place and what to write instead.
 func Warnings(cfg *config.Config, policy *rules.Policy) strictyaml.Complaints {
 	warnings := append(cfg.Warnings(), policy.Warnings()...)
-	var connections []rules.CreatedFor
+	var connections []rules.Connection
 	for _, c := range cfg.Connections {
-		connections = append(connections, rules.CreatedFor{Connection: c.Name, RepoType: c.RepoType})
+		connections = append(connections, rules.Connection{Name: c.Name, RepoType: c.RepoType})
 	}
 	warnings = append(warnings, policy.WarningsFor(connections, cfg.HuaweiCloud.Dialect != config.Dialect2023)...)
 

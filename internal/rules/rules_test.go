@@ -180,7 +180,7 @@ func TestLoadComplains(t *testing.T) {
 // TestWarnings compares the warnings about each testdata/warn/*.yaml: those of the rules
 // alone, then those with two connections, one for a host that needs an auth_id.
 func TestWarnings(t *testing.T) {
-	connections := []rules.CreatedFor{{Connection: "github", RepoType: "GitHub"}, {Connection: "repo", RepoType: "DevCloud"}}
+	connections := []rules.Connection{{Name: "github", RepoType: "GitHub"}, {Name: "repo", RepoType: "DevCloud"}}
 	for _, file := range glob(t, "testdata/warn/*.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			data, err := os.ReadFile(file)

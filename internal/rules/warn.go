@@ -47,9 +47,9 @@ func (l *loader) warnOfRule(d *decodedFile, path string, r *rule, spec *ruleSpec
 			"remove comment, or write ignore: true instead of check")
 	}
 	l.warnOfPatterns(d, path+".match.repository", match.Repository, repositoryFault, "write the full name as the host shows it: owner/name, or a pattern such as owner/* or **")
-	for key, patterns := range map[string][]string{"branch": match.Branch, "source_branch": match.SourceBranch} {
-		l.warnOfPatterns(d, path+".match."+key, patterns, branchFault, "write the name as git branch shows it")
-	}
+	const branchForm = "write the name as git branch shows it"
+	l.warnOfPatterns(d, path+".match.branch", match.Branch, branchFault, branchForm)
+	l.warnOfPatterns(d, path+".match.source_branch", match.SourceBranch, branchFault, branchForm)
 }
 
 // included are the patterns without `!`.
@@ -161,9 +161,9 @@ func (l *loader) warnOfLanguages(d *decodedFile, path string, names languages) {
 	}
 }
 
-// CreatedFor is what the warnings about new tasks have to know of a connection.
-type CreatedFor struct {
-	Connection string
+// Connection is what the warnings have to know of a configured connection.
+type Connection struct {
+	Name string
 	// RepoType is what CodeArts Check calls the connection's host, when the rule
 	// does not say it.
 	RepoType string
@@ -175,30 +175,31 @@ const codeArtsRepo = "DevCloud"
 // WarningsFor returns the warnings that need the configured connections: patterns for
 // connections that match none, and rules that create tasks and lack what the host or
 // the API needs. byV3 says that new tasks are created by V3.
-func (p *Policy) WarningsFor(connections []CreatedFor, byV3 bool) strictyaml.Complaints {
+func (p *Policy) WarningsFor(connections []Connection, byV3 bool) strictyaml.Complaints {
 	var warnings strictyaml.Complaints
-	warn := func(w strictyaml.Complaint, problem string) {
-		w.Problem = problem
-		if !slices.Contains(warnings, w) {
-			warnings = append(warnings, w)
+	told := map[strictyaml.Complaint]bool{} // one value in the defaults is used by many rules
+	warn := func(place strictyaml.Complaint, problem string) {
+		if told[place] {
+			return
 		}
+		told[place] = true
+		place.Problem = problem
+		warnings = append(warnings, place)
 	}
 	for _, r := range p.rules {
 		matched := connections
 		if g := r.connections(); g != nil {
-			matched = slices.DeleteFunc(slices.Clone(connections), func(c CreatedFor) bool { return !g.holds(c.Connection) })
+			matched = slices.DeleteFunc(slices.Clone(connections), func(c Connection) bool { return !g.holds(c.Name) })
 			warnings = append(warnings, r.unknownConnections(g, connections)...)
 		}
 		for _, c := range matched {
 			repoType := cmp.Or(r.check.RepoType, c.RepoType)
 			withoutID := r.check.AuthID == "" && repoType != codeArtsRepo
 			if r.createWithoutID != nil && withoutID {
-				warn(*r.createWithoutID, fmt.Sprintf("a task cannot be created for connection %q: repo_type %s needs an auth_id", c.Connection, repoType))
-				break
+				warn(*r.createWithoutID, fmt.Sprintf("a task cannot be created for connection %q: repo_type %s needs an auth_id", c.Name, repoType))
 			}
 			if r.unnamedProject != nil && !withoutID && byV3 {
 				warn(*r.unnamedProject, "the project has no name, which the creation of a task needs")
-				break
 			}
 		}
 	}
@@ -217,10 +218,10 @@ func (r *rule) connections() *globs {
 
 // unknownConnections warns of each pattern that matches no connection, when another
 // one does; else CheckConnections complains.
-func (r *rule) unknownConnections(g *globs, connections []CreatedFor) strictyaml.Complaints {
+func (r *rule) unknownConnections(g *globs, connections []Connection) strictyaml.Complaints {
 	var warnings strictyaml.Complaints
 	for _, pattern := range slices.Concat(g.include, g.exclude) {
-		if slices.ContainsFunc(connections, func(c CreatedFor) bool { return pattern.matches(c.Connection) }) {
+		if slices.ContainsFunc(connections, func(c Connection) bool { return pattern.matches(c.Name) }) {
 			continue
 		}
 		warnings = append(warnings, strictyaml.Complaint{

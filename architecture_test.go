@@ -26,6 +26,7 @@ const module = "github.com/gatewright/gatewright/"
 // package that is not here may not exist under internal/.
 var mayImport = map[string][]string{
 	"event":       {},
+	"escape":      {},
 	"strictyaml":  {},
 	"rules":       {"event", "strictyaml"},
 	"config":      {"rules", "strictyaml"},
@@ -40,8 +41,8 @@ var mayImport = map[string][]string{
 	"golden":      {},
 
 	"view":    {"event", "rules", "codecheck", "release", "store"},
-	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
-	"command": {},
+	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
+	"command": {"escape"},
 	"demo":    {"app", "config", "event", "standin", "store", "view", "webhook"},
 	"apptest": {"command", "demo", "event", "codecheck", "storetest"},
 }

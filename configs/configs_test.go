@@ -56,9 +56,9 @@ func read(t *testing.T, file string) []byte {
 }
 
 // Every example can be used as it stands: the server file loads, and so do the rules
-// that it names.
+// that it names, both without a warning.
 func TestExamplesLoad(t *testing.T) {
-	used := map[string][]string{} // rules file: the connections of the server files that use it
+	used := map[string][]rules.Connection{} // rules file: the connections of the server files that use it
 	for _, file := range glob(t, "*.yaml") {
 		if file == "rules.yaml" {
 			continue
@@ -68,8 +68,11 @@ func TestExamplesLoad(t *testing.T) {
 			if len(complaints) > 0 {
 				t.Fatal(complaints)
 			}
+			if warnings := c.Warnings(); len(warnings) > 0 {
+				t.Errorf("warnings:\n%v", warnings)
+			}
 			for _, connection := range c.Connections {
-				used[c.Rules] = append(used[c.Rules], connection.Name)
+				used[c.Rules] = append(used[c.Rules], rules.Connection{Name: connection.Name, RepoType: connection.RepoType})
 			}
 		})
 	}
@@ -78,6 +81,9 @@ func TestExamplesLoad(t *testing.T) {
 			policy, complaints := rules.Load(rules.Source{Name: file, Data: read(t, file)})
 			if len(complaints) > 0 {
 				t.Fatal(complaints)
+			}
+			if warnings := append(policy.Warnings(), policy.WarningsFor(used[file], true)...); len(warnings) > 0 {
+				t.Errorf("warnings:\n%v", warnings)
 			}
 			if len(policy.Rules()) == 0 {
 				t.Error("there is no rule")

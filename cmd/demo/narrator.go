@@ -12,13 +12,15 @@ import (
 
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/demo"
+	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/view"
 )
 
-// narrator prints the story, one line a step.
+// narrator prints the story, one line a step. It escapes by itself what it tells, and
+// writes past an escape.Writer, which would escape its colours.
 type narrator struct {
 	w       io.Writer
 	silent  bool
@@ -27,6 +29,9 @@ type narrator struct {
 }
 
 func newNarrator(w io.Writer, silent bool) *narrator {
+	if escaping, ok := w.(*escape.Writer); ok {
+		w = escaping.Unwrap()
+	}
 	file, isFile := w.(*os.File)
 	colour := isFile && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return &narrator{w: w, silent: silent, colour: colour, started: time.Now()}
@@ -42,7 +47,7 @@ func (n *narrator) say(host event.Host, step, format string, args ...any) {
 		c.EnableColor()
 		label = c.Sprint(label)
 	}
-	fmt.Fprintf(n.w, "%6.2fs  %-6s  %s  %s\n", time.Since(n.started).Seconds(), host, label, fmt.Sprintf(format, args...))
+	fmt.Fprintf(n.w, "%6.2fs  %-6s  %s  %s\n", time.Since(n.started).Seconds(), host, label, escape.Line(fmt.Sprintf(format, args...)))
 }
 
 func colourOf(step string) color.Attribute {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
@@ -33,7 +34,7 @@ func (f *databaseFlags) options(env command.Environment) (store.Options, error) 
 	if f.database != "" {
 		return store.Options{SQLite: f.database}, nil
 	}
-	cfg, err := app.LoadConfig(f.config, env.WithoutSecrets().LookupEnv)
+	cfg, err := app.LoadConfigFor(config.Needs{Database: true}, f.config, env.LookupEnv)
 	if err != nil {
 		return store.Options{}, err
 	}

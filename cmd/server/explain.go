@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/webhook"
@@ -24,12 +26,13 @@ const maxPayload = 64 << 20
 
 // recordedFlags are the flags of the commands that read a recorded delivery.
 type recordedFlags struct {
-	config, connection, headers, payload string
+	config, connection, kind, headers, payload string
 }
 
 func (f *recordedFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.config, "config", "", "the server file, for its connections and secrets")
-	cmd.Flags().StringVar(&f.connection, "connection", "", "a connection of --config; without --config one of "+hostWords())
+	cmd.Flags().StringVar(&f.connection, "connection", "", "a connection of --config; without --config any name, with --kind")
+	cmd.Flags().StringVar(&f.kind, "kind", "", "without --config, the kind of the connection: "+hostWords()+"; default: its name")
 	cmd.Flags().StringVar(&f.headers, "headers", "", "a file of header lines")
 	cmd.Flags().StringVar(&f.payload, "payload", "", "a file with the body; - reads standard input")
 	for _, flag := range []string{"connection", "headers", "payload"} {
@@ -48,15 +51,21 @@ type recorded struct {
 	cfg *config.Config
 }
 
-func (f *recordedFlags) read(env command.Environment) (recorded, error) {
+// read reads the files. Of the server file's secrets it needs those of the connection,
+// unless withoutSecrets.
+func (f *recordedFlags) read(env command.Environment, withoutSecrets bool) (recorded, error) {
 	var r recorded
 	var err error
 	if f.config != "" {
-		if r.cfg, err = app.LoadConfig(f.config, env.LookupEnv); err != nil {
+		needs := config.Needs{Connection: f.connection}
+		if withoutSecrets {
+			needs.Connection = ""
+		}
+		if r.cfg, err = app.LoadConfigFor(needs, f.config, env.LookupEnv); err != nil {
 			return recorded{}, err
 		}
 	}
-	if r.connection, err = findConnection(r.cfg, f.connection); err != nil {
+	if r.connection, err = f.findConnection(r.cfg); err != nil {
 		return recorded{}, err
 	}
 	headers, err := readFile(f.headers, env.Stdin, 1<<20)
@@ -81,22 +90,29 @@ func hostWords() string {
 	return strings.Join(words, ", ")
 }
 
-// findConnection finds a connection by name, or by host where there is no server
-// file.
-func findConnection(cfg *config.Config, name string) (webhook.Connection, error) {
+// findConnection finds the connection in the server file; without one it is of the kind
+// that is given.
+func (f *recordedFlags) findConnection(cfg *config.Config) (webhook.Connection, error) {
 	if cfg == nil {
-		if !slices.Contains(webhook.Hosts(), event.Host(name)) {
-			return webhook.Connection{}, command.UsageError{Err: fmt.Errorf("connection %q: without --config write one of %s", name, hostWords())}
+		kind := event.Host(cmp.Or(f.kind, f.connection))
+		switch {
+		case slices.Contains(webhook.Hosts(), kind):
+			return webhook.Connection{Name: f.connection, Host: kind}, nil
+		case f.kind != "":
+			return webhook.Connection{}, command.UsageError{Err: fmt.Errorf("--kind %q: write one of %s", f.kind, hostWords())}
 		}
-		return webhook.Connection{Name: name, Host: event.Host(name)}, nil
+		return webhook.Connection{}, command.UsageError{Err: fmt.Errorf("connection %q: without --config, give --kind with one of %s", f.connection, hostWords())}
 	}
-	c, known := cfg.Connection(name)
+	if f.kind != "" {
+		return webhook.Connection{}, command.UsageError{Err: errors.New("--kind goes without --config: the server file says of which kind a connection is")}
+	}
+	c, known := cfg.Connection(f.connection)
 	if !known {
 		var names []string
 		for _, c := range cfg.Connections {
 			names = append(names, c.Name)
 		}
-		return webhook.Connection{}, command.UsageError{Err: fmt.Errorf("connection %q is not configured; there are %s", name, strings.Join(names, ", "))}
+		return webhook.Connection{}, command.UsageError{Err: fmt.Errorf("connection %q is not configured; there are %s", f.connection, strings.Join(names, ", "))}
 	}
 	return app.WebhookConnection(c), nil
 }
@@ -156,13 +172,13 @@ Exit codes: 0; 1 when the delivery cannot be read, its signature is wrong, or
 another rule than --expect wins.`,
 		Example: `  gatewright explain --rules rules.yaml --connection github --headers push.headers --payload push.json
   gatewright explain --config gatewright.yaml --connection acme --headers push.headers --payload push.json --expect release-main
-  gatewright explain --rules rules.yaml --connection gitlab --headers mr.headers --payload mr.json --json --all-rules`,
+  gatewright explain --rules rules.yaml --connection acme --kind gitlab --headers mr.headers --payload mr.json --json --all-rules`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if rulesPath == "" && flags.config == "" {
 				return command.UsageError{Err: errors.New("give --rules, or --config, whose rules are then used")}
 			}
-			delivery, err := flags.read(env)
+			delivery, err := flags.read(env, false)
 			if err != nil {
 				return err
 			}
@@ -217,7 +233,7 @@ func (a explained) write(env command.Environment, asJSON bool) error {
 		return command.WriteJSON(env.Stdout, a)
 	}
 	if a.Decision == nil {
-		fmt.Fprintf(env.Stdout, "ignored: %s\n", a.Event.IgnoredReason)
+		fmt.Fprintf(env.Stdout, "ignored: %s\n", escape.Line(a.Event.IgnoredReason))
 	} else {
 		a.Decision.Write(env.Stdout)
 	}

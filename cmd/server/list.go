@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/store"
@@ -45,10 +46,18 @@ func listingOf[S ~string, V any](states []S, heading string,
 		page, err := read(ctx, tx, f)
 		l := listed{records: page.Records, next: page.Next}
 		for _, record := range page.Records {
-			l.ids, l.rows = append(l.ids, id(record)), append(l.rows, strings.Join(row(record), "\t"))
+			l.ids, l.rows = append(l.ids, id(record)), append(l.rows, tableRow(row(record)))
 		}
 		return l, err
 	}}
+}
+
+// tableRow joins the cells of a row, none of which can begin another cell or row.
+func tableRow(cells []string) string {
+	for i, cell := range cells {
+		cells[i] = escape.Line(cell)
+	}
+	return strings.Join(cells, "\t")
 }
 
 func listings() map[string]listing {
@@ -60,20 +69,20 @@ func listings() map[string]listing {
 				if d.Event != "" {
 					name = what(d.Subject)
 				}
-				return []string{d.ID, stamp(d.ReceivedAt), d.Connection, plain(name), plain(d.Repository), plain(d.Branch), command.ShortSHA(plain(d.Commit)),
-					strings.Join(d.Rules, ","), string(d.State), plain(d.Reason)}
+				return []string{d.ID, stamp(d.ReceivedAt), d.Connection, name, d.Repository, d.Branch, command.ShortSHA(d.Commit),
+					strings.Join(d.Rules, ","), string(d.State), d.Reason}
 			}),
 		"runs": listingOf(codecheck.States(), "RUN\tCREATED\tCONNECTION\tREPOSITORY\tEVENT\tBRANCH\tCOMMIT\tRULE\tSTATE\tREASON", view.Runs,
 			func(r view.Run) string { return r.ID },
 			func(r view.Run) []string {
-				return []string{r.ID, stamp(r.CreatedAt), r.Connection, plain(r.Repository), plain(what(r.Subject)), plain(r.Branch), command.ShortSHA(plain(r.Commit)),
-					r.Rule, string(r.State), plain(r.Reason)}
+				return []string{r.ID, stamp(r.CreatedAt), r.Connection, r.Repository, what(r.Subject), r.Branch, command.ShortSHA(r.Commit),
+					r.Rule, string(r.State), r.Reason}
 			}),
 		"releases": listingOf(release.States(), "RELEASE\tCREATED\tCONNECTION\tREPOSITORY\tEVENT\tCOMMIT\tRULE\tPIPELINE\tACTION\tEXECUTION\tSTATE\tREASON", view.Releases,
 			func(r view.Release) string { return r.ID },
 			func(r view.Release) []string {
-				return []string{r.ID, stamp(r.CreatedAt), r.Connection, plain(r.Repository), plain(what(r.Subject)), command.ShortSHA(plain(r.Commit)), r.Rule, r.Pipeline,
-					strings.TrimSpace(string(r.Action) + " " + plain(r.Checkpoint)), plain(r.ExecutionID), string(r.State), plain(r.Reason)}
+				return []string{r.ID, stamp(r.CreatedAt), r.Connection, r.Repository, what(r.Subject), command.ShortSHA(r.Commit), r.Rule, r.Pipeline,
+					strings.TrimSpace(string(r.Action) + " " + r.Checkpoint), r.ExecutionID, string(r.State), r.Reason}
 			}),
 	}
 }

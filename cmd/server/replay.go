@@ -250,7 +250,7 @@ func writeReplay(w io.Writer, views []replayView, done, skipped int, dryRun bool
 			case dryRun:
 				outcome = "would be replayed"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, stamp(v.ReceivedAt), v.Connection, plain(v.HostEvent), v.State, outcome)
+			fmt.Fprintln(table, tableRow([]string{v.ID, stamp(v.ReceivedAt), v.Connection, v.HostEvent, string(v.State), outcome}))
 		}
 		if err := table.Flush(); err != nil {
 			return err

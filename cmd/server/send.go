@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
@@ -32,7 +33,7 @@ The secret comes from --config, or from the environment variable that
   SECRET=… gatewright send --to http://127.0.0.1:8080 --secret-env SECRET --connection github --headers push.headers --payload push.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			delivery, err := flags.read(env)
+			delivery, err := flags.read(env, secretEnv != "")
 			if err != nil {
 				return err
 			}
@@ -43,9 +44,9 @@ The secret comes from --config, or from the environment variable that
 			if len(delivery.connection.Secrets)+len(delivery.connection.SigningTokens) == 0 || (len(delivery.connection.Secrets) > 0 && delivery.connection.Secrets[0] == "") {
 				return command.UsageError{Err: errors.New("no secret to sign with: give --config, or --secret-env with the name of a variable that is set")}
 			}
-			target, err := app.WebhookURL(to, flags.connection)
+			target, err := targetURL(to, delivery.cfg, flags.connection)
 			if err != nil {
-				return command.UsageError{Err: fmt.Errorf("--to: %w", err)}
+				return command.UsageError{Err: err}
 			}
 			if !keepID {
 				webhook.SetDeliveryID(delivery.connection.Host, delivery.header, uuid.NewString())
@@ -64,11 +65,34 @@ The secret comes from --config, or from the environment variable that
 		},
 	}
 	flags.register(cmd)
-	cmd.Flags().StringVar(&to, "to", "http://127.0.0.1:8080", "the server's address")
+	cmd.Flags().StringVar(&to, "to", "", "the server's address; default: http.addr of --config on this machine, else "+localServer)
 	cmd.Flags().StringVar(&secretEnv, "secret-env", "", "the environment variable that holds the webhook secret")
 	cmd.Flags().BoolVar(&keepID, "keep-id", false, "keep the recorded delivery id: the server then sees a redelivery")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
+}
+
+// localServer is where a server of this machine listens when nothing says otherwise.
+const localServer = "http://127.0.0.1:8080"
+
+// targetURL is the webhook URL to post to; cfg is nil without a server file.
+func targetURL(to string, cfg *config.Config, connection string) (string, error) {
+	server := to
+	switch {
+	case to != "":
+	case cfg == nil:
+		server = localServer
+	default:
+		var err error
+		if server, err = app.LocalURL(cfg); err != nil {
+			return "", fmt.Errorf("%w: give its address with --to", err)
+		}
+	}
+	target, err := app.WebhookURL(server, connection)
+	if err != nil {
+		return "", fmt.Errorf("--to: %w", err)
+	}
+	return target, nil
 }
 
 func writeAnswer(w io.Writer, status int, answer []byte, asJSON bool) error {

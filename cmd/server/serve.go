@@ -39,24 +39,37 @@ the next start continues it.`,
 	return cmd
 }
 
+// serve logs what fails, in the format of the configuration, so that who collects the
+// log can read it.
 func serve(ctx context.Context, path string, env command.Environment) error {
+	log, err := app.NewLog(app.LogSettings(path), env.Stderr)
+	if err != nil {
+		return err
+	}
 	cfg, policy, err := app.Load(path, env.LookupEnv)
 	if err != nil {
-		return err
+		app.LogRejected(log, err)
+		return command.ErrNo
 	}
-	log, err := app.NewLog(cfg.Log, env.Stderr)
+	app.LogWarnings(log, app.Warnings(cfg, policy))
+	if err := run(ctx, app.Options{Config: cfg, Policy: policy, Log: log, Version: version}); err != nil {
+		log.Error("service failed", zap.Error(err))
+		return command.ErrNo
+	}
+	return nil
+}
+
+func run(ctx context.Context, opts app.Options) error {
+	a, err := app.New(ctx, opts)
 	if err != nil {
 		return err
 	}
-	a, err := app.New(ctx, app.Options{Config: cfg, Policy: policy, Log: log, Version: version})
-	if err != nil {
-		return err
-	}
-	l, err := app.Listen(cfg.HTTP)
+	settings := opts.Config.HTTP
+	l, err := app.Listen(settings)
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
-	stopProfiles, err := serveProfiles(cfg.HTTP.PprofAddr, log)
+	stopProfiles, err := serveProfiles(settings.PprofAddr, opts.Log)
 	if err != nil {
 		return errors.Join(err, l.Close(), a.Close())
 	}

@@ -139,8 +139,26 @@ rules:
 	stop, log := background(t, variables, "serve", "--config", path("gatewright.yaml"))
 	apptest.WaitFor(t, "the server is ready", func() bool { return apptest.Answers("http://" + private + "/readyz") })
 
+	apptest.WaitFor(t, "the start is logged", func() bool { return strings.Contains(log.String(), `"service started"`) })
+	started := struct {
+		Msg, Version, Addr, Store string
+		RulesHash                 string `json:"rules_hash"`
+		Endpoints                 map[string]string
+	}{}
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, `"service started"`) {
+			if err := json.Unmarshal([]byte(line), &started); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if started.Version != version || started.Addr != addr || started.Store != "sqlite "+path("gatewright.db") || len(started.RulesHash) != 12 ||
+		started.Endpoints["iam"] != remote || started.Endpoints["codecheck"] != remote || started.Endpoints["servicestage"] != remote {
+		t.Errorf("the start line is %+v", started)
+	}
+
 	send := func(payload string, more ...string) (int, string) {
-		code, stdout, _ := runCommand(t, variables, append([]string{"send", "--to", "http://" + addr, "--config", path("gatewright.yaml"),
+		code, stdout, _ := runCommand(t, variables, append([]string{"send", "--config", path("gatewright.yaml"),
 			"--connection", "acme", "--headers", path("push.headers"), "--payload", path(payload)}, more...)...)
 		return code, stdout
 	}

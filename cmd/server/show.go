@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 )
@@ -64,17 +65,19 @@ func showRecord(w io.Writer, record any) {
 	}
 }
 
+func heading(w io.Writer, thing, id string) { fmt.Fprintln(w, thing, escape.Line(id)) }
+
 // fields prints names and values, without those whose value is empty.
 func fields(w io.Writer, pairs ...string) {
 	for i := 0; i < len(pairs); i += 2 {
-		if value := plain(pairs[i+1]); strings.TrimSpace(value) != "" {
+		if value := escape.Line(pairs[i+1]); strings.TrimSpace(value) != "" {
 			fmt.Fprintf(w, "  %-11s %s\n", pairs[i], value)
 		}
 	}
 }
 
 func showDelivery(w io.Writer, d view.DeliveryDetail) {
-	fmt.Fprintf(w, "delivery %s\n", d.ID)
+	heading(w, "delivery", d.ID)
 	payload := ""
 	if d.PayloadRemoved {
 		payload = "removed after store.payload_retention"
@@ -89,13 +92,13 @@ func showDelivery(w io.Writer, d view.DeliveryDetail) {
 		d.Decision.Write(w)
 	}
 	for _, run := range d.Runs {
-		fmt.Fprintf(w, "run %s\n", run.ID)
+		heading(w, "run", run.ID)
 		fields(w, "rule", run.Rule, "state", string(run.State), "reason", run.Reason, "took", run.Took)
 	}
 }
 
 func showRun(w io.Writer, r view.RunDetail) {
-	fmt.Fprintf(w, "run %s\n", r.ID)
+	heading(w, "run", r.ID)
 	fields(w,
 		"state", string(r.State),
 		"reason", r.Reason,
@@ -116,18 +119,18 @@ func showRun(w io.Writer, r view.RunDetail) {
 		fmt.Fprintf(w, "  defects\n")
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, d := range r.Defects {
-			fmt.Fprintf(table, "    %s\t%s:%d\t%s\t%s\n", plain(d.Severity), plain(d.File), d.Line, plain(d.Rule), plain(d.Text))
+			fmt.Fprintln(table, tableRow([]string{"    " + d.Severity, fmt.Sprintf("%s:%d", d.File, d.Line), d.Rule, d.Text}))
 		}
 		table.Flush()
 	}
 	for _, rel := range r.Releases {
-		fmt.Fprintf(w, "release %s\n", rel.ID)
+		heading(w, "release", rel.ID)
 		fields(w, "pipeline", rel.Pipeline, "action", string(rel.Action)+" "+rel.Checkpoint, "state", string(rel.State), "reason", rel.Reason)
 	}
 }
 
 func showRelease(w io.Writer, r view.Release) {
-	fmt.Fprintf(w, "release %s\n", r.ID)
+	heading(w, "release", r.ID)
 	status := ""
 	if r.PipelineStatus != nil {
 		status = fmt.Sprintf("%s (%d)", r.PipelineStatus.Name, r.PipelineStatus.Code)

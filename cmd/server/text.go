@@ -2,21 +2,8 @@ package main
 
 import (
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 )
-
-// plain is text in which a newline or another control character cannot break a
-// table.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return '\uFFFD'
-		}
-		return r
-	}, text)
-}
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
 

@@ -39,6 +39,8 @@ type App struct {
 	health *health
 	// public serves webhooks, private the rest.
 	public, private *http.Server
+	// started are the fields of the line that says that the service has started.
+	started []zap.Field
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -46,7 +48,7 @@ type App struct {
 func New(ctx context.Context, opts Options) (a *App, err error) {
 	cfg, log := opts.Config, opts.Log
 	registry := newRegistry(opts.Version, opts.Policy, time.Now())
-	a = &App{cfg: cfg, log: log}
+	a = &App{cfg: cfg, log: log, started: startFields(opts)}
 	if a.store, err = store.Open(ctx, StoreOptions(cfg.Store)); err != nil {
 		return nil, err
 	}
@@ -79,6 +81,17 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	}
 	a.private, err = newPrivateServer(newPrivateHandler(a.health, registry, cfg.Telemetry.Metrics, log), cfg.HTTP, refused, log)
 	return a, err
+}
+
+// startFields say what has started, and with what it works.
+func startFields(opts Options) []zap.Field {
+	endpoints := opts.Config.HuaweiCloud.Endpoints
+	return []zap.Field{
+		zap.String(event.LogVersion, opts.Version),
+		zap.String(event.LogRulesHash, opts.Policy.Hash()),
+		zap.String(event.LogStore, StoreOptions(opts.Config.Store).Name()),
+		zap.Dict(event.LogEndpoints, zap.String("iam", endpoints.IAM), zap.String("codecheck", endpoints.CodeCheck), zap.String("servicestage", endpoints.ServiceStage)),
+	}
 }
 
 // newQueue makes the queue with the clients that its jobs call.
@@ -127,7 +140,7 @@ func (a *App) Run(ctx context.Context, l Listeners) error {
 	go func() { served <- serve(a.public, l.Public) }()
 	go func() { served <- serve(a.private, l.Private) }()
 	a.health.ready.Store(true)
-	a.log.Info("service started", zap.String(event.LogAddr, l.Public.Addr().String()), zap.String(event.LogPrivateAddr, l.Private.Addr().String()))
+	a.log.Info("service started", append(a.started, zap.String(event.LogAddr, l.Public.Addr().String()), zap.String(event.LogPrivateAddr, l.Private.Addr().String()))...)
 
 	serving := 2
 	var errs []error

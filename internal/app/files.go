@@ -29,6 +29,27 @@ func LoadConfig(path string, lookup LookupEnv) (*config.Config, error) {
 	return cfg, nil
 }
 
+// LoadConfigFor reads the server file for a command that needs only some secrets. The
+// error lists every complaint.
+func LoadConfigFor(needs config.Needs, path string, lookup LookupEnv) (*config.Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read server file: %w", err)
+	}
+	cfg, complaints := config.LoadFor(needs, path, data, connectionKinds(), lookup, os.ReadFile)
+	return cfg, complaints.Err()
+}
+
+// LogSettings returns what the server file says about the log, also where the file is
+// wrong or missing, so that this can be logged.
+func LogSettings(path string) config.Log {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		data = nil
+	}
+	return config.LogSettings(path, data)
+}
+
 // LoadRules reads a rules file, or every .yaml and .yml file of a folder. The
 // error lists every complaint.
 func LoadRules(path string) (*rules.Policy, error) {

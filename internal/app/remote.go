@@ -13,6 +13,7 @@ import (
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/release"
 )
 
@@ -38,7 +39,7 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.
 	service := func(name, endpoint string) (*huaweicloud.Client, error) {
 		return huaweicloud.New(huaweicloud.Options{
 			Service: name, Endpoint: endpoint, Auth: auth, HTTP: client, Timeout: h.Timeout,
-			MaxConcurrent: h.MaxConcurrent, Log: log, Metrics: metrics,
+			MaxConcurrent: h.MaxConcurrent, Log: log, LogFields: jobs.LogFields, Metrics: metrics,
 		})
 	}
 	checkClient, err := service("codecheck", h.Endpoints.CodeCheck)

@@ -5,15 +5,30 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // sendTimeout bounds one posted delivery.
 const sendTimeout = 30 * time.Second
+
+// LocalURL is the address at which a program on this machine reaches the server of a
+// configuration.
+func LocalURL(cfg *config.Config) (string, error) {
+	host, port, err := net.SplitHostPort(cfg.HTTP.Addr)
+	if err != nil || port == "0" {
+		return "", fmt.Errorf("http.addr %q does not say where the server listens", cfg.HTTP.Addr)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port), nil
+}
 
 // WebhookURL is the webhook address of a connection on a server.
 func WebhookURL(server, connection string) (string, error) {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gatewright/gatewright/internal/escape"
 )
 
 // The exit codes, the same for every command.
@@ -32,24 +34,13 @@ type UsageError struct{ Err error }
 func (e UsageError) Error() string { return e.Err.Error() }
 func (e UsageError) Unwrap() error { return e.Err }
 
-// Environment is what a command touches outside its arguments.
+// Environment is what a command touches outside its arguments. In a process, what is
+// written to Stdout and Stderr is escaped (escape.Writer), because it holds text from
+// outside.
 type Environment struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	LookupEnv      func(string) (string, bool)
-}
-
-// WithoutSecrets is env for a command that only reads the database: a secret that is
-// not set does not make the server file invalid, because it is not used.
-func (env Environment) WithoutSecrets() Environment {
-	lookup := env.LookupEnv
-	env.LookupEnv = func(name string) (string, bool) {
-		if value, ok := lookup(name); ok {
-			return value, true
-		}
-		return name + " is not set", true
-	}
-	return env
 }
 
 // Process runs the command line of this process until it ends or SIGINT or SIGTERM
@@ -57,7 +48,7 @@ func (env Environment) WithoutSecrets() Environment {
 func Process(newRoot func(Environment) *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	env := Environment{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, LookupEnv: os.LookupEnv}
+	env := Environment{Stdin: os.Stdin, Stdout: escape.NewWriter(os.Stdout), Stderr: escape.NewWriter(os.Stderr), LookupEnv: os.LookupEnv}
 	return Run(ctx, newRoot(env), os.Args[1:], env)
 }
 

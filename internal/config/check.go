@@ -31,6 +31,8 @@ type checker struct {
 	env        func(string) (string, bool)
 	readFile   func(string) ([]byte, error)
 	kinds      []Kind
+	// needed are the paths below which secrets are read; nil: everywhere.
+	needed []string
 }
 
 // complain adds a complaint, unless there is one at the same path, above or below
@@ -65,8 +67,12 @@ func (k *checker) config(c *Config) {
 	k.huaweiCloud(&c.HuaweiCloud)
 	k.positive("max_event_age", c.MaxEventAge)
 	c.Rules = k.file("rules", c.Rules)
-	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
-	k.oneOf("log.format", c.Log.Format, "json", "console")
+	k.log(c.Log)
+}
+
+func (k *checker) log(l Log) {
+	k.oneOf("log.level", l.Level, "debug", "info", "warn", "error")
+	k.oneOf("log.format", l.Format, "json", "console")
 }
 
 func (k *checker) http(h HTTP) {
@@ -86,9 +92,9 @@ func (k *checker) http(h HTTP) {
 		k.complain("http.max_body", fmt.Sprintf("%s is too large: in a form a body can take three times that, and at most 100MiB can be stored", h.MaxBody),
 			fmt.Sprintf("write at most %s; GitHub and GitLab send up to 25MiB", LargestBody))
 	}
-	k.positive("http.header_timeout", h.HeaderTimeout)
-	k.positive("http.read_timeout", h.ReadTimeout)
-	k.positive("http.shutdown_grace", h.ShutdownGrace)
+	k.timeout("http.header_timeout", h.HeaderTimeout)
+	k.timeout("http.read_timeout", h.ReadTimeout)
+	k.timeout("http.shutdown_grace", h.ShutdownGrace)
 	if h.PprofAddr == "" || !k.address("http.pprof_addr", h.PprofAddr) {
 		return
 	}
@@ -133,6 +139,9 @@ func (k *checker) requiredSecret(path string, s *Secret) {
 
 // secret reads a secret that may be left out.
 func (k *checker) secret(path string, s *Secret) {
+	if k.needed != nil && !slices.ContainsFunc(k.needed, func(above string) bool { return within(path, above) }) {
+		return
+	}
 	if problem, instead := s.resolve(k.join, k.env, k.readFile); problem != "" {
 		k.complain(path, problem, instead)
 	}
@@ -189,6 +198,14 @@ func (k *checker) oneOf(path, value string, words ...string) bool {
 func (k *checker) positive(path string, d time.Duration) {
 	if d <= 0 {
 		k.complain(path, "this must be longer than nothing", "write a time such as 30s, or leave it out")
+	}
+}
+
+// timeout checks how long something may take, and warns of more than a day.
+func (k *checker) timeout(path string, d time.Duration) {
+	k.positive(path, d)
+	if d > 24*time.Hour {
+		k.warn(path, fmt.Sprintf("%v is longer than 24h, and until then nobody hears of what hangs", d), "write a shorter time such as 30s, or leave it out")
 	}
 }
 

@@ -5,6 +5,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"time"
@@ -30,6 +31,7 @@ type Config struct {
 	Log       Log       `yaml:"log"`
 	Telemetry Telemetry `yaml:"telemetry"`
 
+	doc      *strictyaml.Document
 	warnings strictyaml.Complaints
 }
 
@@ -230,6 +232,39 @@ type Telemetry struct {
 // It returns either the whole configuration or every complaint at once. No complaint
 // shows the value of a secret.
 func Load(file string, data []byte, kinds []Kind, env func(string) (string, bool), readFile func(string) ([]byte, error)) (*Config, strictyaml.Complaints) {
+	return load(file, data, kinds, env, readFile, nil)
+}
+
+// Needs says which secrets a command needs.
+type Needs struct {
+	// Database is the connection string of the database.
+	Database bool
+	// Connection names the connection whose webhook secrets are needed; empty: none.
+	Connection string
+}
+
+// paths returns where the secrets stand.
+func (n Needs) paths(c *Config) []string {
+	paths := []string{}
+	if n.Database {
+		paths = append(paths, "store.postgres.dsn")
+	}
+	for i, connection := range c.Connections {
+		if connection.Name == n.Connection {
+			at := fmt.Sprintf("connections[%d].", i)
+			paths = append(paths, at+"secrets", at+"signing_tokens")
+		}
+	}
+	return paths
+}
+
+// LoadFor is Load for a command that needs only some secrets. The others are not looked
+// up, have no value, and are not missed.
+func LoadFor(needs Needs, file string, data []byte, kinds []Kind, env func(string) (string, bool), readFile func(string) ([]byte, error)) (*Config, strictyaml.Complaints) {
+	return load(file, data, kinds, env, readFile, &needs)
+}
+
+func load(file string, data []byte, kinds []Kind, env func(string) (string, bool), readFile func(string) ([]byte, error), needs *Needs) (*Config, strictyaml.Complaints) {
 	c := defaults()
 	doc, complaints := strictyaml.Decode(file, data, c)
 	if unreadable(complaints) {
@@ -243,11 +278,14 @@ func Load(file string, data []byte, kinds []Kind, env func(string) (string, bool
 		readFile:   readFile,
 		kinds:      kinds,
 	}
+	if needs != nil {
+		k.needed = needs.paths(c)
+	}
 	k.config(c)
 	if len(k.complaints) > 0 {
 		return nil, k.complaints.Sorted()
 	}
-	c.warnings = k.warnings.Sorted()
+	c.doc, c.warnings = doc, k.warnings.Sorted()
 	return c, nil
 }
 
@@ -260,6 +298,12 @@ func unreadable(complaints strictyaml.Complaints) bool {
 // Warnings returns what the file may say and what is unsafe or has no effect, each with
 // its place and what to write instead.
 func (c *Config) Warnings() strictyaml.Complaints { return slices.Clone(c.warnings) }
+
+// Complain returns a complaint about the setting at path, for checks of what the file
+// means together with what it names.
+func (c *Config) Complain(path, problem, instead string) strictyaml.Complaint {
+	return c.doc.Complain(path, problem, instead)
+}
 
 // Redacted returns the effective file as YAML: every default filled in, every path
 // joined, every secret as <secret>. What is empty or off and has no default is left
@@ -284,6 +328,25 @@ func RulesPath(file string, data []byte) string {
 		return content.Rules
 	}
 	return filepath.Join(filepath.Dir(file), content.Rules)
+}
+
+// LogSettings returns what the server file says about the log, also of a file that has
+// other things wrong with it, so that they can be logged. What it does not say, or not
+// rightly, has its default.
+func LogSettings(file string, data []byte) Log {
+	content := struct {
+		Log Log `yaml:"log"`
+	}{Log: defaults().Log}
+	doc, _ := strictyaml.Decode(file, data, &content)
+	k := &checker{doc: doc}
+	k.log(content.Log)
+	if k.complained("log.level") {
+		content.Log.Level = defaults().Log.Level
+	}
+	if k.complained("log.format") {
+		content.Log.Format = defaults().Log.Format
+	}
+	return content.Log
 }
 
 // Connection returns the connection of that name, and whether there is one.

@@ -120,7 +120,37 @@ func TestComplaints(t *testing.T) {
 	}
 }
 
-// What the golden files cannot show, because it is hidden or a type.
+// TestLoadFor: only the secrets that are needed are read, and only they are missed.
+func TestLoadFor(t *testing.T) {
+	const file = "testdata/needs.yaml"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		needs     config.Needs
+		complains string
+	}{
+		{config.Needs{}, ""},
+		{config.Needs{Database: true}, "store.postgres.dsn: the environment variable ABSENT_DSN is not set"},
+		{config.Needs{Connection: "ready"}, ""},
+		{config.Needs{Connection: "other"}, "connections[1].signing_tokens[0]: the environment variable ABSENT_TOKEN is not set"},
+	} {
+		c, complaints := config.LoadFor(test.needs, file, data, kinds(), environment, os.ReadFile)
+		if (test.complains == "") != (len(complaints) == 0) || len(complaints) > 1 || !strings.Contains(complaints.Error(), test.complains) {
+			t.Errorf("%+v: complaints %v, want %q", test.needs, complaints, test.complains)
+		}
+		if c == nil {
+			continue
+		}
+		ready, _ := c.Connection("ready")
+		if got := ready.Secrets[0].Value(); (got != "") != (test.needs.Connection == "ready") {
+			t.Errorf("%+v: the connection's secret is read: %t", test.needs, got != "")
+		}
+	}
+}
+
+// TestWarnings compares the warnings about each testdata/warn/*.yaml; a good file has none.
 func TestWarnings(t *testing.T) {
 	for _, file := range cases(t, "warn") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
@@ -138,6 +168,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestValues holds what the golden files cannot show, because it is hidden or a type.
 func TestValues(t *testing.T) {
 	c, complaints := load(t, "testdata/good/everything.yaml")
 	if c == nil {

@@ -251,7 +251,7 @@ func (k *checker) signingTokens(path string, kind Kind, tokens []WebhookSecret) 
 		return
 	}
 	for i, token := range tokens {
-		if !token.Set() {
+		if token.value == nil {
 			continue
 		}
 		if err := kind.CheckSigningToken(token.Value()); err != nil {

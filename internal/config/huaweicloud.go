@@ -30,7 +30,7 @@ func (k *checker) huaweiCloud(h *HuaweiCloud) {
 		h.ProjectID = key.ProjectID
 	}
 	k.oneOf(path+".dialect", string(h.Dialect), string(Dialect2026), string(Dialect2023))
-	k.positive(path+".timeout", h.Timeout)
+	k.timeout(path+".timeout", h.Timeout)
 	if h.MaxConcurrent < 1 {
 		k.complain(path+".max_concurrent", "no call could be made", "write a number from 1 on, or leave it out")
 	}

@@ -27,9 +27,17 @@ const (
 	// LogPrivateAddr is the address of health and metrics; LogAddr is then that of
 	// webhooks.
 	LogPrivateAddr = "private_addr"
-	LogFile        = "file"
 	// LogClient is the address that a request came from.
-	LogClient = "client"
-	// LogJob holds the ids of the records that a job is about.
-	LogJob = "job"
+	LogClient    = "client"
+	LogVersion   = "version"
+	LogRulesHash = "rules_hash"
+	LogStore     = "store"
+	LogEndpoints = "endpoints"
+	LogFile      = "file"
+	LogLine      = "line"
+	// LogSetting leads to a value of a configuration file; LogInstead is what to write.
+	LogSetting = "setting"
+	LogInstead = "instead"
+	// LogDeliveries are the deliveries of a job that decides several.
+	LogDeliveries = "delivery_ids"
 )

@@ -15,6 +15,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -66,8 +67,10 @@ type Options struct {
 	// Language is sent as X-Language (zh-cn or en-us) and decides the language
 	// of the service's messages (specs/codearts-check.md 1); empty sends none.
 	Language string
-	// Log gets a warning for each retry. Default: none.
-	Log *zap.Logger
+	// Log gets a warning for each retry, with what LogFields returns for the call's
+	// context. Default: none.
+	Log       *zap.Logger
+	LogFields func(context.Context) []zap.Field
 	// Metrics counts the exchanges. Default: nothing is counted.
 	Metrics *Metrics
 	// Now is the clock. Default time.Now.
@@ -114,6 +117,9 @@ func New(o Options) (*Client, error) {
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.LogFields == nil {
+		o.LogFields = func(context.Context) []zap.Field { return nil }
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -242,8 +248,8 @@ func (c *Client) send(ctx context.Context, call Call) (http.Header, []byte, erro
 		} else if asked > pause {
 			pause = asked
 		}
-		c.options.Log.Warn("remote call retried", zap.String("operation", call.Operation),
-			zap.Int("attempt", try+1), zap.Duration("duration", pause), zap.Error(failure))
+		c.options.Log.Warn("remote call retried", append(slices.Clone(c.options.LogFields(ctx)), zap.String("operation", call.Operation),
+			zap.Int("attempt", try+1), zap.Duration("duration", pause), zap.Error(failure))...)
 		if c.options.Wait(ctx, pause) != nil {
 			return nil, nil, failure
 		}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 func TestNewRefusesWrongOptions(t *testing.T) {
@@ -162,6 +164,23 @@ func TestRetryAfterIsWaitedFor(t *testing.T) {
 	}
 	if len(paused.all) != 1 || paused.all[0] != 4*time.Second {
 		t.Errorf("waits %v, want 4s", paused.all)
+	}
+}
+
+// TestRetryIsLogged: the warning says for which record the call is made.
+func TestRetryIsLogged(t *testing.T) {
+	var requests atomic.Int64
+	var paused waits
+	core, logs := observer.New(zap.WarnLevel)
+	type key struct{}
+	client := newClient(t, script(t, &requests, status(502, ""), status(200, "")), Options{Wait: paused.wait, Log: zap.New(core),
+		LogFields: func(ctx context.Context) []zap.Field { return []zap.Field{zap.Any("run_id", ctx.Value(key{}))} }})
+	ctx := context.WithValue(t.Context(), key{}, "a-run")
+	if err := client.Do(ctx, Call{Operation: "list tasks", Method: "GET", Path: "/x", Safe: true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if all := logs.All(); len(all) != 1 || all[0].ContextMap()["run_id"] != "a-run" || all[0].ContextMap()["operation"] != "list tasks" {
+		t.Errorf("logged %+v", all)
 	}
 }
 

@@ -38,12 +38,12 @@ func (q *Queue) reconcile(ctx context.Context, _ reconcileArgs) (time.Duration, 
 	if err != nil {
 		return 0, err
 	}
-	if len(missing) > 0 {
-		q.log.Warn("re-enqueued orphaned records", zap.Int("found", len(missing)), zap.String(event.LogOperation, reconcileArgs{}.Kind()))
-	}
 	for batch := range slices.Chunk(missing, reconcileBatch) {
 		if err := q.update(ctx, func(tx *transaction) error { tx.jobs = batch; return nil }); err != nil {
 			return 0, err
+		}
+		for _, job := range batch {
+			q.log.Warn("orphaned record re-enqueued", append(idFields(job.Args), zap.String(event.LogOperation, job.Args.Kind()))...)
 		}
 	}
 	return 0, nil

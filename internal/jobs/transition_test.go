@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -206,4 +209,45 @@ func (q *Queue) count(ctx context.Context, t *testing.T, kind string) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// TestWarningsNameTheirRecords: a step that fails says of which record it is, and so can
+// the calls that it makes.
+func TestWarningsNameTheirRecords(t *testing.T) {
+	q, logs := quietQueue(t)
+	for _, test := range []struct {
+		inCall []zap.Field
+		key    string
+		want   any
+	}{
+		{failStep(t, q, pollRunArgs{RunID: "a-run"}), event.LogRun, "a-run"},
+		{failStep(t, q, actReleaseArgs{ReleaseID: "a-release"}), event.LogRelease, "a-release"},
+		{failStep(t, q, decideArgs{DeliveryIDs: []string{"one"}}), event.LogDelivery, "one"},
+		{failStep(t, q, decideArgs{DeliveryIDs: []string{"one", "two"}}), event.LogDeliveries, []any{"one", "two"}},
+	} {
+		if len(test.inCall) != 1 || test.inCall[0].Key != test.key {
+			t.Errorf("the step's context has the fields %+v, want %s", test.inCall, test.key)
+		}
+		if !slices.ContainsFunc(logs.FilterMessage("job failed, will be retried").All(), func(e observer.LoggedEntry) bool {
+			return reflect.DeepEqual(e.ContextMap()[test.key], test.want)
+		}) {
+			t.Errorf("no warning has %s %v", test.key, test.want)
+		}
+	}
+	if fields := LogFields(t.Context()); fields != nil {
+		t.Errorf("a context of no job has the fields %+v", fields)
+	}
+}
+
+// failStep works on a job that fails, and returns the log fields of its context.
+func failStep[A river.JobArgs](t *testing.T, q *Queue, args A) (inCall []zap.Field) {
+	t.Helper()
+	w := worker[A]{queue: q, work: func(ctx context.Context, _ A) (time.Duration, error) {
+		inCall = LogFields(ctx)
+		return 0, errors.New("service is down")
+	}}
+	if err := w.Work(t.Context(), &river.Job[A]{JobRow: &rivertype.JobRow{Kind: args.Kind()}, Args: args}); err == nil {
+		t.Error("the step did not fail")
+	}
+	return inCall
 }

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -98,15 +99,49 @@ func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
 	if args, ok := any(&job.Args).(*decideArgs); ok {
 		args.again = job.Attempt > 1
 	}
-	wait, err := w.work(ctx, job.Args)
+	ids := idFields(job.Args)
+	wait, err := w.work(context.WithValue(ctx, idsKey{}, ids), job.Args)
 	w.queue.opts.Metrics.observeJob(job.Kind, err, time.Since(started))
 	if err != nil {
-		w.queue.log.Warn("job failed, will be retried", zap.String(event.LogOperation, job.Kind),
-			zap.ByteString(event.LogJob, job.EncodedArgs[:min(len(job.EncodedArgs), 200)]), zap.Int(event.LogAttempt, job.Attempt), zap.Error(err))
+		w.queue.log.Warn("job failed, will be retried", append(slices.Clone(ids),
+			zap.String(event.LogOperation, job.Kind), zap.Int(event.LogAttempt, job.Attempt), zap.Error(err))...)
 		return retry(err)
 	}
 	if wait > 0 {
 		return river.JobSnooze(wait)
+	}
+	return nil
+}
+
+// idsKey is the key under which a job's context has the log fields of its records.
+type idsKey struct{}
+
+// LogFields returns the log fields that name the records of the job that ctx belongs to;
+// none when it belongs to no job.
+func LogFields(ctx context.Context) []zap.Field {
+	ids, _ := ctx.Value(idsKey{}).([]zap.Field)
+	return ids
+}
+
+// idFields are the log fields that name the records of a job.
+func idFields(args river.JobArgs) []zap.Field {
+	field := func(field zap.Field) []zap.Field { return []zap.Field{field} }
+	switch args := args.(type) {
+	case decideArgs:
+		if len(args.DeliveryIDs) == 1 {
+			return field(zap.String(event.LogDelivery, args.DeliveryIDs[0]))
+		}
+		return field(zap.Strings(event.LogDeliveries, args.DeliveryIDs))
+	case startRunArgs:
+		return field(zap.String(event.LogRun, args.RunID))
+	case pollRunArgs:
+		return field(zap.String(event.LogRun, args.RunID))
+	case stopRunArgs:
+		return field(zap.String(event.LogRun, args.RunID))
+	case actReleaseArgs:
+		return field(zap.String(event.LogRelease, args.ReleaseID))
+	case followReleaseArgs:
+		return field(zap.String(event.LogRelease, args.ReleaseID))
 	}
 	return nil
 }

@@ -68,6 +68,9 @@ func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
 		l.complain(d, path+".project.id", problem, "write the 32 lower-case hex digits of the CodeArts project")
 	}
 	l.checkTimeout(d, path+".timeout", check.Timeout)
+	if check.Languages != nil {
+		l.warnOfLanguages(d, path+".languages", *check.Languages)
+	}
 	if create := check.Create; create != nil {
 		// The enum of V3's repo_type: specs/codearts-check.md 1.4.
 		l.oneOf(d, path+".create.repo_type", create.RepoType,
@@ -89,6 +92,9 @@ func (l *loader) oneOf(d *decodedFile, path, word string, words ...string) {
 func (l *loader) checkTimeout(d *decodedFile, path string, timeout *time.Duration) {
 	if timeout != nil && *timeout <= 0 {
 		l.complain(d, path, timeout.String()+" leaves no time", "write a duration above 0, such as 45m")
+	}
+	if timeout != nil && *timeout > longestTimeout {
+		l.warn(d, path, timeout.String()+" is longer than 24h, and until then nobody hears of what hangs", "write a shorter time, such as 45m")
 	}
 }
 
@@ -159,6 +165,12 @@ func (l *loader) clauses(d *decodedFile, path string, on []event.Kind, match *ma
 		compiled := compileGlobs(patterns, fold, func(i int, problem, instead string) {
 			l.complain(d, fmt.Sprintf("%s[%d]", place, i), problem, instead)
 		})
+		for _, g := range compiled.include {
+			if exclusion := first(compiled.exclude, g.pattern); g.literal && exclusion != nil {
+				l.warn(d, fmt.Sprintf("%s[%d]", place, slices.Index(patterns, g.text)),
+					quote(g.text)+" matches nothing: "+quote(exclusion.text)+" excludes it", "remove one of them")
+			}
+		}
 		clauses = append(clauses, &globClause{name: field, globs: compiled, value: value})
 	}
 	add("connection", match.Connection, false, connectionOf)

@@ -43,6 +43,7 @@ func Load(sources ...Source) (*Policy, strictyaml.Complaints) {
 	if len(l.complaints) > 0 {
 		return nil, l.complaints.Sorted()
 	}
+	p.warnings = l.warnings.Sorted()
 	if err := p.seal(); err != nil {
 		return nil, strictyaml.Complaints{{File: sources[0].Name, Problem: err.Error()}}
 	}
@@ -59,11 +60,11 @@ func noRules(sources []Source) strictyaml.Complaint {
 
 // loader collects the complaints about all files while it compiles their rules.
 type loader struct {
-	complaints strictyaml.Complaints
-	decoded    []*decodedFile
-	defaults   defaultsSpec
-	// defaultsFile is the file that has them; empty when none has.
-	defaultsFile string
+	complaints, warnings strictyaml.Complaints
+	decoded              []*decodedFile
+	defaults             defaultsSpec
+	// defaultsIn is the file that has them; nil when none has.
+	defaultsIn *decodedFile
 	// rulesByName has the first rule of each name.
 	rulesByName map[string]*rule
 	// caught names, for each kind, the rule that takes every event of it.
@@ -132,11 +133,11 @@ func (l *loader) checkFile(d *decodedFile) {
 	if defaults == nil {
 		return
 	}
-	if l.defaultsFile != "" {
-		l.complain(d, "defaults", fmt.Sprintf("are in %s too", l.defaultsFile), "keep the defaults in one file; they hold for all")
+	if l.defaultsIn != nil {
+		l.complain(d, "defaults", fmt.Sprintf("are in %s too", l.defaultsIn.name), "keep the defaults in one file; they hold for all")
 		return
 	}
-	l.defaults, l.defaultsFile = *defaults, d.name
+	l.defaults, l.defaultsIn = *defaults, d
 	if defaults.Check != nil {
 		l.checkValues(d, "defaults.check", defaults.Check)
 		if defaults.Check.Gate != nil {
@@ -161,8 +162,10 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 	r.clauses = l.clauses(d, path, r.on, &spec.Match)
 	if spec.Check != nil {
 		l.checkValues(d, path+".check", spec.Check)
-		spec.Check = l.fillCheck(d, path, r.on, spec.Check)
+		own := spec.Check
+		spec.Check = l.fillCheck(d, path, r.on, own)
 		r.fillFrom(spec.Check)
+		l.rememberCreation(d, path, r, own, spec.Check)
 	}
 	for n := range spec.Release {
 		place := fmt.Sprintf("%s.release[%d]", path, n)
@@ -170,6 +173,7 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 		r.releases = append(r.releases, compileRelease(&spec.Release[n]))
 	}
 	l.checkReachable(d, path, r)
+	l.warnOfRule(d, path, r, &spec)
 	r.spec = spec
 	return r
 }

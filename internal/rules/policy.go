@@ -14,9 +14,10 @@ import (
 // Policy is the rules of all files, compiled. It does not change, and may be
 // used from several goroutines at once.
 type Policy struct {
-	rules []*rule
-	index *index
-	hash  string
+	rules    []*rule
+	index    *index
+	hash     string
+	warnings strictyaml.Complaints
 }
 
 // rule is one compiled rule.
@@ -33,6 +34,9 @@ type rule struct {
 	ref      RefMode
 	taskName template
 	releases []Release
+	// createWithoutID and unnamedProject are where the check says how a task is
+	// created and lacks an auth_id, or a project's name; nil when it does not.
+	createWithoutID, unnamedProject *strictyaml.Complaint
 	// spec is what Effective prints: the rule with the defaults filled in.
 	spec ruleSpec
 }

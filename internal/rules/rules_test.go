@@ -137,6 +137,26 @@ func TestLoadComplains(t *testing.T) {
 	}
 }
 
+// TestWarnings compares the warnings about each testdata/warn/*.yaml: those of the rules
+// alone, then those with two connections, one for a host that needs an auth_id.
+func TestWarnings(t *testing.T) {
+	connections := []rules.Connection{{Name: "github", RepoType: "GitHub"}, {Name: "repo", RepoType: "DevCloud"}}
+	for _, file := range glob(t, "testdata/warn/*.yaml") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			policy, complaints := rules.Load(rules.Source{Name: filepath.Base(file), Data: data})
+			if len(complaints) > 0 {
+				t.Fatal(complaints)
+			}
+			got := policy.Warnings().Error() + "\n\n" + policy.WarningsFor(connections, true).Error() + "\n"
+			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", got)
+		})
+	}
+}
+
 // TestLoadFolder: several files are one policy, in the order of their names.
 func TestLoadFolder(t *testing.T) {
 	const (

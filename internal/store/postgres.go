@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -57,6 +61,39 @@ func openPostgres(ctx context.Context, opts Options) (*postgresDatabase, error) 
 		}
 	}
 	return db, nil
+}
+
+// Name says which database is meant, without a user or a password.
+func (o Options) Name() string {
+	if o.Postgres == "" {
+		return "sqlite " + o.SQLite
+	}
+	settings, err := pgx.ParseConfig(o.Postgres)
+	if err != nil {
+		return "postgres"
+	}
+	return fmt.Sprintf("postgres %s/%s", net.JoinHostPort(settings.Host, strconv.Itoa(int(settings.Port))), settings.Database)
+}
+
+// Unencrypted says that a PostgreSQL connection string switches encryption off
+// (sslmode=disable) on the way to another machine.
+func Unencrypted(dsn string) bool {
+	settings, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return false
+	}
+	hosts, encrypted := []string{settings.Host}, settings.TLSConfig != nil
+	for _, other := range settings.Fallbacks {
+		hosts = append(hosts, other.Host)
+		encrypted = encrypted || other.TLSConfig != nil
+	}
+	return !encrypted && slices.ContainsFunc(hosts, remote)
+}
+
+// remote says that a host is neither this machine nor the folder of a socket.
+func remote(host string) bool {
+	ip := net.ParseIP(host)
+	return !filepath.IsAbs(host) && host != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
 // checkUnused fails when a server uses the database.

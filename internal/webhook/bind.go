@@ -76,7 +76,7 @@ func (c Connection) check(site *url.URL, address, fullName string) error {
 	if address == "" {
 		return nil
 	}
-	what, home := quote(fullName), site.Hostname()+site.Path
+	what, home := quote(fullName), site.Hostname()+site.EscapedPath()
 	if fullName == "" {
 		what = "the source of the merge request"
 	}
@@ -93,7 +93,7 @@ func (c Connection) check(site *url.URL, address, fullName string) error {
 	switch {
 	case !known(site.Hostname()) && !slices.ContainsFunc(c.Hosts, known):
 		return fmt.Errorf("the payload has %s at %s, and connection %q is at %q: if this is the same host, write its other name under hosts of the connection", what, at, c.Name, home)
-	case fullName != "" && !strings.EqualFold(u.EscapedPath(), site.Path+"/"+fullName):
+	case fullName != "" && !strings.EqualFold(u.EscapedPath(), site.EscapedPath()+"/"+fullName):
 		return fmt.Errorf("the payload has %s at %s, and connection %q has it at %q: the path must be the full name below the connection's url", what, at, c.Name, home+"/"+fullName)
 	}
 	return nil

@@ -85,7 +85,7 @@ func (c Connection) check(site *url.URL, address, fullName string) error {
 	case err != nil || u.Hostname() == "":
 		return fmt.Errorf("the payload has %s at an address that cannot be read, and connection %q is at %q", what, c.Name, home)
 	case u.User != nil:
-		return fmt.Errorf("the payload has %s at an address of %q that contains a user name, and connection %q is at %q: no host sends such an address", what, u.Hostname(), c.Name, home)
+		return fmt.Errorf("the payload has %s at an address of %.200q that contains a user name, and connection %q is at %q: no host sends such an address", what, u.Hostname(), c.Name, home)
 	}
 	// The rest of the address may hold a password.
 	at := fmt.Sprintf("%.200q", u.Hostname()+u.EscapedPath())

@@ -76,7 +76,7 @@ func (c Connection) check(site *url.URL, address, fullName string) error {
 	if address == "" {
 		return nil
 	}
-	what, home := quote(fullName), site.Hostname()+site.Path
+	what, home := quote(fullName), site.Hostname()+site.EscapedPath()
 	if fullName == "" {
 		what = "the source of the merge request"
 	}
@@ -85,7 +85,7 @@ func (c Connection) check(site *url.URL, address, fullName string) error {
 	case err != nil || u.Hostname() == "":
 		return fmt.Errorf("the payload has %s at an address that cannot be read, and connection %q is at %q", what, c.Name, home)
 	case u.User != nil:
-		return fmt.Errorf("the payload has %s at an address of %q that contains a user name, and connection %q is at %q: no host sends such an address", what, u.Hostname(), c.Name, home)
+		return fmt.Errorf("the payload has %s at an address of %.200q that contains a user name, and connection %q is at %q: no host sends such an address", what, u.Hostname(), c.Name, home)
 	}
 	// The rest of the address may hold a password.
 	at := fmt.Sprintf("%.200q", u.Hostname()+u.EscapedPath())
@@ -93,7 +93,7 @@ func (c Connection) check(site *url.URL, address, fullName string) error {
 	switch {
 	case !known(site.Hostname()) && !slices.ContainsFunc(c.Hosts, known):
 		return fmt.Errorf("the payload has %s at %s, and connection %q is at %q: if this is the same host, write its other name under hosts of the connection", what, at, c.Name, home)
-	case fullName != "" && !strings.EqualFold(u.EscapedPath(), site.Path+"/"+fullName):
+	case fullName != "" && !strings.EqualFold(u.EscapedPath(), site.EscapedPath()+"/"+fullName):
 		return fmt.Errorf("the payload has %s at %s, and connection %q has it at %q: the path must be the full name below the connection's url", what, at, c.Name, home+"/"+fullName)
 	}
 	return nil

@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,9 @@ func fuzzHost(f *testing.F, c webhook.Connection, eventHeader, signatureHeader s
 		}
 		if ev.Repository.ID == "" || ev.Repository.FullName == "" || ev.Kind == "" || ev.Deleted {
 			t.Fatalf("not ignored and not complete: %+v", ev)
+		}
+		if !strings.HasSuffix(ev.Repository.HTTPSURL, "/"+ev.Repository.FullName+".git") || strings.Contains("/"+ev.Repository.FullName+"/", "/../") {
+			t.Fatalf("not ignored and not bound: %+v", ev)
 		}
 		if fine := len(ev.HeadSHA) == 40 || len(ev.HeadSHA) == 64 || ev.Kind == event.Comment && ev.Number > 0; !fine {
 			t.Fatalf("not ignored and no commit: %+v", ev)

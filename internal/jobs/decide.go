@@ -60,13 +60,14 @@ const (
 
 // decideWithOthers decides deliveries together with others that wait, or without them
 // when that fails. Those with large bodies, and those whose decision may have ended a
-// process, are decided alone. others says that another replica is deciding some of the
-// deliveries.
+// process, are decided alone; what waits since before this process began is left to its
+// own job, because an earlier process may have ended over it. others says that another
+// replica is deciding some of the deliveries.
 func (q *Queue) decideWithOthers(ctx context.Context, ids []string, again bool) (others bool, err error) {
 	var own []store.Undecided
 	var more []string
 	err = q.store.View(ctx, func(tx *store.Tx) (err error) {
-		own, more, err = tx.UndecidedWith(ctx, ids, decisionsPerCommit, smallBody)
+		own, more, err = tx.UndecidedWith(ctx, ids, decisionsPerCommit, q.started, smallBody)
 		return err
 	})
 	if err != nil || len(own) == 0 {

@@ -116,6 +116,18 @@ func TestDecisionThatEndsTheProcess(t *testing.T) {
 		t.Errorf("after the replay it is %s", got)
 	}
 
+	// What an earlier process may have ended over is in nobody's batch.
+	add("old", 10)
+	add("c", 10)
+	q.started = time.Now()
+	if !decide(false, "c") || !slices.Equal(read, []string{"c"}) {
+		t.Errorf("read %q", read)
+	}
+	q.started = time.Time{}
+	if !decide(false, "old") {
+		t.Error("the old delivery ended the process")
+	}
+
 	// A large body is alone from the first time on, and in nobody's batch.
 	deadly = true
 	add("small", 10)

@@ -81,8 +81,10 @@ type Queue struct {
 	commits *groupCommit
 	// deciding is held by the step that decides.
 	deciding chan struct{}
-	log      *zap.Logger
-	now      func() time.Time
+	// started is when Start was called.
+	started time.Time
+	log     *zap.Logger
+	now     func() time.Time
 }
 
 const (
@@ -199,6 +201,7 @@ func periodic(every time.Duration, args river.JobArgs) *river.PeriodicJob {
 func (q *Queue) Start(ctx context.Context) error {
 	// A stop that is asked for during the start is carried out after it.
 	ctx = context.WithoutCancel(ctx)
+	q.started = q.now()
 	if err := recoverJobs(ctx, q.store); err != nil {
 		return fmt.Errorf("recover unfinished jobs: %w", err)
 	}

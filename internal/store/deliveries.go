@@ -286,8 +286,9 @@ type Undecided struct {
 
 // UndecidedWith returns those of the deliveries with these ids that wait for their
 // decision, and the ids of others that wait, oldest first, which fill a batch up to
-// limit. The others have bodies of at most size bytes, and no attempts.
-func (tx *Tx) UndecidedWith(ctx context.Context, ids []string, limit int, size int64) (own []Undecided, others []string, err error) {
+// limit. The others were received since a time and have bodies of at most size bytes, and
+// no attempts.
+func (tx *Tx) UndecidedWith(ctx context.Context, ids []string, limit int, since time.Time, size int64) (own []Undecided, others []string, err error) {
 	rows, err := tx.query(ctx, `SELECT id, size, attempts FROM deliveries WHERE id IN `+placeholders(1, len(ids))+` AND state = 'received' ORDER BY id`, anys(ids)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read undecided deliveries: %w", err)
@@ -303,7 +304,7 @@ func (tx *Tx) UndecidedWith(ctx context.Context, ids []string, limit int, size i
 	if err := rows.Err(); err != nil || len(own) == 0 || len(own) >= limit {
 		return own, nil, err
 	}
-	oldest, err := texts(ctx, tx, `SELECT id FROM deliveries WHERE state = 'received' AND attempts = 0 AND size <= $2 ORDER BY received_at, id LIMIT $1`, limit, size)
+	oldest, err := texts(ctx, tx, `SELECT id FROM deliveries WHERE state = 'received' AND received_at >= $3 AND attempts = 0 AND size <= $2 ORDER BY received_at, id LIMIT $1`, limit, size, micros(since))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -614,11 +614,11 @@ func testMemory(t *testing.T, s *store.Store) {
 	if _, known, err := s.Task(ctx, "k"); known || err != nil {
 		t.Errorf("unknown task: known %v, error %v", known, err)
 	}
-	if _, known, err := s.Ref(ctx, "github"); known || err != nil {
+	if _, known, err := s.Ref(ctx, push("", "a")); known || err != nil {
 		t.Errorf("unknown ref: known %v, error %v", known, err)
 	}
 	for _, want := range []codecheck.Task{{ID: "1", Name: "a"}, {ID: "2", Name: "b", ParentID: "1"}} {
-		if err := s.SaveTask(ctx, "k", want); err != nil {
+		if err := s.SaveTask(ctx, push("", "a"), "k", want); err != nil {
 			t.Fatal(err)
 		}
 		if got, known, err := s.Task(ctx, "k"); !known || err != nil || got != want {
@@ -626,10 +626,10 @@ func testMemory(t *testing.T, s *store.Store) {
 		}
 	}
 	for _, want := range []codecheck.Ref{codecheck.Pull, codecheck.MergeRequest, ""} {
-		if err := s.SaveRef(ctx, "github", want); err != nil {
+		if err := s.SaveRef(ctx, push("", "a"), want); err != nil {
 			t.Fatal(err)
 		}
-		if got, known, err := s.Ref(ctx, "github"); !known || err != nil || got != want {
+		if got, known, err := s.Ref(ctx, push("", "a")); !known || err != nil || got != want {
 			t.Errorf("ref %q, known %v, error %v; want %q", got, known, err, want)
 		}
 	}

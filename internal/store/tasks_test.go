@@ -38,7 +38,7 @@ func TestTaskClaims(t *testing.T) {
 			{"of a run whose claim is over", later(0), "k", "a", false},
 			{"after a release by a run that does not have it", release("k", "a"), "k", "a", false},
 			{"after a release", release("k", "b"), "k", "a", true},
-			{"after the task was saved", func() error { return s.SaveTask(t.Context(), "k", codecheck.Task{ID: "1"}) }, "k", "b", true},
+			{"after the task was saved", func() error { return s.SaveTask(t.Context(), push("", "a"), "k", codecheck.Task{ID: "1"}) }, "k", "b", true},
 		} {
 			if err := step.before(); err != nil {
 				t.Fatal(err)

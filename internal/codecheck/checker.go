@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 )
 
@@ -17,16 +18,18 @@ type Memory interface {
 	// Task gives the task that was saved under key, which is of TaskKey's form, and
 	// whether there is one.
 	Task(ctx context.Context, key string) (Task, bool, error)
-	// SaveTask saves a task, in place of an older one, and ends the claim of its key.
-	SaveTask(ctx context.Context, key string, t Task) error
+	// SaveTask saves the task of an event's repository, in place of an older one, and ends
+	// the claim of its key. The task belongs to no other repository of the connection
+	// from then on.
+	SaveTask(ctx context.Context, ev event.Event, key string, t Task) error
 	// ClaimTask reports whether the run may create the task of key until ttl from now.
 	// It may not while another run holds a claim; its own claim is renewed.
 	ClaimTask(ctx context.Context, key, runID string, ttl time.Duration) (claimed bool, err error)
 	// ReleaseTask ends the run's claim, if it holds one.
 	ReleaseTask(ctx context.Context, key, runID string) error
-	// Ref gives the ref that last worked for the merge requests of a connection.
-	Ref(ctx context.Context, connection string) (Ref, bool, error)
-	SaveRef(ctx context.Context, connection string, r Ref) error
+	// Ref gives the ref that last worked for the merge requests of an event's repository.
+	Ref(ctx context.Context, ev event.Event) (Ref, bool, error)
+	SaveRef(ctx context.Context, ev event.Event, r Ref) error
 }
 
 // The editions of CodeArts Check's API.

@@ -3,6 +3,7 @@ package codecheck_test
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -115,7 +116,7 @@ func (c *cluster) mergeRequest(id string) codecheck.Run {
 		ID: id, State: codecheck.Queued, CreatedAt: *c.now, Deadline: c.now.Add(time.Hour),
 		Event: event.Event{
 			Connection: "github-acme", Kind: event.MergeRequest, Action: event.Opened, Branch: "main", SourceBranch: "topic", Number: 7,
-			Repository: event.Repository{Host: event.GitHub, ID: "1", FullName: "acme/" + c.repository, HTTPSURL: "https://github.com/acme/" + c.repository + ".git"},
+			Repository: event.Repository{Host: event.GitHub, ID: fmt.Sprint(crc32.ChecksumIEEE([]byte(c.repository))), FullName: "acme/" + c.repository, HTTPSURL: "https://github.com/acme/" + c.repository + ".git"},
 		},
 		Check: rules.Check{ProjectID: projectID, ProjectName: "payments", Scan: rules.ScanIncremental, TaskName: "api-main", AuthID: "auth-1"},
 	}
@@ -179,7 +180,7 @@ func runWaitsForAnothersClaim(t *testing.T, c *cluster) {
 	if err != nil || send || run.State != codecheck.Starting || wait != 2*time.Second || !strings.Contains(run.Reason, "another run is creating this task") {
 		t.Fatalf("%s: %s, send %v, wait %s, error %v", run.State, run.Reason, send, wait, err)
 	}
-	if err := c.store.SaveTask(t.Context(), key, codecheck.Task{ID: "theirs"}); err != nil {
+	if err := c.store.SaveTask(t.Context(), run.Event, key, codecheck.Task{ID: "theirs"}); err != nil {
 		t.Fatal(err)
 	}
 	run, send, _, err = c.checkers[0].Prepare(t.Context(), run)
@@ -232,7 +233,7 @@ func certainFailureEndsTheClaim(t *testing.T, c *cluster) {
 func deletedParentIsCreatedAgain(t *testing.T, c *cluster) {
 	parent := c.mergeRequest("parent")
 	parent.Check.Scan, parent.Event.Number = rules.ScanFull, 0
-	if err := c.store.SaveTask(t.Context(), codecheck.TaskKey(parent.Event, parent.Check), codecheck.Task{ID: "deleted", Branch: "main"}); err != nil {
+	if err := c.store.SaveTask(t.Context(), parent.Event, codecheck.TaskKey(parent.Event, parent.Check), codecheck.Task{ID: "deleted", Branch: "main"}); err != nil {
 		t.Fatal(err)
 	}
 	run, err := prepare(t.Context(), c.checkers[0], c.mergeRequest("run"))

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/storetest"
 )
 
@@ -37,7 +38,7 @@ func (m *memory) Task(_ context.Context, key string) (Task, bool, error) {
 	return t, ok, nil
 }
 
-func (m *memory) SaveTask(_ context.Context, key string, t Task) error {
+func (m *memory) SaveTask(_ context.Context, _ event.Event, key string, t Task) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tasks[key] = t
@@ -64,16 +65,16 @@ func (m *memory) ReleaseTask(_ context.Context, key, runID string) error {
 	return nil
 }
 
-func (m *memory) Ref(_ context.Context, connection string) (Ref, bool, error) {
+func (m *memory) Ref(_ context.Context, ev event.Event) (Ref, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r, ok := m.refs[connection]
+	r, ok := m.refs[ev.RepositoryKey()]
 	return r, ok, nil
 }
 
-func (m *memory) SaveRef(_ context.Context, connection string, r Ref) error {
+func (m *memory) SaveRef(_ context.Context, ev event.Event, r Ref) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.refs[connection] = r
+	m.refs[ev.RepositoryKey()] = r
 	return nil
 }

@@ -26,12 +26,12 @@ func (c *Checker) chooseRef(ctx context.Context, run Run) (Ref, string, error) {
 	case mode == rules.RefMergeRequest:
 		return MergeRequest, "the rule says merge_request", nil
 	}
-	ref, ok, err := c.options.Memory.Ref(ctx, run.Event.Connection)
+	ref, ok, err := c.options.Memory.Ref(ctx, run.Event)
 	if err != nil {
 		return "", "", fmt.Errorf("read ref: %w", err)
 	}
 	if ok {
-		return ref, fmt.Sprintf("%s worked last for connection %s", ref, run.Event.Connection), nil
+		return ref, fmt.Sprintf("%s worked last for %s", ref, run.Event.Repository.FullName), nil
 	}
 	ref = cmp.Or(c.options.DefaultRef(run.Event.Connection), MergeRequest)
 	return ref, fmt.Sprintf("%s is the default for connection %s", ref, run.Event.Connection), nil
@@ -62,11 +62,7 @@ func (c *Checker) saveRef(ctx context.Context, run Run) error {
 	if run.Ref == "" || run.Check.Ref != rules.RefAuto && run.Check.Ref != "" {
 		return nil
 	}
-	known, ok, err := c.options.Memory.Ref(ctx, run.Event.Connection)
-	if err == nil && (!ok || known != run.Ref) {
-		err = c.options.Memory.SaveRef(ctx, run.Event.Connection, run.Ref)
-	}
-	if err != nil {
+	if err := c.options.Memory.SaveRef(ctx, run.Event, run.Ref); err != nil {
 		return fmt.Errorf("save ref: %w", err)
 	}
 	return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/gatewright/gatewright/internal/rules"
 )
 
-// TaskKey names the task that an event's check needs: project, repository and
-// branch, and for an incremental scan also the merge request and its source
+// TaskKey names the task that an event's check needs: connection, repository by its id,
+// project and branch, and for an incremental scan also the merge request and its source
 // branch. Two runs with the same key compete for one task, which runs one
 // execution at a time.
 func TaskKey(ev event.Event, c rules.Check) string {
@@ -22,7 +22,7 @@ func TaskKey(ev event.Event, c rules.Check) string {
 
 // fullTaskKey names the full task of a branch. Branch names have no spaces.
 func fullTaskKey(ev event.Event, project, branch string) string {
-	return strings.Join([]string{project, RepositoryKey(address(ev.Repository)), branch}, " ")
+	return strings.Join([]string{ev.RepositoryKey(), project, branch}, " ")
 }
 
 // address is the repository's http form, or what there is instead.

@@ -13,9 +13,7 @@ func TestTaskKey(t *testing.T) {
 	merge.Kind, merge.Number, merge.SourceBranch = event.MergeRequest, 7, "feature/x"
 	full, incremental := testCheck(), testCheck()
 	incremental.Scan = rules.ScanIncremental
-	sshOnly := push
-	sshOnly.Repository.HTTPSURL = ""
-	const base = testProject + " github.com/acme/api "
+	base := push.Connection + " " + push.Repository.ID + " " + testProject + " "
 	for want, got := range map[string]string{
 		base + "main":              TaskKey(push, full),
 		base + "feature/x":         TaskKey(merge, full),
@@ -25,7 +23,14 @@ func TestTaskKey(t *testing.T) {
 			t.Errorf("key %q, want %q", got, want)
 		}
 	}
-	if TaskKey(sshOnly, full) != TaskKey(push, full) {
-		t.Error("the same repository has two keys")
+	renamed, replaced, elsewhere := push, push, push
+	renamed.Repository.FullName, renamed.Repository.HTTPSURL = "acme/shop", "https://github.com/acme/shop.git"
+	replaced.Repository.ID = "2"
+	elsewhere.Connection = "another"
+	if TaskKey(renamed, full) != TaskKey(push, full) {
+		t.Error("a renamed repository has another key")
+	}
+	if TaskKey(replaced, full) == TaskKey(push, full) || TaskKey(elsewhere, full) == TaskKey(push, full) {
+		t.Error("another repository of the same name, or another connection, has the same key")
 	}
 }

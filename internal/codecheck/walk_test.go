@@ -202,8 +202,8 @@ func (w *walk) preamble() {
 			err = json.Unmarshal([]byte(rest[open+1:]), &t)
 			w.memory.tasks[rest[:open]] = t
 		case "ref":
-			connection, ref, _ := strings.Cut(rest, " ")
-			w.memory.refs[connection] = Ref(ref)
+			space := strings.LastIndex(rest, " ")
+			w.memory.refs[rest[:space]] = Ref(rest[space+1:])
 		default:
 			w.lines = append([]string{line}, w.lines...)
 			return

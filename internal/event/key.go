@@ -22,7 +22,7 @@ func (e Event) Key() string {
 	labels := slices.Clone(e.Labels)
 	slices.Sort(labels)
 	text, err := json.Marshal([]any{
-		e.Connection, e.Repository.key(), e.Kind, e.Action, e.Branch, e.SourceBranch,
+		e.Connection, e.Repository.ID, e.Kind, e.Action, e.Branch, e.SourceBranch,
 		strconv.Itoa(e.Number), e.Before, e.HeadSHA, labels, e.Draft, e.UpdatedAt,
 	})
 	if err != nil {
@@ -36,21 +36,17 @@ func (e Event) Key() string {
 // RefKey names the branch, tag or merge request of one repository on one connection
 // that e speaks of. The newest commit known for it is its head.
 func (e Event) RefKey() string {
-	key := e.Connection + " " + e.Repository.key() + " "
+	key := e.RepositoryKey() + " "
 	if e.Number > 0 {
 		return key + "merge_request " + strconv.Itoa(e.Number)
 	}
 	return key + string(e.Kind) + " " + e.Branch
 }
 
-// key identifies the repository on its host: the host's own id, which survives a
-// rename, or the name where the host sends no id.
-func (r Repository) key() string {
-	if r.ID == "" {
-		return r.FullName
-	}
-	return r.ID
-}
+// RepositoryKey names the repository on its connection, by the host's own id: a renamed or
+// transferred repository keeps it, and a new one under an old name has another. What is
+// remembered of a repository is kept under it.
+func (e Event) RepositoryKey() string { return e.Connection + " " + e.Repository.ID }
 
 // EndsRef reports whether e ends its ref key: the branch or tag was deleted, the merge
 // request closed or merged.
@@ -62,5 +58,5 @@ func (e Event) EndsRef() bool {
 // or not: a push, a tag or a merge request of a known repository with a commit, or
 // its end. A comment does not.
 func (e Event) SetsHead() bool {
-	return e.Repository.key() != "" && e.Kind != Comment && e.Kind != "" && (e.HeadSHA != "" || e.EndsRef())
+	return e.Repository.ID != "" && e.Kind != Comment && e.Kind != "" && (e.HeadSHA != "" || e.EndsRef())
 }

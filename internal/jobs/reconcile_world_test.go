@@ -123,6 +123,8 @@ type world struct {
 	clock        *jumpingClock
 	// policy is the text of the rules; empty means policyText.
 	policy string
+	// parse reads a delivery by its host id; nil means events.
+	parse func(id string) (event.Event, error)
 }
 
 func newWorld(t *testing.T, db storetest.Database) *world {
@@ -206,6 +208,9 @@ func (w *world) start(t *testing.T, extra jobs.Options) (q *jobs.Queue, stop fun
 	opts, client, err := queueOptions(w.store, w.services.url, cmp.Or(w.policy, policyText))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if w.parse != nil {
+		opts.Parse = func(d event.Delivery) (event.Event, error) { return w.parse(d.HostID) }
 	}
 	opts.ReconcileEvery, opts.ReconcileAfter = extra.ReconcileEvery, extra.ReconcileAfter
 	q, err = jobs.New(t.Context(), opts)

@@ -78,7 +78,7 @@ func contentsOf(t *testing.T, s *store.Store) (c contents) {
 	})
 	var err, err2 error
 	c.Task, _, err = s.Task(ctx, "task")
-	c.Ref, _, err2 = s.Ref(ctx, "github")
+	c.Ref, _, err2 = s.Ref(ctx, push("", "a"))
 	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func testCopy(t *testing.T, fromDB, toDB storetest.Database) {
 		_, err := tx.AdvanceHead(ctx, gone, "many 999")
 		return err
 	})
-	if err := errors.Join(from.SaveTask(ctx, "task", codecheck.Task{ID: "1"}), from.SaveRef(ctx, "github", codecheck.Pull)); err != nil {
+	if err := errors.Join(from.SaveTask(ctx, push("", "a"), "task", codecheck.Task{ID: "1"}), from.SaveRef(ctx, push("", "a"), codecheck.Pull)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := from.Expire(ctx, noon, 7*day, 300*day, 100); err != nil {

@@ -74,9 +74,9 @@ func (tx *Tx) advanceHead(ctx context.Context, e event.Event, deliveryID string)
 	if t, ok := event.HostTime(next.changedAt); ok && micros(t) > tx.now()+maxAhead {
 		next.changedAt = ""
 	}
-	added, err := tx.exec(ctx, `INSERT INTO heads (ref_key, delivery_id, sha, before, branch, ended, uncertain, changed_at, used_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, FALSE, $7, $8, $8) ON CONFLICT (ref_key) DO NOTHING`,
-		e.RefKey(), next.deliveryID, next.SHA, next.before, next.Branch, next.Ended, next.changedAt, tx.now())
+	added, err := tx.exec(ctx, `INSERT INTO heads (ref_key, delivery_id, sha, before, branch, ended, uncertain, changed_at, used_at, updated_at, repository_key, repository)
+		VALUES ($1, $2, $3, $4, $5, $6, FALSE, $7, $8, $8, $9, $10) ON CONFLICT (ref_key) DO NOTHING`,
+		e.RefKey(), next.deliveryID, next.SHA, next.before, next.Branch, next.Ended, next.changedAt, tx.now(), e.RepositoryKey(), e.Repository.FullName)
 	if err != nil {
 		return "", err
 	}
@@ -105,8 +105,8 @@ func (tx *Tx) advanceHead(ctx context.Context, e event.Event, deliveryID string)
 			return "", err
 		}
 	}
-	_, err = tx.exec(ctx, `UPDATE heads SET delivery_id = $2, sha = $3, before = $4, branch = $5, ended = $6, uncertain = $7, changed_at = $8, used_at = $9, updated_at = $9 WHERE ref_key = $1`,
-		e.RefKey(), next.deliveryID, next.SHA, next.before, next.Branch, next.Ended, current.Uncertain && same, next.changedAt, tx.now())
+	_, err = tx.exec(ctx, `UPDATE heads SET delivery_id = $2, sha = $3, before = $4, branch = $5, ended = $6, uncertain = $7, changed_at = $8, used_at = $9, updated_at = $9, repository = $10 WHERE ref_key = $1`,
+		e.RefKey(), next.deliveryID, next.SHA, next.before, next.Branch, next.Ended, current.Uncertain && same, next.changedAt, tx.now(), e.Repository.FullName)
 	return HeadAdvanced, err
 }
 

@@ -29,7 +29,7 @@ func (e Expired) Total() int {
 }
 
 // memoryAge is how long heads are kept after their last use, former heads after they were
-// the head, and tasks and refs after they were saved, or longer while there are runs that used them. A head that was
+// the head, refs after their last use, and tasks after they were saved, or longer while there are runs that used them. A head that was
 // forgotten makes the next delivery of its branch the newest, however old it is; a task
 // or a ref is found out again.
 const memoryAge = 400 * 24 * time.Hour
@@ -71,7 +71,7 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 		{"heads", &removed.Heads, oldMemory, "heads", "ref_key", "used_at", headIsOld, `DELETE FROM heads AS t`, nil},
 		{"former heads", &removed.FormerHeads, oldMemory, "former_heads", "key", "was_at", `t.was_at < $1`, `DELETE FROM former_heads AS t`, nil},
 		{"tasks", &removed.Tasks, oldMemory, "tasks", "key", "updated_at", taskIsOld, `DELETE FROM tasks AS t`, nil},
-		{"refs", &removed.Refs, oldMemory, "refs", "connection", "updated_at", refIsOld, `DELETE FROM refs AS t`, nil},
+		{"refs", &removed.Refs, oldMemory, "refs", "repository_key", "updated_at", `t.updated_at < $1`, `DELETE FROM refs AS t`, nil},
 	} {
 		find := `SELECT t.` + step.key + `, t.` + step.time + ` FROM ` + step.table + ` AS t
 			WHERE t.` + step.time + ` < $1 AND t.` + step.time + ` >= $2 AND ` + step.old + ` ORDER BY t.` + step.time + ` LIMIT $3`
@@ -103,7 +103,6 @@ var (
 	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecRemoved + `'`
 	headIsOld    = `t.used_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + `)`
 	taskIsOld    = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.task_key = t.key)`
-	refIsOld     = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.connection = t.connection)`
 )
 
 // expire finds old rows with a reader and removes them with the writer, until it finds

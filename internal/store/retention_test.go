@@ -134,7 +134,7 @@ func testExpire(t *testing.T, db storetest.Database, batch int) {
 	for _, told := range stories() {
 		tell(t, s, now, today, told)
 	}
-	if err := errors.Join(s.SaveTask(ctx, "task", codecheck.Task{ID: "1"}), s.SaveRef(ctx, "github", codecheck.Pull)); err != nil {
+	if err := errors.Join(s.SaveTask(ctx, push("", "a"), "task", codecheck.Task{ID: "1"}), s.SaveRef(ctx, push("", "a"), codecheck.Pull)); err != nil {
 		t.Fatal(err)
 	}
 	gone, err := s.Expire(ctx, today, 7*day, 30*day, batch)
@@ -177,7 +177,7 @@ func testExpire(t *testing.T, db storetest.Database, batch int) {
 	if _, known, err := s.Task(ctx, "task"); !known || err != nil {
 		t.Errorf("the task is known %v, error %v", known, err)
 	}
-	if _, known, err := s.Ref(ctx, "github"); !known || err != nil {
+	if _, known, err := s.Ref(ctx, push("", "a")); !known || err != nil {
 		t.Errorf("the ref is known %v, error %v", known, err)
 	}
 }
@@ -192,8 +192,8 @@ func testMemoryExpires(t *testing.T, db storetest.Database) {
 	used, head := run("one", "rule", "a"), push("", "a")
 	head.Branch = "forgotten"
 	key := codecheck.TaskKey(used.Event, used.Check)
-	err := errors.Join(s.SaveTask(ctx, key, codecheck.Task{ID: "1"}), s.SaveTask(ctx, "unused", codecheck.Task{ID: "2"}),
-		s.SaveRef(ctx, used.Event.Connection, codecheck.Pull), s.SaveRef(ctx, "unused", codecheck.Pull))
+	err := errors.Join(s.SaveTask(ctx, push("", "a"), key, codecheck.Task{ID: "1"}), s.SaveTask(ctx, push("", "a"), "unused", codecheck.Task{ID: "2"}),
+		s.SaveRef(ctx, used.Event, codecheck.Pull))
 	if err != nil {
 		t.Fatal(err)
 	}

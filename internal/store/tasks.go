@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
 )
 
 // Task returns the task that earlier runs found or created under a key.
@@ -26,17 +27,24 @@ func (s *Store) Task(ctx context.Context, key string) (task codecheck.Task, know
 	return task, true, nil
 }
 
-// SaveTask saves a task under a key, in place of an older one, and ends the claim of
-// that key.
-func (s *Store) SaveTask(ctx context.Context, key string, task codecheck.Task) error {
+// SaveTask saves a task of an event's repository under a key, in place of an older one,
+// and ends the claim of that key. Another repository of the connection that had this task
+// loses it: it had the name before, and the task scans what has the name now.
+func (s *Store) SaveTask(ctx context.Context, ev event.Event, key string, task codecheck.Task) error {
 	data, err := json.Marshal(task)
 	if err != nil {
 		return fmt.Errorf("save task: %w", err)
 	}
 	err = s.Update(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, `INSERT INTO tasks (key, data, updated_at) VALUES ($1, $2, $3)
-			ON CONFLICT (key) DO UPDATE SET data = excluded.data, updated_at = excluded.updated_at`, key, string(data), tx.now())
+		_, err := tx.exec(ctx, `INSERT INTO tasks (key, repository_key, repository, task_id, data, updated_at) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (key) DO UPDATE SET repository = excluded.repository, task_id = excluded.task_id, data = excluded.data, updated_at = excluded.updated_at`,
+			key, ev.RepositoryKey(), ev.Repository.FullName, task.ID, string(data), tx.now())
 		if err != nil {
+			return err
+		}
+		others := ev.Connection + " "
+		if _, err := tx.exec(ctx, `DELETE FROM tasks WHERE task_id = $1 AND repository_key <> $2 AND substr(repository_key, 1, length($3)) = $3`,
+			task.ID, ev.RepositoryKey(), others); err != nil {
 			return err
 		}
 		_, err = tx.exec(ctx, `DELETE FROM task_claims WHERE key = $1`, key)
@@ -80,10 +88,10 @@ func (s *Store) ReleaseTask(ctx context.Context, key, runID string) error {
 	return nil
 }
 
-// Ref returns the ref that worked last for the merge requests of a connection.
-func (s *Store) Ref(ctx context.Context, connection string) (ref codecheck.Ref, known bool, err error) {
+// Ref returns the ref that worked last for the merge requests of an event's repository.
+func (s *Store) Ref(ctx context.Context, ev event.Event) (ref codecheck.Ref, known bool, err error) {
 	err = s.View(ctx, func(tx *Tx) error {
-		return tx.queryRow(ctx, `SELECT ref FROM refs WHERE connection = $1`, connection).Scan(&ref)
+		return tx.queryRow(ctx, `SELECT ref FROM refs WHERE repository_key = $1`, ev.RepositoryKey()).Scan(&ref)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
@@ -94,11 +102,11 @@ func (s *Store) Ref(ctx context.Context, connection string) (ref codecheck.Ref, 
 	return ref, true, nil
 }
 
-// SaveRef saves the ref that worked for a connection, in place of an older one.
-func (s *Store) SaveRef(ctx context.Context, connection string, ref codecheck.Ref) error {
+// SaveRef saves the ref that worked for an event's repository, in place of an older one.
+func (s *Store) SaveRef(ctx context.Context, ev event.Event, ref codecheck.Ref) error {
 	err := s.Update(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, `INSERT INTO refs (connection, ref, updated_at) VALUES ($1, $2, $3)
-			ON CONFLICT (connection) DO UPDATE SET ref = excluded.ref, updated_at = excluded.updated_at`, connection, string(ref), tx.now())
+		_, err := tx.exec(ctx, `INSERT INTO refs (repository_key, ref, updated_at) VALUES ($1, $2, $3)
+			ON CONFLICT (repository_key) DO UPDATE SET ref = excluded.ref, updated_at = excluded.updated_at`, ev.RepositoryKey(), string(ref), tx.now())
 		return err
 	})
 	if err != nil {

@@ -38,7 +38,7 @@ func TestTaskClaims(t *testing.T) {
 			{"of a run whose claim is over", later(0), "k", "a", false},
 			{"after a release by a run that does not have it", release("k", "a"), "k", "a", false},
 			{"after a release", release("k", "b"), "k", "a", true},
-			{"after the task was saved", func() error { return s.SaveTask(t.Context(), "k", codecheck.Task{ID: "1"}) }, "k", "b", true},
+			{"after the task was saved", func() error { return s.SaveTask(t.Context(), push("", "a"), "k", codecheck.Task{ID: "1"}) }, "k", "b", true},
 		} {
 			if err := step.before(); err != nil {
 				t.Fatal(err)
@@ -60,11 +60,11 @@ func testMemory(t *testing.T, s *store.Store) {
 	if _, known, err := s.Task(ctx, "k"); known || err != nil {
 		t.Errorf("unknown task: known %v, error %v", known, err)
 	}
-	if _, known, err := s.Ref(ctx, "github"); known || err != nil {
+	if _, known, err := s.Ref(ctx, push("", "a")); known || err != nil {
 		t.Errorf("unknown ref: known %v, error %v", known, err)
 	}
 	for _, want := range []codecheck.Task{{ID: "1", Name: "a"}, {ID: "2", Name: "b", ParentID: "1"}} {
-		if err := s.SaveTask(ctx, "k", want); err != nil {
+		if err := s.SaveTask(ctx, push("", "a"), "k", want); err != nil {
 			t.Fatal(err)
 		}
 		if got, known, err := s.Task(ctx, "k"); !known || err != nil || got != want {
@@ -72,10 +72,10 @@ func testMemory(t *testing.T, s *store.Store) {
 		}
 	}
 	for _, want := range []codecheck.Ref{codecheck.Pull, codecheck.MergeRequest, ""} {
-		if err := s.SaveRef(ctx, "github", want); err != nil {
+		if err := s.SaveRef(ctx, push("", "a"), want); err != nil {
 			t.Fatal(err)
 		}
-		if got, known, err := s.Ref(ctx, "github"); !known || err != nil || got != want {
+		if got, known, err := s.Ref(ctx, push("", "a")); !known || err != nil || got != want {
 			t.Errorf("ref %q, known %v, error %v; want %q", got, known, err, want)
 		}
 	}

@@ -153,12 +153,21 @@ func checked(ev event.Event) (event.Event, error) {
 	if ev.Repository.ID == "" || ev.Repository.FullName == "" {
 		return event.Event{}, errors.New("the repository's id or name is missing")
 	}
+	if !numericID(ev.Repository.ID) {
+		return event.Event{}, fmt.Errorf("the repository's id %s is not a number", quote(ev.Repository.ID))
+	}
 	for _, sha := range []string{ev.Before, ev.HeadSHA} {
 		if sha != "" && !fullHash(sha) {
 			return event.Event{}, fmt.Errorf("%s is not a full commit hash", quote(sha))
 		}
 	}
 	return ev, nil
+}
+
+// numericID reports whether an id is a number as every host gives them, written in one
+// way: it is the key of what is remembered of a repository.
+func numericID(id string) bool {
+	return len(id) <= 20 && id[0] != '0' && strings.Trim(id, "0123456789") == ""
 }
 
 // fullHash reports whether sha is a whole SHA-1 or SHA-256 in hexadecimal, and

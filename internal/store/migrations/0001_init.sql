@@ -54,18 +54,21 @@ CREATE INDEX event_keys_by_time ON event_keys (created_at);
 -- The newest known state of each branch, tag and merge request, and the delivery
 -- that told it. `ended`: it was deleted, closed or merged. `uncertain`: a later push
 -- went back to an earlier commit, and may be an old one that somebody sent again.
--- used_at is when a delivery spoke of it last, to the day.
+-- used_at is when a delivery spoke of it last, to the day. repository_key is the
+-- connection and the host's id of the repository; repository is its name at that time.
 CREATE TABLE heads (
-    ref_key     TEXT PRIMARY KEY,
-    delivery_id TEXT NOT NULL,
-    sha         TEXT NOT NULL,
-    before      TEXT NOT NULL,
-    branch      TEXT NOT NULL,
-    ended       BOOLEAN NOT NULL,
-    uncertain   BOOLEAN NOT NULL,
-    changed_at  TEXT NOT NULL,
-    used_at     BIGINT NOT NULL,
-    updated_at  BIGINT NOT NULL
+    ref_key        TEXT PRIMARY KEY,
+    repository_key TEXT NOT NULL,
+    repository     TEXT NOT NULL,
+    delivery_id    TEXT NOT NULL,
+    sha            TEXT NOT NULL,
+    before         TEXT NOT NULL,
+    branch         TEXT NOT NULL,
+    ended          BOOLEAN NOT NULL,
+    uncertain      BOOLEAN NOT NULL,
+    changed_at     TEXT NOT NULL,
+    used_at        BIGINT NOT NULL,
+    updated_at     BIGINT NOT NULL
 );
 CREATE INDEX heads_by_time ON heads (used_at);
 
@@ -164,13 +167,18 @@ CREATE TABLE released (
 );
 CREATE INDEX released_by_release ON released (release_id);
 
--- What earlier runs learned: the task of a repository and branch (or merge
--- request), and the ref that worked for a connection.
+-- What earlier runs learned of a repository: its tasks, each of a branch or merge
+-- request, and the ref that worked. repository_key is the connection and the host's id of
+-- the repository; repository is its name when the row was written.
 CREATE TABLE tasks (
-    key        TEXT PRIMARY KEY,
-    data       TEXT NOT NULL,
-    updated_at BIGINT NOT NULL
+    key            TEXT PRIMARY KEY,
+    repository_key TEXT NOT NULL,
+    repository     TEXT NOT NULL,
+    task_id        TEXT NOT NULL,
+    data           TEXT NOT NULL,
+    updated_at     BIGINT NOT NULL
 );
+CREATE INDEX tasks_by_id ON tasks (task_id);
 -- Which run is creating the task of a key, and until when no other run may.
 CREATE TABLE task_claims (
     key    TEXT PRIMARY KEY,
@@ -178,7 +186,7 @@ CREATE TABLE task_claims (
     until  BIGINT NOT NULL
 );
 CREATE TABLE refs (
-    connection TEXT PRIMARY KEY,
-    ref        TEXT NOT NULL,
-    updated_at BIGINT NOT NULL
+    repository_key TEXT PRIMARY KEY,
+    ref            TEXT NOT NULL,
+    updated_at     BIGINT NOT NULL
 );

@@ -45,6 +45,11 @@ With --rules and no --config only the rules are checked.`,
 			if err != nil {
 				return reportComplaints(env.Stdout, err, asJSON)
 			}
+			if cfg != nil {
+				for _, warning := range cfg.Warnings() {
+					fmt.Fprintln(env.Stderr, "warning:", warning)
+				}
+			}
 			return printEffective(env.Stdout, cfg, policy, asJSON)
 		},
 	}

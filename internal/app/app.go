@@ -81,6 +81,10 @@ func newQueue(ctx context.Context, opts Options, s *store.Store, connections []w
 	if err != nil {
 		return nil, err
 	}
+	hosts, err := newForge(opts.Config, registry)
+	if err != nil {
+		return nil, err
+	}
 	return jobs.New(ctx, jobs.Options{
 		Store:    s,
 		Parse:    parser(connections),
@@ -90,6 +94,8 @@ func newQueue(ctx context.Context, opts Options, s *store.Store, connections []w
 		Log:      opts.Log,
 		Metrics:  jobs.NewMetrics(registry),
 
+		Forge:            hosts,
+		Confirm:          confirm(opts.Config),
 		Retention:        opts.Config.Store.Retention,
 		PayloadRetention: opts.Config.Store.PayloadRetention,
 	})

@@ -25,6 +25,8 @@ type Config struct {
 	Rules     string    `yaml:"rules"`
 	Log       Log       `yaml:"log"`
 	Telemetry Telemetry `yaml:"telemetry"`
+
+	warnings strictyaml.Complaints
 }
 
 // HTTP is the server's own address and its limits.
@@ -218,6 +220,7 @@ func Load(file string, data []byte, kinds []Kind, env func(string) (string, bool
 	if len(k.complaints) > 0 {
 		return nil, k.complaints.Sorted()
 	}
+	c.warnings = k.warnings.Sorted()
 	return c, nil
 }
 
@@ -226,6 +229,10 @@ func Load(file string, data []byte, kinds []Kind, env func(string) (string, bool
 func unreadable(complaints strictyaml.Complaints) bool {
 	return slices.ContainsFunc(complaints, func(c strictyaml.Complaint) bool { return c.Path == "" })
 }
+
+// Warnings returns what the file may say and what is unsafe or has no effect, each with
+// its place and what to write instead.
+func (c *Config) Warnings() strictyaml.Complaints { return slices.Clone(c.warnings) }
 
 // Redacted returns the effective file as YAML: every default filled in, every path
 // joined, every secret as <secret>. What is empty or off and has no default is left

@@ -135,6 +135,23 @@ func TestComplaints(t *testing.T) {
 	}
 }
 
+func TestWarnings(t *testing.T) {
+	for _, file := range cases(t, "warn") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			c, complaints := load(t, file)
+			if c == nil {
+				t.Fatal(complaints)
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".golden", c.Warnings().Error()+"\n")
+		})
+	}
+	for _, file := range cases(t, "good") {
+		if c, _ := load(t, file); len(c.Warnings()) > 0 {
+			t.Errorf("%s: warnings %v", file, c.Warnings())
+		}
+	}
+}
+
 // What the golden files cannot show, because it is hidden or a type.
 func TestValues(t *testing.T) {
 	c, complaints := load(t, "testdata/good/everything.yaml")

@@ -13,8 +13,8 @@ import (
 // longer does.
 var errNotAllowed = errors.New("what allowed the release no longer does")
 
-// actRelease starts a pipeline or decides a checkpoint: prepare, commit the intent,
-// send, save the answer. It reads run, verdict and head before it looks at the
+// actRelease starts a pipeline or decides a checkpoint: prepare, confirm the commit, commit
+// the intent, send, save the answer. It reads run, verdict and head before it looks at the
 // pipeline, and again in the transaction that commits the intent.
 func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Duration, error) {
 	b, err := q.loadRelease(ctx, args.ReleaseID)
@@ -36,9 +36,7 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 			b.release.ExecutionID = b.starter.ExecutionID
 		}
 	}
-	preparing, cancel := context.WithTimeout(ctx, prepareTimeout)
-	defer cancel()
-	next, send, wait, err := q.opts.Releaser.Prepare(preparing, b.release)
+	next, send, wait, err := q.prepareRelease(ctx, &b)
 	if err == nil && send {
 		if err = q.commitRelease(ctx, &b, next); err != nil {
 			return q.afterRefusedIntent(ctx, b, err)

@@ -31,7 +31,11 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 		}
 		if b.starter != nil {
 			if b.starter.ExecutionID == "" && b.starter.State.Ended() {
-				return q.endRelease(ctx, b, release.Failed, "release "+b.starter.ID+", which starts the pipeline, ended without an execution, as "+string(b.starter.State)+": "+b.starter.Reason)
+				state := release.Failed
+				if b.starter.State == release.Refused {
+					state = release.Refused
+				}
+				return q.endRelease(ctx, b, state, "release "+b.starter.ID+", which starts the pipeline, ended without an execution, as "+string(b.starter.State)+": "+b.starter.Reason)
 			}
 			b.release.ExecutionID = b.starter.ExecutionID
 		}

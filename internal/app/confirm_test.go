@@ -34,7 +34,7 @@ func TestUnconfirmedIsNotReleased(t *testing.T) {
 }
 
 // TestUnconfirmedIsNotChecked: a host that does not sign its bodies is asked before the run. It
-// is down for a while, has no such branch, or has another commit.
+// is down for a while, or has another commit.
 func TestUnconfirmedIsNotChecked(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -44,14 +44,13 @@ func TestUnconfirmedIsNotChecked(t *testing.T) {
 		scans int64
 	}{
 		"down for a while": {event.Gitee, standin.Fault{Kind: standin.FaultDropped, Operations: []string{"gitee_branch"}, Next: 2}, codecheck.Passed, 1},
-		"not found":        {event.GitLab, standin.Fault{Kind: standin.FaultNotFound, Operations: []string{"gitlab_branch"}}, codecheck.Errored, 0},
-		"another commit":   {event.Gitee, standin.Fault{Kind: standin.FaultMoved, Operations: []string{"gitee_branch"}}, codecheck.Superseded, 0},
+		"another commit":   {event.GitLab, standin.Fault{Kind: standin.FaultMoved, Operations: []string{"gitlab_branch"}}, codecheck.Superseded, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := apptest.OnSQLite(t)
 			setFaults(t, d, test.fault)
-			d.Push(t, test.host, "1", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean})
+			d.Push(t, test.host, "1", demo.Change{Branch: "main", SHA: d.World.Clean})
 			r := d.Until(t, "the run has ended", func(r demo.Records) bool { return len(r.Runs) == 1 && r.Checked() })
 			if r.Runs[0].State != test.want {
 				t.Errorf("the run ended %s: %s", r.Runs[0].State, r.Runs[0].Reason)

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,20 +22,33 @@ type Forge interface {
 // hand is the one that it has.
 type Confirm struct{ Runs, Releases bool }
 
+// hostLag is how long after a run was made an answer that knows nothing of its commit yet may
+// come from a part of the host that lags behind the one which sent the delivery.
+const hostLag = time.Minute
+
 // confirmRun asks the host before anything is done for a run: a payload is a hint, and no
 // task is created, and nothing scanned, for a commit that it does not have. The run comes back
-// as it is when it may go on, and has ended when the host has another commit. After its
-// deadline it waits for no host: Checker.Prepare ends it.
+// as it is when it may go on, and has ended when the host has another commit. A new run whose
+// host has nothing yet, or the commit before, waits. After its deadline a run waits for no host:
+// Checker.Prepare ends it.
 func (q *Queue) confirmRun(ctx context.Context, run codecheck.Run) (codecheck.Run, error) {
 	if run.State != codecheck.Queued || !q.opts.Confirm(run.Event.Connection).Runs || !q.now().Before(run.Deadline) {
 		return run, nil
 	}
-	moved, err := q.confirm(ctx, run.Event)
+	sha, err := q.confirm(ctx, run.Event)
+	if q.now().Sub(run.CreatedAt) < hostLag && (final(err) || err == nil && sha == run.Event.Before) {
+		// What the host says is final; that it may lag is not.
+		text := moved(run.Event, sha)
+		if err != nil {
+			text = err.Error()
+		}
+		err = errors.New(text)
+	}
 	switch {
 	case err != nil:
 		run.Reason = "waits to try again: " + err.Error()
-	case moved != "":
-		run.State, run.Reason, run.FinishedAt = codecheck.Superseded, moved, q.now().UTC()
+	case moved(run.Event, sha) != "":
+		run.State, run.Reason, run.FinishedAt = codecheck.Superseded, moved(run.Event, sha), q.now().UTC()
 	}
 	return run, err
 }
@@ -49,38 +63,44 @@ func (q *Queue) prepareRelease(ctx context.Context, b *basis) (next release.Rele
 	if err != nil || !send || b.release.Plan.Action == rules.ReleaseRefuse || !q.opts.Confirm(b.release.Event.Connection).Releases {
 		return next, send, wait, err
 	}
-	moved, err := q.confirm(ctx, b.release.Event)
+	sha, err := q.confirm(ctx, b.release.Event)
+	reason := moved(b.release.Event, sha)
 	switch {
-	case err == nil && moved == "":
+	case err == nil && reason == "":
 		return next, true, wait, nil
-	case err != nil && !final(err):
-		return b.release, false, 0, err
-	case err != nil && b.withdraw(err.Error()), err == nil && b.withdraw(moved):
+	case err == nil && b.withdraw(reason), final(err) && b.withdraw(err.Error()):
 		return q.opts.Releaser.Prepare(ctx, b.release)
 	case err != nil:
 		return b.release, false, 0, err
 	}
 	next = b.release
-	next.State, next.Reason = release.Refused, moved
+	next.State, next.Reason = release.Refused, reason
 	return next, false, 0, nil
 }
 
-// confirm asks the host of an event for its commit. moved says that the host has another one;
-// it is empty when the host has this one. The error may be one that passes.
-func (q *Queue) confirm(ctx context.Context, ev event.Event) (moved string, err error) {
-	ref := fmt.Sprintf("branch %q", ev.Branch)
+// confirm reads the commit that the host of an event has. The error names the event's.
+func (q *Queue) confirm(ctx context.Context, ev event.Event) (sha string, err error) {
+	if sha, err = q.opts.Forge.Head(ctx, ev); err != nil {
+		return "", fmt.Errorf("confirm commit %s of %s: %w", short(ev.HeadSHA), refOf(ev), err)
+	}
+	return sha, nil
+}
+
+// moved says that the host has another commit than the event; empty when it has the same.
+func moved(ev event.Event, sha string) string {
+	if sha == ev.HeadSHA {
+		return ""
+	}
+	return fmt.Sprintf("%s has commit %s on its host, and not %s", refOf(ev), short(sha), short(ev.HeadSHA))
+}
+
+// refOf is how people call the branch, tag or merge request of an event.
+func refOf(ev event.Event) string {
 	switch {
 	case ev.Number > 0:
-		ref = fmt.Sprintf("merge request %d", ev.Number)
+		return fmt.Sprintf("merge request %d", ev.Number)
 	case ev.Kind == event.Tag:
-		ref = fmt.Sprintf("tag %q", ev.Branch)
+		return fmt.Sprintf("tag %q", ev.Branch)
 	}
-	sha, err := q.opts.Forge.Head(ctx, ev)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("confirm commit %s of %s: %w", short(ev.HeadSHA), ref, err)
-	case sha != ev.HeadSHA:
-		return fmt.Sprintf("%s has commit %s on its host, and not %s", ref, short(sha), short(ev.HeadSHA)), nil
-	}
-	return "", nil
+	return fmt.Sprintf("branch %q", ev.Branch)
 }

@@ -30,12 +30,14 @@ type gitHost struct {
 	// how many requests are answered 503 first.
 	tips map[string]string
 	down map[string]int
+	// late are the commits of which a repository knows nothing in the first request.
+	late map[string]string
 	// asked counts the requests by repository.
 	asked map[string]int
 }
 
 func newGitHost(t *testing.T) (*gitHost, string) {
-	h := &gitHost{tips: map[string]string{}, down: map[string]int{}, asked: map[string]int{}}
+	h := &gitHost{tips: map[string]string{}, down: map[string]int{}, late: map[string]string{}, asked: map[string]int{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /repos/acme/{repository}/branches/main", func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
@@ -47,11 +49,15 @@ func newGitHost(t *testing.T) (*gitHost, string) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		if h.tips[repository] == "" {
+		tip := h.tips[repository]
+		if before, late := h.late[repository]; late && h.asked[repository] == 1 {
+			tip = before
+		}
+		if tip == "" {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
-		fmt.Fprintf(w, `{"name": "main", "commit": {"sha": %q}}`, h.tips[repository])
+		fmt.Fprintf(w, `{"name": "main", "commit": {"sha": %q}}`, tip)
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -169,6 +175,34 @@ func testConfirmRun(t *testing.T, db storetest.Database) {
 			}
 		})
 	})
+}
+
+// TestConfirmAtAHostThatLags: the host that announces a commit may not have it everywhere yet.
+// A new run asks again.
+func TestConfirmAtAHostThatLags(t *testing.T) { storetest.Each(t, testConfirmAtAHostThatLags) }
+
+func testConfirmAtAHostThatLags(t *testing.T, db storetest.Database) {
+	w := newWorld(t, db)
+	host, url := newGitHost(t)
+	cases := map[string]string{"it has the commit before": another, "it has no such branch": ""}
+	var connections []string
+	w.leave(t, func(l *lost) {
+		for name, late := range cases {
+			ev := l.push(name)
+			ev.Before, ev.HeadSHA = another, announced
+			run := l.newRun(name, ev)
+			run.CreatedAt = run.CreatedAt.Add(10 * time.Minute)
+			l.add(&run, codecheck.Queued)
+			connections = append(connections, name)
+			host.tips[ev.Repository.ID], host.late[ev.Repository.ID] = announced, late
+		}
+	})
+	w.start(t, confirmed(t, url, connections))
+	for name := range cases {
+		if now := w.until(t, name, func(now record) bool { return now.ended }); now.state != string(codecheck.Passed) {
+			t.Errorf("%s: ended %s: %s", name, now.state, now.reason)
+		}
+	}
 }
 
 // TestConfirmRelease: a pipeline is started, and a checkpoint approved, only for the commit

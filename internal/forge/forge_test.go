@@ -3,12 +3,16 @@ package forge_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/textproto"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -204,7 +208,7 @@ func TestEndless(t *testing.T) {
 			}))
 			defer server.Close()
 			f := newForge(t, forge.Options{Timeout: 50 * time.Millisecond, Connections: []forge.Connection{{Name: "c", Host: event.Gitee, APIURL: server.URL, Token: token}}})
-			_, err := f.Head(t.Context(), event.Event{Connection: "c", Kind: event.Push, Branch: "main", Repository: event.Repository{FullName: "a/b"}})
+			_, err := f.Head(t.Context(), pushToMain())
 			var failure *forge.Error
 			if !errors.As(err, &failure) || !failure.Retryable() {
 				t.Errorf("error %v", err)
@@ -230,6 +234,52 @@ gatewright_forge_calls_total{code="no_answer",connection="c",operation="read_mer
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "gatewright_forge_calls_total"); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestCertificates: a host with a certificate of its own is trusted by the connection that
+// names its authority, and by no other.
+func TestCertificates(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(mainAnswer))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	for name, pool := range map[string]*x509.CertPool{"trusted": roots, "unknown": nil} {
+		f := newForge(t, forge.Options{Connections: []forge.Connection{{Name: "c", Host: event.Gitee, APIURL: server.URL, Token: token, RootCAs: pool}}})
+		_, err := f.Head(t.Context(), pushToMain())
+		if (err == nil) != (pool != nil) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// TestProxy: requests go through the connection's proxy.
+func TestProxy(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Host != "gitee.invalid" {
+			t.Errorf("the proxy is asked for %q", r.URL.Host)
+		}
+		mainAnswer(w, r)
+	}))
+	defer proxy.Close()
+	address, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newForge(t, forge.Options{Connections: []forge.Connection{{Name: "c", Host: event.Gitee, APIURL: "http://gitee.invalid/api/v5", Token: token, Proxy: address}}})
+	if _, err := f.Head(t.Context(), pushToMain()); err != nil {
+		t.Error(err)
+	}
+}
+
+// mainAnswer is Gitee's answer about the branch main.
+func mainAnswer(w http.ResponseWriter, _ *http.Request) {
+	_, _ = w.Write([]byte(`{"name": "main", "commit": {"sha": "1f2e3d4c5b6a79881726354453627180a1b2c3d4"}}`))
+}
+
+func pushToMain() event.Event {
+	return event.Event{Connection: "c", Kind: event.Push, Branch: "main", Repository: event.Repository{FullName: "acme/api"}}
 }
 
 // TestNewRefuses: a connection that could not be asked is told at the start, without its

@@ -128,6 +128,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.Store == nil || opts.Parse == nil || opts.Policy == nil || opts.Checker == nil || opts.Releaser == nil || opts.Log == nil || opts.Metrics == nil {
 		return nil, errors.New("new queue: a mandatory option is missing")
 	}
+	if opts.Confirm != nil && opts.Forge == nil {
+		return nil, errors.New("new queue: nothing confirms without a forge")
+	}
 	if opts.Confirm == nil {
 		opts.Confirm = func(string) Confirm { return Confirm{} }
 	}

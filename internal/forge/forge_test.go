@@ -282,6 +282,29 @@ func pushToMain() event.Event {
 	return event.Event{Connection: "c", Kind: event.Push, Branch: "main", Repository: event.Repository{FullName: "acme/api"}}
 }
 
+// TestGitHubLimit: after an answer that used up GitHub's limit nothing is sent until the limit
+// is reset.
+func TestGitHubLimit(t *testing.T) {
+	requests := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests++
+		w.Header().Set("X-RateLimit-Limit", "5000")
+		w.Header().Set("X-RateLimit-Remaining", "0")
+		w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10))
+		_, _ = w.Write([]byte(`{"ref": "refs/heads/main", "object": {"type": "commit", "sha": "1f2e3d4c5b6a79881726354453627180a1b2c3d4"}}`))
+	}))
+	defer server.Close()
+	f := newForge(t, forge.Options{Connections: []forge.Connection{{Name: "c", Host: event.GitHub, APIURL: server.URL, Token: token}}})
+	if _, err := f.Head(t.Context(), pushToMain()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := f.Head(t.Context(), pushToMain())
+	var failure *forge.Error
+	if !errors.As(err, &failure) || !failure.Retryable() || failure.RetryAfter() != 10*time.Minute || requests != 1 {
+		t.Errorf("after %d requests: %v", requests, err)
+	}
+}
+
 // TestNewRefuses: a connection that could not be asked is told at the start, without its
 // token.
 func TestNewRefuses(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/google/go-github/v60/github"
 
@@ -89,7 +90,8 @@ func githubName(repository string) (owner, repo string, err error) {
 func githubError(err error) error {
 	var limit *github.RateLimitError
 	if errors.As(err, &limit) {
-		return &Error{message: "the host asks to wait", retryable: true, cause: errors.New("its limit of requests is used up")}
+		wait := min(max(time.Until(limit.Rate.Reset.Time), 0), longestRetryAfter)
+		return &Error{message: "the host asks to wait", retryable: true, retryAfter: wait, cause: errors.New("its limit of requests is used up")}
 	}
 	return err
 }

@@ -13,13 +13,14 @@ import (
 	"testing"
 
 	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/forge"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // mayNameHosts finds the files that may distinguish git hosts: those of each host,
 // the words themselves, and the demo, which plays the hosts.
 func mayNameHosts(words []string) *regexp.Regexp {
-	return regexp.MustCompile(`^internal/webhook/(` + strings.Join(words, "|") + `)(_parse)?\.go$|^internal/event/event\.go$|^cmd/demo/[a-z_]+\.go$|^internal/(demo|apptest)/[a-z_]+\.go$`)
+	return regexp.MustCompile(`^internal/(webhook|forge)/(` + strings.Join(words, "|") + `)(_parse)?\.go$|^internal/event/event\.go$|^cmd/demo/[a-z_]+\.go$|^internal/(demo|apptest)/[a-z_]+\.go$`)
 }
 
 // TestHostsHaveTheirFiles holds that the program distinguishes git hosts in the
@@ -109,6 +110,16 @@ func TestHostsNamedFindsThem(t *testing.T) {
 		}
 		if found := hostsNamed(file, []string{"github", "gitlab", "gitee"}); len(found) != want {
 			t.Errorf("%s: %d found, want %d", source, len(found), want)
+		}
+	}
+}
+
+// TestHostsAreOnBothSides: every kind of host whose webhooks are accepted can be asked too.
+func TestHostsAreOnBothSides(t *testing.T) {
+	for _, host := range webhook.Hosts() {
+		connection := forge.Connection{Name: "c", Host: host, APIURL: "https://git.example.com/api", Token: "token"}
+		if _, err := forge.New(forge.Options{Connections: []forge.Connection{connection}}); err != nil {
+			t.Error(err)
 		}
 	}
 }

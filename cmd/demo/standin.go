@@ -34,7 +34,8 @@ func newStandin(env command.Environment) *cobra.Command {
 		Short: "Serve the stand-in of Huawei Cloud alone",
 		Long: `Serves IAM tokens, CodeArts Check and ServiceStage release pipelines on one
 address, as their documents describe them, so that any client can be pointed at
-it. Tokens and signatures are really verified. It starts with one project that has
+it; and what the APIs of GitHub (/api/v3), GitLab (/api/v4) and Gitee (/api/v5)
+say of a branch, a tag or a merge request. Tokens and signatures are really verified. It starts with one project that has
 a few tasks on small local repositories, and one pipeline, and prints their ids.
 
 A pipelines file looks as configs/standin/pipelines.yaml does.
@@ -141,6 +142,9 @@ func printStandin(env command.Environment, addr string, flags standinFlags, opti
 	fmt.Fprintf(w, "user\t%s\tof domain %s\n", options.User, options.Domain)
 	if flags.password == "" {
 		fmt.Fprintf(w, "password\t%s\n", options.Password)
+	}
+	for _, host := range options.GitHosts {
+		fmt.Fprintf(w, "%s API\ttoken %s\t%s\n", host.Kind, host.Token, host.URL)
 	}
 	fmt.Fprintf(w, "IAM project\t%s\t%s\n", options.RegionProject.ID, options.RegionProject.Name)
 	for _, p := range options.Projects {

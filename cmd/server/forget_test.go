@@ -26,10 +26,10 @@ func testForget(t *testing.T, d apptest.Service) {
 			t.Errorf("forget %q: exit code %d, want %d with %d; error %v\n%s%s", args, code, wantCode, want, err, stdout, stderr)
 		}
 	}
-	of := []string{"--connection", pushed.Connection, "--repository", pushed.Said.Repository, "--json"}
+	of := []string{"--connection", pushed.Connection, "--repository", pushed.Repository, "--json"}
 	for _, kind := range []string{"task", "head"} {
 		forget(command.No, 0, append([]string{kind, "--branch", "another"}, of...)...)
-		forget(command.No, 0, kind, "--connection", "another", "--repository", pushed.Said.Repository, "--json")
+		forget(command.No, 0, kind, "--connection", "another", "--repository", pushed.Repository, "--json")
 		forget(command.OK, 1, append([]string{kind, "--dry-run"}, of...)...)
 		forget(command.OK, 1, append([]string{kind, "--branch", "main"}, of...)...)
 		forget(command.No, 0, append([]string{kind}, of...)...)

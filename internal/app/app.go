@@ -100,6 +100,10 @@ func newQueue(ctx context.Context, opts Options, s *store.Store, registry promet
 	if err != nil {
 		return nil, err
 	}
+	hosts, err := newForge(opts.Config, registry)
+	if err != nil {
+		return nil, err
+	}
 	return jobs.New(ctx, jobs.Options{
 		Store:    s,
 		Parse:    parser(opts.Config.Connections),
@@ -109,6 +113,8 @@ func newQueue(ctx context.Context, opts Options, s *store.Store, registry promet
 		Log:      opts.Log,
 		Metrics:  jobs.NewMetrics(registry),
 
+		Forge:            hosts,
+		Confirm:          confirm(opts.Config),
 		Retention:        opts.Config.Store.Retention,
 		PayloadRetention: opts.Config.Store.PayloadRetention,
 		MaxEventAge:      opts.Config.MaxEventAge,

@@ -52,8 +52,10 @@ func TestNewerCommitWhileAReleaseWaits(t *testing.T) {
 }
 
 func testNewerCommitWhileAReleaseWaits(t *testing.T, d apptest.Service) {
-	// The start passes; the approval is not accepted until the newer commit is decided.
-	setFaults(t, d, standin.Fault{Kind: standin.FaultBusy, Operations: []string{"operate_pipeline"}, Skip: 1})
+	// GitHub has the first commit on main yet. The start passes; the approval is not accepted
+	// until the newer commit is decided.
+	setFaults(t, d, standin.Fault{Kind: standin.FaultMoved, Operations: []string{"github_ref"}},
+		standin.Fault{Kind: standin.FaultBusy, Operations: []string{"operate_pipeline"}, Skip: 1})
 	d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", SHA: d.World.Parent})
 	d.Until(t, "the first is being released", func(r demo.Records) bool {
 		return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(rel view.Release) bool { return rel.ExecutionID != "" })

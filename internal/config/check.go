@@ -163,22 +163,23 @@ func (k *checker) join(path string) string {
 	return filepath.Join(k.dir, path)
 }
 
-// caFile reads the certificate authorities that path names.
-func (k *checker) caFile(path string, h *HuaweiCloud) {
-	if h.CAFile == "" {
-		return
+// caFile reads the certificate authorities of a file, whose path it joins; nil when no file
+// is given.
+func (k *checker) caFile(path string, file *string) []byte {
+	if *file == "" {
+		return nil
 	}
-	h.CAFile = k.join(h.CAFile)
-	data, err := k.readFile(h.CAFile)
+	*file = k.join(*file)
+	data, err := k.readFile(*file)
 	if err != nil {
 		k.complain(path, fmt.Sprintf("the file cannot be read: %v", err), "write the path of a file with certificates in PEM form")
-		return
+		return nil
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(data) {
 		k.complain(path, "there is no certificate in this file", "write the path of a file with certificates in PEM form")
-		return
+		return nil
 	}
-	h.ca = data
+	return data
 }
 
 // oneOf reports whether value is one of words, and complains when it is not.

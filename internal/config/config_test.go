@@ -207,6 +207,48 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestConfirms holds before which steps each connection's host is asked.
+func TestConfirms(t *testing.T) {
+	c, complaints := load(t, "testdata/good/everything.yaml")
+	if c == nil {
+		t.Fatal(complaints)
+	}
+	for name, want := range map[string][2]bool{ // runs, releases
+		"hub":       {true, true},   // it signs, and says always
+		"lab":       {false, false}, // there is no token
+		"lab-com":   {true, true},   // it accepts a secret too, which proves no body
+		"gitee":     {true, true},
+		"gitee-old": {false, false}, // never
+		"nobody":    {false, false},
+	} {
+		connection, _ := c.Connection(name)
+		if got := [2]bool{connection.ConfirmsRuns(), connection.ConfirmsReleases()}; got != want {
+			t.Errorf("%s: runs and releases %v, want %v", name, got, want)
+		}
+	}
+	if pool, err := connectionOf(t, c, "lab-com").RootCAs(); err != nil || pool == nil {
+		t.Errorf("RootCAs with a ca_file: %v, %v", pool, err)
+	}
+	unconfirmed, complaints := load(t, "testdata/warn/unconfirmed.yaml")
+	if unconfirmed == nil {
+		t.Fatal(complaints)
+	}
+	for name, api := range map[string]string{"gitee-asked": "https://gitee.com/api/v5", "github-asked": "https://api.github.com"} {
+		if asked := connectionOf(t, unconfirmed, name); asked.APIURL != api || !asked.ConfirmsReleases() || asked.ConfirmsRuns() != (name == "gitee-asked") {
+			t.Errorf("%s: API %q, confirms runs %v and releases %v", name, asked.APIURL, asked.ConfirmsRuns(), asked.ConfirmsReleases())
+		}
+	}
+}
+
+func connectionOf(t *testing.T, c *config.Config, name string) config.Connection {
+	t.Helper()
+	connection, found := c.Connection(name)
+	if !found {
+		t.Fatalf("connection %q is not found", name)
+	}
+	return connection
+}
+
 func TestRulesPath(t *testing.T) {
 	for text, want := range map[string]string{
 		"log: {level: info}":         "etc/rules.yaml",

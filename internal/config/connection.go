@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/x509"
 	"fmt"
 	"regexp"
 	"strings"
@@ -53,9 +54,52 @@ type Connection struct {
 	RepoType string `yaml:"repo_type"`
 	// Allow are the addresses from which deliveries are accepted. Default: any.
 	Allow []CIDR `yaml:"allow,omitempty"`
-	// Token is the API token of the host. Optional.
+	// Token is the API token with which the host is asked, when a commit is confirmed. It
+	// needs the right to read repositories and merge requests. Optional.
 	Token Secret `yaml:"token,omitempty"`
+	// APIURL is the base URL of the host's API, without a slash at its end; the token is sent
+	// nowhere else. Default, with a token: https://api.github.com for github.com, otherwise
+	// URL with /api/v3 (GitHub), /api/v4 (GitLab) or /api/v5 (Gitee).
+	APIURL string `yaml:"api_url,omitempty"`
+	// CAFile holds certificate authorities in PEM form that are trusted for the API beside
+	// the system's. Default: none.
+	CAFile string `yaml:"ca_file,omitempty"`
+	// Proxy is the address of the HTTP proxy for calls to the API. Default: the one that the
+	// environment names (HTTPS_PROXY, NO_PROXY).
+	Proxy string `yaml:"proxy,omitempty"`
+	// Confirm says when the host is asked whether a branch, tag or merge request has the
+	// commit at hand, before we act on it. Default: auto.
+	Confirm Confirm `yaml:"confirm"`
+
+	ca []byte // the content of CAFile
+	// signsBody: every delivery that is accepted proves its body.
+	signsBody bool
 }
+
+// Confirm says when a commit is confirmed by its host.
+type Confirm string
+
+const (
+	// ConfirmAuto, with a token: before a run whose delivery need not prove its body, and before
+	// every release. Without a token: never.
+	ConfirmAuto Confirm = "auto"
+	// ConfirmAlways: before every run and every release. It needs a token.
+	ConfirmAlways Confirm = "always"
+	// ConfirmNever: never.
+	ConfirmNever Confirm = "never"
+)
+
+// ConfirmsRuns reports whether a commit is confirmed before it is checked.
+func (c Connection) ConfirmsRuns() bool {
+	return c.Confirm == ConfirmAlways || c.ConfirmsReleases() && !c.signsBody
+}
+
+// ConfirmsReleases reports whether a commit is confirmed before it is released.
+func (c Connection) ConfirmsReleases() bool { return c.Token.Set() && c.Confirm != ConfirmNever }
+
+// RootCAs returns the certificate authorities for calls to the host's API; nil stands for
+// the system's.
+func (c Connection) RootCAs() (*x509.CertPool, error) { return rootCAs(c.ca) }
 
 // Kind is what Load has to know of a kind of git host: which settings a connection
 // to it has, and their defaults. It has the fields of webhook.Kind, so that one
@@ -79,6 +123,12 @@ type Kind struct {
 	MaxAge func(mode string, signingTokens bool) (limit time.Duration, undated string)
 	// RepoType returns the default of repo_type for an installation at this address.
 	RepoType func(url string) string
+	// APIURL returns the base URL of the API of an installation at this address, both
+	// without a slash at their end.
+	APIURL func(url string) string
+	// SignsBody reports whether every delivery that a connection accepts proves its body;
+	// secrets says that it accepts secrets beside signing tokens.
+	SignsBody func(secrets bool) bool
 }
 
 var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
@@ -141,6 +191,46 @@ func (k *checker) connection(path string, c *Connection) {
 	k.mode(path+".mode", kind, c)
 	k.maxAge(path+".max_age", kind, c)
 	k.repoType(path+".repo_type", kind, c)
+	k.api(path, kind, c)
+}
+
+// api checks how the host is asked. Without a token it is not, and what says how has no
+// effect.
+func (k *checker) api(path string, kind Kind, c *Connection) {
+	const instead = "write token: {env: NAME}, or leave this out"
+	c.signsBody = kind.SignsBody(len(c.Secrets) > 0)
+	if c.Confirm == "" {
+		c.Confirm = ConfirmAuto
+	}
+	k.oneOf(path+".confirm", string(c.Confirm), string(ConfirmAuto), string(ConfirmAlways), string(ConfirmNever))
+	if !c.Token.Set() {
+		if c.Confirm == ConfirmAlways {
+			k.complain(path+".confirm", "there is no token with which the host could be asked", instead)
+		}
+		for _, s := range []struct{ key, value string }{{"api_url", c.APIURL}, {"ca_file", c.CAFile}, {"proxy", c.Proxy}} {
+			if s.value != "" {
+				k.complain(path+"."+s.key, "the host's API is not called, because there is no token", instead)
+			}
+		}
+		if c.Confirm == ConfirmAuto && !c.signsBody {
+			k.warn(path, "nothing proves the bodies of "+kind.Title+"'s deliveries here, and without a token the host cannot be asked for the commit",
+				"write token: {env: NAME}, or confirm: never if that is what you want")
+		}
+		return
+	}
+	if c.APIURL == "" && !k.complained(path+".url") {
+		c.APIURL = kind.APIURL(c.URL)
+	}
+	if c.APIURL != "" {
+		value, u := k.url(path+".api_url", c.APIURL)
+		if c.APIURL = value; u != nil && plainOffLoopback(u) {
+			k.complain(path+".api_url", "the token would cross the network in the clear", "write an https:// URL, or leave out the token")
+		}
+	}
+	c.ca = k.caFile(path+".ca_file", &c.CAFile)
+	if c.Proxy != "" {
+		c.Proxy, _ = k.url(path+".proxy", c.Proxy)
+	}
 }
 
 // placeholder is what the full name of a repository takes the place of.

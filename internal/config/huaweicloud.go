@@ -8,15 +8,19 @@ import (
 
 // RootCAs returns the system's certificate authorities and those of CAFile; nil,
 // which stands for the system's, when there is no CAFile.
-func (h HuaweiCloud) RootCAs() (*x509.CertPool, error) {
-	if len(h.ca) == 0 {
+func (h HuaweiCloud) RootCAs() (*x509.CertPool, error) { return rootCAs(h.ca) }
+
+// rootCAs returns the system's certificate authorities and those of ca, in PEM form; nil
+// when ca is empty.
+func rootCAs(ca []byte) (*x509.CertPool, error) {
+	if len(ca) == 0 {
 		return nil, nil
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		return nil, fmt.Errorf("read system certificates: %w", err)
 	}
-	pool.AppendCertsFromPEM(h.ca)
+	pool.AppendCertsFromPEM(ca)
 	return pool, nil
 }
 
@@ -24,7 +28,7 @@ func (k *checker) huaweiCloud(h *HuaweiCloud) {
 	const path = "huaweicloud"
 	k.auth(path+".auth", h)
 	k.endpoints(path, h)
-	k.caFile(path+".ca_file", h)
+	h.ca = k.caFile(path+".ca_file", &h.CAFile)
 	k.id(path+".project_id", h.ProjectID)
 	if key := h.Auth.AccessKey; key != nil && h.ProjectID == "" {
 		h.ProjectID = key.ProjectID

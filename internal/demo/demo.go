@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -97,7 +98,8 @@ func Start(ctx context.Context, opts Options) (*Demo, error) {
 // makeSecrets makes a random value for each secret of the server file.
 func makeSecrets(further map[string]string) map[string]string {
 	secrets := map[string]string{}
-	for _, name := range []string{"DEMO_GITHUB_SECRET", "DEMO_GITLAB_TOKEN", "DEMO_GITEE_SECRET", "DEMO_ACCESS_KEY", "DEMO_SECRET_KEY"} {
+	for _, name := range []string{"DEMO_GITHUB_SECRET", "DEMO_GITLAB_TOKEN", "DEMO_GITEE_SECRET",
+		"DEMO_GITHUB_API", "DEMO_GITLAB_API", "DEMO_GITEE_API", "DEMO_ACCESS_KEY", "DEMO_SECRET_KEY"} {
 		random := make([]byte, 16)
 		// rand.Read never fails.
 		_, _ = rand.Read(random)
@@ -126,6 +128,9 @@ func (d *Demo) startStandin() (err error) {
 	}
 	options := d.World.options
 	options.AccessKey, options.SecretKey = d.Secrets["DEMO_ACCESS_KEY"], d.Secrets["DEMO_SECRET_KEY"]
+	for i, host := range options.GitHosts {
+		options.GitHosts[i].Token = d.Secrets["DEMO_"+strings.ToUpper(host.Kind)+"_API"]
+	}
 	options.ScanDelay = d.opts.ScanDelay
 	options.Log = d.log.Named("standin")
 	if d.Standin, err = standin.New(options); err != nil {

@@ -49,7 +49,9 @@ func makeWorld(folder string) (*World, error) {
 		if err != nil {
 			return nil, fmt.Errorf("make repository: %w", err)
 		}
-		w.options.Repositories["https://"+string(host)+".com/acme/shop.git"] = repository.Path
+		url := "https://" + string(host) + ".com"
+		w.options.Repositories[url+"/acme/shop.git"] = repository.Path
+		w.options.GitHosts = append(w.options.GitHosts, standin.GitHost{Kind: string(host), URL: url})
 		w.Clean, w.Parent, w.Bad = repository.CleanSHA, repository.ParentSHA, repository.BadSHA
 	}
 	pipelines, err := files.ReadFile("files/pipelines.yaml")

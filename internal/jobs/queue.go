@@ -41,7 +41,7 @@ type Releaser interface {
 	Follow(ctx context.Context, r release.Release) (next release.Release, wait time.Duration, err error)
 }
 
-// Options configure a Queue. Those above Workers are mandatory.
+// Options configure a Queue. Those above Forge are mandatory.
 type Options struct {
 	Store *store.Store
 	// Parse reads a stored delivery as an event. An error means that it is not
@@ -54,6 +54,9 @@ type Options struct {
 	Log      *zap.Logger
 	Metrics  *Metrics
 
+	// Forge asks the git hosts, and Confirm says for which connections. Default: for none.
+	Forge   Forge
+	Confirm func(connection string) Confirm
 	// Workers is how many jobs that call remote services run at the same time; default
 	// 20.
 	Workers int
@@ -129,6 +132,12 @@ const (
 func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.Store == nil || opts.Parse == nil || opts.Policy == nil || opts.Checker == nil || opts.Releaser == nil || opts.Log == nil || opts.Metrics == nil {
 		return nil, errors.New("new queue: a mandatory option is missing")
+	}
+	if opts.Confirm != nil && opts.Forge == nil {
+		return nil, errors.New("new queue: nothing confirms without a forge")
+	}
+	if opts.Confirm == nil {
+		opts.Confirm = func(string) Confirm { return Confirm{} }
 	}
 	if opts.Workers == 0 {
 		opts.Workers = 20

@@ -163,17 +163,17 @@ func (w *world) leave(t *testing.T, make func(*lost)) {
 
 // queueOptions are those of a queue on a store whose calls go to the services at url,
 // with the client that makes them.
-func queueOptions(s *store.Store, url, policyText string) (opts jobs.Options, client *huaweicloud.Client, err error) {
+func queueOptions(s *store.Store, url, policyText string, now func() time.Time) (opts jobs.Options, client *huaweicloud.Client, err error) {
 	client, err = newClient(url, time.Now)
 	if err != nil {
 		return opts, nil, err
 	}
 	poll := codecheck.Interval{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond}
-	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s, Poll: poll})
+	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s, Poll: poll, Now: now})
 	if err != nil {
 		return opts, nil, err
 	}
-	operator, err := release.New(release.Options{Client: client, Poll: release.Poll(poll), ProjectID: func(context.Context) (string, error) { return regionProject, nil }})
+	operator, err := release.New(release.Options{Client: client, Poll: release.Poll(poll), Now: now, ProjectID: func(context.Context) (string, error) { return regionProject, nil }})
 	if err != nil {
 		return opts, nil, err
 	}
@@ -184,7 +184,7 @@ func queueOptions(s *store.Store, url, policyText string) (opts jobs.Options, cl
 	return jobs.Options{
 		Store: s, Policy: func() *rules.Policy { return policy }, Checker: checker, Releaser: operator,
 		Parse: func(d event.Delivery) (event.Event, error) { return events(d.HostID) },
-		Log:   zap.NewNop(), Metrics: jobs.NewMetrics(prometheus.NewRegistry()),
+		Now:   now, Log: zap.NewNop(), Metrics: jobs.NewMetrics(prometheus.NewRegistry()),
 	}, client, nil
 }
 
@@ -194,7 +194,7 @@ func newReplica(ctx context.Context, dsn, url string) (*jobs.Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts, _, err := queueOptions(s, url, policyText)
+	opts, _, err := queueOptions(s, url, policyText, time.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -202,10 +202,10 @@ func newReplica(ctx context.Context, dsn, url string) (*jobs.Queue, error) {
 }
 
 // start lets a queue work until stop is called or the test ends. Of extra only the
-// times count.
+// times count, and how commits are confirmed.
 func (w *world) start(t *testing.T, extra jobs.Options) (q *jobs.Queue, stop func()) {
 	t.Helper()
-	opts, client, err := queueOptions(w.store, w.services.url, cmp.Or(w.policy, policyText))
+	opts, client, err := queueOptions(w.store, w.services.url, cmp.Or(w.policy, policyText), w.clock.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,6 +213,7 @@ func (w *world) start(t *testing.T, extra jobs.Options) (q *jobs.Queue, stop fun
 		opts.Parse = func(d event.Delivery) (event.Event, error) { return w.parse(d.HostID) }
 	}
 	opts.ReconcileEvery, opts.ReconcileAfter = extra.ReconcileEvery, extra.ReconcileAfter
+	opts.Forge, opts.Confirm = extra.Forge, extra.Confirm
 	q, err = jobs.New(t.Context(), opts)
 	if err == nil {
 		err = q.Start(t.Context())

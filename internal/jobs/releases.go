@@ -22,8 +22,8 @@ var errUncertainHead = errors.New("the newest commit is uncertain")
 // uncertainWait is how often a release looks whether the head is certain again.
 const uncertainWait = 30 * time.Second
 
-// actRelease starts a pipeline or decides a checkpoint: prepare, commit the intent,
-// send, save the answer. It reads run, verdict and head before it looks at the
+// actRelease starts a pipeline or decides a checkpoint: prepare, confirm the commit, commit
+// the intent, send, save the answer. It reads run, verdict and head before it looks at the
 // pipeline, and again in the transaction that commits the intent.
 func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Duration, error) {
 	b, err := q.loadRelease(ctx, args.ReleaseID)
@@ -40,14 +40,16 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 		}
 		if b.starter != nil {
 			if b.starter.ExecutionID == "" && b.starter.State.Ended() {
-				return q.endRelease(ctx, b, release.Failed, "release "+b.starter.ID+", which starts the pipeline, ended without an execution, as "+string(b.starter.State)+": "+b.starter.Reason)
+				state := release.Failed
+				if b.starter.State == release.Refused {
+					state = release.Refused
+				}
+				return q.endRelease(ctx, b, state, "release "+b.starter.ID+", which starts the pipeline, ended without an execution, as "+string(b.starter.State)+": "+b.starter.Reason)
 			}
 			b.release.ExecutionID = b.starter.ExecutionID
 		}
 	}
-	preparing, cancel := context.WithTimeout(ctx, prepareTimeout)
-	defer cancel()
-	next, send, wait, err := q.opts.Releaser.Prepare(preparing, b.release)
+	next, send, wait, err := q.prepareRelease(ctx, &b)
 	if err == nil && send {
 		if err = q.commitRelease(ctx, &b, next); err != nil {
 			return q.afterRefusedIntent(ctx, b, err)

@@ -22,8 +22,8 @@ const (
 	saveTimeout = 5 * time.Second
 )
 
-// startRun brings a run to its execution at CodeArts Check: prepare, commit the intent,
-// send, save the answer.
+// startRun brings a run to its execution at CodeArts Check: confirm the commit, prepare,
+// commit the intent, send, save the answer.
 func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration, error) {
 	v, err := q.loadRun(ctx, args.RunID)
 	if err != nil || (v.Record.State != codecheck.Queued && v.Record.State != codecheck.Starting) {
@@ -37,6 +37,9 @@ func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration,
 	}
 	preparing, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
+	if next, err := q.confirmRun(preparing, v.Record); err != nil || next.State.Ended() {
+		return q.saveRunStep(ctx, v, next, 0, err)
+	}
 	next, send, wait, err := q.opts.Checker.Prepare(preparing, v.Record)
 	if err == nil && send {
 		if err = q.commitRun(ctx, &v, next); err != nil {

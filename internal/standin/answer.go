@@ -22,6 +22,8 @@ type call struct {
 	body []byte
 	// actor is who asks: the user of the token or the access key.
 	actor string
+	// missing and moved are faults of a git host.
+	missing, moved bool
 	// entry is what the journal will say of it.
 	entry Call
 }

@@ -41,6 +41,12 @@ const (
 	FaultExpired FaultKind = "expired"
 	// FaultRunning answers CC.00050015 "task is running" with status 200.
 	FaultRunning FaultKind = "task_running"
+	// FaultNotFound lets a git host have no such branch, tag or merge request: 404. It does
+	// nothing to the other services.
+	FaultNotFound FaultKind = "not_found"
+	// FaultMoved lets a git host have another commit: the parent. It does nothing to the other
+	// services.
+	FaultMoved FaultKind = "moved"
 )
 
 // Fault is one thing that goes wrong, for some requests.
@@ -80,7 +86,7 @@ type Faults struct {
 // check returns what is wrong with f.
 func (f Fault) check() error {
 	switch f.Kind {
-	case FaultLatency, FaultThrottle, FaultBusy, FaultRefused, FaultDropped, FaultLost, FaultReplaced, FaultExpired, FaultRunning:
+	case FaultLatency, FaultThrottle, FaultBusy, FaultRefused, FaultDropped, FaultLost, FaultReplaced, FaultExpired, FaultRunning, FaultNotFound, FaultMoved:
 	case FaultStatus:
 		if !slices.Contains([]int{0, 500, 502, 503, 504}, f.Status) {
 			return fmt.Errorf("fault status %d is none of 500, 502, 503, 504", f.Status)
@@ -118,6 +124,8 @@ type effect struct {
 	instead     *answer
 	drop        bool
 	expireToken bool
+	// missing and moved change what a git host answers.
+	missing, moved bool
 }
 
 // SetFaults replaces the faults. It fails, and changes nothing, when one of
@@ -153,6 +161,7 @@ func (f *faults) take(operation string) effect {
 		decided = true
 		e.drop = fault.Kind == FaultLost || fault.Kind == FaultDropped
 		e.expireToken = fault.Kind == FaultExpired
+		e.missing, e.moved = fault.Kind == FaultNotFound, fault.Kind == FaultMoved
 		e.instead = fault.instead()
 		e.skip = fault.Kind == FaultDropped || e.instead != nil && fault.Kind != FaultReplaced && !fault.ActFirst
 	}

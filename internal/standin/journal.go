@@ -21,7 +21,9 @@ type Call struct {
 	// create_task_v2, create_task_v3, run_task, stop_task, delete_task,
 	// show_progress, show_summary, show_statistic, list_defects,
 	// list_check_records, show_log, list_pipelines, show_pipeline,
-	// list_release_records, operate_pipeline, unknown.
+	// list_release_records, operate_pipeline, github_ref, github_tag, github_pull,
+	// gitlab_branch, gitlab_tag, gitlab_merge_request, gitee_branch, gitee_tags, gitee_pull,
+	// unknown.
 	Operation string `json:"operation"`
 	// Status is the HTTP status, Code the error code, also of an error inside a
 	// 200.
@@ -36,7 +38,9 @@ type Call struct {
 	Project   string `json:"project,omitempty"`
 	Task      string `json:"task,omitempty"`
 	Execution string `json:"execution,omitempty"`
-	// Ref is the ref that a run was sent with.
+	// Repository is the one that a git host was asked about.
+	Repository string `json:"repository,omitempty"`
+	// Ref is the ref that a run was sent with, or that a git host was asked for.
 	Ref      string `json:"ref,omitempty"`
 	Pipeline string `json:"pipeline,omitempty"`
 	// Action, TaskName and ApprovalType are those of operate_pipeline.

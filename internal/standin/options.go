@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -139,7 +140,9 @@ type Options struct {
 	// is cloned only from http(s) URLs of the loopback; the run of any other
 	// URL fails as "repository not reachable".
 	Repositories map[string]string
-	Pipelines    []Pipeline
+	// GitHosts are the git hosts whose APIs are served, from Repositories. Default none.
+	GitHosts  []GitHost
+	Pipelines []Pipeline
 
 	Dialect Dialect
 	Paging  Paging
@@ -266,6 +269,13 @@ func (o Options) check() error {
 	case ExpiredByGateway, ExpiredByService, ExpiredInside200:
 	default:
 		complain("unknown ExpiredAnswer %q", o.ExpiredAnswer)
+	}
+	kinds := map[string]bool{}
+	for _, h := range o.GitHosts {
+		if !slices.Contains([]string{"github", "gitlab", "gitee"}, h.Kind) || h.URL == "" || h.Token == "" || kinds[h.Kind] {
+			complain("git host %q needs a kind of its own (github, gitlab, gitee), a URL and a token", h.Kind)
+		}
+		kinds[h.Kind] = true
 	}
 	if o.JournalSize < 0 || o.ExecutionIDFirst < 0 || o.TokenLifetime < 0 {
 		complain("JournalSize, ExecutionIDFirst and TokenLifetime must not be negative")

@@ -8,8 +8,8 @@ import (
 // Sample makes what a stand-in can start with on its own: in dir, which must not
 // hold them yet, the repositories shop (with a pull request) and depot (with a
 // merge request), a project with a task for each branch of theirs, and a
-// pipeline of two stages: build, then a checkpoint and a rollout. The access key
-// and the password are for this machine only; set others before New as wanted.
+// pipeline of two stages: build, then a checkpoint and a rollout. Each kind of git host
+// serves both repositories. The access key, the password and the token are for this machine only; set others before New as wanted.
 func Sample(dir string) (Options, error) {
 	opts := Options{
 		AccessKey: "STANDINACCESSKEY0001",
@@ -22,7 +22,12 @@ func Sample(dir string) (Options, error) {
 		},
 		Projects:     []Project{{ID: "41b8df4bf53f4d51b8e6c5b32e8d2a07", Name: "payments"}},
 		Repositories: map[string]string{},
-		Pipelines:    samplePipelines(),
+		GitHosts: []GitHost{
+			{Kind: "github", URL: "https://git.example.com", Token: "standin-api-token"},
+			{Kind: "gitlab", URL: "https://git.example.com", Token: "standin-api-token"},
+			{Kind: "gitee", URL: "https://git.example.com", Token: "standin-api-token"},
+		},
+		Pipelines: samplePipelines(),
 	}
 	for _, spec := range []RepositorySpec{{Name: "shop", RefStyle: RefPull}, {Name: "depot", RefStyle: RefMergeRequest}} {
 		made, err := MakeRepository(filepath.Join(dir, spec.Name), spec)

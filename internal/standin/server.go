@@ -1,11 +1,12 @@
 // Package standin is a local server that speaks like Huawei Cloud's IAM,
 // CodeArts Check and ServiceStage do, on one address: the calls that a check
-// and a release need, with their exact types, their refusals and their delays.
+// and a release need, with their exact types, their refusals and their delays; and
+// like the APIs of the git hosts, where they say what a branch points to.
 // Signatures and tokens are verified, a run clones its repository with git and
 // scans it, and a release walks through its pipeline's stages.
 //
 // It is written from the services' documents (specs/codearts-check.md,
-// specs/servicestage-release.md) and shares nothing with Gatewright's clients,
+// specs/servicestage-release.md, specs/githosts.md) and shares nothing with Gatewright's clients,
 // so that a mistake in a client's field name shows. Where the documents are
 // silent there is an option. Everything is kept in memory and gone with Close.
 package standin
@@ -127,6 +128,7 @@ const (
 	serviceIAM
 	serviceCheck
 	serviceRelease
+	serviceGitHost
 )
 
 // route is one call that the stand-in knows.
@@ -174,6 +176,7 @@ func (s *Server) routes() {
 		{"POST " + pipelines + "/{pipeline_id}/action", "operate_pipeline", serviceRelease, s.release.operate},
 		unknownRoute,
 	}
+	routes = append(routes, newGitHosts(s.opts).routes()...)
 	for _, rt := range routes {
 		s.mux.HandleFunc(rt.pattern, s.handler(rt))
 	}
@@ -198,6 +201,9 @@ func (s *Server) handler(rt route) http.HandlerFunc {
 		}
 		if ok && fault.instead != nil {
 			ans = *fault.instead
+			if body, is := ans.body.(errorBody); is && rt.service == serviceGitHost {
+				ans.body = map[string]string{"message": body.Message}
+			}
 		}
 		c.entry.Status, c.entry.Code, c.entry.Lost = ans.status, ans.code, fault.drop
 		s.journal.add(c.entry)
@@ -213,6 +219,7 @@ func (s *Server) answer(c *call, rt route, fault effect) answer {
 	if fault.expireToken {
 		s.tokens.expire(c.http.Header.Get("X-Auth-Token"))
 	}
+	c.missing, c.moved = fault.missing, fault.moved
 	if rt.service == serviceCheck || rt.service == serviceRelease {
 		if refusal, ok := s.authenticate(c, rt.service); !ok {
 			return refusal

@@ -31,6 +31,9 @@ func giteeHost() host {
 				return giteeMaxAge, ""
 			},
 			RepoType: func(string) string { return "Gitee" },
+			APIURL:   func(address string) string { return address + "/api/v5" },
+			// The signature covers the time alone (specs/githosts.md 3.1).
+			SignsBody: func(bool) bool { return false },
 		},
 		ref:    "pull",
 		verify: verifyGitee,

@@ -26,7 +26,9 @@ func githubHost() host {
 			MaxAge: func(string, bool) (time.Duration, string) {
 				return 0, "GitHub does not say when a delivery was sent"
 			},
-			RepoType: func(string) string { return "GitHub" },
+			RepoType:  func(string) string { return "GitHub" },
+			APIURL:    githubAPI,
+			SignsBody: func(bool) bool { return true },
 		},
 		ref:    "merge_request",
 		verify: verifyGitHub,
@@ -49,6 +51,15 @@ func githubHost() host {
 		withoutSecrets: nothingSecret,
 		parse:          parseGitHub,
 	}
+}
+
+// githubAPI: github.com has its API on a host of its own, an Enterprise Server below its
+// address.
+func githubAPI(address string) string {
+	if u, err := url.Parse(address); err == nil && strings.EqualFold(u.Hostname(), "github.com") {
+		return "https://api.github.com"
+	}
+	return address + "/api/v3"
 }
 
 // githubKind: a tag is announced as a push.

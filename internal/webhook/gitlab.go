@@ -40,6 +40,9 @@ func gitlabHost() host {
 				return gitlabMaxAge, ""
 			},
 			RepoType: gitlabRepoType,
+			APIURL:   func(address string) string { return address + "/api/v4" },
+			// The secret token is sent as it is, and says nothing of the body.
+			SignsBody: func(secrets bool) bool { return !secrets },
 		},
 		ref:    "merge_request",
 		verify: verifyGitLab,

@@ -29,6 +29,12 @@ type Kind struct {
 	// RepoType returns what CodeArts Check calls an installation at this address
 	// (specs/codearts-check.md 1.4, 7).
 	RepoType func(url string) string
+	// APIURL returns the base URL of the API of an installation at this address, both
+	// without a slash at their end.
+	APIURL func(url string) string
+	// SignsBody reports whether every delivery that a connection accepts proves its body;
+	// secrets says that it accepts secrets beside signing tokens.
+	SignsBody func(secrets bool) bool
 }
 
 // host is everything that differs between the kinds of git hosts. Each kind is one

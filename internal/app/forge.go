@@ -1,0 +1,43 @@
+package app
+
+import (
+	"fmt"
+	"net/url"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/forge"
+	"github.com/gatewright/gatewright/internal/jobs"
+)
+
+// newForge makes the clients of the git hosts whose connections have an API token.
+func newForge(cfg *config.Config, registry prometheus.Registerer) (*forge.Forge, error) {
+	opts := forge.Options{Metrics: forge.NewMetrics(registry)}
+	for _, c := range cfg.Connections {
+		if !c.Token.Set() {
+			continue
+		}
+		connection := forge.Connection{Name: c.Name, Host: event.Host(c.Kind), APIURL: c.APIURL, Token: c.Token.Value()}
+		var err error
+		if connection.RootCAs, err = c.RootCAs(); err != nil {
+			return nil, err
+		}
+		if c.Proxy != "" {
+			if connection.Proxy, err = url.Parse(c.Proxy); err != nil {
+				return nil, fmt.Errorf("parse proxy of connection %q: %w", c.Name, err)
+			}
+		}
+		opts.Connections = append(opts.Connections, connection)
+	}
+	return forge.New(opts)
+}
+
+// confirm says when a commit of a connection is confirmed by its host.
+func confirm(cfg *config.Config) func(string) jobs.Confirm {
+	return func(connection string) jobs.Confirm {
+		c, _ := cfg.Connection(connection)
+		return jobs.Confirm{Runs: c.ConfirmsRuns(), Releases: c.ConfirmsReleases()}
+	}
+}

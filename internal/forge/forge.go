@@ -1,0 +1,176 @@
+// Package forge is the way out to the git hosts. It reads where a branch, tag or merge
+// request is now: a payload is a hint, and before we act on it the host itself confirms
+// the commit. One file for each host; what all of them share (the bounds of an answer,
+// where a request may go, what an answer's status means) is in transport.go and error.go.
+package forge
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// Connection is one git host that is asked. It holds a secret: its String is the name
+// alone.
+type Connection struct {
+	Name string
+	Host event.Host
+	// APIURL is the base URL of the host's API, without a slash at its end. No request
+	// leaves its scheme, host and path.
+	APIURL string
+	// Token authorises the reads.
+	Token string
+	// RootCAs are the certificate authorities that are trusted; nil: the system's.
+	RootCAs *x509.CertPool
+	// Proxy is the proxy of these requests; nil: the one that the environment names.
+	Proxy *url.URL
+}
+
+// String returns the name, so that a connection that is printed shows no secret.
+func (c Connection) String() string { return c.Name }
+
+// Options configure a Forge. All but Connections have a default.
+type Options struct {
+	Connections []Connection
+	// Timeout bounds one call of Head with all its requests. Default 10 seconds.
+	Timeout time.Duration
+	// Metrics counts the requests. Default: nothing is counted.
+	Metrics *Metrics
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// Forge asks the git hosts. It is safe for concurrent use.
+type Forge struct {
+	timeout time.Duration
+	readers map[string]reader
+	close   []func()
+}
+
+// reader reads from one connection. A repository is its full name; neither that nor another
+// name has empty or dotted segments.
+type reader interface {
+	branch(ctx context.Context, repository, name string) (sha string, err error)
+	// tag returns the commit, also of an annotated tag.
+	tag(ctx context.Context, repository, name string) (sha string, err error)
+	// mergeRequest returns the commit of the source branch, not of a test merge.
+	mergeRequest(ctx context.Context, repository string, number int) (sha string, err error)
+}
+
+// host is a kind of git host: its word, and its reader, which is made from an address, a
+// token and a client that has every bound.
+type host struct {
+	name      event.Host
+	newReader func(c Connection, client *http.Client) (reader, error)
+}
+
+// hosts are the supported kinds.
+func hosts() []host { return []host{githubHost(), gitlabHost(), giteeHost()} }
+
+// New returns a Forge, or an error that names the first wrong connection.
+func New(o Options) (*Forge, error) {
+	if o.Timeout <= 0 {
+		o.Timeout = 10 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	f := &Forge{timeout: o.Timeout, readers: map[string]reader{}}
+	for _, c := range o.Connections {
+		kind := slices.IndexFunc(hosts(), func(h host) bool { return h.name == c.Host })
+		base, err := url.Parse(c.APIURL)
+		if kind < 0 || c.Token == "" || err != nil || base.Host == "" {
+			return nil, fmt.Errorf("create forge: connection %q needs a known kind of host, an API address and a token", c.Name)
+		}
+		t := newTransport(c, base, o)
+		if f.readers[c.Name], err = hosts()[kind].newReader(c, t.client()); err != nil {
+			return nil, fmt.Errorf("create forge: connection %q: %w", c.Name, err)
+		}
+		f.close = append(f.close, t.CloseIdleConnections)
+	}
+	return f, nil
+}
+
+// CloseIdle closes the connections that carry nothing.
+func (f *Forge) CloseIdle() {
+	for _, idle := range f.close {
+		idle()
+	}
+}
+
+// Head reads the commit that the event's branch, tag or merge request has now on its
+// host: the tip of the branch, the commit of the tag (an annotated tag is followed to its
+// commit), the head of the merge request. The repository is named by its full name,
+// because that is what every address that we send is built from.
+//
+// An error that may pass says so by Retryable: no answer, 5xx, 429, refused
+// credentials, an answer that cannot be read. One that names nothing on the host (404) or is
+// redirected to another host does not pass. No error shows the token.
+func (f *Forge) Head(ctx context.Context, ev event.Event) (sha string, err error) {
+	r, known := f.readers[ev.Connection]
+	if !known {
+		return "", &Error{Operation: operationOf(ev), message: fmt.Sprintf("connection %q has no API token", ev.Connection)}
+	}
+	repository := ev.Repository.FullName
+	if !plain(repository) || ev.Number <= 0 && !plain(ev.Branch) {
+		return "", &Error{Operation: operationOf(ev), message: fmt.Sprintf("%.100q in %.100q cannot be the name of one", ev.Branch, repository)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	ctx = withOperation(ctx, operationOf(ev))
+	switch {
+	case ev.Number > 0:
+		sha, err = r.mergeRequest(ctx, repository, ev.Number)
+	case ev.Kind == event.Tag:
+		sha, err = r.tag(ctx, repository, ev.Branch)
+	default:
+		sha, err = r.branch(ctx, repository, ev.Branch)
+	}
+	if err == nil && !isCommit(sha) {
+		err = errors.New("it has no commit hash where it should have one")
+	}
+	return sha, asError(operationOf(ev), err)
+}
+
+// operationOf is the name of the read in errors and, with underscores, in metrics.
+func operationOf(ev event.Event) string {
+	switch {
+	case ev.Number > 0:
+		return "read merge request"
+	case ev.Kind == event.Tag:
+		return "read tag"
+	}
+	return "read branch"
+}
+
+// plain reports whether a name can be put into a path: a segment that is empty or dotted would
+// turn the read into another one.
+func plain(name string) bool {
+	for segment := range strings.SplitSeq(name, "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+// isCommit reports whether sha has the form of a full commit hash, SHA-1 or SHA-256.
+func isCommit(sha string) bool {
+	if len(sha) != 40 && len(sha) != 64 || event.ZeroHash(sha) {
+		return false
+	}
+	for _, c := range sha {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

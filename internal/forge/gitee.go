@@ -1,0 +1,107 @@
+package forge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+const (
+	// giteeTagsPerPage is the most that Gitee gives at once.
+	giteeTagsPerPage = 100
+	// maxGiteeTagPages bounds how far a tag is looked for. The newest come first, and a tag
+	// is confirmed soon after it was announced.
+	maxGiteeTagPages = 10
+)
+
+func giteeHost() host { return host{name: event.Gitee, newReader: newGitee} }
+
+// giteeReader reads from Gitee's API v5, of gitee.com or of a private installation. There is
+// no library for it (specs/githosts.md 0.2).
+type giteeReader struct {
+	base, token string
+	client      *http.Client
+}
+
+func newGitee(c Connection, client *http.Client) (reader, error) {
+	return giteeReader{base: c.APIURL, token: c.Token, client: client}, nil
+}
+
+// giteeCommit is how Gitee points to a commit.
+type giteeCommit struct {
+	SHA string `json:"sha"`
+}
+
+func (r giteeReader) branch(ctx context.Context, repository, name string) (string, error) {
+	var answer struct {
+		Name   string      `json:"name"`
+		Commit giteeCommit `json:"commit"`
+	}
+	err := r.get(ctx, repository, "branches/"+url.PathEscape(name), nil, &answer)
+	if err == nil && answer.Name != name {
+		err = fmt.Errorf("it speaks of %.100q", answer.Name)
+	}
+	return answer.Commit.SHA, err
+}
+
+// tag looks through the list of tags: the API has no call for a single one.
+func (r giteeReader) tag(ctx context.Context, repository, name string) (string, error) {
+	for page := 1; page <= maxGiteeTagPages; page++ {
+		var tags []struct {
+			Name   string      `json:"name"`
+			Commit giteeCommit `json:"commit"`
+		}
+		query := url.Values{"sort": {"updated"}, "direction": {"desc"}, "per_page": {strconv.Itoa(giteeTagsPerPage)}, "page": {strconv.Itoa(page)}}
+		if err := r.get(ctx, repository, "tags", query, &tags); err != nil {
+			return "", err
+		}
+		for _, tag := range tags {
+			if tag.Name == name {
+				return tag.Commit.SHA, nil
+			}
+		}
+		if len(tags) < giteeTagsPerPage {
+			return "", &Error{message: "the host does not have it"}
+		}
+	}
+	return "", &Error{message: fmt.Sprintf("it is not among the %d newest tags", giteeTagsPerPage*maxGiteeTagPages)}
+}
+
+func (r giteeReader) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
+	var answer struct {
+		Head giteeCommit `json:"head"`
+	}
+	err := r.get(ctx, repository, "pulls/"+strconv.Itoa(number), nil, &answer)
+	return answer.Head.SHA, err
+}
+
+// get reads what a path below a repository answers into out.
+func (r giteeReader) get(ctx context.Context, repository, path string, query url.Values, out any) error {
+	owner, repo, found := strings.Cut(repository, "/")
+	if !found || strings.Contains(repo, "/") {
+		return &Error{message: fmt.Sprintf("%.100q is not owner/name", repository)}
+	}
+	address := r.base + "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(repo) + "/" + path
+	if query != nil {
+		address += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return &Error{message: "not sent", cause: err}
+	}
+	req.Header.Set("Authorization", "Bearer "+r.token)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "gatewright")
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return json.NewDecoder(resp.Body).Decode(out)
+}

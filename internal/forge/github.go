@@ -1,0 +1,97 @@
+package forge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/go-github/v60/github"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// maxTagDepth bounds how many annotated tags are followed: a tag may tag a tag.
+const maxTagDepth = 5
+
+func githubHost() host { return host{name: event.GitHub, newReader: newGitHub} }
+
+// githubReader reads from GitHub's REST API, of github.com or of an Enterprise Server.
+type githubReader struct{ client *github.Client }
+
+func newGitHub(c Connection, client *http.Client) (reader, error) {
+	base, err := url.Parse(c.APIURL + "/")
+	if err != nil {
+		return nil, errors.New("parse api_url")
+	}
+	r := githubReader{github.NewClient(client).WithAuthToken(c.Token)}
+	r.client.BaseURL = base
+	return r, nil
+}
+
+func (r githubReader) branch(ctx context.Context, repository, name string) (string, error) {
+	object, err := r.ref(ctx, repository, "refs/heads/"+name)
+	return object.GetSHA(), err
+}
+
+func (r githubReader) tag(ctx context.Context, repository, name string) (string, error) {
+	owner, repo, err := githubName(repository)
+	if err != nil {
+		return "", err
+	}
+	object, err := r.ref(ctx, repository, "refs/tags/"+name)
+	for depth := 0; err == nil && object.GetType() == "tag"; depth++ {
+		if depth == maxTagDepth {
+			return "", fmt.Errorf("the tag leads through more than %d others", maxTagDepth)
+		}
+		var tag *github.Tag
+		tag, _, err = r.client.Git.GetTag(ctx, owner, repo, url.PathEscape(object.GetSHA()))
+		object, err = tag.GetObject(), githubError(err)
+	}
+	return object.GetSHA(), err
+}
+
+// ref reads a git ref. The answer names the ref: it must be the one that was asked for.
+func (r githubReader) ref(ctx context.Context, repository, name string) (*github.GitObject, error) {
+	owner, repo, err := githubName(repository)
+	if err != nil {
+		return nil, err
+	}
+	ref, _, err := r.client.Git.GetRef(ctx, owner, repo, name)
+	if err == nil && ref.GetRef() != name {
+		err = fmt.Errorf("it speaks of %.100q", ref.GetRef())
+	}
+	return ref.GetObject(), githubError(err)
+}
+
+func (r githubReader) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
+	owner, repo, err := githubName(repository)
+	if err != nil {
+		return "", err
+	}
+	pull, _, err := r.client.PullRequests.Get(ctx, owner, repo, number)
+	return pull.GetHead().GetSHA(), githubError(err)
+}
+
+// githubName splits a full name, and escapes its parts, which the library does not.
+func githubName(repository string) (owner, repo string, err error) {
+	owner, repo, found := strings.Cut(repository, "/")
+	if !found || strings.Contains(repo, "/") {
+		return "", "", &Error{message: fmt.Sprintf("%.100q is not owner/name", repository)}
+	}
+	return url.PathEscape(owner), url.PathEscape(repo), nil
+}
+
+// githubError translates the library's own refusal to send: it remembers that an answer said
+// that the limit is used up.
+func githubError(err error) error {
+	var limit *github.RateLimitError
+	if errors.As(err, &limit) {
+		wait := min(max(time.Until(limit.Rate.Reset.Time), 0), longestRetryAfter)
+		return &Error{message: "the host asks to wait", retryable: true, retryAfter: wait, cause: errors.New("its limit of requests is used up")}
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package forge_test
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/forge"
+	"github.com/gatewright/gatewright/internal/standin"
+)
+
+// TestStandin reads a real repository through the stand-in of each host, which is written from
+// the hosts' documents and shares nothing with this package.
+func TestStandin(t *testing.T) {
+	for _, host := range []struct {
+		kind  event.Host
+		path  string
+		style standin.RefStyle
+	}{{event.GitHub, "/api/v3", standin.RefPull}, {event.GitLab, "/api/v4", standin.RefMergeRequest}, {event.Gitee, "/api/v5", standin.RefPull}} {
+		t.Run(string(host.kind), func(t *testing.T) { testStandin(t, host.kind, host.path, host.style) })
+	}
+}
+
+func testStandin(t *testing.T, kind event.Host, path string, style standin.RefStyle) {
+	opts, err := standin.Sample(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := standin.MakeRepository(t.TempDir(), standin.RepositorySpec{RefStyle: style})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tagRepository(t, made)
+	opts.Repositories["https://git.example.com/Acme/store.git"] = made.Path
+	opts.GitHosts = []standin.GitHost{{Kind: string(kind), URL: "https://git.example.com", Token: token}}
+	server, err := standin.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	listener := httptest.NewServer(server.Handler())
+	t.Cleanup(listener.Close)
+
+	read := func(token, repository string, ev event.Event) (string, error) {
+		ev.Connection, ev.Repository.FullName = "c", repository
+		f := newForge(t, forge.Options{Connections: []forge.Connection{{Name: "c", Host: kind, APIURL: listener.URL + path, Token: token}}})
+		return f.Head(t.Context(), ev)
+	}
+	branch := func(name string) event.Event { return event.Event{Kind: event.Push, Branch: name} }
+	tag := func(name string) event.Event { return event.Event{Kind: event.Tag, Branch: name} }
+	request := func(number int) event.Event {
+		return event.Event{Kind: event.MergeRequest, Number: number, Branch: "main"}
+	}
+	for name, test := range map[string]struct {
+		ev   event.Event
+		want string
+	}{
+		"branch":                 {branch("main"), made.CleanSHA},
+		"branch with a slash":    {branch("feature/discount"), made.BadSHA},
+		"tag":                    {tag("v1.0"), made.ParentSHA},
+		"annotated tag":          {tag("v2.0"), made.CleanSHA},
+		"annotated tag of a tag": {tag("stable"), made.CleanSHA},
+		"merge request":          {request(7), made.BadSHA},
+	} {
+		if sha, err := read(token, "acme/Store", test.ev); err != nil || sha != test.want {
+			t.Errorf("%s: %q, error %v; want %q", name, sha, err, test.want)
+		}
+	}
+	for name, test := range map[string]struct {
+		token, repository string
+		ev                event.Event
+		want              string
+		retryable         bool
+	}{
+		"no such branch":        {token, "acme/store", branch("gone"), "does not have it", false},
+		"no such tag":           {token, "acme/store", tag("main"), "does not have it", false},
+		"no such merge request": {token, "acme/store", request(8), "does not have it", false},
+		"no such repository":    {token, "acme/nothing", branch("main"), "does not have it", false},
+		"a wrong token":         {"wrong", "acme/store", branch("main"), "refuses the token", true},
+	} {
+		_, err := read(test.token, test.repository, test.ev)
+		failure, _ := err.(*forge.Error)
+		if failure == nil || !strings.Contains(err.Error(), test.want) || failure.Retryable() != test.retryable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, test := range map[string]struct {
+		fault standin.Fault
+		want  string
+	}{
+		"down":      {standin.Fault{Kind: standin.FaultDropped}, "no answer"},
+		"an error":  {standin.Fault{Kind: standin.FaultStatus, Status: 502}, "cannot answer"},
+		"throttled": {standin.Fault{Kind: standin.FaultThrottle}, "asks to wait"},
+		"not found": {standin.Fault{Kind: standin.FaultNotFound}, "does not have it"},
+	} {
+		if err := server.SetFaults(standin.Faults{Faults: []standin.Fault{test.fault}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := read(token, "acme/store", branch("main")); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := server.SetFaults(standin.Faults{Faults: []standin.Fault{{Kind: standin.FaultMoved}}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		ev   event.Event
+		want string
+	}{"branch": {branch("main"), made.ParentSHA}, "merge request": {request(7), made.CleanSHA}, "annotated tag": {tag("v2.0"), made.ParentSHA}} {
+		if sha, err := read(token, "acme/store", test.ev); err != nil || sha != test.want {
+			t.Errorf("moved %s: %q, error %v; want %q", name, sha, err, test.want)
+		}
+	}
+}
+
+// tagRepository makes a plain tag of the first commit, an annotated one of the second, and one
+// of that.
+func tagRepository(t *testing.T, made standin.Repository) {
+	t.Helper()
+	repository, err := git.PlainOpen(made.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := plumbing.NewHash(made.ParentSHA)
+	annotated := &git.CreateTagOptions{Message: "release", Tagger: &object.Signature{Name: "Ada", Email: "ada@example.com", When: time.Unix(1767225540, 0)}}
+	if _, err := repository.CreateTag("v1.0", of, nil); err != nil {
+		t.Fatal(err)
+	}
+	ref, err := repository.CreateTag("v2.0", plumbing.NewHash(made.CleanSHA), annotated)
+	if err == nil {
+		_, err = repository.CreateTag("stable", ref.Hash(), annotated)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,327 @@
+package standin
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// GitHost is a git host whose API is served from Options.Repositories.
+type GitHost struct {
+	// Kind decides where the API is: github under /api/v3, gitlab under /api/v4, gitee under
+	// /api/v5. One of each kind.
+	Kind string
+	// URL is the host's address, as in Options.Repositories: a repository's is this, its full
+	// name, and .git.
+	URL string
+	// Token is the API token that the host accepts.
+	Token string
+}
+
+// gitHosts answers for the hosts: where a branch, tag or merge request is now.
+type gitHosts struct {
+	hosts        map[string]GitHost
+	repositories map[string]string // by repositoryKey
+}
+
+func newGitHosts(opts Options) *gitHosts {
+	g := &gitHosts{hosts: map[string]GitHost{}, repositories: map[string]string{}}
+	for _, h := range opts.GitHosts {
+		g.hosts[h.Kind] = h
+	}
+	for url, path := range opts.Repositories {
+		g.repositories[repositoryKey(url)] = path
+	}
+	return g
+}
+
+func (g *gitHosts) routes() []route {
+	const (
+		github = "GET /api/v3/repos/{owner}/{name}"
+		gitlab = "GET /api/v4/projects/{project}"
+		gitee  = "GET /api/v5/repos/{owner}/{name}"
+	)
+	var routes []route
+	for _, r := range []struct {
+		pattern, operation string
+		style              hostStyle
+		answer             func(*call, hosted) answer
+	}{
+		{github + "/git/ref/{ref...}", "github_ref", githubStyle(), githubRef},
+		{github + "/git/tags/{sha}", "github_tag", githubStyle(), githubTag},
+		{github + "/pulls/{number}", "github_pull", githubStyle(), githubPull},
+		{gitlab + "/repository/branches/{branch}", "gitlab_branch", gitlabStyle(), gitlabBranch},
+		{gitlab + "/repository/tags/{tag}", "gitlab_tag", gitlabStyle(), gitlabTag},
+		{gitlab + "/merge_requests/{number}", "gitlab_merge_request", gitlabStyle(), gitlabMergeRequest},
+		{gitee + "/branches/{branch}", "gitee_branch", giteeStyle(), giteeBranch},
+		{gitee + "/tags", "gitee_tags", giteeStyle(), giteeTags},
+		{gitee + "/pulls/{number}", "gitee_pull", giteeStyle(), giteePull},
+	} {
+		routes = append(routes, route{r.pattern, r.operation, serviceGitHost, func(c *call) answer { return g.serve(c, r.style, r.answer) }})
+	}
+	return routes
+}
+
+// hostStyle is what differs between the hosts before a repository is found.
+type hostStyle struct {
+	kind string
+	// header carries the token, after before.
+	header, before string
+	// unauthorized and notFound are the messages of the host's refusals.
+	unauthorized, notFound string
+}
+
+func githubStyle() hostStyle {
+	return hostStyle{"github", "Authorization", "Bearer ", "Bad credentials", "Not Found"}
+}
+
+func gitlabStyle() hostStyle {
+	return hostStyle{"gitlab", "PRIVATE-TOKEN", "", "401 Unauthorized", "404 Project Not Found"}
+}
+
+func giteeStyle() hostStyle {
+	return hostStyle{"gitee", "Authorization", "Bearer ", "401 Unauthorized: Access token does not exist", "404 Project Not Found"}
+}
+
+// hostMessage is the shape of every host's refusal.
+func hostMessage(status int, message string) answer {
+	return answer{status: status, body: map[string]string{"message": message}, code: strconv.Itoa(status)}
+}
+
+// hosted is a repository on a host, as one request sees it.
+type hosted struct {
+	*git.Repository
+	name string
+	// missing and moved are faults: nothing is there, and every ref is at the parent of its
+	// commit.
+	missing, moved bool
+}
+
+// serve checks the token and finds the repository.
+func (g *gitHosts) serve(c *call, style hostStyle, answer func(*call, hosted) answer) answer {
+	host, known := g.hosts[style.kind]
+	if !known {
+		return unknownRoute.handle(c)
+	}
+	if c.http.Header.Get(style.header) != style.before+host.Token {
+		return hostMessage(http.StatusUnauthorized, style.unauthorized)
+	}
+	name := c.http.PathValue("project")
+	if name == "" {
+		name = c.http.PathValue("owner") + "/" + c.http.PathValue("name")
+	}
+	c.entry.Repository = name
+	path, known := g.repositories[repositoryKey(strings.TrimRight(host.URL, "/")+"/"+name)]
+	if !known {
+		return hostMessage(http.StatusNotFound, style.notFound)
+	}
+	repository, err := git.PlainOpen(path)
+	if err != nil {
+		return hostMessage(http.StatusInternalServerError, "open repository")
+	}
+	return answer(c, hosted{Repository: repository, name: name, missing: c.missing, moved: c.moved})
+}
+
+// ref returns what a full ref name points to: a commit, or an annotated tag. found is false
+// when there is no such ref.
+func (r hosted) ref(c *call, name string) (hash plumbing.Hash, found bool) {
+	c.entry.Ref = name
+	ref, err := r.Reference(plumbing.ReferenceName(name), true)
+	if err != nil || r.missing {
+		return plumbing.ZeroHash, false
+	}
+	if !r.moved {
+		return ref.Hash(), true
+	}
+	commit, err := r.CommitObject(r.peel(ref.Hash()))
+	if err != nil || len(commit.ParentHashes) == 0 {
+		return plumbing.ZeroHash, false
+	}
+	return commit.ParentHashes[0], true
+}
+
+// peel follows annotated tags to their commit.
+func (r hosted) peel(hash plumbing.Hash) plumbing.Hash {
+	for {
+		tag, err := r.TagObject(hash)
+		if err != nil {
+			return hash
+		}
+		hash = tag.Target
+	}
+}
+
+// objectType is git's word for what a hash is.
+func (r hosted) objectType(hash plumbing.Hash) string {
+	if _, err := r.TagObject(hash); err == nil {
+		return "tag"
+	}
+	return "commit"
+}
+
+// mergeRequest returns the number in the path and the head of that merge request; format is
+// where the host keeps it.
+func (r hosted) mergeRequest(c *call, format string) (number int, head plumbing.Hash, found bool) {
+	number, err := strconv.Atoi(c.http.PathValue("number"))
+	if err != nil {
+		return 0, plumbing.ZeroHash, false
+	}
+	head, found = r.ref(c, fmt.Sprintf(format, number))
+	return number, head, found
+}
+
+const githubNotFound = "Not Found"
+
+func githubRef(c *call, r hosted) answer {
+	name := "refs/" + c.http.PathValue("ref")
+	hash, found := r.ref(c, name)
+	if !found {
+		return hostMessage(http.StatusNotFound, githubNotFound)
+	}
+	return githubAnswer(map[string]any{
+		"ref": name, "node_id": "REF_" + hash.String()[:12], "url": "https://api.github.com/repos/" + r.name + "/git/" + name,
+		"object": map[string]any{"sha": hash.String(), "type": r.objectType(hash), "url": "https://api.github.com/repos/" + r.name + "/git/" + r.objectType(hash) + "s/" + hash.String()},
+	})
+}
+
+func githubTag(c *call, r hosted) answer {
+	tag, err := r.TagObject(plumbing.NewHash(c.http.PathValue("sha")))
+	if err != nil || r.missing {
+		return hostMessage(http.StatusNotFound, githubNotFound)
+	}
+	return githubAnswer(map[string]any{
+		"tag": tag.Name, "sha": tag.Hash.String(), "message": tag.Message,
+		"tagger": signature(tag.Tagger),
+		"object": map[string]any{"sha": tag.Target.String(), "type": r.objectType(tag.Target)},
+	})
+}
+
+func githubPull(c *call, r hosted) answer {
+	number, head, found := r.mergeRequest(c, "refs/pull/%d/head")
+	if !found {
+		return hostMessage(http.StatusNotFound, githubNotFound)
+	}
+	return githubAnswer(map[string]any{
+		"id": 2000 + number, "number": number, "state": "open", "locked": false, "draft": false, "merged": false, "mergeable": nil,
+		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
+		"head":             map[string]any{"sha": head.String(), "repo": map[string]any{"full_name": r.name}},
+	})
+}
+
+// githubAnswer is an answer with the headers of GitHub's limit.
+func githubAnswer(body any) answer {
+	return ok(body).with("X-RateLimit-Limit", "5000").with("X-RateLimit-Remaining", "4987")
+}
+
+func gitlabBranch(c *call, r hosted) answer {
+	name := c.http.PathValue("branch")
+	hash, found := r.ref(c, "refs/heads/"+name)
+	if !found {
+		return hostMessage(http.StatusNotFound, "404 Branch Not Found")
+	}
+	return ok(map[string]any{"name": name, "merged": false, "protected": true, "default": name == mainBranch, "commit": r.gitlabCommit(hash)})
+}
+
+// gitlabTag: the target of an annotated tag is the tag itself.
+func gitlabTag(c *call, r hosted) answer {
+	name := c.http.PathValue("tag")
+	hash, found := r.ref(c, "refs/tags/"+name)
+	if !found {
+		return hostMessage(http.StatusNotFound, "404 Tag Not Found")
+	}
+	return ok(map[string]any{"name": name, "target": hash.String(), "message": "", "release": nil, "protected": false, "commit": r.gitlabCommit(r.peel(hash))})
+}
+
+func (r hosted) gitlabCommit(hash plumbing.Hash) map[string]any {
+	commit := map[string]any{"id": hash.String(), "short_id": hash.String()[:8]}
+	if found, err := r.CommitObject(hash); err == nil {
+		commit["title"], _, _ = strings.Cut(found.Message, "\n")
+		commit["message"], commit["author_name"], commit["authored_date"] = found.Message, found.Author.Name, found.Author.When.UTC()
+	}
+	return commit
+}
+
+func gitlabMergeRequest(c *call, r hosted) answer {
+	number, head, found := r.mergeRequest(c, "refs/merge-requests/%d/head")
+	if !found {
+		return hostMessage(http.StatusNotFound, "404 Not found")
+	}
+	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "merge_commit_sha": nil, "squash_commit_sha": nil})
+}
+
+func giteeBranch(c *call, r hosted) answer {
+	name := c.http.PathValue("branch")
+	hash, found := r.ref(c, "refs/heads/"+name)
+	if !found {
+		return hostMessage(http.StatusNotFound, "404 Branch Not Found")
+	}
+	return ok(map[string]any{"name": name, "protected": false, "commit": map[string]any{"sha": hash.String(), "url": "https://gitee.com/api/v5/repos/" + r.name + "/commits/" + hash.String()}})
+}
+
+// giteeTags lists the tags in pages. It sorts by name, whatever it is asked: which tag is
+// newest, a small repository does not show.
+func giteeTags(c *call, r hosted) answer {
+	page, pageOK := c.number("page", 1, 1, 1<<20)
+	perPage, perPageOK := c.number("per_page", 20, 1, 100)
+	if !pageOK || !perPageOK {
+		return hostMessage(http.StatusBadRequest, "page or per_page is invalid")
+	}
+	refs, err := r.Tags()
+	if err != nil {
+		return hostMessage(http.StatusInternalServerError, "list tags")
+	}
+	tags := []map[string]any{}
+	err = refs.ForEach(func(ref *plumbing.Reference) error {
+		hash, found := r.ref(c, ref.Name().String())
+		if !found {
+			return nil
+		}
+		commit, err := r.CommitObject(r.peel(hash))
+		if errors.Is(err, plumbing.ErrObjectNotFound) {
+			return nil
+		}
+		tags = append(tags, map[string]any{
+			"name": ref.Name().Short(), "message": "", "tagger": r.tagger(hash),
+			"commit": map[string]any{"sha": commit.Hash.String(), "date": commit.Committer.When.UTC()},
+		})
+		return err
+	})
+	if err != nil {
+		return hostMessage(http.StatusInternalServerError, "list tags")
+	}
+	slices.SortFunc(tags, func(a, b map[string]any) int { return strings.Compare(a["name"].(string), b["name"].(string)) })
+	first := min((page-1)*perPage, len(tags))
+	return ok(tags[first:min(first+perPage, len(tags))])
+}
+
+// tagger is who made an annotated tag; null for any other.
+func (r hosted) tagger(hash plumbing.Hash) any {
+	tag, err := r.TagObject(hash)
+	if err != nil {
+		return nil
+	}
+	return signature(tag.Tagger)
+}
+
+func signature(s object.Signature) map[string]any {
+	return map[string]any{"name": s.Name, "email": s.Email, "date": s.When.UTC()}
+}
+
+func giteePull(c *call, r hosted) answer {
+	number, head, found := r.mergeRequest(c, "refs/pull/%d/head")
+	if !found {
+		return hostMessage(http.StatusNotFound, "404 Pull Request Not Found")
+	}
+	return ok(map[string]any{
+		"id": 7000 + number, "number": number, "state": "open", "mergeable": true,
+		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
+		"head":             map[string]any{"sha": head.String(), "repo": map[string]any{"full_name": r.name}},
+	})
+}

@@ -147,7 +147,7 @@ func leftReleases() []left[release.Release, release.State] {
 		{release.AwaitingApproval, "at a checkpoint that was approved since", func(_ *lost, r *rel) {
 			r.ExecutionID, r.Waiting = "1", []string{"gate"}
 		}, succeeded, failed, 0, ""},
-		{state: release.Succeeded}, {state: release.Failed}, {state: release.Refused}, {state: release.Stopped}, {state: release.Unknown},
+		{state: release.Succeeded}, {state: release.Failed}, {state: release.Refused}, {state: release.Stopped}, {state: release.Expired}, {state: release.Unknown},
 	}
 }
 

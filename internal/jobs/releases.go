@@ -92,7 +92,7 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 			if err != nil {
 				return err
 			}
-			if now.undecided || now.notAllowed() != "" {
+			if now.needsDecision() || now.notAllowed() != "" {
 				return errNotAllowed
 			}
 		}

@@ -35,6 +35,8 @@ type services struct {
 
 // pipeline is one of ServiceStage, with what was done to it.
 type pipeline struct {
+	// waits: what is started waits at the checkpoint.
+	waits      bool
 	executions []execution
 	gate       release.Status
 	starts     int
@@ -166,12 +168,15 @@ func (s *services) details(r *http.Request) any {
 	return map[string]any{"pipeline_declaration": map[string]any{"stages": []any{map[string]any{"name": "one", "tasks": []any{gate}}}}}
 }
 
-// act starts an execution, which succeeds at once, or decides the checkpoint.
+// act starts an execution, which succeeds at once or waits, or decides the checkpoint.
 func (s *services) act(r *http.Request) any {
 	p := s.pipelines[r.PathValue("id")]
 	if r.URL.Query().Get("action_id") == "start" {
 		p.starts++
 		p.begin(release.StatusSucceeded)
+		if p.waits {
+			p.gate, p.executions[len(p.executions)-1].status = release.StatusToBeApproved, release.StatusToBeApproved
+		}
 	} else {
 		var body struct {
 			ApprovalType string `json:"approval_type"`

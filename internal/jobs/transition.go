@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"slices"
 
 	"github.com/riverqueue/river"
 	"go.uber.org/zap"
@@ -161,7 +162,7 @@ func (q *Queue) logRun(run codecheck.Run) {
 }
 
 func (q *Queue) logRelease(r release.Release) {
-	q.log.Log(levelOf(r.State == release.Unknown || r.State == release.Failed), "release "+string(r.State),
+	q.log.Log(levelOf(slices.Contains(release.AttentionStates(), r.State)), "release "+string(r.State),
 		zap.String(event.LogRelease, r.ID), zap.String(event.LogRun, r.RunID), zap.String(event.LogConnection, r.Event.Connection),
 		zap.String(event.LogRepository, r.Event.Repository.FullName), zap.String(event.LogSHA, r.Event.HeadSHA),
 		zap.String(event.LogRule, r.Rule), zap.String(event.LogPipeline, r.Plan.Pipeline), zap.String(event.LogExecution, r.ExecutionID),

@@ -10,7 +10,7 @@ import (
 )
 
 // Find returns the delivery, run or release whose id is id or begins with it: a
-// [DeliveryDetail], [RunDetail] or [Release]. An id that nothing or more than one
+// [DeliveryDetail], [RunDetail] or [ReleaseDetail]. An id that nothing or more than one
 // record begins with is an error that says so.
 func Find(ctx context.Context, tx *store.Tx, id string) (any, error) {
 	found, err := findExact(ctx, tx, id)
@@ -47,20 +47,32 @@ func findExact(ctx context.Context, tx *store.Tx, id string) (any, error) {
 	run, err := tx.Run(ctx, id)
 	if err == nil {
 		releases, err := tx.ReleasesOf(ctx, id)
-		return NewRunDetail(run, releases), err
+		if err != nil {
+			return nil, err
+		}
+		actions, err := tx.ActionsOf(ctx, id)
+		return NewRunDetail(run, releases, actions), err
 	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
 	r, err := tx.Release(ctx, id)
-	return NewRelease(r), err
+	if err != nil {
+		return nil, err
+	}
+	actions, err := tx.ActionsOf(ctx, id)
+	return ReleaseDetail{NewRelease(r), newHistory(actions)}, err
 }
 
 func delivery(ctx context.Context, tx *store.Tx, d store.Delivery) (DeliveryDetail, error) {
+	detail := DeliveryDetail{Delivery: NewDelivery(d), Decision: d.Decision, Runs: []DeliveryRun{}}
 	runs, err := tx.RunsOf(ctx, d.ID)
-	detail := DeliveryDetail{Delivery: NewDelivery(d), Decision: d.Decision, Runs: []Run{}}
 	for _, run := range runs {
-		detail.Runs = append(detail.Runs, NewRun(run))
+		releases, err := tx.ReleasesOf(ctx, run.ID)
+		if err != nil {
+			return detail, err
+		}
+		detail.Runs = append(detail.Runs, DeliveryRun{NewRun(run), newReleases(releases)})
 	}
 	return detail, err
 }

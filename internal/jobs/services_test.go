@@ -35,8 +35,9 @@ type services struct {
 
 // pipeline is one of ServiceStage, with what was done to it.
 type pipeline struct {
-	// waits: what is started waits at the checkpoint.
-	waits      bool
+	// waits: what is started waits at the checkpoint. moves: it is on its way there.
+	waits, moves bool
+
 	executions []execution
 	gate       release.Status
 	starts     int
@@ -175,7 +176,9 @@ func (s *services) act(r *http.Request) any {
 		p.starts++
 		p.begin(release.StatusSucceeded)
 		if p.waits {
-			p.gate, p.executions[len(p.executions)-1].status = release.StatusToBeApproved, release.StatusToBeApproved
+			p.arrive()
+		} else if p.moves {
+			p.gate, p.executions[len(p.executions)-1].status = release.StatusInitial, release.StatusReleasing
 		}
 	} else {
 		var body struct {
@@ -191,6 +194,11 @@ func (s *services) act(r *http.Request) any {
 
 func (p *pipeline) begin(status release.Status) {
 	p.executions = append(p.executions, execution{id: len(p.executions) + 1, at: time.Now(), status: status})
+}
+
+// arrive lets the last execution wait at the checkpoint.
+func (p *pipeline) arrive() {
+	p.gate, p.executions[len(p.executions)-1].status = release.StatusToBeApproved, release.StatusToBeApproved
 }
 
 // decide lets the last execution go on to its end, or end there.

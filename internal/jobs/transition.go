@@ -103,6 +103,9 @@ func (q *Queue) releaseChanged(ctx context.Context, tx *transaction, before, r r
 	if job := releaseJob(r.ID, r.State); job != nil && (before.ID == "" || job.Kind() != releaseJob(r.ID, before.State).Kind()) {
 		tx.enqueue(job)
 	}
+	if r.State == release.Expired && r.ExecutionID != "" && r.After == "" {
+		tx.enqueue(watchReleaseArgs{ReleaseID: r.ID})
+	}
 	// Others wait for its end, its execution, or the answer that frees the pipeline.
 	if r.State.Ended() || r.ExecutionID != before.ExecutionID || (before.Unanswered() && !r.Unanswered()) {
 		tx.changed = append(tx.changed, r.ID)

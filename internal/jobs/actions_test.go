@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
@@ -345,13 +347,20 @@ func TestResolve(t *testing.T) {
 			}
 		})
 		ctx := t.Context()
-		unresolved := func() (counts map[release.State]int) {
-			p.view(t, func(tx *store.Tx) (err error) { counts, err = tx.CountUnresolved(ctx); return err })
-			return counts
+		// The gauge that an alert watches.
+		collector := jobs.NewStateCollector(p.store, time.Now)
+		unresolved := func(want int) {
+			t.Helper()
+			const name = "gatewright_unresolved_releases"
+			text := "# HELP " + name + " Releases that ended in a state after which a person must look at the pipeline, and that no person has resolved or repeated.\n# TYPE " + name + " gauge\n"
+			for _, state := range release.AttentionStates() {
+				text += fmt.Sprintf("%s{state=%q} %d\n", name, state, want)
+			}
+			if err := testutil.CollectAndCompare(collector, strings.NewReader(text), name); err != nil {
+				t.Error(err)
+			}
 		}
-		if diff := cmp.Diff(map[release.State]int{release.Failed: 1, release.Expired: 1, release.Unknown: 1}, unresolved()); diff != "" {
-			t.Errorf("unresolved at first (-want +got):\n%s", diff)
-		}
+		unresolved(1)
 		for _, state := range release.States() {
 			before := p.release(t, string(state))
 			_, err := p.Resolve(ctx, string(state), release.Failed, ann)
@@ -371,9 +380,7 @@ func TestResolve(t *testing.T) {
 				t.Errorf("the release was changed:\n%s", diff)
 			}
 		}
-		if left := unresolved(); len(left) != 0 {
-			t.Errorf("unresolved at the end: %v", left)
-		}
+		unresolved(0)
 		_, err := p.Resolve(ctx, "unknown", release.Running, ann)
 		refused(t, "as running", err, `cannot be resolved as "running"`)
 	})

@@ -60,7 +60,7 @@ func showRecord(w io.Writer, record any) {
 		showDelivery(w, record)
 	case view.RunDetail:
 		showRun(w, record)
-	case view.Release:
+	case view.ReleaseDetail:
 		showRelease(w, record)
 	}
 }
@@ -89,12 +89,33 @@ func showDelivery(w io.Writer, d view.DeliveryDetail) {
 		"about", about(d.Subject),
 		"payload", payload)
 	if d.Decision != nil {
-		d.Decision.Write(w)
+		d.Decision.WriteWith(w, func(rule string, place int) string { return plain(became(d, rule, place)) })
 	}
 	for _, run := range d.Runs {
 		heading(w, "run", run.ID)
-		fields(w, "rule", run.Rule, "state", string(run.State), "reason", run.Reason, "took", run.Took)
+		fields(w, "rule", run.Rule, "rerun of", run.RerunOf, "state", string(run.State), "reason", run.Reason, "took", run.Took)
 	}
+}
+
+// became says what became of a release that a rule of the delivery asked for; empty while
+// its run has no verdict. Of runs and releases that were repeated the newest counts.
+func became(d view.DeliveryDetail, rule string, place int) string {
+	text := "nothing was started: " + d.Reason
+	for _, run := range d.Runs {
+		if run.Rule != rule {
+			continue
+		}
+		text = "not released: run " + run.ID + " ended as " + string(run.State)
+		if run.FinishedAt == nil {
+			text = ""
+		}
+		for _, r := range run.Releases {
+			if r.Place == place {
+				text = string(r.State) + ": " + r.Reason
+			}
+		}
+	}
+	return text
 }
 
 func showRun(w io.Writer, r view.RunDetail) {
@@ -105,6 +126,7 @@ func showRun(w io.Writer, r view.RunDetail) {
 		"about", about(r.Subject),
 		"rule", r.Rule,
 		"delivery", r.DeliveryID,
+		"rerun of", r.RerunOf,
 		"task", strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Task.ID, r.Task.Name, bracketed(string(r.Task.Origin)))),
 		"execution", r.ExecutionID,
 		"shares", r.SharesRunID,
@@ -123,13 +145,14 @@ func showRun(w io.Writer, r view.RunDetail) {
 		}
 		table.Flush()
 	}
+	showHistory(w, r.History)
 	for _, rel := range r.Releases {
 		heading(w, "release", rel.ID)
-		fields(w, "pipeline", rel.Pipeline, "action", string(rel.Action)+" "+rel.Checkpoint, "state", string(rel.State), "reason", rel.Reason)
+		fields(w, "rerun of", rel.RerunOf, "pipeline", rel.Pipeline, "action", string(rel.Action)+" "+rel.Checkpoint, "state", string(rel.State), "reason", rel.Reason)
 	}
 }
 
-func showRelease(w io.Writer, r view.Release) {
+func showRelease(w io.Writer, r view.ReleaseDetail) {
 	heading(w, "release", r.ID)
 	status := ""
 	if r.PipelineStatus != nil {
@@ -141,16 +164,33 @@ func showRelease(w io.Writer, r view.Release) {
 		"about", about(r.Subject),
 		"rule", r.Rule,
 		"run", r.RunID,
+		"rerun of", r.RerunOf,
 		"pipeline", r.Pipeline,
 		"action", string(r.Action)+" "+r.Checkpoint,
 		"execution", r.ExecutionID,
 		"status", status,
 		"waits at", strings.Join(r.Waiting, ", "),
+		"decided by", r.DecidedBy,
 		"withdrawn", r.Withdrawn,
 		"created", stamp(r.CreatedAt),
 		"finished", ended(r.FinishedAt, r.Took, r.Deadline))
 	for _, action := range r.Actions {
 		fields(w, "sent", strings.TrimSpace(fmt.Sprintf("%s %s at %s: %s %s", action.Name, action.Task, stamp(action.At), action.Result, bracketed(action.Detail))))
+	}
+	showHistory(w, r.History)
+}
+
+// showHistory prints what was done to a record, and what was learned of it later.
+func showHistory(w io.Writer, history []view.Action) {
+	for _, a := range history {
+		switch a.Name {
+		case store.ActionRemark:
+			fields(w, "remark", fmt.Sprintf("%s: %s", stamp(a.At), a.Reason))
+		case store.ActionResolve:
+			fields(w, "resolved", fmt.Sprintf("as %s by %s at %s: %s", a.Details, a.Actor, stamp(a.At), a.Reason))
+		default:
+			fields(w, "action", fmt.Sprintf("%s by %s at %s: %s %s", a.Name, a.Actor, stamp(a.At), a.Reason, bracketed(a.Details)))
+		}
 	}
 }
 

@@ -126,6 +126,9 @@ type Run struct {
 	RefReason string `json:"ref_reason"`
 	RefsTried []Ref  `json:"refs_tried,omitempty"`
 
+	// RerunOf is the id of the ended run that this one repeats, because a person asked
+	// for it; empty otherwise.
+	RerunOf string `json:"rerun_of,omitempty"`
 	// SharesRunID is the id of a run of another rule that checks the same commit on
 	// the same task: this run is judged from its counts, and runs nothing itself.
 	SharesRunID string `json:"shares_run_id,omitempty"`
@@ -151,7 +154,8 @@ type Run struct {
 	SeenRunning bool `json:"seen_running,omitempty"`
 
 	Deadline time.Time `json:"deadline"`
-	// ReceivedAt is when the delivery that caused the run was received.
+	// ReceivedAt is when the delivery that caused the run was received, or when a person
+	// asked for it again.
 	ReceivedAt time.Time `json:"received_at,omitzero"`
 	CreatedAt  time.Time `json:"created_at"`
 	StartedAt  time.Time `json:"started_at,omitzero"`

@@ -79,7 +79,14 @@ func (b basis) once() bool {
 }
 
 // needsDecision reports that the release must wait for a delivery to be decided.
-func (b basis) needsDecision() bool { return b.undecided && b.release.Withdrawn == "" }
+func (b basis) needsDecision() bool {
+	return b.undecided && b.release.Withdrawn == "" && !b.refusedByPerson()
+}
+
+// refusedByPerson reports that a person refuses the checkpoint: that needs no verdict.
+func (b basis) refusedByPerson() bool {
+	return b.release.DecidedBy != "" && b.release.Plan.Action == rules.ReleaseRefuse
+}
 
 // needsStarter reports that the release must wait for the execution that its starter
 // starts.
@@ -95,6 +102,7 @@ func (b basis) notAllowed() string {
 		wanted = codecheck.Failed
 	}
 	switch {
+	case b.refusedByPerson():
 	case b.run.State != wanted || b.run.Verdict == nil || b.run.Verdict.Passed != (wanted == codecheck.Passed):
 		return "run " + b.run.ID + " has no " + string(wanted) + " verdict"
 	case b.run.Event.HeadSHA == "" || b.run.Event.HeadSHA != b.release.Event.HeadSHA:

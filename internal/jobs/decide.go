@@ -276,7 +276,7 @@ func (q *Queue) addRuns(ctx context.Context, tx *transaction, e evaluation, supe
 			return err
 		}
 		if !isNew {
-			r.reason += "; run " + id + " checks that commit already"
+			r.reason += "; run " + id + " checks that commit already; only gatewright rerun run " + id + " checks and releases it again"
 		}
 		added = added || isNew
 	}

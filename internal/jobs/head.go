@@ -65,7 +65,9 @@ func staleReason(ev event.Event, head store.Head) string {
 // rule that shares its execution and goes on takes the execution over; otherwise stop
 // says that there is one to be stopped.
 func (q *Queue) supersede(ctx context.Context, tx *transaction, v store.Versioned[codecheck.Run], head store.Head, reason string) (stop bool, err error) {
-	takenOver, err := q.handOver(ctx, tx, v.Record, head)
+	takenOver, err := q.handOver(ctx, tx, v.Record, func(next codecheck.Run) bool {
+		return next.Event.RefKey() != v.Record.Event.RefKey() || (!head.Ended && !next.Check.Supersede)
+	})
 	if err != nil {
 		return false, err
 	}
@@ -77,9 +79,9 @@ func (q *Queue) supersede(ctx context.Context, tx *transaction, v store.Versione
 	return run.ExecID != "" && !takenOver, nil
 }
 
-// handOver gives the execution of a run to the oldest run that shares it and is not
-// superseded by the same head; the others share with that one from then on.
-func (q *Queue) handOver(ctx context.Context, tx *transaction, run codecheck.Run, head store.Head) (takenOver bool, err error) {
+// handOver gives the execution of a run to the oldest run that shares it and goes on; the
+// others share with that one from then on.
+func (q *Queue) handOver(ctx context.Context, tx *transaction, run codecheck.Run, goesOn func(codecheck.Run) bool) (takenOver bool, err error) {
 	sharing, err := tx.SharingRuns(ctx, run)
 	if err != nil {
 		return false, err
@@ -87,7 +89,7 @@ func (q *Queue) handOver(ctx context.Context, tx *transaction, run codecheck.Run
 	successor := ""
 	for _, v := range sharing {
 		next := v.Record
-		if next.Event.RefKey() == run.Event.RefKey() && (head.Ended || next.Check.Supersede) {
+		if !goesOn(next) {
 			continue
 		}
 		if successor != "" {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 	"go.uber.org/zap"
 
@@ -15,8 +16,10 @@ import (
 )
 
 // Inserter gives jobs to the queue of a database and works on none itself; a server may
-// use the same database at the same time.
+// use the same database at the same time. What it does to records it does by the same
+// transitions as the server; the counters of the server do not count it.
 type Inserter struct {
+	queue  *Queue
 	store  *store.Store
 	engine engine
 }
@@ -27,7 +30,10 @@ func NewInserter(s *store.Store, log *zap.Logger) (*Inserter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new inserter: %w", err)
 	}
-	return &Inserter{store: s, engine: engine}, nil
+	queue := &Queue{store: s, engine: engine, log: log, now: time.Now, opts: Options{
+		Store: s, Log: log, Metrics: NewMetrics(prometheus.NewRegistry()), NewID: newID,
+	}}
+	return &Inserter{queue: queue, store: s, engine: engine}, nil
 }
 
 // Replayed says what became of one delivery that was to be replayed.

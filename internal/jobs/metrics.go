@@ -137,6 +137,8 @@ type StateCollector struct {
 	releases *prometheus.Desc
 	jobs     *prometheus.Desc
 	oldest   *prometheus.Desc
+	// unresolved are the releases that a person must look at.
+	unresolved *prometheus.Desc
 }
 
 // scrapeTimeout bounds the queries of one scrape.
@@ -150,7 +152,9 @@ func NewStateCollector(s *store.Store, now func() time.Time) *StateCollector {
 		runs:     prometheus.NewDesc("gatewright_runs", "Runs by state.", []string{"state"}, nil),
 		releases: prometheus.NewDesc("gatewright_releases", "Releases by state.", []string{"state"}, nil),
 		jobs:     prometheus.NewDesc("gatewright_jobs", "Jobs by state, as the queue has them.", []string{"state"}, nil),
-		oldest:   prometheus.NewDesc("gatewright_oldest_undecided_delivery_seconds", "Age of the oldest delivery that waits for its decision; 0 when none waits.", nil, nil),
+		unresolved: prometheus.NewDesc("gatewright_unresolved_releases",
+			"Releases that ended in a state after which a person must look at the pipeline, and that no person has resolved or repeated.", []string{"state"}, nil),
+		oldest: prometheus.NewDesc("gatewright_oldest_undecided_delivery_seconds", "Age of the oldest delivery that waits for its decision; 0 when none waits.", nil, nil),
 	}
 }
 
@@ -158,6 +162,7 @@ func NewStateCollector(s *store.Store, now func() time.Time) *StateCollector {
 func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.runs
 	ch <- c.releases
+	ch <- c.unresolved
 	ch <- c.jobs
 	ch <- c.oldest
 }
@@ -172,6 +177,10 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 			return err
 		}
 		releases, err := tx.CountReleases(ctx)
+		if err != nil {
+			return err
+		}
+		unresolved, err := tx.CountUnresolved(ctx)
 		if err != nil {
 			return err
 		}
@@ -191,6 +200,9 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for _, state := range release.States() {
 			gauge(c.releases, float64(releases[state]), string(state))
+		}
+		for _, state := range release.AttentionStates() {
+			gauge(c.unresolved, float64(unresolved[state]), string(state))
 		}
 		for state, number := range jobs {
 			gauge(c.jobs, float64(number), state)

@@ -161,7 +161,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		opts.Now = time.Now
 	}
 	if opts.NewID == nil {
-		opts.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+		opts.NewID = newID
 	}
 	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
 
@@ -198,6 +198,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	}
 	return q, nil
 }
+
+// newID makes the id of a record; ids sort by time.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // periodic is a job that one replica, River's leader, inserts at intervals.
 func periodic(every time.Duration, args river.JobArgs) *river.PeriodicJob {

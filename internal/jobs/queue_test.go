@@ -189,6 +189,8 @@ func events(id string) (event.Event, error) {
 		return ev, nil
 	case "c":
 		return push("b", "c"), nil
+	case "back":
+		return push("c", "b"), nil
 	case "d", "d again":
 		return push("c", "d"), nil
 	}

@@ -150,7 +150,7 @@ func leftReleases() []left[release.Release, release.State] {
 			decided(l, r, rules.ReleaseStart, "agree")
 			r.Plan.Task, r.Waiting = "", []string{"gate"}
 		}, succeeded, failed, 0, ""},
-		{state: release.Succeeded}, {state: release.Failed}, {state: release.Refused}, {state: release.Stopped}, {state: release.Unknown},
+		{state: release.Succeeded}, {state: release.Failed}, {state: release.Refused}, {state: release.Stopped}, {state: release.Expired}, {state: release.Unknown},
 	}
 }
 

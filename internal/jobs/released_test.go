@@ -15,8 +15,8 @@ import (
 	"github.com/gatewright/gatewright/internal/storetest"
 )
 
-// releasingPolicy releases every push that passes.
-var releasingPolicy = `
+// startingPolicy releases every push that passes.
+var startingPolicy = `
 version: 1
 defaults:
   check: {project: {id: 41b8df4bf53f4d51b8e6c5b32e8d2a07, name: demo}}
@@ -27,11 +27,11 @@ rules:
     release: [{pipeline: ` + pipelineID(0) + `, action: start}]
 `
 
-// releasing is a queue at work by releasingPolicy.
+// releasing is a queue at work by startingPolicy.
 func releasing(t *testing.T, db storetest.Database) (*world, bench) {
 	t.Helper()
 	w := newWorld(t, db)
-	w.policy = releasingPolicy
+	w.policy = startingPolicy
 	q, _ := w.start(t, jobs.Options{})
 	return w, bench{q, w.store}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/release"
@@ -108,7 +109,7 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 			if err != nil {
 				return err
 			}
-			if now.undecided || now.notAllowed() != "" {
+			if now.needsDecision() || now.notAllowed() != "" {
 				return errNotAllowed
 			}
 			if now.head.Uncertain && now.release.Plan.Action != rules.ReleaseRefuse {
@@ -171,7 +172,29 @@ func (q *Queue) followRelease(ctx context.Context, args followReleaseArgs) (time
 		return 0, err
 	}
 	next, wait, err := q.opts.Releaser.Follow(ctx, b.release)
+	if err == nil && next.State == release.Failed {
+		var seen release.Release
+		if seen, err = q.withRefused(ctx, b.release); err == nil {
+			next, wait, err = q.opts.Releaser.Follow(ctx, seen)
+		}
+	}
 	return q.saveReleaseStep(ctx, b, next, wait, err)
+}
+
+// withRefused is r with the checkpoints that we refuse among those that wait: the
+// execution may have waited there and ended between two steps, and then it was refused
+// and did not fail.
+func (q *Queue) withRefused(ctx context.Context, r release.Release) (release.Release, error) {
+	err := q.store.View(ctx, func(tx *store.Tx) error {
+		releases, err := tx.ReleasesOf(ctx, r.RunID)
+		for _, other := range releases {
+			if other.After == r.ID && other.Intent != nil && other.Intent.Action == rules.ReleaseRefuse && !slices.Contains(r.Waiting, other.Plan.Task) {
+				r.Waiting = append(slices.Clone(r.Waiting), other.Plan.Task)
+			}
+		}
+		return err
+	})
+	return r, err
 }
 
 // saveReleaseStep saves what a step made of a release and says when the same job is to

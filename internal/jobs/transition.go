@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"slices"
 
 	"github.com/riverqueue/river"
 	"go.uber.org/zap"
@@ -107,6 +108,9 @@ func (q *Queue) releaseChanged(ctx context.Context, tx *transaction, before, r r
 	if job := releaseJob(r.ID, r.State); job != nil && (before.ID == "" || job.Kind() != releaseJob(r.ID, before.State).Kind()) {
 		tx.enqueue(job)
 	}
+	if r.State == release.Expired && r.ExecutionID != "" && r.After == "" {
+		tx.enqueue(watchReleaseArgs{ReleaseID: r.ID})
+	}
 	// Others wait for its end, its execution, or the answer that frees the pipeline.
 	if r.State.Ended() || r.ExecutionID != before.ExecutionID || (before.Unanswered() && !r.Unanswered()) {
 		tx.changed = append(tx.changed, r.ID)
@@ -166,7 +170,7 @@ func (q *Queue) logRun(run codecheck.Run) {
 }
 
 func (q *Queue) logRelease(r release.Release) {
-	q.log.Log(levelOf(r.State == release.Unknown || r.State == release.Failed), "release "+string(r.State),
+	q.log.Log(levelOf(slices.Contains(release.AttentionStates(), r.State)), "release "+string(r.State),
 		zap.String(event.LogRelease, r.ID), zap.String(event.LogRun, r.RunID), zap.String(event.LogConnection, r.Event.Connection),
 		zap.String(event.LogRepository, r.Event.Repository.FullName), zap.String(event.LogSHA, r.Event.HeadSHA),
 		zap.String(event.LogRule, r.Rule), zap.String(event.LogPipeline, r.Plan.Pipeline), zap.String(event.LogExecution, r.ExecutionID),

@@ -41,6 +41,10 @@ type (
 	followReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
 	}
+	// watchReleaseArgs: look whether the pipeline of an expired release goes on.
+	watchReleaseArgs struct {
+		ReleaseID string `json:"release_id"`
+	}
 )
 
 func (decideArgs) Kind() string        { return "decide" }
@@ -49,6 +53,7 @@ func (pollRunArgs) Kind() string       { return "poll_run" }
 func (stopRunArgs) Kind() string       { return "stop_run" }
 func (actReleaseArgs) Kind() string    { return "act_release" }
 func (followReleaseArgs) Kind() string { return "follow_release" }
+func (watchReleaseArgs) Kind() string  { return "watch_release" }
 
 // InsertOpts puts decisions into their own queue.
 func (decideArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
@@ -61,6 +66,7 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.stopRun),
 		addWorker(workers, q, q.actRelease),
 		addWorker(workers, q, q.followRelease),
+		addWorker(workers, q, q.watchRelease),
 		addWorker(workers, q, q.reconcile),
 		addWorker(workers, q, q.expire),
 	} {

@@ -64,8 +64,10 @@ type outcome struct {
 	Intent      *Intent    `json:"intent,omitempty"`
 	Actions     []string   `json:"actions,omitempty"`
 	FinishedAt  *time.Time `json:"finished_at,omitempty"`
-	Saved       []string   `json:"saved,omitempty"`
-	Result      string     `json:"result,omitempty"`
+	// Deadline is given where the step moved it.
+	Deadline *time.Time `json:"deadline,omitempty"`
+	Saved    []string   `json:"saved,omitempty"`
+	Result   string     `json:"result,omitempty"`
 }
 
 func playCase(t *testing.T, archive *txtar.Archive) []byte {
@@ -96,7 +98,7 @@ func playCase(t *testing.T, archive *txtar.Archive) []byte {
 	var got outcome
 	var wait time.Duration
 	var err error
-	before := r
+	before, deadline := r, r.Deadline
 	if r.State == Starting {
 		save := func(r Release) {
 			before = r
@@ -126,6 +128,9 @@ func playCase(t *testing.T, archive *txtar.Archive) []byte {
 	}
 	if !r.FinishedAt.IsZero() {
 		got.FinishedAt = &r.FinishedAt
+	}
+	if !r.Deadline.Equal(deadline) {
+		got.Deadline = &r.Deadline
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -15,7 +15,10 @@ const shortestWait = time.Millisecond
 // prepareDecision returns r with the intent to decide its checkpoint, once that
 // waits.
 func (o *Operator) prepareDecision(ctx context.Context, s service, r Release) (Release, time.Duration, error) {
-	if o.expired(r) {
+	switch {
+	case o.expired(r) && !r.WaitsForPersonSince.IsZero():
+		return o.end(r, Expired, fmt.Sprintf("nobody acted in time, and checkpoint %q could not be decided; last: %s", r.Plan.Task, r.Reason))
+	case o.expired(r):
 		return o.end(r, Failed, fmt.Sprintf("the deadline passed before checkpoint %q could be decided; last: %s", r.Plan.Task, r.Reason))
 	}
 	if r.After != "" && r.ExecutionID == "" {
@@ -62,6 +65,8 @@ func (o *Operator) awaitCheckpoint(ctx context.Context, s service, r Release, ne
 	status := now.status(r.ExecutionID, false)
 	r.Status = int(status)
 	if !waitsForDecision(checkpoint.Status, status) {
+		// Another checkpoint may wait for a person first.
+		r = o.waitsForPerson(r, status)
 		return o.wait(r, fmt.Sprintf("waits for checkpoint %q (%s) of execution %s (%s)", r.Plan.Task, checkpoint.Status, r.ExecutionID, status))
 	}
 	r = o.withIntent(r, newest, now.pipeline)

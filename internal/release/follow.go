@@ -14,8 +14,9 @@ import (
 // is not running is returned as it is.
 //
 // Only the documented end statuses end it; a status that is not documented goes
-// on until the deadline. The deadline ends it as Failed with the last status;
-// the pipeline itself is not stopped by that. The error is one to try again
+// on until the deadline. The deadline ends it as Failed with the last status, or as
+// Expired where the execution waits for a person, for which it has a deadline of its
+// own; the pipeline itself is not stopped by that. The error is one to try again
 // after (see huaweicloud.Error); nothing is to be saved then.
 func (o *Operator) Follow(ctx context.Context, r Release) (Release, time.Duration, error) {
 	if r.State != Running && r.State != AwaitingApproval {
@@ -45,10 +46,36 @@ func (o *Operator) Follow(ctx context.Context, r Release) (Release, time.Duratio
 	if status.Ended() {
 		return o.executionEnded(r, status, tasks)
 	}
-	if o.expired(r) {
+	if status != StatusNone {
+		r = o.waitsForPerson(r, status)
+	}
+	switch {
+	case o.expired(r) && !r.WaitsForPersonSince.IsZero():
+		return o.end(r, Expired, fmt.Sprintf("execution %s has waited for a person since %s, and nobody acted in time; last: %s; it was not stopped",
+			r.ExecutionID, formatTime(r.WaitsForPersonSince), Status(r.Status)))
+	case o.expired(r):
 		return o.end(r, Failed, fmt.Sprintf("the deadline passed; execution %s was last seen as %s and was not stopped", r.ExecutionID, Status(r.Status)))
 	}
 	return o.executionGoesOn(r, status, tasks)
+}
+
+// waitsForPerson notes whether the execution of r waits for a person. That has a
+// deadline of its own, and afterwards the release has all its time again.
+func (o *Operator) waitsForPerson(r Release, status Status) Release {
+	now := o.options.Now()
+	switch waits := status == StatusToBeApproved || status == StatusPaused; {
+	case waits && r.WaitsForPersonSince.IsZero():
+		r.WaitsForPersonSince = now
+		if r.Plan.ApprovalTimeout > 0 {
+			r.Deadline = now.Add(r.Plan.ApprovalTimeout)
+		}
+	case !waits && !r.WaitsForPersonSince.IsZero():
+		r.WaitsForPersonSince = time.Time{}
+		if r.Plan.Timeout > 0 {
+			r.Deadline = now.Add(r.Plan.Timeout)
+		}
+	}
+	return r
 }
 
 // listCurrent reports whether the list already shows the execution of r, and not

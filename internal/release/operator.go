@@ -100,8 +100,8 @@ func New(o Options) (*Operator, error) {
 //
 // A release past starting is returned as it is; a held one is an error. Any other
 // error is one to try again after (see huaweicloud.Error); nothing is to be saved
-// then. The deadline ends the release as Failed when nothing was sent; a release
-// without a deadline is past it.
+// then. The deadline ends the release as Failed when nothing was sent, or as Expired
+// when a person did not act in time; a release without a deadline is past it.
 func (o *Operator) Prepare(ctx context.Context, r Release) (next Release, send bool, wait time.Duration, err error) {
 	if r.State.Ended() || r.State == Running || r.State == AwaitingApproval {
 		return r, false, 0, nil
@@ -185,6 +185,8 @@ func (o *Operator) readFailed(ctx context.Context, r Release, err error) (Releas
 	case o.expired(r) && r.Unanswered():
 		return o.end(withResult(r, ResultUnknown, "", "the pipeline could not be read"), Unknown,
 			fmt.Sprintf("the answer to %s was lost and the pipeline could not be read before the deadline: %s", r.Intent.Action, err))
+	case o.expired(r) && !r.WaitsForPersonSince.IsZero():
+		return o.end(r, Expired, fmt.Sprintf("nobody acted in time, and the pipeline cannot be read: %s", err))
 	case o.expired(r):
 		return o.end(r, Failed, fmt.Sprintf("the deadline passed and the pipeline cannot be read: %s", err))
 	case retryable(err):

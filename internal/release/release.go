@@ -27,6 +27,8 @@ const (
 	Succeeded State = "succeeded"
 	// Failed: the pipeline or the call failed, or the deadline passed.
 	Failed State = "failed"
+	// Expired: nobody decided in time, and the execution may still wait.
+	Expired State = "expired"
 	// Refused: a checkpoint was refused, or the release was.
 	Refused State = "refused"
 	// Stopped: somebody stopped or rolled back the execution.
@@ -41,12 +43,15 @@ const (
 func ActiveStates() []State { return []State{Held, Starting, Running, AwaitingApproval} }
 
 // EndStates lists the states that are final.
-func EndStates() []State { return []State{Succeeded, Failed, Refused, Stopped, Unknown} }
+func EndStates() []State { return []State{Succeeded, Failed, Refused, Stopped, Expired, Unknown} }
+
+// AttentionStates lists the end states after which a person must look at the pipeline.
+func AttentionStates() []State { return []State{Failed, Expired, Unknown} }
 
 // States lists the states to show and to choose from, in lists, filters and
 // metrics: all but Held, which nothing produces yet.
 func States() []State {
-	return []State{Starting, Running, AwaitingApproval, Succeeded, Failed, Refused, Stopped, Unknown}
+	return []State{Starting, Running, AwaitingApproval, Succeeded, Failed, Refused, Stopped, Expired, Unknown}
 }
 
 // Ended reports whether s is final. A state that is not known is.
@@ -57,7 +62,8 @@ type Release struct {
 	ID    string `json:"id"`
 	RunID string `json:"run_id"`
 	// Index is the place in the rule's list of releases; (RunID, Index) is
-	// unique, so that one verdict makes one release.
+	// unique, so that one verdict makes one release, unless a person asks for it again.
+	// The decision of a person has a place behind those of the rule.
 	Index int           `json:"index"`
 	Rule  string        `json:"rule"`
 	Plan  rules.Release `json:"plan"`
@@ -70,6 +76,9 @@ type Release struct {
 	// RerunOf is the id of the ended release that this one repeats, because a person
 	// asked for it; empty otherwise.
 	RerunOf string `json:"rerun_of,omitempty"`
+	// DecidedBy is the person whose decision of the checkpoint this is; empty for the
+	// rule's own.
+	DecidedBy string `json:"decided_by,omitempty"`
 
 	// Withdrawn says why an approval was turned into a refusal: its commit is no
 	// longer the one to release, and the execution that waits would keep the
@@ -92,6 +101,10 @@ type Release struct {
 	// Actions are the requests that were sent, the oldest first, and what came of
 	// each.
 	Actions []Action `json:"actions,omitempty"`
+
+	// WaitsForPersonSince is since when the execution waits for a person, at a checkpoint
+	// or paused; the deadline is then that of the wait. Zero otherwise.
+	WaitsForPersonSince time.Time `json:"waits_for_person_since,omitzero"`
 
 	Polls      int       `json:"polls"`
 	Deadline   time.Time `json:"deadline"`

@@ -108,6 +108,7 @@ func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec,
 		complain(".pipeline", quote(release.Pipeline)+" is not a pipeline id", "write it with its dashes, as caf409b1-10df-483a-b14d-7b05f7e12c88")
 	}
 	l.checkTimeout(d, path+".timeout", release.Timeout)
+	l.checkTimeout(d, path+".approval_timeout", release.ApprovalTimeout)
 
 	switch ReleaseAction(release.Action) {
 	case ReleaseStart:

@@ -162,8 +162,11 @@ type Release struct {
 	Task string `json:"task,omitempty"`
 	// Message goes with the approval; empty: one that names the run and commit.
 	Message string `json:"message,omitempty"`
-	// Timeout is how long the release may take from its creation to its end.
+	// Timeout is how long the release may take from its creation to its end, not
+	// counting the time for which it waits for a person: after that it begins again.
 	Timeout time.Duration `json:"timeout"`
+	// ApprovalTimeout is how long the release may wait for a person each time.
+	ApprovalTimeout time.Duration `json:"approval_timeout"`
 }
 
 // Select names tasks of one stage of a pipeline.

@@ -14,6 +14,12 @@ import (
 // with why it matched or did not, and what the rules that matched ask for. Values
 // from the event that could break the lines are quoted. Errors of w are dropped.
 func (d Decision) Write(w io.Writer) {
+	d.WriteWith(w, func(string, int) string { return "" })
+}
+
+// WriteWith is Write for a decision that was carried out. became says what became of the
+// release at a place of a rule's list; empty while that is undecided.
+func (d Decision) WriteWith(w io.Writer, became func(rule string, place int) string) {
 	fmt.Fprintln(w, subjectLine(&d.Event))
 	if d.Event.IgnoredReason != "" {
 		fmt.Fprintf(w, "  %-10s%s\n", "ignored", plainText(d.Event.IgnoredReason))
@@ -34,7 +40,7 @@ func (d Decision) Write(w io.Writer) {
 			fmt.Fprintf(w, "    %-10s%s\n", "ignore", "asks for no check")
 			continue
 		}
-		matches[0].write(w)
+		matches[0].write(w, became)
 		matches = matches[1:]
 	}
 	if d.Omitted > 0 {
@@ -101,18 +107,22 @@ func plainText(sentence string) string {
 	return sentence
 }
 
-func (m *Match) write(w io.Writer) {
+func (m *Match) write(w io.Writer, became func(rule string, place int) string) {
 	ref := "ref " + string(m.Check.Ref)
 	if m.Check.Ref == RefOmit {
 		ref = "ref omitted"
 	}
 	fmt.Fprintf(w, "    %-10stask %s, %s scan, %s; gate %s\n", "check", quote(m.Check.TaskName), m.Check.Scan, ref, m.Check.Gate.text())
-	for _, release := range m.Releases {
+	for place, release := range m.Releases {
 		wanted := "passed"
 		if release.Action == ReleaseRefuse {
 			wanted = "failed"
 		}
-		fmt.Fprintf(w, "    %-10s%s   undecided: waits for the verdict, acts when it is %s\n", "release", release.text(), wanted)
+		outcome := became(m.Rule, place)
+		if outcome == "" {
+			outcome = "undecided: waits for the verdict, acts when it is " + wanted
+		}
+		fmt.Fprintf(w, "    %-10s%s   %s\n", "release", release.text(), outcome)
 	}
 }
 

@@ -101,7 +101,9 @@ type releaseSpec struct {
 	Task     string         `yaml:"task,omitempty"`
 	Message  string         `yaml:"message,omitempty"`
 	Timeout  *time.Duration `yaml:"timeout,omitempty"`
-	Hold     *later         `yaml:"hold,omitempty" hidden:"true"`
+	// ApprovalTimeout is for the time in which the pipeline waits for a person.
+	ApprovalTimeout *time.Duration `yaml:"approval_timeout,omitempty"`
+	Hold            *later         `yaml:"hold,omitempty" hidden:"true"`
 }
 
 type selectSpec struct {

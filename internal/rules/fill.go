@@ -13,7 +13,9 @@ import (
 const (
 	defaultCheckTimeout   = 45 * time.Minute
 	defaultReleaseTimeout = 2 * time.Hour
-	defaultTaskName       = "{repository}-{branch}"
+	// defaultApprovalTimeout is a weekend and a working day.
+	defaultApprovalTimeout = 72 * time.Hour
+	defaultTaskName        = "{repository}-{branch}"
 	// defaultLimit is the gate for critical and major defects where no limit is
 	// given at all; minor defects and suggestions are allowed in any number.
 	defaultLimit = 0
@@ -127,15 +129,18 @@ func (l *limit) number() *int {
 	return &l.Max
 }
 
-// compileRelease fills in the timeout of a release and returns it compiled.
+// compileRelease fills in the timeouts of a release and returns it compiled.
 func compileRelease(spec *releaseSpec) Release {
 	spec.Timeout = or(spec.Timeout, new(defaultReleaseTimeout), nil)
+	spec.ApprovalTimeout = or(spec.ApprovalTimeout, new(defaultApprovalTimeout), nil)
 	compiled := Release{
 		Pipeline: spec.Pipeline,
 		Action:   ReleaseAction(spec.Action),
 		Task:     spec.Task,
 		Message:  spec.Message,
 		Timeout:  *spec.Timeout,
+
+		ApprovalTimeout: *spec.ApprovalTimeout,
 	}
 	for _, s := range spec.Select {
 		compiled.Select = append(compiled.Select, Select(s))

@@ -46,13 +46,14 @@ func (c *Check) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the timeout as Go writes it.
+// MarshalJSON writes the timeouts as Go writes them.
 func (r Release) MarshalJSON() ([]byte, error) {
 	type fields Release
 	return json.Marshal(struct {
 		fields
-		Timeout duration `json:"timeout"`
-	}{fields(r), duration(r.Timeout)})
+		Timeout         duration `json:"timeout"`
+		ApprovalTimeout duration `json:"approval_timeout"`
+	}{fields(r), duration(r.Timeout), duration(r.ApprovalTimeout)})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes; what is not given stays as it is.
@@ -60,11 +61,12 @@ func (r *Release) UnmarshalJSON(data []byte) error {
 	type fields Release
 	read := struct {
 		*fields
-		Timeout duration `json:"timeout"`
-	}{(*fields)(r), duration(r.Timeout)}
+		Timeout         duration `json:"timeout"`
+		ApprovalTimeout duration `json:"approval_timeout"`
+	}{(*fields)(r), duration(r.Timeout), duration(r.ApprovalTimeout)}
 	if err := json.Unmarshal(data, &read); err != nil {
 		return err
 	}
-	r.Timeout = time.Duration(read.Timeout)
+	r.Timeout, r.ApprovalTimeout = time.Duration(read.Timeout), time.Duration(read.ApprovalTimeout)
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 // tables are all tables that hold what is worth keeping. The queue's are not among
 // them: its jobs are created again from these.
 func tables() []string {
-	return []string{"deliveries", "event_keys", "heads", "former_heads", "runs", "releases", "released", "tasks", "task_claims", "refs"}
+	return []string{"deliveries", "event_keys", "heads", "former_heads", "runs", "releases", "released", "actions", "tasks", "task_claims", "refs"}
 }
 
 const (

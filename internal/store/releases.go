@@ -13,7 +13,7 @@ import (
 )
 
 // AddRelease stores a new release. added is false, and nothing is stored, when
-// its run has a release at that place already.
+// its run has a release at that place already that was not marked by MarkRerun.
 func (tx *Tx) AddRelease(ctx context.Context, r release.Release) (added bool, err error) {
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -22,9 +22,9 @@ func (tx *Tx) AddRelease(ctx context.Context, r release.Release) (added bool, er
 	ev := r.Event
 	changed, err := tx.exec(ctx, `INSERT INTO releases
 		(id, run_id, place, pipeline, connection, repository, kind, branch, number, sha, actor, rule,
-			state, waits_for, version, unanswered, deadline, created_at, updated_at, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', 0, FALSE, $14, $15, $16, $17)
-		ON CONFLICT (run_id, place) DO NOTHING`,
+			state, waits_for, rerun_as, version, unanswered, deadline, created_at, updated_at, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', 0, FALSE, $14, $15, $16, $17)
+		ON CONFLICT DO NOTHING`,
 		r.ID, r.RunID, r.Index, r.Plan.Pipeline, ev.Connection, ev.Repository.FullName, string(ev.Kind), ev.Branch, ev.Number, ev.HeadSHA, ev.Sender, r.Rule,
 		string(r.State), micros(r.Deadline), micros(r.CreatedAt), tx.now(), string(data))
 	if err != nil {
@@ -108,9 +108,10 @@ func (tx *Tx) StaleReleases(ctx context.Context, since time.Time, limit int) (ma
 		ORDER BY t.updated_at LIMIT $4`, micros(since), tx.mirrored(since), tx.now(), limit)
 }
 
-// ReleasesOf lists the releases of a run, in the order of its rule.
+// ReleasesOf lists the releases of a run, in the order of its rule, and those for one
+// place oldest first.
 func (tx *Tx) ReleasesOf(ctx context.Context, runID string) ([]release.Release, error) {
-	return records[release.Release](ctx, tx, `SELECT data FROM releases WHERE run_id = $1 ORDER BY place`, runID)
+	return records[release.Release](ctx, tx, `SELECT data FROM releases WHERE run_id = $1 ORDER BY place, created_at, id`, runID)
 }
 
 // ExecutionsOf lists the executions that releases of a pipeline began, but for one
@@ -128,4 +129,12 @@ func (tx *Tx) ExecutionsOf(ctx context.Context, pipeline, except string, limit i
 // CountReleases counts the releases in each state.
 func (tx *Tx) CountReleases(ctx context.Context) (map[release.State]int, error) {
 	return counts[release.State](ctx, tx, `SELECT state, COUNT(*) FROM releases GROUP BY state`)
+}
+
+// CountUnresolved counts the releases in each end state that a person must look at and
+// that no person has resolved or repeated.
+func (tx *Tx) CountUnresolved(ctx context.Context) (map[release.State]int, error) {
+	return counts[release.State](ctx, tx, `SELECT t.state, COUNT(*) FROM releases AS t WHERE t.state IN `+sqlList(release.AttentionStates())+`
+		AND t.rerun_as = '' AND NOT EXISTS (SELECT 1 FROM actions a WHERE a.record_id = t.id AND a.action = '`+string(ActionResolve)+`')
+		GROUP BY t.state`)
 }

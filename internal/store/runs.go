@@ -13,7 +13,8 @@ import (
 
 // AddRun stores a new run. added is false, and nothing is stored, when the same
 // rule has checked the same commit on the same task already, or is about to:
-// then the other run's id is returned.
+// then the other run's id is returned. A run that was marked by MarkRerun does not
+// count.
 func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added bool, err error) {
 	data, err := json.Marshal(run)
 	if err != nil {
@@ -23,8 +24,8 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 	ev := run.Event
 	changed, err := tx.exec(ctx, `INSERT INTO runs
 		(id, delivery_id, connection, repository, kind, branch, number, sha, actor, rule, ref_key, task_key,
-			state, shares_run_id, waits_for, version, deadline, created_at, updated_at, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', 0, $15, $16, $17, $18)
+			state, shares_run_id, waits_for, rerun_as, version, deadline, created_at, updated_at, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', '', 0, $15, $16, $17, $18)
 		ON CONFLICT DO NOTHING`,
 		run.ID, run.DeliveryID, ev.Connection, ev.Repository.FullName, string(ev.Kind), ev.Branch, ev.Number, ev.HeadSHA, ev.Sender, run.Rule, ev.RefKey(), taskKey,
 		string(run.State), run.SharesRunID, micros(run.Deadline), micros(run.CreatedAt), tx.now(), string(data))
@@ -35,7 +36,7 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 		return run.ID, true, nil
 	}
 	err = tx.queryRow(ctx, `SELECT id FROM runs WHERE task_key = $1 AND sha = $2 AND rule = $3
-		AND state NOT IN `+repeatable, taskKey, ev.HeadSHA, run.Rule).Scan(&id)
+		AND rerun_as = '' AND state NOT IN `+repeatable, taskKey, ev.HeadSHA, run.Rule).Scan(&id)
 	if err != nil {
 		return "", false, fmt.Errorf("read run of the same commit: %w", err)
 	}
@@ -45,7 +46,7 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 // Sibling returns the oldest run of another rule that checks, or has checked, the
 // same commit on the same task; empty when there is none.
 func (tx *Tx) Sibling(ctx context.Context, run codecheck.Run) (id string, err error) {
-	err = tx.queryRow(ctx, `SELECT id FROM runs WHERE task_key = $1 AND sha = $2 AND rule <> $3 AND shares_run_id = ''
+	err = tx.queryRow(ctx, `SELECT id FROM runs WHERE task_key = $1 AND sha = $2 AND rule <> $3 AND shares_run_id = '' AND rerun_as = ''
 		AND state NOT IN `+repeatable+` ORDER BY created_at, id LIMIT 1`,
 		codecheck.TaskKey(run.Event, run.Check), run.Event.HeadSHA, run.Rule).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -12,7 +12,7 @@ import (
 type Details struct {
 	Deliveries []DeliveryDetail
 	Runs       []RunDetail
-	Releases   []Release
+	Releases   []ReleaseDetail
 }
 
 // All returns what a small database holds, oldest first: the first limit deliveries,
@@ -41,13 +41,21 @@ func All(ctx context.Context, tx *store.Tx, limit int) (Details, error) {
 	}
 	var all Details
 	for _, d := range deliveries {
-		all.Deliveries = append(all.Deliveries, NewDeliveryDetail(d, runsOf[d.ID]))
+		all.Deliveries = append(all.Deliveries, NewDeliveryDetail(d, runsOf[d.ID], releasesOf))
 	}
 	for _, run := range runs {
-		all.Runs = append(all.Runs, NewRunDetail(run, releasesOf[run.ID]))
+		actions, err := tx.ActionsOf(ctx, run.ID)
+		if err != nil {
+			return Details{}, err
+		}
+		all.Runs = append(all.Runs, NewRunDetail(run, releasesOf[run.ID], actions))
 	}
 	for _, r := range releases {
-		all.Releases = append(all.Releases, NewRelease(r))
+		actions, err := tx.ActionsOf(ctx, r.ID)
+		if err != nil {
+			return Details{}, err
+		}
+		all.Releases = append(all.Releases, ReleaseDetail{NewRelease(r), newHistory(actions)})
 	}
 	return all, nil
 }

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
 // Find returns the delivery, run or release whose id is id or begins with it: a
-// [DeliveryDetail], [RunDetail] or [Release]. An id that nothing or more than one
+// [DeliveryDetail], [RunDetail] or [ReleaseDetail]. An id that nothing or more than one
 // record begins with is an error that says so.
 func Find(ctx context.Context, tx *store.Tx, id string) (any, error) {
 	found, err := findExact(ctx, tx, id)
@@ -39,8 +40,7 @@ func Find(ctx context.Context, tx *store.Tx, id string) (any, error) {
 func findExact(ctx context.Context, tx *store.Tx, id string) (any, error) {
 	d, err := tx.Delivery(ctx, id)
 	if err == nil {
-		runs, err := tx.RunsOf(ctx, id)
-		return NewDeliveryDetail(d, runs), err
+		return delivery(ctx, tx, d)
 	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return nil, err
@@ -48,11 +48,30 @@ func findExact(ctx context.Context, tx *store.Tx, id string) (any, error) {
 	run, err := tx.Run(ctx, id)
 	if err == nil {
 		releases, err := tx.ReleasesOf(ctx, id)
-		return NewRunDetail(run, releases), err
+		if err != nil {
+			return nil, err
+		}
+		actions, err := tx.ActionsOf(ctx, id)
+		return NewRunDetail(run, releases, actions), err
 	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
 	r, err := tx.Release(ctx, id)
-	return NewRelease(r), err
+	if err != nil {
+		return nil, err
+	}
+	actions, err := tx.ActionsOf(ctx, id)
+	return ReleaseDetail{NewRelease(r), newHistory(actions)}, err
+}
+
+func delivery(ctx context.Context, tx *store.Tx, d store.Delivery) (DeliveryDetail, error) {
+	runs, err := tx.RunsOf(ctx, d.ID)
+	releases := map[string][]release.Release{}
+	for _, run := range runs {
+		var failed error
+		releases[run.ID], failed = tx.ReleasesOf(ctx, run.ID)
+		err = errors.Join(err, failed)
+	}
+	return NewDeliveryDetail(d, runs, releases), err
 }

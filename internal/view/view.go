@@ -59,7 +59,13 @@ type DeliveryDetail struct {
 	Delivery
 	// Decision is null where the rules were not asked.
 	Decision *rules.Decision `json:"decision"`
-	Runs     []Run           `json:"runs"`
+	Runs     []DeliveryRun   `json:"runs"`
+}
+
+// DeliveryRun is a run of a delivery with its releases.
+type DeliveryRun struct {
+	Run
+	Releases []Release `json:"releases"`
 }
 
 // NewDelivery is the view of a stored delivery.
@@ -79,11 +85,12 @@ func NewDelivery(d store.Delivery) Delivery {
 	return view
 }
 
-// NewDeliveryDetail is the whole view of a stored delivery.
-func NewDeliveryDetail(d store.Delivery, runs []codecheck.Run) DeliveryDetail {
-	detail := DeliveryDetail{Delivery: NewDelivery(d), Decision: d.Decision, Runs: []Run{}}
+// NewDeliveryDetail is the whole view of a stored delivery, with its runs and the releases
+// of each by the run's id.
+func NewDeliveryDetail(d store.Delivery, runs []codecheck.Run, releases map[string][]release.Release) DeliveryDetail {
+	detail := DeliveryDetail{Delivery: NewDelivery(d), Decision: d.Decision, Runs: []DeliveryRun{}}
 	for _, run := range runs {
-		detail.Runs = append(detail.Runs, NewRun(run))
+		detail.Runs = append(detail.Runs, DeliveryRun{NewRun(run), newReleases(releases[run.ID])})
 	}
 	return detail
 }
@@ -92,6 +99,8 @@ func NewDeliveryDetail(d store.Delivery, runs []codecheck.Run) DeliveryDetail {
 type Run struct {
 	ID         string `json:"id"`
 	DeliveryID string `json:"delivery_id"`
+	// RerunOf is the run that this one repeats; empty for none.
+	RerunOf string `json:"rerun_of"`
 	Subject
 	SourceBranch string          `json:"source_branch"`
 	Rule         string          `json:"rule"`
@@ -131,18 +140,48 @@ type Task struct {
 	Origin   codecheck.Origin `json:"origin"`
 }
 
-// RunDetail is a run with what was asked for, its defects and its releases.
+// Action is what a person did to a run or release, or, as a remark, what was learned of
+// it after its end.
+type Action struct {
+	ID         string           `json:"id"`
+	RecordKind store.RecordKind `json:"record_kind"`
+	RecordID   string           `json:"record_id"`
+	Name       store.ActionName `json:"name"`
+	Actor      string           `json:"actor"`
+	Reason     string           `json:"reason"`
+	// Details: of a resolution succeeded or failed, of a rerun, an approval and a
+	// refusal the id of the record that carries it out; empty otherwise.
+	Details string    `json:"details"`
+	At      time.Time `json:"at"`
+}
+
+// NewAction is the view of a stored action.
+func NewAction(a store.Action) Action {
+	return Action{ID: a.ID, RecordKind: a.Kind, RecordID: a.RecordID, Name: a.Name, Actor: a.Actor, Reason: a.Reason, Details: a.Details, At: a.At}
+}
+
+func newHistory(actions []store.Action) []Action {
+	history := []Action{}
+	for _, a := range actions {
+		history = append(history, NewAction(a))
+	}
+	return history
+}
+
+// RunDetail is a run with what was asked for, its defects, its releases, and what was
+// done to it.
 type RunDetail struct {
 	Run
 	Check    rules.Check        `json:"check"`
 	Defects  []codecheck.Defect `json:"defects"`
 	Releases []Release          `json:"releases"`
+	History  []Action           `json:"history"`
 }
 
 // NewRun is the view of a stored run.
 func NewRun(r codecheck.Run) Run {
 	view := Run{
-		ID: r.ID, DeliveryID: r.DeliveryID, Subject: subjectOf(r.Event), SourceBranch: r.Event.SourceBranch,
+		ID: r.ID, DeliveryID: r.DeliveryID, RerunOf: r.RerunOf, Subject: subjectOf(r.Event), SourceBranch: r.Event.SourceBranch,
 		Rule: r.Rule, State: r.State, Reason: r.Reason,
 		Scan: r.Check.Scan, Ref: r.Ref, RefReason: r.RefReason, RefsTried: list(r.RefsTried),
 		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin},
@@ -158,19 +197,38 @@ func NewRun(r codecheck.Run) Run {
 }
 
 // NewRunDetail is the whole view of a stored run.
-func NewRunDetail(r codecheck.Run, releases []release.Release) RunDetail {
-	detail := RunDetail{Run: NewRun(r), Check: r.Check, Defects: list(r.Defects), Releases: []Release{}}
+func NewRunDetail(r codecheck.Run, releases []release.Release, actions []store.Action) RunDetail {
+	detail := RunDetail{Run: NewRun(r), Check: r.Check, Defects: list(r.Defects), Releases: newReleases(releases), History: newHistory(actions)}
 	detail.Check.Languages = list(detail.Check.Languages)
-	for _, rel := range releases {
-		detail.Releases = append(detail.Releases, NewRelease(rel))
-	}
 	return detail
+}
+
+func newReleases(releases []release.Release) []Release {
+	views := []Release{}
+	for _, r := range releases {
+		views = append(views, NewRelease(r))
+	}
+	return views
+}
+
+// ReleaseDetail is a release with what was done to it.
+type ReleaseDetail struct {
+	Release
+	History []Action `json:"history"`
 }
 
 // Release is one release.
 type Release struct {
 	ID    string `json:"id"`
 	RunID string `json:"run_id"`
+	// Place is that in the rule's list of releases, from 0; the decision of a person has
+	// one behind those.
+	Place int `json:"place"`
+	// RerunOf is the release that this one repeats; empty for none.
+	RerunOf string `json:"rerun_of"`
+	// DecidedBy is the person whose decision of the checkpoint this is; empty for the
+	// rule's own.
+	DecidedBy string `json:"decided_by"`
 	Subject
 	Rule     string              `json:"rule"`
 	Pipeline string              `json:"pipeline"`
@@ -190,7 +248,11 @@ type Release struct {
 	// PipelineStatus is what ServiceStage said last; null before.
 	PipelineStatus *Status `json:"pipeline_status"`
 	// Waiting are the checkpoints that wait for approval.
-	Waiting    []string         `json:"waiting"`
+	Waiting []string `json:"waiting"`
+	// WaitsForPersonSince is since when the pipeline waits for a person; null when it
+	// does not.
+	WaitsForPersonSince *time.Time `json:"waits_for_person_since"`
+
 	Actions    []release.Action `json:"actions"`
 	CreatedAt  time.Time        `json:"created_at"`
 	StartedAt  *time.Time       `json:"started_at"`
@@ -209,10 +271,10 @@ type Status struct {
 // NewRelease is the view of a stored release.
 func NewRelease(r release.Release) Release {
 	view := Release{
-		ID: r.ID, RunID: r.RunID, Subject: subjectOf(r.Event), Rule: r.Rule,
+		ID: r.ID, RunID: r.RunID, Place: r.Index, RerunOf: r.RerunOf, DecidedBy: r.DecidedBy, Subject: subjectOf(r.Event), Rule: r.Rule,
 		Pipeline: r.Plan.Pipeline, Action: r.Plan.Action, Checkpoint: r.Plan.Task, Select: list(r.Plan.Select), StartedBy: r.After,
 		State: r.State, Reason: r.Reason, Withdrawn: r.Withdrawn, ExecutionID: r.ExecutionID,
-		Waiting: list(r.Waiting), Actions: list(r.Actions),
+		Waiting: list(r.Waiting), WaitsForPersonSince: moment(r.WaitsForPersonSince), Actions: list(r.Actions),
 		CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,
 		Took: took(r.CreatedAt, r.FinishedAt),
 	}

@@ -3,6 +3,7 @@ package view_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,8 +97,21 @@ func fill(ctx context.Context, s *store.Store, tx *store.Tx) error {
 	}
 	approval := release.Release{ID: "0f-abc", RunID: "0c-abc", Index: 1, Rule: "merge-requests", Event: ev, State: release.Starting, After: "0e-abc",
 		Plan: rules.Release{Pipeline: plan.Pipeline, Action: rules.ReleaseApprove, Task: "k2m8qa", Timeout: plan.Timeout}, CreatedAt: noon, Deadline: noon.Add(time.Hour)}
-	for _, r := range []release.Release{waiting, approval} {
+	expired := waiting
+	expired.ID, expired.RunID, expired.RerunOf, expired.State, expired.Waiting = "90-abc", "0d-abc", "0e-abc", release.Expired, nil
+	expired.WaitsForPersonSince, expired.FinishedAt = noon, noon.Add(72*time.Hour)
+	for _, r := range []release.Release{waiting, approval, expired} {
 		if _, err := tx.AddRelease(ctx, r); err != nil {
+			return err
+		}
+	}
+	for i, a := range []store.Action{
+		{Kind: store.RecordRelease, RecordID: "90-abc", Name: store.ActionRemark, Actor: store.Gatewright, Reason: "execution 286541 goes on: releasing (4)"},
+		{Kind: store.RecordRelease, RecordID: "90-abc", Name: store.ActionResolve, Actor: "ann", Reason: "seen in the console", Details: "succeeded"},
+		{Kind: store.RecordRun, RecordID: "0c-abc", Name: store.ActionRerun, Actor: "ann", Reason: "once more", Details: "0d-abc"},
+	} {
+		a.ID = fmt.Sprint("2-", i)
+		if err := tx.AddAction(ctx, a); err != nil {
 			return err
 		}
 	}
@@ -108,7 +122,7 @@ func fill(ctx context.Context, s *store.Store, tx *store.Tx) error {
 func TestJSON(t *testing.T) {
 	s := open(t)
 	err := s.View(t.Context(), func(tx *store.Tx) error {
-		for name, id := range map[string]string{"delivery": "0a-de", "undecided": "0b", "run": "0c-abc", "queued": "0d", "release": "0e", "approval": "0f"} {
+		for name, id := range map[string]string{"delivery": "0a-de", "undecided": "0b", "run": "0c-abc", "queued": "0d", "release": "0e", "approval": "0f", "expired": "90"} {
 			found, err := view.Find(t.Context(), tx, id)
 			if err != nil {
 				return err

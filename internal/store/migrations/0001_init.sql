@@ -81,7 +81,8 @@ CREATE TABLE former_heads (
 CREATE INDEX former_heads_by_time ON former_heads (was_at);
 
 -- waits_for is the id of the record that must change before this one can go on, or
--- empty. Whoever changes that record inserts the job of this one.
+-- empty. Whoever changes that record inserts the job of this one. rerun_as is the id of
+-- the record that repeats this one because a person asked for it, or empty.
 CREATE TABLE runs (
     id            TEXT PRIMARY KEY,
     delivery_id   TEXT NOT NULL,
@@ -98,15 +99,17 @@ CREATE TABLE runs (
     state         TEXT NOT NULL,
     shares_run_id TEXT NOT NULL,
     waits_for     TEXT NOT NULL,
+    rerun_as      TEXT NOT NULL,
     version       BIGINT NOT NULL,
     deadline      BIGINT NOT NULL,
     created_at    BIGINT NOT NULL,
     updated_at    BIGINT NOT NULL,
     data          TEXT NOT NULL
 );
--- One rule checks one commit on one task once, unless that ended without a verdict.
+-- One rule checks one commit on one task once, unless that ended without a verdict or a
+-- person asked for it again.
 CREATE UNIQUE INDEX runs_once ON runs (task_key, sha, rule)
-    WHERE state NOT IN ('errored', 'superseded', 'stopped');
+    WHERE state NOT IN ('errored', 'superseded', 'stopped') AND rerun_as = '';
 CREATE INDEX runs_by_state ON runs (state, created_at, id);
 CREATE INDEX runs_by_ref_key ON runs (ref_key, state);
 CREATE INDEX runs_by_time ON runs (created_at, id);
@@ -131,14 +134,17 @@ CREATE TABLE releases (
     rule       TEXT NOT NULL,
     state      TEXT NOT NULL,
     waits_for  TEXT NOT NULL,
+    rerun_as   TEXT NOT NULL,
     version    BIGINT NOT NULL,
     unanswered BOOLEAN NOT NULL,
     deadline   BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
-    data       TEXT NOT NULL,
-    UNIQUE (run_id, place)
+    data       TEXT NOT NULL
 );
+-- One verdict makes one release for each place, unless a person asked for it again.
+CREATE UNIQUE INDEX releases_once ON releases (run_id, place) WHERE rerun_as = '';
+CREATE INDEX releases_by_run ON releases (run_id);
 -- At most one action on a pipeline is without its answer at any time: otherwise one
 -- release could take another's execution for its own.
 CREATE UNIQUE INDEX releases_unanswered ON releases (pipeline) WHERE unanswered;
@@ -148,6 +154,21 @@ CREATE INDEX releases_by_time ON releases (created_at, id);
 CREATE INDEX releases_by_repository ON releases (repository, created_at, id);
 CREATE INDEX releases_by_sha ON releases (sha);
 CREATE INDEX releases_waiting ON releases (waits_for) WHERE waits_for <> '';
+
+-- What a person did to a run or release, and what was learned of it after its end. A row
+-- is never changed, and neither is the record that it is about.
+CREATE TABLE actions (
+    id          TEXT PRIMARY KEY,
+    record_kind TEXT NOT NULL,
+    record_id   TEXT NOT NULL,
+    action      TEXT NOT NULL,
+    actor       TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    details     TEXT NOT NULL,
+    created_at  BIGINT NOT NULL
+);
+CREATE INDEX actions_by_record ON actions (record_id, created_at, id);
+CREATE INDEX actions_by_time ON actions (created_at);
 
 -- What was released, for good: each action on a pipeline for a commit, and the release
 -- that was the first to take it. key stands for ref key, commit, pipeline, action, task

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/jobs"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
+)
+
+// actionCommand is a command with which a person does something to one record.
+type actionCommand struct {
+	*cobra.Command
+	databaseFlags
+	kinds         []string
+	actor, reason string
+	asJSON        bool
+}
+
+// besideServer is what the help of these commands says of the server.
+const besideServer = `
+
+The server may be running and then does the work at once; otherwise the next one that
+starts does. The action is kept with its actor, time and reason, and show prints it.
+The first digits of an id are enough where no other id begins with them.`
+
+// newAction makes a command for records of some kinds. do carries the action out on the
+// record with the id.
+func newAction(env command.Environment, name string, kinds []string, about *cobra.Command, do func(ctx context.Context, in *jobs.Inserter, kind, id string, o jobs.Order) (jobs.Done, error)) *actionCommand {
+	a := &actionCommand{Command: about, kinds: kinds}
+	a.Use = name + " " + strings.Join(kinds, "|") + " ID"
+	a.Long += besideServer
+	a.ValidArgs = kinds
+	a.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) != 2 || !slices.Contains(kinds, args[0]) {
+			return fmt.Errorf("write %s %s and the id of one record", name, strings.Join(kinds, " or "))
+		}
+		return nil
+	}
+	a.RunE = func(cmd *cobra.Command, args []string) error {
+		if strings.TrimSpace(a.reason) == "" || strings.TrimSpace(a.actor) == "" {
+			return command.UsageError{Err: errors.New("--reason: say why, and --actor: who you are; both are kept with the record")}
+		}
+		return a.run(cmd.Context(), env, args[0], args[1], func(in *jobs.Inserter, id string) (jobs.Done, error) {
+			return do(cmd.Context(), in, args[0], id, jobs.Order{Actor: a.actor, Reason: a.reason})
+		})
+	}
+	a.register(a.Command)
+	a.Flags().StringVar(&a.reason, "reason", "", "why; mandatory")
+	a.Flags().StringVar(&a.actor, "actor", osUser(), "who orders it")
+	a.Flags().BoolVar(&a.asJSON, "json", false, "print one JSON object")
+	return a
+}
+
+// osUser is the name of the user whose process this is, or the number where it has no
+// name, as in a container.
+func osUser() string {
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return "uid " + strconv.Itoa(os.Getuid())
+}
+
+func (a *actionCommand) run(ctx context.Context, env command.Environment, kind, id string, do func(*jobs.Inserter, string) (jobs.Done, error)) (err error) {
+	options, err := a.options(env)
+	if err != nil {
+		return err
+	}
+	options.WithoutLock = true
+	s, err := store.Open(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if id, err = fullID(ctx, s, kind, id); err != nil {
+		return err
+	}
+	inserter, err := jobs.NewInserter(s, zap.NewNop())
+	if err != nil {
+		return err
+	}
+	done, err := do(inserter, id)
+	if err != nil {
+		return err
+	}
+	return printDone(env.Stdout, done, a.asJSON)
+}
+
+// fullID is the id of the record of a kind whose id begins with some digits.
+func fullID(ctx context.Context, s *store.Store, kind, digits string) (id string, err error) {
+	err = s.View(ctx, func(tx *store.Tx) error {
+		found, err := view.Find(ctx, tx, digits)
+		is := ""
+		switch record := found.(type) {
+		case view.RunDetail:
+			is, id = "run", record.ID
+		case view.ReleaseDetail:
+			is, id = "release", record.ID
+		case view.DeliveryDetail:
+			is, id = "delivery", record.ID
+		}
+		if err == nil && is != kind {
+			err = fmt.Errorf("%s is a %s and not a %s", id, is, kind)
+		}
+		return err
+	})
+	return id, err
+}
+
+// doneView is what these commands print as JSON.
+type doneView struct {
+	Action   view.Action    `json:"action"`
+	Runs     []view.Run     `json:"runs"`
+	Releases []view.Release `json:"releases"`
+}
+
+func printDone(w io.Writer, done jobs.Done, asJSON bool) error {
+	printed := doneView{Action: view.NewAction(done.Action), Runs: []view.Run{}, Releases: []view.Release{}}
+	for _, run := range done.Runs {
+		printed.Runs = append(printed.Runs, view.NewRun(run))
+	}
+	for _, r := range done.Releases {
+		printed.Releases = append(printed.Releases, view.NewRelease(r))
+	}
+	if asJSON {
+		return command.WriteJSON(w, printed)
+	}
+	text := fmt.Sprintf("%s %s: noted %s by %s\n", done.Action.Kind, done.Action.RecordID, done.Action.Name, plain(done.Action.Actor))
+	for _, run := range printed.Runs {
+		text += fmt.Sprintf("run %s is %s\n", run.ID, run.State)
+	}
+	for _, r := range printed.Releases {
+		text += fmt.Sprintf("release %s (%s) is %s\n", r.ID, strings.TrimSpace(string(r.Action)+" "+plain(r.Checkpoint)), r.State)
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+func newRerun(env command.Environment) *cobra.Command {
+	return newAction(env, "rerun", []string{"run", "release"}, &cobra.Command{
+		Short: "Check or release a commit once more",
+		Long: `Makes a new run or release that repeats one that has ended and names it; the old one
+stays as it is. Everything is checked again: the gate, and that the commit is the newest
+of its branch. This is the only way in which something is released twice.
+
+A run is checked again with all that its rule asked for, and on success releases again.
+A release acts again on the verdict of its run, and the rule's decisions of the
+checkpoints of its execution are repeated with it.`,
+		Example: `  gatewright rerun run 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "the scanner is mended"
+  gatewright rerun release 019aab6e-7d0c --reason "the node was full" --actor ann`,
+	}, func(ctx context.Context, in *jobs.Inserter, kind, id string, o jobs.Order) (jobs.Done, error) {
+		if kind == "run" {
+			return in.RerunRun(ctx, id, o)
+		}
+		return in.RerunRelease(ctx, id, o)
+	}).Command
+}
+
+func newApprove(env command.Environment) *cobra.Command {
+	return newDecide(env, "approve", rules.ReleaseApprove, &cobra.Command{
+		Short: "Approve a checkpoint that waits",
+		Long: `Approves the checkpoint at which the execution of a release waits. The verdict must have
+passed, and the commit must be the newest of its branch. Where a rule is about to decide
+the checkpoint, your decision takes the place of the rule's. It is sent once.`,
+		Example: `  gatewright approve release 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "agreed with the team"
+  gatewright approve release 019aab6e-7d0c --task k2m8qa --reason "seen in staging" --json`,
+	})
+}
+
+func newRefuse(env command.Environment) *cobra.Command {
+	return newDecide(env, "refuse", rules.ReleaseRefuse, &cobra.Command{
+		Short: "Refuse a checkpoint that waits",
+		Long: `Refuses the checkpoint at which the execution of a release waits, which ends the
+execution. Where a rule is about to decide the checkpoint, your decision takes the place
+of the rule's. It is sent once.`,
+		Example: `  gatewright refuse release 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "not on a Friday"`,
+	})
+}
+
+func newDecide(env command.Environment, name string, decision rules.ReleaseAction, about *cobra.Command) *cobra.Command {
+	var task string
+	cmd := newAction(env, name, []string{"release"}, about, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
+		return in.Decide(ctx, id, decision, task, o)
+	}).Command
+	cmd.Flags().StringVar(&task, "task", "", "the checkpoint, where several wait")
+	return cmd
+}
+
+func newStop(env command.Environment) *cobra.Command {
+	return newAction(env, "stop", []string{"run"}, &cobra.Command{
+		Short: "Stop a run",
+		Long: `Ends a run as stopped and has its execution at CodeArts Check stopped. A run of another
+rule that shares the execution takes it over instead. In the 2023 dialect, which cannot
+tell executions apart, the execution ends by itself.`,
+		Example: `  gatewright stop run 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "scans the wrong branch"`,
+	}, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
+		return in.StopRun(ctx, id, o)
+	}).Command
+}
+
+func newResolve(env command.Environment) *cobra.Command {
+	var as string
+	a := newAction(env, "resolve", []string{"release"}, &cobra.Command{
+		Short: "Note what really became of a release",
+		Long: `Notes what really became of a release that ended as unknown, failed or expired, after
+somebody looked at the pipeline. The release stays as it is; it no longer counts in
+gatewright_unresolved_releases. A later resolution takes the place of an earlier one.`,
+		Example: `  gatewright resolve release 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --as succeeded --reason "the console shows execution 286541"`,
+	}, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
+		return in.Resolve(ctx, id, release.State(as), o)
+	})
+	a.Flags().StringVar(&as, "as", "", "succeeded or failed; mandatory")
+	work := a.RunE
+	a.RunE = func(cmd *cobra.Command, args []string) error {
+		if !slices.Contains(jobs.Outcomes(), release.State(as)) {
+			return command.UsageError{Err: errors.New("--as: write succeeded or failed")}
+		}
+		return work(cmd, args)
+	}
+	return a.Command
+}

@@ -1,0 +1,362 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// Order says who orders an action, and why. Both are mandatory.
+type Order struct{ Actor, Reason string }
+
+// Done is what came of an order: what was done, and the records that are new or were
+// changed by it, or that it is about.
+type Done struct {
+	Action   store.Action
+	Runs     []codecheck.Run
+	Releases []release.Release
+}
+
+// order carries an action out in one transaction. do returns the records and the
+// details of the action. An error says why the action cannot be done; then nothing is
+// changed.
+func (in *Inserter) order(ctx context.Context, o Order, name store.ActionName, kind store.RecordKind, id string, do func(*transaction, *Done) (details string, err error)) (Done, error) {
+	if strings.TrimSpace(o.Actor) == "" || strings.TrimSpace(o.Reason) == "" {
+		return Done{}, errors.New("say who acts and why")
+	}
+	var done Done
+	err := in.queue.update(ctx, func(tx *transaction) (err error) {
+		done = Done{}
+		details, err := do(tx, &done)
+		if err != nil {
+			return err
+		}
+		done.Action, err = in.addAction(ctx, tx, o, name, kind, id, details)
+		return err
+	})
+	if err != nil {
+		return Done{}, fmt.Errorf("%s %s %q: %w", name, kind, id, err)
+	}
+	return done, nil
+}
+
+func (in *Inserter) addAction(ctx context.Context, tx *transaction, o Order, name store.ActionName, kind store.RecordKind, id, details string) (store.Action, error) {
+	a := store.Action{
+		ID: in.queue.opts.NewID(), Kind: kind, RecordID: id, Name: name, Actor: o.Actor, Reason: o.Reason, Details: details, At: in.queue.now().UTC(),
+	}
+	return a, tx.AddAction(ctx, a)
+}
+
+// RerunRun repeats a run that has ended, as a new run that names it: the same commit, the
+// same check and gate, and on success the same releases, each of which is checked as
+// ever. The commit must be the newest of its branch, because CodeArts Check scans that.
+func (in *Inserter) RerunRun(ctx context.Context, id string, o Order) (Done, error) {
+	return in.order(ctx, o, store.ActionRerun, store.RecordRun, id, func(tx *transaction, done *Done) (string, error) {
+		old, err := tx.Run(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		if !old.State.Ended() {
+			return "", fmt.Errorf("it is %s: stop it first, by gatewright stop run %s", old.State, id)
+		}
+		head, known, err := tx.LockHead(ctx, old.Event.RefKey())
+		if err != nil {
+			return "", err
+		}
+		if known {
+			if reason := staleReason(old.Event, head); reason != "" {
+				return "", errors.New(reason)
+			}
+		}
+		now := in.queue.now().UTC()
+		run := codecheck.Run{
+			ID: in.queue.opts.NewID(), RerunOf: old.ID, DeliveryID: old.DeliveryID, ReceivedAt: now, Rule: old.Rule, Event: old.Event,
+			Check: old.Check, Releases: old.Releases, State: codecheck.Queued, CreatedAt: now, Deadline: now.Add(old.Check.Timeout),
+		}
+		if err := markRerun(ctx, tx, store.RecordRun, old.ID, run.ID); err != nil {
+			return "", err
+		}
+		other, added, err := in.queue.addRun(ctx, tx, run)
+		if err == nil && !added {
+			err = fmt.Errorf("run %s checks that commit already: rerun that one once it has ended", other)
+		}
+		done.Runs = []codecheck.Run{run}
+		return run.ID, err
+	})
+}
+
+// markRerun makes room for the record that repeats an ended one.
+func markRerun(ctx context.Context, tx *transaction, kind store.RecordKind, id, as string) error {
+	already, err := tx.MarkRerun(ctx, kind, id, as)
+	if err == nil && already != "" {
+		err = fmt.Errorf("%s %s repeats it already: rerun that one once it has ended", kind, already)
+	}
+	return err
+}
+
+// RerunRelease repeats a release that has ended, as a new release that names it, and the
+// rule's decisions of the checkpoints of its execution with it. Run, verdict and head
+// must allow it now, and are read again before it acts.
+func (in *Inserter) RerunRelease(ctx context.Context, id string, o Order) (Done, error) {
+	return in.order(ctx, o, store.ActionRerun, store.RecordRelease, id, func(tx *transaction, done *Done) (string, error) {
+		b, err := readBasis(ctx, tx.Tx, id, tx.LockHead)
+		if err != nil {
+			return "", err
+		}
+		old := b.release
+		switch {
+		case !old.State.Ended():
+			return "", fmt.Errorf("it is %s: only a release that has ended is repeated", old.State)
+		case old.DecidedBy != "":
+			return "", fmt.Errorf("it is the decision of %s: approve or refuse the release whose checkpoint waits", old.DecidedBy)
+		}
+		after, err := in.newestStarter(ctx, tx, old)
+		if err != nil {
+			return "", err
+		}
+		b.release = in.repeated(old, b.run, after)
+		if reason := b.notAllowed(); reason != "" {
+			return "", errors.New(reason)
+		}
+		if err := in.addRepeated(ctx, tx, b.release, done); err != nil {
+			return "", err
+		}
+		releases, err := tx.ReleasesOf(ctx, old.RunID)
+		if err != nil {
+			return "", err
+		}
+		for _, decision := range releases {
+			if decision.After != old.ID || decision.DecidedBy != "" || !decision.State.Ended() {
+				continue
+			}
+			again := in.repeated(decision, b.run, b.release.ID)
+			if err := in.addRepeated(ctx, tx, again, done); err != nil {
+				return "", err
+			}
+			if _, err := in.addAction(ctx, tx, o, store.ActionRerun, store.RecordRelease, decision.ID, again.ID); err != nil {
+				return "", err
+			}
+		}
+		return b.release.ID, nil
+	})
+}
+
+// newestStarter is the release that starts the execution whose checkpoint a release
+// decides, or the one that repeats it; empty when there is none. It must not have ended.
+func (in *Inserter) newestStarter(ctx context.Context, tx *transaction, r release.Release) (id string, err error) {
+	if r.After == "" {
+		return "", nil
+	}
+	for next := r.After; next != ""; {
+		id = next
+		if next, err = tx.RerunAs(ctx, store.RecordRelease, id); err != nil {
+			return "", err
+		}
+	}
+	starter, err := tx.Release(ctx, id)
+	if err == nil && starter.State.Ended() {
+		err = fmt.Errorf("release %s, whose execution it decides about, has ended as %s: rerun that one, and this one is repeated with it", id, starter.State)
+	}
+	return id, err
+}
+
+// repeated is a new release for what an ended one was for.
+func (in *Inserter) repeated(old release.Release, run codecheck.Run, after string) release.Release {
+	plan := old.Plan
+	if old.Index < len(run.Releases) {
+		// What the rule says: an approval that was withdrawn became a refusal.
+		plan = run.Releases[old.Index]
+	}
+	now := in.queue.now().UTC()
+	return release.Release{
+		ID: in.queue.opts.NewID(), RerunOf: old.ID, RunID: old.RunID, Index: old.Index, Rule: old.Rule, Plan: plan, Event: old.Event,
+		After: after, State: release.Starting, CreatedAt: now, Deadline: now.Add(plan.Timeout),
+	}
+}
+
+func (in *Inserter) addRepeated(ctx context.Context, tx *transaction, r release.Release, done *Done) error {
+	if err := markRerun(ctx, tx, store.RecordRelease, r.RerunOf, r.ID); err != nil {
+		return err
+	}
+	done.Releases = append(done.Releases, r)
+	return in.queue.addRelease(ctx, tx, r)
+}
+
+// Decide gives the decision of a person about a checkpoint that waits. id names the
+// release whose execution waits, or the release of a rule that decides the checkpoint;
+// task names the checkpoint where several wait, and may be empty otherwise. Where the
+// rule is about to decide the same checkpoint, the person's decision takes the place of
+// the rule's; otherwise a new release sends it. Approving needs what a rule's approval
+// needs: a passed verdict, and the newest commit of the branch. A decision that may have
+// been sent is never changed.
+func (in *Inserter) Decide(ctx context.Context, id string, decision rules.ReleaseAction, task string, o Order) (Done, error) {
+	name := store.ActionApprove
+	if decision == rules.ReleaseRefuse {
+		name = store.ActionRefuse
+	}
+	return in.order(ctx, o, name, store.RecordRelease, id, func(tx *transaction, done *Done) (string, error) {
+		// Others that decide about the same execution wait for this transaction.
+		asked, err := tx.LockRelease(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		decider, isNew, err := in.decider(ctx, tx, asked, task)
+		if err != nil {
+			return "", err
+		}
+		before := decider.Record
+		next := before
+		next.Plan.Action, next.DecidedBy, next.Polls = decision, o.Actor, 0
+		next.Plan.Message = fmt.Sprintf("Gatewright: %s by %s: %s", pastOf(decision), o.Actor, o.Reason)
+		next.Reason = next.Plan.Message
+		if deadline := in.queue.now().UTC().Add(next.Plan.Timeout); deadline.After(next.Deadline) {
+			next.Deadline = deadline
+		}
+		b, err := readBasis(ctx, tx.Tx, asked.Record.ID, tx.Head)
+		if err != nil {
+			return "", err
+		}
+		b.release = next
+		if reason := b.notAllowed(); reason != "" {
+			return "", errors.New(reason)
+		}
+		done.Releases = []release.Release{next}
+		if isNew {
+			return next.ID, in.queue.addRelease(ctx, tx, next)
+		}
+		if err := in.queue.saveRelease(ctx, tx, before, next, &decider.Version); err != nil {
+			return "", err
+		}
+		// It may have waited for another record without a job. A second job does no harm.
+		tx.enqueue(releaseJob(next.ID, next.State))
+		return next.ID, nil
+	})
+}
+
+// decider is the release that carries the decision of a checkpoint: the rule's own where
+// there is one that has not acted, else a new one.
+func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Versioned[release.Release], task string) (decider store.Versioned[release.Release], isNew bool, err error) {
+	r := asked.Record
+	if r.Plan.Action != rules.ReleaseStart {
+		if task != "" && task != r.Plan.Task {
+			return decider, false, fmt.Errorf("it decides checkpoint %q", r.Plan.Task)
+		}
+		return asked, false, mayBeDecided(r)
+	}
+	if task, err = waitingTask(r, task); err != nil {
+		return decider, false, err
+	}
+	releases, err := tx.ReleasesOf(ctx, r.RunID)
+	if err != nil {
+		return decider, false, err
+	}
+	place := 0
+	for _, other := range releases {
+		place = max(place, other.Index+1)
+		if other.After == r.ID && other.Plan.Task == task && !other.State.Ended() {
+			found, err := tx.LockRelease(ctx, other.ID)
+			if err == nil {
+				err = mayBeDecided(found.Record)
+			}
+			return found, false, err
+		}
+	}
+	now := in.queue.now().UTC()
+	plan := rules.Release{Pipeline: r.Plan.Pipeline, Task: task, Timeout: r.Plan.Timeout, ApprovalTimeout: r.Plan.ApprovalTimeout}
+	decider.Record = release.Release{
+		ID: in.queue.opts.NewID(), RunID: r.RunID, Index: place, Rule: r.Rule, Plan: plan, Event: r.Event,
+		After: r.ID, State: release.Starting, CreatedAt: now, Deadline: now.Add(plan.Timeout),
+	}
+	return decider, true, nil
+}
+
+// mayBeDecided says why a person cannot decide in place of a rule's decision; nil when
+// nothing was sent yet.
+func mayBeDecided(r release.Release) error {
+	switch {
+	case r.State.Ended():
+		return fmt.Errorf("release %s has ended as %s", r.ID, r.State)
+	case r.Withdrawn != "":
+		return fmt.Errorf("release %s is about to refuse the checkpoint: %s", r.ID, r.Withdrawn)
+	case r.DecidedBy != "":
+		return fmt.Errorf("release %s carries the decision of %s already", r.ID, r.DecidedBy)
+	case r.Intent != nil:
+		return fmt.Errorf("release %s is deciding the checkpoint already", r.ID)
+	}
+	return nil
+}
+
+// waitingTask is the checkpoint at which the execution of r waits.
+func waitingTask(r release.Release, task string) (string, error) {
+	switch {
+	case r.State != release.AwaitingApproval:
+		return "", fmt.Errorf("it is %s, and no checkpoint waits", r.State)
+	case task != "" && (len(r.Waiting) == 0 || slices.Contains(r.Waiting, task)):
+		return task, nil
+	case task == "" && len(r.Waiting) == 1:
+		return r.Waiting[0], nil
+	case len(r.Waiting) == 0:
+		return "", errors.New("the service does not tell which checkpoint waits: name it by --task")
+	}
+	return "", fmt.Errorf("name the checkpoint by --task: %s", strings.Join(r.Waiting, ", "))
+}
+
+func pastOf(decision rules.ReleaseAction) string {
+	if decision == rules.ReleaseRefuse {
+		return "refused"
+	}
+	return "approved"
+}
+
+// StopRun ends a run that has not ended, and has its execution stopped. A run of another
+// rule that shares the execution takes it over instead.
+func (in *Inserter) StopRun(ctx context.Context, id string, o Order) (Done, error) {
+	return in.order(ctx, o, store.ActionStop, store.RecordRun, id, func(tx *transaction, done *Done) (string, error) {
+		v, err := tx.LockRun(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		if v.Record.State.Ended() {
+			return "", fmt.Errorf("it has ended as %s", v.Record.State)
+		}
+		takenOver, err := in.queue.handOver(ctx, tx, v.Record, func(codecheck.Run) bool { return true })
+		if err != nil {
+			return "", err
+		}
+		run := v.Record
+		run.State, run.Reason, run.FinishedAt = codecheck.Stopped, "stopped by "+o.Actor+": "+o.Reason, in.queue.now().UTC()
+		if run.ExecID != "" && !takenOver {
+			enqueueStops(tx, []codecheck.Run{run})
+		}
+		done.Runs = []codecheck.Run{run}
+		return "", in.queue.saveRun(ctx, tx, v.Record, run, &v.Version)
+	})
+}
+
+// Outcomes are what a release can be resolved as.
+func Outcomes() []release.State { return []release.State{release.Succeeded, release.Failed} }
+
+// Resolve notes what really became of a release that ended as failed, expired or unknown.
+// A later resolution takes the place of an earlier one.
+func (in *Inserter) Resolve(ctx context.Context, id string, as release.State, o Order) (Done, error) {
+	return in.order(ctx, o, store.ActionResolve, store.RecordRelease, id, func(tx *transaction, done *Done) (string, error) {
+		r, err := tx.Release(ctx, id)
+		switch {
+		case err != nil:
+			return "", err
+		case !slices.Contains(Outcomes(), as):
+			return "", fmt.Errorf("it cannot be resolved as %q", as)
+		case !slices.Contains(release.AttentionStates(), r.State):
+			return "", fmt.Errorf("it is %s: only a release that is failed, expired or unknown is resolved", r.State)
+		}
+		done.Releases = []release.Release{r}
+		return string(as), nil
+	})
+}

@@ -1,0 +1,99 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Action is what a person did to a record, or what was learned of it after its end. It
+// is a row of its own: a record that has ended is never changed.
+type Action struct {
+	ID       string
+	Kind     RecordKind
+	RecordID string
+	Name     ActionName
+	// Actor is who did it; Gatewright for a remark.
+	Actor string
+	// Reason is what the actor gave, or what was learned.
+	Reason string
+	// Details depend on the action; see ActionName.
+	Details string
+	At      time.Time
+}
+
+// RecordKind says what an action was done to.
+type RecordKind string
+
+// The kinds of records.
+const (
+	RecordRun     RecordKind = "run"
+	RecordRelease RecordKind = "release"
+)
+
+// ActionName says what was done.
+type ActionName string
+
+const (
+	// ActionRerun: a new record repeats this one. The details are its id.
+	ActionRerun ActionName = "rerun"
+	// ActionApprove and ActionRefuse: a person decided a checkpoint. The details are the
+	// id of the release that sends the decision.
+	ActionApprove ActionName = "approve"
+	ActionRefuse  ActionName = "refuse"
+	// ActionStop: a person ended a run.
+	ActionStop ActionName = "stop"
+	// ActionResolve: a person found out what really happened. The details are succeeded
+	// or failed.
+	ActionResolve ActionName = "resolve"
+	// ActionRemark: Gatewright learned something of a record after its end.
+	ActionRemark ActionName = "remark"
+)
+
+// Gatewright is the actor of remarks.
+const Gatewright = "gatewright"
+
+// AddAction stores an action. The time is that of the store.
+func (tx *Tx) AddAction(ctx context.Context, a Action) error {
+	_, err := tx.exec(ctx, `INSERT INTO actions (id, record_kind, record_id, action, actor, reason, details, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		a.ID, string(a.Kind), a.RecordID, string(a.Name), a.Actor, a.Reason, a.Details, tx.now())
+	if err != nil {
+		return fmt.Errorf("add action to %s %q: %w", a.Kind, a.RecordID, err)
+	}
+	return nil
+}
+
+// ActionsOf lists what was done to a record, oldest first.
+func (tx *Tx) ActionsOf(ctx context.Context, recordID string) ([]Action, error) {
+	return collect(ctx, tx, func(row scanner) (a Action, err error) {
+		var at int64
+		err = row.Scan(&a.ID, &a.Kind, &a.RecordID, &a.Name, &a.Actor, &a.Reason, &a.Details, &at)
+		a.At = fromMicros(at)
+		return a, err
+	}, `SELECT id, record_kind, record_id, action, actor, reason, details, created_at FROM actions
+		WHERE record_id = $1 ORDER BY created_at, id`, recordID)
+}
+
+// MarkRerun marks an ended record as repeated by the record with the id as, which makes
+// room for that one. It returns the id of the record that repeats it already; empty when
+// there was none.
+func (tx *Tx) MarkRerun(ctx context.Context, kind RecordKind, id, as string) (already string, err error) {
+	table := string(kind) + "s"
+	changed, err := tx.exec(ctx, `UPDATE `+table+` SET rerun_as = $2 WHERE id = $1 AND rerun_as = ''`, id, as)
+	if err == nil && changed == 0 {
+		already, err = tx.RerunAs(ctx, kind, id)
+	}
+	if err != nil {
+		return "", fmt.Errorf("mark %s %q as repeated: %w", kind, id, err)
+	}
+	return already, nil
+}
+
+// RerunAs returns the id of the record that repeats a record; empty when there is none.
+func (tx *Tx) RerunAs(ctx context.Context, kind RecordKind, id string) (as string, err error) {
+	if err := tx.queryRow(ctx, `SELECT rerun_as FROM `+string(kind)+`s WHERE id = $1`, id).Scan(&as); err != nil {
+		return "", fmt.Errorf("read rerun of %s %q: %w", kind, id, err)
+	}
+	return as, nil
+}

@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +28,9 @@ func newServe(env command.Environment) *cobra.Command {
 		Long: `Receives webhooks at POST /webhooks/{connection}, decides them by the rules, runs
 the checks and the releases, and serves /metrics, /healthz and /readyz.
 
+SIGHUP, and a change of the files, reload the rules and the secrets that come from
+files. Files that are wrong change nothing; the log and /readyz say what is wrong.
+
 SIGTERM and SIGINT stop it cleanly: it takes no new connection, finishes what is
 in flight within http.shutdown_grace, and leaves the rest in the database, where
 the next start continues it.`,
@@ -39,6 +45,9 @@ the next start continues it.`,
 }
 
 func serve(ctx context.Context, path string, env command.Environment) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	cfg, policy, err := app.Load(path, env.LookupEnv)
 	if err != nil {
 		return err
@@ -47,7 +56,9 @@ func serve(ctx context.Context, path string, env command.Environment) error {
 	if err != nil {
 		return err
 	}
-	a, err := app.New(ctx, app.Options{Config: cfg, Policy: policy, Log: log, Version: version})
+	a, err := app.New(ctx, app.Options{
+		Config: cfg, Policy: policy, File: path, LookupEnv: env.LookupEnv, Hangup: hangup, Log: log, Version: version,
+	})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,10 +24,16 @@ import (
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
-// Options say what the service is made of. All are mandatory.
+// Options say what the service is made of. All but Hangup are mandatory.
 type Options struct {
-	Config *config.Config
-	Policy *rules.Policy
+	// Config and Policy are what Load returned for File and LookupEnv, with which they
+	// are loaded again.
+	Config    *config.Config
+	Policy    *rules.Policy
+	File      string
+	LookupEnv LookupEnv
+	// Hangup asks for a reload, as SIGHUP does.
+	Hangup <-chan os.Signal
 	Log    *zap.Logger
 	// Version is the program's, for its metric gatewright_build_info.
 	Version string
@@ -39,14 +47,18 @@ type App struct {
 	queue   *jobs.Queue
 	handler http.Handler
 	health  *health
+	reloads *reloader
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
 // yet. Call Run, which closes the service when it returns, or Close.
 func New(ctx context.Context, opts Options) (a *App, err error) {
 	cfg, log := opts.Config, opts.Log
-	registry := newRegistry(opts.Version, opts.Policy, time.Now())
+	registry := newRegistry(opts.Version)
 	a = &App{cfg: cfg, log: log}
+	if a.reloads, err = newReloader(opts, registry); err != nil {
+		return nil, err
+	}
 	if a.store, err = store.Open(ctx, StoreOptions(cfg.Store)); err != nil {
 		return nil, err
 	}
@@ -56,11 +68,14 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		}
 	}()
 	connections := webhookConnections(cfg)
-	if a.queue, err = newQueue(ctx, opts, a.store, connections, registry); err != nil {
+	if a.reloads.remote, err = newRemote(cfg, a.store, registry, log); err != nil {
+		return nil, err
+	}
+	if a.queue, err = a.newQueue(ctx, connections, registry); err != nil {
 		return nil, err
 	}
 	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now))
-	endpoint, err := webhook.New(webhook.Options{
+	a.reloads.endpoint, err = webhook.New(webhook.Options{
 		Connections: connections,
 		Inbox:       a.queue,
 		MaxBody:     int64(cfg.HTTP.MaxBody),
@@ -70,28 +85,24 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.health = &health{store: a.store}
-	a.handler = newHandler(endpoint, a.health, registry, cfg.Telemetry.Metrics, log)
+	a.health = &health{store: a.store, reloads: a.reloads}
+	a.handler = newHandler(a.reloads.endpoint, a.health, registry, cfg.Telemetry.Metrics, log)
 	return a, nil
 }
 
 // newQueue makes the queue with the clients that its jobs call.
-func newQueue(ctx context.Context, opts Options, s *store.Store, connections []webhook.Connection, registry prometheus.Registerer) (*jobs.Queue, error) {
-	checker, operator, err := newRemote(opts.Config, s, registry, opts.Log)
-	if err != nil {
-		return nil, err
-	}
+func (a *App) newQueue(ctx context.Context, connections []webhook.Connection, registry prometheus.Registerer) (*jobs.Queue, error) {
 	return jobs.New(ctx, jobs.Options{
-		Store:    s,
+		Store:    a.store,
 		Parse:    parser(connections),
-		Policy:   func() *rules.Policy { return opts.Policy },
-		Checker:  checker,
-		Releaser: operator,
-		Log:      opts.Log,
+		Policy:   a.reloads.current,
+		Checker:  a.reloads.remote.checker,
+		Releaser: a.reloads.remote.operator,
+		Log:      a.log,
 		Metrics:  jobs.NewMetrics(registry),
 
-		Retention:        opts.Config.Store.Retention,
-		PayloadRetention: opts.Config.Store.PayloadRetention,
+		Retention:        a.cfg.Store.Retention,
+		PayloadRetention: a.cfg.Store.PayloadRetention,
 	})
 }
 
@@ -126,6 +137,9 @@ func (a *App) Run(ctx context.Context, l net.Listener) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
+	ctx, cancel := context.WithCancel(ctx)
+	var reloading sync.WaitGroup
+	reloading.Go(func() { a.reloads.run(ctx) })
 	a.health.ready.Store(true)
 	a.log.Info("service started", zap.String(event.LogAddr, l.Addr().String()))
 
@@ -134,6 +148,8 @@ func (a *App) Run(ctx context.Context, l net.Listener) error {
 	case serveErr = <-served:
 	case <-ctx.Done():
 	}
+	cancel()
+	reloading.Wait()
 	return errors.Join(serveErr, a.stop(server))
 }
 

@@ -20,6 +20,14 @@ const (
 	LogExecution  = "execution_id"
 	LogEvent      = "event"
 	LogAddr       = "addr"
+	LogFile       = "file"
+	// LogConfigHash and LogRulesHash say which configuration is in force.
+	LogConfigHash = "config_hash"
+	LogRulesHash  = "rules_hash"
+	// LogSettings are paths in the server file, LogVariables names of environment
+	// variables.
+	LogSettings  = "settings"
+	LogVariables = "variables"
 	// LogJob holds the ids of the records that a job is about.
 	LogJob = "job"
 )

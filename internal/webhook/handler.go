@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,7 +74,7 @@ type endpoint struct {
 
 // Handler is the webhook endpoint: POST /webhooks/{connection}.
 type Handler struct {
-	endpoints map[string]endpoint
+	endpoints atomic.Pointer[map[string]endpoint]
 	inbox     Inbox
 	maxBody   int64
 	budget    *budget
@@ -89,13 +90,12 @@ type Handler struct {
 // range, no Inbox.
 func New(o Options) (*Handler, error) {
 	h := &Handler{
-		endpoints: make(map[string]endpoint, len(o.Connections)),
-		inbox:     o.Inbox,
-		maxBody:   o.MaxBody,
-		log:       o.Log,
-		metrics:   o.Metrics,
-		now:       o.Now,
-		newID:     o.NewID,
+		inbox:   o.Inbox,
+		maxBody: o.MaxBody,
+		log:     o.Log,
+		metrics: o.Metrics,
+		now:     o.Now,
+		newID:   o.NewID,
 	}
 	var complaints []error
 	if o.Inbox == nil {
@@ -104,14 +104,7 @@ func New(o Options) (*Handler, error) {
 	if o.MaxBody < 0 || o.MaxBody > LargestBody {
 		complaints = append(complaints, fmt.Errorf("create webhook handler: body limit %d is not between 0 and %d", o.MaxBody, LargestBody))
 	}
-	for _, c := range o.Connections {
-		if _, twice := h.endpoints[c.Name]; twice {
-			complaints = append(complaints, fmt.Errorf("check connection %q: the name is used twice", c.Name))
-		}
-		complaints = append(complaints, c.validate())
-		kind, _ := hostOf(c.Host)
-		h.endpoints[c.Name] = endpoint{Connection: c, host: kind}
-	}
+	complaints = append(complaints, h.Replace(o.Connections))
 	if err := errors.Join(complaints...); err != nil {
 		return nil, err
 	}
@@ -135,11 +128,32 @@ func New(o Options) (*Handler, error) {
 	if h.newID == nil {
 		h.newID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
-	for name := range h.endpoints {
+	for name := range *h.endpoints.Load() {
 		h.metrics.prepare(name)
 	}
 	h.metrics.deliveries.WithLabelValues("", labelOther, string(outcomeUnknownConnection))
 	return h, nil
+}
+
+// Replace makes the handler accept deliveries by these connections from now on, whose
+// secrets may be others than before; a request that has begun keeps the ones that it
+// began with. It returns every complaint about them, joined, and then changes nothing.
+func (h *Handler) Replace(connections []Connection) error {
+	endpoints := make(map[string]endpoint, len(connections))
+	var complaints []error
+	for _, c := range connections {
+		if _, twice := endpoints[c.Name]; twice {
+			complaints = append(complaints, fmt.Errorf("check connection %q: the name is used twice", c.Name))
+		}
+		complaints = append(complaints, c.validate())
+		kind, _ := hostOf(c.Host)
+		endpoints[c.Name] = endpoint{Connection: c, host: kind}
+	}
+	err := errors.Join(complaints...)
+	if err == nil {
+		h.endpoints.Store(&endpoints)
+	}
+	return err
 }
 
 // Register adds the route of the webhook endpoint. Other methods than POST get
@@ -151,7 +165,7 @@ func (h *Handler) Register(e *echo.Echo) {
 
 func (h *Handler) receive(ctx echo.Context) error {
 	start := h.now()
-	e, known := h.endpoints[ctx.Param("connection")]
+	e, known := (*h.endpoints.Load())[ctx.Param("connection")]
 	if !known {
 		r := refused(outcomeUnknownConnection, http.StatusNotFound, "unknown_connection",
 			"no connection has this name: compare the webhook's URL with the configuration", nil)

@@ -39,7 +39,8 @@ var mayImport = map[string][]string{
 	"storetest":   {},
 
 	"view":    {"event", "rules", "codecheck", "release", "store"},
-	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs"},
+	"doctor":  {"event", "rules", "config", "huaweicloud", "codecheck", "release", "store"},
+	"app":     {"event", "rules", "config", "huaweicloud", "codecheck", "release", "webhook", "store", "jobs", "doctor"},
 	"command": {},
 	"demo":    {"app", "config", "event", "codecheck", "release", "standin", "store", "webhook"},
 	"apptest": {"demo", "event", "codecheck", "storetest"},

@@ -20,6 +20,7 @@ type remote struct {
 	checker     *codecheck.Checker
 	operator    *release.Operator
 	credentials *huaweicloud.Credentials
+	http        *http.Client
 	// authenticator makes what authorizes the calls by the secrets of a configuration.
 	authenticator func(config.Auth) (huaweicloud.Authenticator, error)
 }
@@ -39,7 +40,7 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.
 	client := &http.Client{Transport: transport}
 	metrics := huaweicloud.NewMetrics(registry)
 
-	r := &remote{authenticator: func(auth config.Auth) (huaweicloud.Authenticator, error) {
+	r := &remote{http: client, authenticator: func(auth config.Auth) (huaweicloud.Authenticator, error) {
 		return newAuthenticator(h, auth, client, metrics, log)
 	}}
 	auth, err := r.authenticator(h.Auth)

@@ -129,7 +129,11 @@ func (c *Config) Hash(rules string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	secrets, err := json.Marshal(secretValues(reflect.ValueOf(*c)))
+	var values []string
+	for _, secret := range secretsIn(reflect.ValueOf(*c)) {
+		values = append(values, secret.Value())
+	}
+	secrets, err := json.Marshal(values)
 	if err != nil {
 		return "", fmt.Errorf("hash secrets: %w", err)
 	}
@@ -140,27 +144,38 @@ func (c *Config) Hash(rules string) (string, error) {
 	return hex.EncodeToString(key), nil
 }
 
-// secretValues returns the values of all secrets in v, in the order of the fields.
-func secretValues(v reflect.Value) []string {
-	if secret, ok := v.Interface().(Secret); ok {
-		return []string{secret.Value()}
+// SecretFiles returns the paths of the files that hold secrets.
+func (c *Config) SecretFiles() []string {
+	var paths []string
+	for _, secret := range secretsIn(reflect.ValueOf(*c)) {
+		if secret.path != "" && !slices.Contains(paths, secret.path) {
+			paths = append(paths, secret.path)
+		}
 	}
-	var values []string
+	return paths
+}
+
+// secretsIn returns all secrets in v, in the order of the fields.
+func secretsIn(v reflect.Value) []Secret {
+	if secret, ok := v.Interface().(Secret); ok {
+		return []Secret{secret}
+	}
+	var secrets []Secret
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return secretValues(v.Elem())
+			return secretsIn(v.Elem())
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			values = append(values, secretValues(v.Index(i))...)
+			secrets = append(secrets, secretsIn(v.Index(i))...)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
-				values = append(values, secretValues(v.Field(i))...)
+				secrets = append(secrets, secretsIn(v.Field(i))...)
 			}
 		}
 	}
-	return values
+	return secrets
 }

@@ -79,7 +79,7 @@ func (c *Credentials) observe(auth Authenticator, failure *Error) {
 	case auth != c.current:
 	case failure == nil:
 		c.refusal = Refusal{}
-	case failure.credentialsRefused() && c.refusal == Refusal{}:
+	case failure.CredentialsRefused() && c.refusal == Refusal{}:
 		c.refusal = Refusal{Reason: failure.Error(), Since: c.now()}
 	}
 }

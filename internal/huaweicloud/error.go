@@ -145,12 +145,17 @@ func (e *Error) NotFound() bool {
 		e.Status == http.StatusNotFound && gatewayCode(e.Code) == ""
 }
 
+// Forbidden reports that the credentials are good and lack a right.
+func (e *Error) Forbidden() bool {
+	return e.Status == http.StatusForbidden || e.Code == "CC.00050010" || e.Code == "CC.00050011"
+}
+
 // Busy reports CC.00050015: the task has an execution that is not finished.
 func (e *Error) Busy() bool { return e.Code == "CC.00050015" }
 
-// credentialsRefused reports that the credentials do not work: this call or an earlier
+// CredentialsRefused reports that the credentials do not work: this call or an earlier
 // one was refused because of them.
-func (e *Error) credentialsRefused() bool { return e.kind == kindCredentialsRefused || e.refused }
+func (e *Error) CredentialsRefused() bool { return e.kind == kindCredentialsRefused || e.refused }
 
 // Undecodable reports that an answer came and cannot be understood.
 func (e *Error) Undecodable() bool { return e.kind == kindUndecodable }

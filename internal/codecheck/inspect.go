@@ -1,0 +1,31 @@
+package codecheck
+
+import (
+	"context"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+// ReadProject reads the task list of a CodeArts project and returns nil when it is
+// there and we may read it. It changes nothing.
+func (c *Checker) ReadProject(ctx context.Context, project string) error {
+	_, err := c.lists.read(ctx, project, c.options.Now().Add(-c.options.KeepTaskListFor), c.listUntil(ctx))
+	return err
+}
+
+// LookupTask finds the full task that a run of this event would use in the project's
+// task list. When there is none, the error says why it could not be created either; nil
+// means that it would be created. It changes nothing.
+func (c *Checker) LookupTask(ctx context.Context, ev event.Event, check rules.Check) (t Task, found bool, err error) {
+	list, err := c.lists.read(ctx, check.ProjectID, c.options.Now().Add(-c.options.KeepTaskListFor), c.listUntil(ctx))
+	if err != nil {
+		return Task{}, false, err
+	}
+	branch := scannedBranch(ev, check)
+	if t, found = list.index.match(ev.Repository, branch, check.TaskName); found {
+		return t, true, nil
+	}
+	_, err = c.creatable(Run{Event: ev, Check: check}, branch)
+	return Task{}, false, err
+}

@@ -39,7 +39,7 @@ func TestDoctor(t *testing.T) {
 	}{
 		{"nothing", func() {}, nil, []string{"token of connection github: it has none"}},
 		{"no such project", func() { r.edit(t, "rules.yaml", projectID, otherID) },
-			[]string{"project " + otherID + ": list tasks: CC.00050013|compare check.project.id"}, []string{"task of acme/shop main (github): the tasks of the project cannot be read"}},
+			[]string{"project " + otherID + ": list tasks: CC.00050013|compare check.project.id"}, []string{"task of acme/shop main (github): the tasks of project " + otherID + " cannot be read"}},
 		{"no member of the project", answer("list_tasks", `{"error_code":"CC.00050010","error_msg":"current user does not have permission"}`),
 			[]string{"project " + projectID + ": list tasks: CC.00050010|a member of this CodeArts project"}, nil},
 		{"a task that cannot be created", func() { r.edit(t, "rules.yaml", ", auth_id: 6f1d0c52-8a0e-4a57-9a4d-2f7d3c9be001", "") },
@@ -92,7 +92,7 @@ func TestDoctor(t *testing.T) {
 			r.write(t, "key", "wrong-secret-key")
 			r.edit(t, "gatewright.yaml", "{env: DEMO_SECRET_KEY}", "{file: key}")
 		},
-			[]string{"credentials: list tasks: APIGW.0301|huaweicloud.auth"}, []string{"project " + projectID + ": the credentials are refused", "task of acme/shop main (github): the credentials", "pipeline " + r.World.Pipeline + ": the credentials"}},
+			[]string{"credentials: list tasks: APIGW.0301|huaweicloud.auth"}, []string{"project " + projectID + ": the credentials are refused", "task of acme/shop main (github): the tasks of project", "pipeline " + r.World.Pipeline + ": the credentials"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server, rules := r.read(t, "gatewright.yaml"), r.read(t, "rules.yaml")

@@ -308,6 +308,9 @@ func TestMendedCredentials(t *testing.T) {
 	// The next attempt is not sent, and does not replace the reason.
 	r.Push(t, event.GitLab, "2", demo.Change{Branch: "main", Before: r.World.Parent, SHA: r.World.Clean})
 	apptest.WaitFor(t, "the second run has tried", func() bool { return strings.Count(r.read(t, "gatewright.log"), "job failed, will be retried") >= 2 })
+	r.Until(t, "both runs say why they wait", func(records demo.Records) bool {
+		return len(records.Runs) == 2 && strings.Contains(records.Runs[0].Reason, "APIGW.0301") && strings.Contains(records.Runs[1].Reason, "APIGW.0301")
+	})
 	if now := r.ready(t).Degraded; len(now) != 1 || now[0] != first {
 		t.Errorf("degraded %+v, then %+v", first, now)
 	}

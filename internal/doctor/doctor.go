@@ -73,6 +73,8 @@ type examination struct {
 	findings []Finding
 	// unreachable are the endpoints that do not answer.
 	unreachable []string
+	// readable are the projects whose tasks were read.
+	readable []string
 	// refused is why the credentials do not work; then nothing else is asked with them.
 	refused string
 }

@@ -22,6 +22,8 @@ const (
 	clockTolerance = time.Minute
 	// askTimeout bounds one question.
 	askTimeout = 30 * time.Second
+	// listTimeout bounds the reading of all tasks of one project.
+	listTimeout = 2 * time.Minute
 )
 
 // endpoints asks each service that is used for anything, without credentials.
@@ -176,11 +178,14 @@ func projectsOf(targets []rules.Target) []string {
 
 func (e *examination) project(ctx context.Context, id string) (answered bool) {
 	subject := "project " + id
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
 	err, answered, done := e.ask(subject, e.Config.HuaweiCloud.Endpoints.CodeCheck, func() error { return e.Checker.ReadProject(ctx, id) })
 	var remote *huaweicloud.Error
 	switch {
 	case done:
 	case err == nil:
+		e.readable = append(e.readable, id)
 		e.ok(subject, "its tasks can be read")
 	case errors.As(err, &remote) && remote.Forbidden():
 		e.wrong(subject, err.Error(), "make the user of the credentials a member of this CodeArts project, with the right to run checks")
@@ -243,24 +248,18 @@ func (e *examination) task(ctx context.Context, ev event.Event, check rules.Chec
 		return
 	}
 	seen[subject+check.ProjectID] = true
-	var detail string
-	err, _, done := e.ask(subject, e.Config.HuaweiCloud.Endpoints.CodeCheck, func() error {
-		task, found, err := e.Checker.LookupTask(ctx, ev, check)
-		detail = "is not there yet: the first run creates it"
-		if found {
-			detail = "is " + task.Name
-		}
-		return err
-	})
-	var remote *huaweicloud.Error
+	if !slices.Contains(e.readable, check.ProjectID) {
+		e.unchecked(subject, "the tasks of project "+check.ProjectID+" cannot be read")
+		return
+	}
+	task, found, err := e.Checker.LookupTask(ctx, ev, check)
 	switch {
-	case done:
-	case err == nil:
-		e.ok(subject, detail)
-	case errors.As(err, &remote):
-		e.unchecked(subject, "the tasks of the project cannot be read")
-	default:
+	case err != nil:
 		e.wrong(subject, err.Error(), "create the task in CodeArts Check, or give the rule what creating it needs")
+	case found:
+		e.ok(subject, "is "+task.Name)
+	default:
+		e.ok(subject, "is not there yet: the first run creates it")
 	}
 }
 
@@ -350,7 +349,7 @@ func (e *examination) connection(ctx context.Context, subject string, c config.C
 		on := fmt.Sprintf("%s: %s %s", subject, ev.Repository.FullName, ev.Branch)
 		sha, err := e.Hosts.Head(ctx, ev)
 		if err != nil {
-			e.wrong(on, err.Error(), "give the connection a token that may read this repository; or correct the rule, where there is no such repository or branch")
+			e.wrong(on, err.Error(), "give the connection a token that may read this repository, and a way to its host; or correct the rule, where there is no such repository or branch")
 			continue
 		}
 		e.ok(on, "can be read, at "+sha[:min(len(sha), 8)])

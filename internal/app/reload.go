@@ -61,7 +61,8 @@ type configStatus struct {
 // newReloader puts the configuration of opts in force.
 func newReloader(opts Options, registry prometheus.Registerer) (*reloader, error) {
 	r := &reloader{file: opts.File, lookup: opts.LookupEnv, hangup: opts.Hangup, log: opts.Log,
-		metrics: newConfigMetrics(registry), cfg: opts.Config, good: &inputs{}}
+		metrics: newConfigMetrics(registry), cfg: opts.Config,
+		good: &inputs{files: append(opts.Config.SecretFiles(), opts.File, opts.Config.HuaweiCloud.CAFile), rules: opts.Config.Rules}}
 	hash, err := opts.Config.Hash(opts.Policy.Hash())
 	if err != nil {
 		return nil, err
@@ -85,16 +86,23 @@ func (r *reloader) state() configStatus {
 func (r *reloader) run(ctx context.Context) {
 	w := newWatcher(r.log)
 	defer w.close()
-	// They may have changed since they were read for the start.
-	r.reload(w, false)
 	quiet := time.NewTimer(quietTime)
 	quiet.Stop()
+	// A file may change after it was read and before it is watched: what is new among
+	// the watched is read again.
+	reload := func(asked bool) {
+		if r.reload(w, asked) {
+			quiet.Reset(quietTime)
+		}
+	}
+	w.watch(r.good)
+	reload(false)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.hangup:
-			r.reload(w, true)
+			reload(true)
 		case e := <-w.events:
 			if w.matters(e) {
 				quiet.Reset(quietTime)
@@ -103,29 +111,29 @@ func (r *reloader) run(ctx context.Context) {
 			r.log.Warn("watching configuration files failed, they are read again", zap.Error(err))
 			quiet.Reset(quietTime)
 		case <-quiet.C:
-			r.reload(w, false)
+			reload(false)
 		}
 	}
 }
 
 // reload reads the files and puts them in force, or says what is wrong with them.
 // asked: a person asked for it, who wants an answer also when nothing changed, and
-// refused credentials tried again.
-func (r *reloader) reload(w *watcher, asked bool) {
+// refused credentials tried again. It reports whether the files should be read again.
+func (r *reloader) reload(w *watcher, asked bool) (again bool) {
 	in := &inputs{}
 	cfg, policy, err := load(r.file, r.lookup, in)
 	if err == nil {
 		err = r.take(cfg, policy, in, asked)
 	}
 	if err != nil {
-		r.reject(err)
+		r.reject(err, asked)
 		// What could not be read this time is watched too.
 		in.files = append(in.files, r.good.files...)
 		if in.rules == "" {
 			in.rules = r.good.rules
 		}
 	}
-	w.watch(in)
+	return w.watch(in)
 }
 
 // take puts what was read in force.
@@ -184,15 +192,18 @@ func (r *reloader) report(before configStatus, asked bool) {
 }
 
 // reject keeps what is in force.
-func (r *reloader) reject(err error) {
+func (r *reloader) reject(err error, asked bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.metrics.successful.Set(0)
+	if r.status.rejected == err.Error() && !asked {
+		return
+	}
 	r.log.Error("configuration rejected, the last good one stays in force", zap.String(event.LogConfigHash, r.status.hash), zap.Error(err))
 	if r.status.rejected == "" {
 		r.status.failed = time.Now()
 	}
 	r.status.rejected = err.Error()
-	r.metrics.successful.Set(0)
 }
 
 // configMetrics say which configuration is in force.

@@ -46,14 +46,18 @@ func (w *watcher) close() {
 	}
 }
 
-// watch replaces what is watched: from now on it is these inputs.
-func (w *watcher) watch(in *inputs) {
+// watch replaces what is watched: from now on it is these inputs. more reports that some
+// of it was not watched before, so that a change may have been missed.
+func (w *watcher) watch(in *inputs) (more bool) {
 	if w.notify == nil {
-		return
+		return false
 	}
+	before := w.paths
 	w.paths, w.rules, w.folders = map[string]bool{}, "", map[string]bool{}
 	for _, path := range append(slices.Clone(in.files), in.rules) {
-		w.add(path)
+		if path != "" {
+			w.add(path)
+		}
 	}
 	if info, err := os.Stat(in.rules); err == nil && info.IsDir() {
 		if w.rules, err = filepath.Abs(in.rules); err == nil {
@@ -61,17 +65,24 @@ func (w *watcher) watch(in *inputs) {
 			w.addEntries()
 		}
 	}
-	for _, folder := range w.notify.WatchList() {
+	watched := w.notify.WatchList()
+	for _, folder := range watched {
 		if !w.folders[folder] {
 			// It may be gone already, with its watch.
 			_ = w.notify.Remove(folder)
 		}
 	}
 	for folder := range w.folders {
-		if err := w.notify.Add(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := w.notify.Add(folder)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.log.Warn("folder cannot be watched: send SIGHUP after a change in it", zap.String(event.LogFile, folder), zap.Error(err))
 		}
+		more = more || err == nil && !slices.Contains(watched, folder)
 	}
+	for path := range w.paths {
+		more = more || !before[path]
+	}
+	return more
 }
 
 // addEntries adds where the links in the folder of the rules lead.

@@ -52,7 +52,10 @@ func TestWatcher(t *testing.T) {
 			}
 			// What is watched can be replaced.
 			w.watch(&inputs{rules: f.path("elsewhere")})
-			w.watch(in)
+			// A change before this call may have been missed; after it, none is.
+			if first, second := w.watch(in), w.watch(in); !first || second {
+				t.Errorf("something new is watched: %v, then %v", first, second)
+			}
 			test.change(f)
 			// The last change is one that matters, so that the wait ends.
 			f.write("rules/z.yaml")

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/gatewright/gatewright/internal/store"
 )
@@ -55,11 +54,14 @@ func (e *examination) withoutSchema(ctx context.Context) bool {
 	return err != nil
 }
 
-// newDatabase checks where the server would make its file.
+// newDatabase checks that the server can make its file, by one that is removed again.
 func (e *examination) newDatabase(subject, path string) {
 	folder := filepath.Dir(path)
-	const writable = 2 // W_OK
-	if err := syscall.Access(folder, writable); err != nil {
+	probe, err := os.CreateTemp(folder, "gatewright-doctor-*")
+	if err == nil {
+		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+	}
+	if err != nil {
 		e.wrong(subject, fmt.Sprintf("%s is not there yet, and cannot be made: %v", path, err), "make the folder "+folder+" and let the user that runs gatewright write to it")
 		return
 	}

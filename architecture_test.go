@@ -42,7 +42,8 @@ var mayImport = map[string][]string{
 	"golden":      {},
 
 	"view":    {"event", "rules", "codecheck", "release", "store"},
-	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "webhook", "store", "jobs"},
+	"doctor":  {"event", "rules", "config", "huaweicloud", "codecheck", "release", "store"},
+	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "webhook", "store", "jobs", "doctor"},
 	"command": {"escape"},
 	"demo":    {"app", "config", "event", "standin", "store", "view", "webhook"},
 	"apptest": {"command", "demo", "event", "codecheck", "storetest"},
@@ -64,6 +65,7 @@ var onlyIn = []struct {
 	{"go.yaml.in/yaml", []string{"internal/strictyaml", "internal/standin"}, "every file is read with the same strictness; the stand-in scans any repository for syntax errors"},
 	{"modernc.org/sqlite", []string{"internal/store"}, "one package knows the database"},
 	{"github.com/jackc/pgx", []string{"internal/store", "internal/storetest", "internal/jobs"}, "one package knows the database; jobs names its transaction"},
+	{"github.com/fsnotify/fsnotify", []string{"internal/app"}, "one place watches files"},
 	{"github.com/riverqueue/river", []string{"internal/jobs"}, "one package knows the queue"},
 	{"github.com/go-git/go-git", []string{"internal/standin"}, "the service itself never clones"},
 	{"github.com/zricethezav/gitleaks", []string{"internal/standin"}, "the service itself never scans"},

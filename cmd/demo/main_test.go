@@ -8,4 +8,4 @@ import (
 
 func TestMain(m *testing.M) { apptest.ProgramMain(m, "gatewright-demo", newRoot) }
 
-func TestScripts(t *testing.T) { apptest.Scripts(t) }
+func TestScripts(t *testing.T) { apptest.Scripts(t, nil) }

@@ -96,7 +96,7 @@ func (w *watcher) tell(r demo.Records) {
 		w.tellRun(run)
 	}
 	for _, rel := range r.Releases {
-		w.tellRelease(rel)
+		w.tellRelease(rel.Release)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -139,12 +140,12 @@ func printDone(w io.Writer, done jobs.Done, asJSON bool) error {
 	if asJSON {
 		return command.WriteJSON(w, printed)
 	}
-	text := fmt.Sprintf("%s %s: noted %s by %s\n", done.Action.Kind, done.Action.RecordID, done.Action.Name, plain(done.Action.Actor))
+	text := fmt.Sprintf("%s %s: noted %s by %s\n", done.Action.Kind, done.Action.RecordID, done.Action.Name, escape.Line(done.Action.Actor))
 	for _, run := range printed.Runs {
 		text += fmt.Sprintf("run %s is %s\n", run.ID, run.State)
 	}
 	for _, r := range printed.Releases {
-		text += fmt.Sprintf("release %s (%s) is %s\n", r.ID, strings.TrimSpace(string(r.Action)+" "+plain(r.Checkpoint)), r.State)
+		text += fmt.Sprintf("release %s (%s) is %s\n", r.ID, strings.TrimSpace(string(r.Action)+" "+escape.Line(r.Checkpoint)), r.State)
 	}
 	_, err := io.WriteString(w, text)
 	return err

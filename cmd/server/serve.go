@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,6 +29,9 @@ func newServe(env command.Environment) *cobra.Command {
 rules, and runs the checks and the releases. http.private_addr serves /metrics,
 /healthz and /readyz.
 
+SIGHUP, and a change of the files, reload the rules and the secrets that come from
+files. Files that are wrong change nothing; the log and /readyz say what is wrong.
+
 SIGTERM and SIGINT stop it cleanly: it takes no new connection, finishes what is
 in flight within http.shutdown_grace, and leaves the rest in the database, where
 the next start continues it.`,
@@ -42,6 +48,9 @@ the next start continues it.`,
 // serve logs what fails, in the format of the configuration, so that who collects the
 // log can read it.
 func serve(ctx context.Context, path string, env command.Environment) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	log, err := app.NewLog(app.LogSettings(path), env.Stderr)
 	if err != nil {
 		return err
@@ -52,7 +61,9 @@ func serve(ctx context.Context, path string, env command.Environment) error {
 		return command.ErrNo
 	}
 	app.LogWarnings(log, app.Warnings(cfg, policy))
-	if err := run(ctx, app.Options{Config: cfg, Policy: policy, Log: log, Version: version}); err != nil {
+	if err := run(ctx, app.Options{
+		Config: cfg, Policy: policy, File: path, LookupEnv: env.LookupEnv, Hangup: hangup, Log: log, Version: version,
+	}); err != nil {
 		log.Error("service failed", zap.Error(err))
 		return command.ErrNo
 	}

@@ -71,8 +71,8 @@ func freeAddr(t *testing.T) string {
 }
 
 // startStandin serves the stand-in with its sample repositories to one IAM user, and
-// returns its address.
-func startStandin(t *testing.T, user, password string) string {
+// returns its address; change changes its options.
+func startStandin(t *testing.T, user, password string, change ...func(*standin.Options)) string {
 	t.Helper()
 	options, err := standin.Sample(t.TempDir())
 	if err != nil {
@@ -80,6 +80,9 @@ func startStandin(t *testing.T, user, password string) string {
 	}
 	options.User, options.Password, options.Domain = user, password, user
 	options.ScanDelay = 100 * time.Millisecond
+	for _, change := range change {
+		change(&options)
+	}
 	remote, err := standin.New(options)
 	if err != nil {
 		t.Fatal(err)

@@ -89,7 +89,7 @@ func showDelivery(w io.Writer, d view.DeliveryDetail) {
 		"about", about(d.Subject),
 		"payload", payload)
 	if d.Decision != nil {
-		d.Decision.WriteWith(w, func(rule string, place int) string { return plain(became(d, rule, place)) })
+		d.Decision.WriteWith(w, func(rule string, place int) string { return escape.Line(became(d, rule, place)) })
 	}
 	for _, run := range d.Runs {
 		heading(w, "run", run.ID)

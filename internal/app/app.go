@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,10 +23,16 @@ import (
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
-// Options say what the service is made of. All are mandatory.
+// Options say what the service is made of. All but Hangup are mandatory.
 type Options struct {
-	Config *config.Config
-	Policy *rules.Policy
+	// Config and Policy are what Load returned for File and LookupEnv, with which they
+	// are loaded again.
+	Config    *config.Config
+	Policy    *rules.Policy
+	File      string
+	LookupEnv LookupEnv
+	// Hangup asks for a reload, as SIGHUP does.
+	Hangup <-chan os.Signal
 	Log    *zap.Logger
 	// Version is the program's, for its metric gatewright_build_info.
 	Version string
@@ -41,14 +49,18 @@ type App struct {
 	public, private *http.Server
 	// started are the fields of the line that says that the service has started.
 	started []zap.Field
+	reloads *reloader
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
 // yet. Call Run, which closes the service when it returns, or Close.
 func New(ctx context.Context, opts Options) (a *App, err error) {
 	cfg, log := opts.Config, opts.Log
-	registry := newRegistry(opts.Version, opts.Policy, time.Now())
+	registry := newRegistry(opts.Version)
 	a = &App{cfg: cfg, log: log, started: startFields(opts)}
+	if a.reloads, err = newReloader(opts, registry); err != nil {
+		return nil, err
+	}
 	if a.store, err = store.Open(ctx, StoreOptions(cfg.Store)); err != nil {
 		return nil, err
 	}
@@ -58,11 +70,17 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		}
 	}()
 	connections := webhookConnections(cfg)
-	if a.queue, err = newQueue(ctx, opts, a.store, registry); err != nil {
+	if a.reloads.remote, err = newRemote(cfg, a.store, registry, log); err != nil {
+		return nil, err
+	}
+	if a.reloads.hosts, err = newHosts(cfg, registry); err != nil {
+		return nil, err
+	}
+	if a.queue, err = a.newQueue(ctx, registry); err != nil {
 		return nil, err
 	}
 	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now))
-	endpoint, err := webhook.New(webhook.Options{
+	a.reloads.endpoint, err = webhook.New(webhook.Options{
 		Connections: connections,
 		Inbox:       a.queue,
 		MaxBody:     int64(cfg.HTTP.MaxBody),
@@ -74,9 +92,9 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.health = &health{store: a.store}
+	a.health = &health{store: a.store, reloads: a.reloads}
 	refused := newConnectionMetric(registry)
-	if a.public, err = newPublicServer(endpoint, cfg.HTTP, refused, log); err != nil {
+	if a.public, err = newPublicServer(a.reloads.endpoint, cfg.HTTP, refused, log); err != nil {
 		return nil, err
 	}
 	a.private, err = newPrivateServer(newPrivateHandler(a.health, registry, cfg.Telemetry.Metrics, log), cfg.HTTP, refused, log)
@@ -95,29 +113,21 @@ func startFields(opts Options) []zap.Field {
 }
 
 // newQueue makes the queue with the clients that its jobs call.
-func newQueue(ctx context.Context, opts Options, s *store.Store, registry prometheus.Registerer) (*jobs.Queue, error) {
-	checker, operator, err := newRemote(opts.Config, s, registry, opts.Log)
-	if err != nil {
-		return nil, err
-	}
-	hosts, err := newForge(opts.Config, registry)
-	if err != nil {
-		return nil, err
-	}
+func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jobs.Queue, error) {
 	return jobs.New(ctx, jobs.Options{
-		Store:    s,
-		Parse:    parser(opts.Config.Connections),
-		Policy:   func() *rules.Policy { return opts.Policy },
-		Checker:  checker,
-		Releaser: operator,
-		Log:      opts.Log,
+		Store:    a.store,
+		Parse:    parser(a.cfg.Connections),
+		Policy:   a.reloads.current,
+		Checker:  a.reloads.remote.checker,
+		Releaser: a.reloads.remote.operator,
+		Log:      a.log,
 		Metrics:  jobs.NewMetrics(registry),
 
-		Forge:            hosts,
-		Confirm:          confirm(opts.Config),
-		Retention:        opts.Config.Store.Retention,
-		PayloadRetention: opts.Config.Store.PayloadRetention,
-		MaxEventAge:      opts.Config.MaxEventAge,
+		Forge:            a.reloads.hosts,
+		Confirm:          confirm(a.cfg),
+		Retention:        a.cfg.Store.Retention,
+		PayloadRetention: a.cfg.Store.PayloadRetention,
+		MaxEventAge:      a.cfg.MaxEventAge,
 	})
 }
 
@@ -145,6 +155,9 @@ func (a *App) Run(ctx context.Context, l Listeners) error {
 	served := make(chan error)
 	go func() { served <- serve(a.public, l.Public) }()
 	go func() { served <- serve(a.private, l.Private) }()
+	ctx, cancel := context.WithCancel(ctx)
+	var reloading sync.WaitGroup
+	reloading.Go(func() { a.reloads.run(ctx) })
 	a.health.ready.Store(true)
 	a.log.Info("service started", append(a.started, zap.String(event.LogAddr, l.Public.Addr().String()), zap.String(event.LogPrivateAddr, l.Private.Addr().String()))...)
 
@@ -155,6 +168,8 @@ func (a *App) Run(ctx context.Context, l Listeners) error {
 		errs, serving = append(errs, err), 1
 	case <-ctx.Done():
 	}
+	cancel()
+	reloading.Wait()
 	errs = append(errs, a.stop())
 	for range serving {
 		errs = append(errs, <-served)

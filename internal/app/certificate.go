@@ -20,7 +20,7 @@ func newTLSConfig(files config.TLS, log *zap.Logger) (*tls.Config, error) {
 	c := &certificate{files: files, log: log}
 	var err error
 	if c.stamp, err = stampOf(files); err == nil {
-		c.current, err = load(files)
+		c.current, err = loadCertificate(files)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load certificate: %w", err)
@@ -54,7 +54,7 @@ func stampOf(files config.TLS) (fileStamp, error) {
 	return fileStamp{cert.ModTime(), key.ModTime(), cert.Size(), key.Size()}, nil
 }
 
-func load(files config.TLS) (*tls.Certificate, error) {
+func loadCertificate(files config.TLS) (*tls.Certificate, error) {
 	loaded, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	return &loaded, err
 }
@@ -72,7 +72,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.stamp = stamp
 	var loaded *tls.Certificate
 	if err == nil {
-		loaded, err = load(c.files)
+		loaded, err = loadCertificate(c.files)
 	}
 	if err != nil {
 		c.log.Error("certificate not reloaded, the last good one is served", zap.String(event.LogFile, c.files.Cert), zap.Error(err))

@@ -16,13 +16,41 @@ import (
 // LookupEnv finds an environment variable, as os.LookupEnv does.
 type LookupEnv = func(name string) (value string, ok bool)
 
+// inputs are what a configuration was read from. The zero value is ready to use.
+type inputs struct {
+	// files are the paths that were read, or should have been; rules is the path of
+	// the rules, a file or a folder.
+	files []string
+	rules string
+	// variables are the environment variables that were looked up.
+	variables []string
+}
+
+// readFile reads a file and notes its path.
+func (in *inputs) readFile(path string) ([]byte, error) {
+	in.files = append(in.files, path)
+	return os.ReadFile(path)
+}
+
+// noting returns a lookup that notes the names.
+func (in *inputs) noting(lookup LookupEnv) LookupEnv {
+	return func(name string) (string, bool) {
+		in.variables = append(in.variables, name)
+		return lookup(name)
+	}
+}
+
 // LoadConfig reads the server file. The error lists every complaint.
 func LoadConfig(path string, lookup LookupEnv) (*config.Config, error) {
-	data, err := os.ReadFile(path)
+	return loadConfig(path, lookup, &inputs{})
+}
+
+func loadConfig(path string, lookup LookupEnv, in *inputs) (*config.Config, error) {
+	data, err := in.readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read server file: %w", err)
 	}
-	cfg, complaints := config.Load(path, data, connectionKinds(), lookup, os.ReadFile)
+	cfg, complaints := config.Load(path, data, connectionKinds(), in.noting(lookup), in.readFile)
 	if len(complaints) > 0 {
 		return nil, complaints
 	}
@@ -115,7 +143,11 @@ func yamlFiles(folder string) ([]string, error) {
 
 // Load reads the server file and its rules. The error lists the complaints about both.
 func Load(path string, lookup LookupEnv) (*config.Config, *rules.Policy, error) {
-	cfg, cfgErr := LoadConfig(path, lookup)
+	return load(path, lookup, &inputs{})
+}
+
+func load(path string, lookup LookupEnv, in *inputs) (*config.Config, *rules.Policy, error) {
+	cfg, cfgErr := loadConfig(path, lookup, in)
 	rulesPath := ""
 	if cfg != nil {
 		rulesPath = cfg.Rules
@@ -125,6 +157,7 @@ func Load(path string, lookup LookupEnv) (*config.Config, *rules.Policy, error) 
 	if rulesPath == "" {
 		return nil, nil, cfgErr
 	}
+	in.rules = rulesPath
 	policy, err := LoadRules(rulesPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: write the rules there, or say in %s where they are (rules: PATH)", err, path)

@@ -1,8 +1,10 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,9 +14,27 @@ import (
 	"github.com/gatewright/gatewright/internal/jobs"
 )
 
+// hosts are the clients of the git hosts, which a reload replaces.
+type hosts struct {
+	metrics *forge.Metrics
+	current atomic.Pointer[forge.Forge]
+}
+
+func newHosts(cfg *config.Config, registry prometheus.Registerer) (*hosts, error) {
+	h := &hosts{metrics: forge.NewMetrics(registry)}
+	clients, err := newForge(cfg, h.metrics)
+	h.current.Store(clients)
+	return h, err
+}
+
+// Head implements [jobs.Forge] with the tokens in force.
+func (h *hosts) Head(ctx context.Context, ev event.Event) (string, error) {
+	return h.current.Load().Head(ctx, ev)
+}
+
 // newForge makes the clients of the git hosts whose connections have an API token.
-func newForge(cfg *config.Config, registry prometheus.Registerer) (*forge.Forge, error) {
-	opts := forge.Options{Metrics: forge.NewMetrics(registry)}
+func newForge(cfg *config.Config, metrics *forge.Metrics) (*forge.Forge, error) {
+	opts := forge.Options{Metrics: metrics}
 	for _, c := range cfg.Connections {
 		if !c.Token.Set() {
 			continue

@@ -123,8 +123,9 @@ func problemOf(status int) webhook.Problem {
 
 // health answers the probes.
 type health struct {
-	store *store.Store
-	ready atomic.Bool
+	store   *store.Store
+	reloads *reloader
+	ready   atomic.Bool
 }
 
 // pingTimeout bounds the query with which a probe tests the database.
@@ -136,8 +137,30 @@ func (h *health) live(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
+// readiness is the answer of a service that is ready.
+type readiness struct {
+	Status string `json:"status"`
+	// Degraded is what does not work although webhooks are accepted.
+	Degraded []degradation `json:"degraded,omitempty"`
+	Config   struct {
+		// Hash is of the configuration in force, since Loaded.
+		Hash   string    `json:"hash"`
+		Loaded time.Time `json:"loaded_at"`
+		// Restart names the settings that take effect with a restart.
+		Restart []string `json:"needs_restart,omitempty"`
+	} `json:"config"`
+}
+
+// degradation is one thing that does not work.
+type degradation struct {
+	What   string    `json:"what"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
 // readyz says whether webhooks can be accepted: the service runs, its rules are
-// loaded (it does not start without) and the database accepts writes.
+// loaded (it does not start without) and the database accepts writes. What else is
+// wrong keeps nobody from sending webhooks, and is only told.
 func (h *health) readyz(c echo.Context) error {
 	if !h.ready.Load() {
 		return webhook.Problem{Code: "not_ready", Message: "the service is starting or stopping: ask again later"}.Send(c, http.StatusServiceUnavailable)
@@ -147,5 +170,18 @@ func (h *health) readyz(c echo.Context) error {
 	if err := h.store.Writable(ctx); err != nil {
 		return webhook.Problem{Code: "database", Message: "the database does not accept writes: see the log of the database"}.Send(c, http.StatusServiceUnavailable)
 	}
-	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
+	return c.JSON(http.StatusOK, h.readiness())
+}
+
+func (h *health) readiness() readiness {
+	config := h.reloads.state()
+	r := readiness{Status: "ready"}
+	r.Config.Hash, r.Config.Loaded, r.Config.Restart = config.hash, config.loaded.UTC(), config.restart
+	if config.rejected != "" {
+		r.Degraded = append(r.Degraded, degradation{What: "configuration", Reason: config.rejected, Since: config.failed.UTC()})
+	}
+	if refusal, refused := h.reloads.remote.credentials.Refused(); refused {
+		r.Degraded = append(r.Degraded, degradation{What: "credentials", Reason: refusal.Reason, Since: refusal.Since.UTC()})
+	}
+	return r
 }

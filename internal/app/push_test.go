@@ -58,7 +58,7 @@ func testNewerCommitWhileAReleaseWaits(t *testing.T, d apptest.Service) {
 		standin.Fault{Kind: standin.FaultBusy, Operations: []string{"operate_pipeline"}, Skip: 1})
 	d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", SHA: d.World.Parent})
 	d.Until(t, "the first is being released", func(r demo.Records) bool {
-		return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(rel view.Release) bool { return rel.ExecutionID != "" })
+		return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(rel view.ReleaseDetail) bool { return rel.ExecutionID != "" })
 	})
 	d.Push(t, event.GitHub, "2", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean})
 	d.Until(t, "the newer commit is decided", func(r demo.Records) bool { return len(r.Deliveries) == 2 && r.Decided() })

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net/http"
 	"time"
 
@@ -17,13 +16,23 @@ import (
 	"github.com/gatewright/gatewright/internal/release"
 )
 
+// remote is the two clients of Huawei Cloud with the credentials that they share.
+type remote struct {
+	checker     *codecheck.Checker
+	operator    *release.Operator
+	credentials *huaweicloud.Credentials
+	http        *http.Client
+	// authenticator makes what authorizes the calls by the secrets of a configuration.
+	authenticator func(config.Auth) (huaweicloud.Authenticator, error)
+}
+
 // newRemote makes the two clients of Huawei Cloud and what they share: the
 // transport, the authentication and the metrics.
-func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.Registerer, log *zap.Logger) (*codecheck.Checker, *release.Operator, error) {
+func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.Registerer, log *zap.Logger) (*remote, error) {
 	h := cfg.HuaweiCloud
 	roots, err := h.RootCAs()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
@@ -32,25 +41,29 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.
 	client := &http.Client{Transport: transport}
 	metrics := huaweicloud.NewMetrics(registry)
 
-	auth, projectID, err := newAuth(h, client, metrics, log)
+	r := &remote{http: client, authenticator: func(auth config.Auth) (huaweicloud.Authenticator, error) {
+		return newAuthenticator(h, auth, client, metrics, log)
+	}}
+	auth, err := r.authenticator(h.Auth)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	r.credentials = huaweicloud.NewCredentials(auth, nil)
 	service := func(name, endpoint string) (*huaweicloud.Client, error) {
 		return huaweicloud.New(huaweicloud.Options{
-			Service: name, Endpoint: endpoint, Auth: auth, HTTP: client, Timeout: h.Timeout,
+			Service: name, Endpoint: endpoint, Auth: r.credentials, HTTP: client, Timeout: h.Timeout,
 			MaxConcurrent: h.MaxConcurrent, Log: log, LogFields: jobs.LogFields, Metrics: metrics,
 		})
 	}
 	checkClient, err := service("codecheck", h.Endpoints.CodeCheck)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	releaseClient, err := service("servicestage", h.Endpoints.ServiceStage)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	checker, err := codecheck.New(codecheck.Options{
+	r.checker, err = codecheck.New(codecheck.Options{
 		Client:     checkClient,
 		Memory:     memory,
 		Dialect:    string(h.Dialect),
@@ -61,46 +74,34 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.
 		Metrics:    codecheck.NewMetrics(registry),
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	operator, err := release.New(release.Options{
-		Client:    releaseClient,
-		ProjectID: projectID,
-		Poll:      release.Poll{Min: h.ReleasePoll.Min, Max: h.ReleasePoll.Max},
+	r.operator, err = release.New(release.Options{
+		Client: releaseClient,
+		ProjectID: func(ctx context.Context) (string, error) {
+			if h.ProjectID != "" {
+				return h.ProjectID, nil
+			}
+			return r.credentials.ProjectID(ctx)
+		},
+		Poll: release.Poll{Min: h.ReleasePoll.Min, Max: h.ReleasePoll.Max},
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return checker, operator, nil
+	return r, err
 }
 
-// newAuth makes what authorises the calls, and what knows the IAM project.
-func newAuth(h config.HuaweiCloud, client *http.Client, metrics *huaweicloud.Metrics, log *zap.Logger) (huaweicloud.Authenticator, func(context.Context) (string, error), error) {
-	configured := func(context.Context) (string, error) {
-		if h.ProjectID == "" {
-			return "", errors.New("find project id: write the IAM region project's id as huaweicloud.project_id")
-		}
-		return h.ProjectID, nil
-	}
-	if key := h.Auth.AccessKey; key != nil {
-		signer, err := huaweicloud.NewSigner(huaweicloud.SignerOptions{
+// newAuthenticator makes what authorizes the calls.
+func newAuthenticator(h config.HuaweiCloud, auth config.Auth, client *http.Client, metrics *huaweicloud.Metrics, log *zap.Logger) (huaweicloud.Authenticator, error) {
+	if key := auth.AccessKey; key != nil {
+		return huaweicloud.NewSigner(huaweicloud.SignerOptions{
 			AccessKey: key.ID.Value(), SecretKey: key.Secret.Value(),
 			SecurityToken: key.SecurityToken.Value(), ProjectID: key.ProjectID,
 		})
-		return signer, configured, err
 	}
-	password := h.Auth.Password
-	tokens, err := huaweicloud.NewTokenSource(huaweicloud.TokenOptions{
+	password := auth.Password
+	return huaweicloud.NewTokenSource(huaweicloud.TokenOptions{
 		Endpoint: h.Endpoints.IAM, Domain: password.Domain, User: password.User, Password: password.Password.Value(),
 		ProjectName: password.Project, HTTP: client, Timeout: h.Timeout, Log: log, Metrics: metrics,
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	if h.ProjectID != "" {
-		return tokens, configured, nil
-	}
-	return tokens, tokens.ProjectID, nil
 }
 
 // repoType says what CodeArts Check calls the host of a connection.

@@ -19,7 +19,7 @@ func TestRestartInTheMiddle(t *testing.T) {
 		"after the delivery":  func(r demo.Records) bool { return len(r.Deliveries) == 1 },
 		"while the scan runs": apptest.Scanning,
 		"while the release runs": func(r demo.Records) bool {
-			return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(rel view.Release) bool { return rel.ExecutionID != "" })
+			return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(rel view.ReleaseDetail) bool { return rel.ExecutionID != "" })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,10 +65,11 @@ type tests struct{ m *testing.M }
 
 func (t tests) Run() int { return Main(t.m) }
 
-// Scripts runs the commands of testdata/script as a user types them.
-func Scripts(t *testing.T) {
+// Scripts runs the commands of testdata/script as a user types them; commands are those
+// that the scripts have beside the usual ones, and may be nil.
+func Scripts(t *testing.T, commands map[string]func(*testscript.TestScript, bool, []string)) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Cmds: commands})
 }
 
 // Service is a running service with all that it needs.

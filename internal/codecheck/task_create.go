@@ -18,14 +18,10 @@ const devCloud = "DevCloud"
 // createFull makes the full task of a branch: by V3, or by V2 where the service
 // is of 2023 and has no V3.
 func (c *Checker) createFull(ctx context.Context, run Run, branch string, index *taskIndex) (Task, error) {
-	repository, check := run.Event.Repository, run.Check
-	repoType := c.repoType(run)
-	source, err := sourceURL(repository, repoType)
+	check, repoType := run.Check, c.repoType(run)
+	source, err := c.creatable(run, branch)
 	if err != nil {
 		return Task{}, err
-	}
-	if check.AuthID == "" && repoType != devCloud {
-		return Task{}, permanentError(fmt.Sprintf("the task for branch %q of %s does not exist, and creating it needs the id of the project's code-source extension point: set check.create.auth_id in the rule or in its defaults", branch, repository.FullName))
 	}
 	if c.options.Dialect == Dialect2023 {
 		id, err := c.api.createV2(ctx, check.ProjectID, taskV2{GitURL: source, GitBranch: branch,
@@ -50,6 +46,19 @@ func (c *Checker) createFull(ctx context.Context, run Run, branch string, index 
 	}
 	id, err := c.api.createV3(ctx, body)
 	return Task{ID: id, Name: body.Name, URL: source, Branch: branch}, err
+}
+
+// creatable returns the address with which the full task of a branch is created, or why
+// it cannot be.
+func (c *Checker) creatable(run Run, branch string) (source string, err error) {
+	repository, repoType := run.Event.Repository, c.repoType(run)
+	if source, err = sourceURL(repository, repoType); err != nil {
+		return "", err
+	}
+	if run.Check.AuthID == "" && repoType != devCloud {
+		return "", permanentError(fmt.Sprintf("the task for branch %q of %s does not exist, and creating it needs the id of the project's code-source extension point: set check.create.auth_id in the rule or in its defaults", branch, repository.FullName))
+	}
+	return source, nil
 }
 
 // createIncremental makes the incremental task of the run's merge request under its

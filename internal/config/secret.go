@@ -27,6 +27,8 @@ type Secret struct {
 	// value is a pointer, because whatever prints a struct without asking its
 	// methods prints an address then.
 	value *string
+	// path is where File is.
+	path string
 }
 
 // secretSource says where a secret is found: one of the two is given.
@@ -132,7 +134,8 @@ func (s *Secret) resolve(join func(string) string, env func(string) (string, boo
 	case s.from.Env != "":
 		return s.fromEnv(env)
 	default:
-		return s.fromFile(join(s.from.File), readFile)
+		s.path = join(s.from.File)
+		return s.fromFile(s.path, readFile)
 	}
 }
 

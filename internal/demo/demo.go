@@ -11,11 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -71,6 +73,7 @@ type Demo struct {
 	listeners   app.Listeners
 	stopService context.CancelFunc
 	stopped     chan error
+	hangup      chan os.Signal
 }
 
 // Start starts the stand-in and the service, each on a loopback port of its own.
@@ -88,7 +91,7 @@ func Start(ctx context.Context, opts Options) (*Demo, error) {
 	if opts.ScanDelay == 0 {
 		opts.ScanDelay = 400 * time.Millisecond
 	}
-	d := &Demo{opts: opts, Secrets: makeSecrets(opts.Secrets)}
+	d := &Demo{opts: opts, Secrets: makeSecrets(opts.Secrets), hangup: make(chan os.Signal, 1)}
 	if err := d.start(ctx); err != nil {
 		return nil, errors.Join(err, d.Stop())
 	}
@@ -168,14 +171,18 @@ func (d *Demo) startService(ctx context.Context, l app.Listeners) error {
 	if err := d.writeFiles(l); err != nil {
 		return fmt.Errorf("write demo files: %w", err)
 	}
-	cfg, policy, err := app.Load(d.ServerFile(), func(name string) (string, bool) {
-		value, ok := d.Secrets[name]
+	secrets := maps.Clone(d.Secrets)
+	lookup := func(name string) (string, bool) {
+		value, ok := secrets[name]
 		return value, ok
-	})
+	}
+	cfg, policy, err := app.Load(d.ServerFile(), lookup)
 	if err != nil {
 		return fmt.Errorf("load demo files: %w", err)
 	}
-	a, err := app.New(ctx, app.Options{Config: cfg, Policy: policy, Log: d.log, Version: d.opts.Version})
+	a, err := app.New(ctx, app.Options{
+		Config: cfg, Policy: policy, File: d.ServerFile(), LookupEnv: lookup, Hangup: d.hangup, Log: d.log, Version: d.opts.Version,
+	})
 	if err != nil {
 		return err
 	}
@@ -234,6 +241,9 @@ func (d *Demo) Stop() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Hangup does what SIGHUP does to the service.
+func (d *Demo) Hangup() { d.hangup <- syscall.SIGHUP }
 
 // Base is the address of webhooks, such as http://127.0.0.1:8080. It changes with
 // StartService.

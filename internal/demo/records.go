@@ -34,5 +34,5 @@ func (r Records) Checked() bool {
 // Ended reports whether every delivery, run and release has ended: nothing more
 // happens until the next delivery.
 func (r Records) Ended() bool {
-	return r.Checked() && !slices.ContainsFunc(r.Releases, func(rel view.Release) bool { return !rel.State.Ended() })
+	return r.Checked() && !slices.ContainsFunc(r.Releases, func(rel view.ReleaseDetail) bool { return !rel.State.Ended() })
 }

@@ -40,4 +40,10 @@ const (
 	LogInstead = "instead"
 	// LogDeliveries are the deliveries of a job that decides several.
 	LogDeliveries = "delivery_ids"
+	// LogConfigHash says which configuration is in force.
+	LogConfigHash = "config_hash"
+	// LogSettings are paths in the server file, LogVariables names of environment
+	// variables.
+	LogSettings  = "settings"
+	LogVariables = "variables"
 )

@@ -29,10 +29,10 @@ type Authenticator interface {
 	// will be sent; nil for none). It is called once for every request, as the
 	// last thing before it is sent.
 	Authorize(ctx context.Context, req *http.Request, body []byte) error
-	// Expired is told that the service refused the credentials that used
-	// carried. It drops them, and reports whether a repeat with new ones may
-	// help: true for tokens, false for keys.
-	Expired(ctx context.Context, used *http.Request) bool
+	// Expired is told that the service refused, with these words, the credentials
+	// that used carried. It drops them, and reports whether a repeat with new ones
+	// may help: true for tokens, false for keys.
+	Expired(ctx context.Context, used *http.Request, refusal error) bool
 }
 
 // Options configures a Client. Service and Endpoint are mandatory.
@@ -228,15 +228,18 @@ func (c *Client) send(ctx context.Context, call Call) (http.Header, []byte, erro
 	}
 	renewed := false
 	for try := 0; ; {
-		req, header, answer, failure := c.exchange(ctx, call, target, body)
-		if failure == nil {
-			return header, answer, nil
-		}
-		if failure.kind == kindCredentialsRefused && c.options.Auth != nil {
-			if c.options.Auth.Expired(ctx, req) && !renewed {
+		auth, observe := c.authenticator()
+		req, header, answer, failure := c.exchange(ctx, auth, call, target, body)
+		if failure != nil && failure.kind == kindCredentialsRefused && auth != nil {
+			if auth.Expired(ctx, req, failure) && !renewed {
 				renewed = true
 				continue
 			}
+			failure.retryAfter = max(failure.retryAfter, askAgain)
+		}
+		observe(auth, failure)
+		if failure == nil {
+			return header, answer, nil
 		}
 		if !call.Safe || !failure.transient() || try >= c.options.Retries || ctx.Err() != nil {
 			return nil, nil, failure
@@ -254,6 +257,14 @@ func (c *Client) send(ctx context.Context, call Call) (http.Header, []byte, erro
 			return nil, nil, failure
 		}
 	}
+}
+
+// authenticator returns what authorizes one exchange, and what is told how it ended.
+func (c *Client) authenticator() (Authenticator, func(Authenticator, *Error)) {
+	if credentials, ok := c.options.Auth.(*Credentials); ok {
+		return credentials.inUse(), credentials.observe
+	}
+	return c.options.Auth, func(Authenticator, *Error) {}
 }
 
 // target is the call's URL below the endpoint.
@@ -290,7 +301,7 @@ func marshal(body any) ([]byte, error) {
 
 // exchange sends one request and reads its whole answer. The returned request
 // is the one that was sent, with its credentials.
-func (c *Client) exchange(ctx context.Context, call Call, target *url.URL, body []byte) (*http.Request, http.Header, []byte, *Error) {
+func (c *Client) exchange(ctx context.Context, auth Authenticator, call Call, target *url.URL, body []byte) (*http.Request, http.Header, []byte, *Error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -314,8 +325,8 @@ func (c *Client) exchange(ctx context.Context, call Call, target *url.URL, body 
 	if c.options.Language != "" {
 		req.Header.Set("X-Language", c.options.Language)
 	}
-	if c.options.Auth != nil {
-		if err := c.options.Auth.Authorize(ctx, req, body); err != nil {
+	if auth != nil {
+		if err := auth.Authorize(ctx, req, body); err != nil {
 			return req, nil, nil, notAuthorized(call.Operation, err)
 		}
 	}

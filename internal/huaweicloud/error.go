@@ -46,7 +46,10 @@ type Error struct {
 	// RequestID names the exchange in the service's logs; often empty.
 	RequestID string
 
-	kind       kind
+	kind kind
+	// refused: the credentials were refused by the call that should get a token, or
+	// by an earlier call.
+	refused    bool
 	retryAfter time.Duration
 	cause      error
 }
@@ -111,9 +114,9 @@ func (e *Error) transient() bool {
 	return gatewayCode(e.Code) == "0308"
 }
 
-// RetryAfter is the wait that the service asked for, or the time for which
-// refused credentials are not used; at most ten minutes, 0 when nothing is
-// known.
+// RetryAfter is the wait that the service asked for, at most ten minutes; 20 seconds or
+// less when the credentials were refused, whether they are used again by then or not; 0
+// when nothing is known.
 func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
 
 // NotSent reports that the service certainly did not act: nothing was sent, or
@@ -142,8 +145,17 @@ func (e *Error) NotFound() bool {
 		e.Status == http.StatusNotFound && gatewayCode(e.Code) == ""
 }
 
+// Forbidden reports that the credentials are good and lack a right.
+func (e *Error) Forbidden() bool {
+	return e.Status == http.StatusForbidden || e.Code == "CC.00050010" || e.Code == "CC.00050011"
+}
+
 // Busy reports CC.00050015: the task has an execution that is not finished.
 func (e *Error) Busy() bool { return e.Code == "CC.00050015" }
+
+// CredentialsRefused reports that the credentials do not work: this call or an earlier
+// one was refused because of them.
+func (e *Error) CredentialsRefused() bool { return e.kind == kindCredentialsRefused || e.refused }
 
 // Undecodable reports that an answer came and cannot be understood.
 func (e *Error) Undecodable() bool { return e.kind == kindUndecodable }
@@ -212,7 +224,7 @@ func gatewayCode(code string) string {
 func notAuthorized(operation string, err error) *Error {
 	e := &Error{Operation: operation, kind: kindNotAuthorized, Message: "authorize: " + clean(err.Error()), cause: err}
 	if inner := (*Error)(nil); errors.As(err, &inner) {
-		e.retryAfter = inner.retryAfter
+		e.retryAfter, e.refused = inner.retryAfter, inner.refused
 	}
 	return e
 }

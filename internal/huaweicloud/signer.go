@@ -82,8 +82,8 @@ func (s *Signer) Authorize(_ context.Context, req *http.Request, body []byte) er
 
 // Expired begins the cooldown of the keys and reports false: a second request
 // with the same keys would be one more failure towards the lock.
-func (s *Signer) Expired(context.Context, *http.Request) bool {
-	s.cooldown.begin()
+func (s *Signer) Expired(_ context.Context, _ *http.Request, refusal error) bool {
+	s.cooldown.begin(refusal)
 	return false
 }
 

@@ -125,7 +125,7 @@ func TestRefusedKeyIsHeld(t *testing.T) {
 		t.Errorf("error text has the access key: %s", first)
 	}
 	held := call()
-	if held == nil || requests != 1 || !held.Retryable() || !held.NotSent() || held.RetryAfter() != time.Minute {
+	if held == nil || requests != 1 || !held.Retryable() || !held.NotSent() || held.RetryAfter() != askAgain || !strings.Contains(held.Error(), "verify aksk signature fail") {
 		t.Fatalf("call during the cooldown: %v (%d requests), want a retryable error and no request", held, requests)
 	}
 	at.add(time.Minute)

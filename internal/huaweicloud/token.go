@@ -104,7 +104,7 @@ func (s *TokenSource) Authorize(ctx context.Context, req *http.Request, _ []byte
 
 // Expired forgets the token that used carried, unless it was replaced in the
 // meantime, and reports true.
-func (s *TokenSource) Expired(_ context.Context, used *http.Request) bool {
+func (s *TokenSource) Expired(_ context.Context, used *http.Request, _ error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current.value == used.Header.Get("X-Auth-Token") {
@@ -179,8 +179,8 @@ func (s *TokenSource) fetch(ctx context.Context) (token, error) {
 	if err != nil {
 		var e *Error
 		if errors.As(err, &e) && !e.transient() && e.Status >= 400 && e.Status < 500 {
-			s.cooldown.begin()
-			e.retryAfter = max(e.retryAfter, s.options.Cooldown)
+			s.cooldown.begin(e)
+			e.refused, e.retryAfter = true, max(e.retryAfter, askAgain)
 		}
 		return token{}, err
 	}

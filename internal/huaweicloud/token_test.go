@@ -175,9 +175,9 @@ func TestExpiredOfAnOldToken(t *testing.T) {
 	if err := source.Authorize(t.Context(), old, nil); err != nil {
 		t.Fatal(err)
 	}
-	source.Expired(t.Context(), old)
+	source.Expired(t.Context(), old, nil)
 	authorize(t, source)
-	source.Expired(t.Context(), old)
+	source.Expired(t.Context(), old, nil)
 	if got := authorize(t, source); got != "token-2" {
 		t.Errorf("token %s, want token-2", got)
 	}
@@ -193,7 +193,7 @@ func TestWrongPasswordIsHeld(t *testing.T) {
 	for i := range 5 {
 		err := client.Do(t.Context(), Call{Operation: "run task", Method: "POST", Path: "/x", Safe: true}, nil)
 		var e *Error
-		if !errors.As(err, &e) || !e.NotSent() || !e.Retryable() || e.RetryAfter() != 5*time.Minute {
+		if !errors.As(err, &e) || !e.NotSent() || !e.Retryable() || e.RetryAfter() != askAgain || !strings.Contains(err.Error(), "username or password is wrong") {
 			t.Fatalf("try %d: %v", i, err)
 		}
 		if strings.Contains(err.Error(), "pass-word") {

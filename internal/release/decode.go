@@ -107,21 +107,40 @@ const maxTaskError = 300
 // declaration may be an object, a list of objects or absent; tasks may stand in
 // their stage or in groups of it. Details without tasks are not an error.
 func decodeTasks(data []byte) ([]task, error) {
+	stages, err := decodeStages(data)
+	var tasks []task
+	for _, stage := range stages {
+		tasks = append(tasks, stage.tasks...)
+	}
+	return tasks, err
+}
+
+// stage is one stage of a pipeline with its tasks.
+type stage struct {
+	name  string
+	tasks []task
+}
+
+// decodeStages reads what decodeTasks reads, by stage.
+func decodeStages(data []byte) ([]stage, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	var top map[string]any
 	if err := decoder.Decode(&top); err != nil {
 		return nil, err
 	}
-	var tasks []task
+	var stages []stage
 	for _, declaration := range objects(top, pick(top, "pipeline_declaration", "pipelineDeclaration")) {
-		for _, stage := range objects(declaration["stages"]) {
+		for _, object := range objects(declaration["stages"]) {
+			name, _ := object["name"].(string)
+			s := stage{name: name}
 			for _, key := range []string{"tasks", "groups", "task_groups", "taskGroups", "task_group", "taskGroup"} {
-				tasks = append(tasks, tasksIn(stage[key])...)
+				s.tasks = append(s.tasks, tasksIn(object[key])...)
 			}
+			stages = append(stages, s)
 		}
 	}
-	return tasks, nil
+	return stages, nil
 }
 
 // tasksIn returns the tasks of a stage's list, which may hold tasks, lists of

@@ -94,7 +94,7 @@ func (s service) records(ctx context.Context, id string) ([]record, error) {
 // tasks returns the tasks of a pipeline with the status that they have in its
 // last execution; StatusNone where the details carry none.
 func (s service) tasks(ctx context.Context, id string) ([]task, error) {
-	data, err := s.get(ctx, "show pipeline", huaweicloud.Path("/v3/%s/pipeline/pipelines/%s", s.project, id))
+	data, err := s.details(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +103,10 @@ func (s service) tasks(ctx context.Context, id string) ([]task, error) {
 		return nil, fmt.Errorf("show pipeline: %w", err)
 	}
 	return tasks, nil
+}
+
+func (s service) details(ctx context.Context, id string) (json.RawMessage, error) {
+	return s.get(ctx, "show pipeline", huaweicloud.Path("/v3/%s/pipeline/pipelines/%s", s.project, id))
 }
 
 // start starts the pipeline: all tasks, or the selected ones. Like every action

@@ -190,7 +190,9 @@ func (s *Server) routes() {
 // who asks, acts, writes the journal, and answers, in this order.
 func (s *Server) handler(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c := newCall(r, rt, s.opts.Now())
+		now := s.opts.Now()
+		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+		c := newCall(r, rt, now)
 		ans, ok := c.readBody(w)
 		fault := s.faults.take(rt.operation)
 		if !s.pause(r.Context(), fault.delay) {

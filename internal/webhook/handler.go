@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,7 +84,7 @@ type endpoint struct {
 
 // Handler is the webhook endpoint: POST /webhooks/{connection}.
 type Handler struct {
-	endpoints map[string]endpoint
+	endpoints atomic.Pointer[map[string]endpoint]
 	inbox     Inbox
 	maxBody   int64
 	body      bodyReader
@@ -104,7 +105,6 @@ type Handler struct {
 // range, no Inbox.
 func New(o Options) (*Handler, error) {
 	h := &Handler{
-		endpoints: make(map[string]endpoint, len(o.Connections)),
 		inbox:     o.Inbox,
 		maxBody:   o.MaxBody,
 		body:      bodyReader{timeout: o.BodyTimeout, reading: map[*http.ResponseController]struct{}{}},
@@ -125,14 +125,7 @@ func New(o Options) (*Handler, error) {
 		h.log = zap.NewNop()
 	}
 	h.strangers = Sampled(h.log)
-	for _, c := range o.Connections {
-		if _, twice := h.endpoints[c.Name]; twice {
-			complaints = append(complaints, fmt.Errorf("check connection %q: the name is used twice", c.Name))
-		}
-		complaints = append(complaints, c.validate())
-		kind, _ := hostOf(c.Host)
-		h.endpoints[c.Name] = endpoint{Connection: c, host: kind, strangers: Sampled(h.log)}
-	}
+	complaints = append(complaints, h.Replace(o.Connections))
 	if err := errors.Join(complaints...); err != nil {
 		return nil, err
 	}
@@ -156,11 +149,32 @@ func New(o Options) (*Handler, error) {
 	if h.newID == nil {
 		h.newID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
-	for name := range h.endpoints {
+	for name := range *h.endpoints.Load() {
 		h.metrics.prepare(name)
 	}
 	h.metrics.deliveries.WithLabelValues("", labelOther, string(outcomeUnknownConnection))
 	return h, nil
+}
+
+// Replace makes the handler accept deliveries by these connections from now on, whose
+// secrets may be others than before; a request that has begun keeps the ones that it
+// began with. It returns every complaint about them, joined, and then changes nothing.
+func (h *Handler) Replace(connections []Connection) error {
+	endpoints := make(map[string]endpoint, len(connections))
+	var complaints []error
+	for _, c := range connections {
+		if _, twice := endpoints[c.Name]; twice {
+			complaints = append(complaints, fmt.Errorf("check connection %q: the name is used twice", c.Name))
+		}
+		complaints = append(complaints, c.validate())
+		kind, _ := hostOf(c.Host)
+		endpoints[c.Name] = endpoint{Connection: c, host: kind, strangers: Sampled(h.log)}
+	}
+	err := errors.Join(complaints...)
+	if err == nil {
+		h.endpoints.Store(&endpoints)
+	}
+	return err
 }
 
 // Register adds the route of the webhook endpoint. Other methods than POST get
@@ -176,7 +190,7 @@ func (h *Handler) CutOff() { h.body.stop(time.Now().Add(cutOffPause)) }
 func (h *Handler) receive(ctx echo.Context) error {
 	start := h.now()
 	client := h.clients.Of(ctx.Request())
-	e, known := h.endpoints[ctx.Param("connection")]
+	e, known := (*h.endpoints.Load())[ctx.Param("connection")]
 	if !known {
 		unread(ctx.Response())
 		r := refused(outcomeUnknownConnection, http.StatusNotFound, "unknown_connection",

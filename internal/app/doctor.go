@@ -1,0 +1,50 @@
+package app
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/doctor"
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// Examine checks what the configuration depends on outside of its files; see
+// [doctor.Examine]. The error is that of Load.
+func Examine(ctx context.Context, path string, lookup LookupEnv) ([]doctor.Finding, error) {
+	in := &inputs{}
+	cfg, policy, err := load(path, lookup, in)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRemote(cfg, noMemory{}, prometheus.NewRegistry(), zap.NewNop())
+	if err != nil {
+		return nil, err
+	}
+	defer r.http.CloseIdleConnections()
+	sources, err := ruleSources(in.rules)
+	if err != nil {
+		return nil, err
+	}
+	files := []string{path}
+	for _, source := range sources {
+		files = append(files, source.Name)
+	}
+	return doctor.Examine(ctx, doctor.Options{
+		Config: cfg, Policy: policy, Files: files,
+		HTTP: r.http, ProjectID: r.credentials.ProjectID, Checker: r.checker, Operator: r.operator,
+		Repository: repositoryOf,
+		Database:   StoreOptions(cfg.Store),
+	}), nil
+}
+
+// repositoryOf is the repository of a connection by its full name.
+func repositoryOf(c config.Connection, fullName string) event.Repository {
+	return event.Repository{Host: event.Host(c.Kind), FullName: fullName, HTTPSURL: c.URL + "/" + fullName + ".git"}
+}
+
+// noMemory is for a checker that only looks.
+type noMemory struct{ codecheck.Memory }

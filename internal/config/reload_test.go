@@ -1,0 +1,130 @@
+package config_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatewright/gatewright/internal/config"
+)
+
+const runningFile = `
+http: {addr: "127.0.0.1:8080"}
+store: {postgres: {dsn: {file: dsn}}}
+connections:
+  - name: hub
+    kind: github
+    secrets: [{file: hub}]
+  - name: lab
+    kind: gitlab
+    secrets: [{file: lab}]
+huaweicloud:
+  region: cn-north-4
+  ca_file: ca.pem
+  auth: {access_key: {id: {file: ak}, secret: {file: sk}}}
+`
+
+// runningSecrets are the files that it names.
+var runningSecrets = map[string]string{"dsn": "postgres://one", "hub": "hub one", "lab": "lab one", "ak": "ak one", "sk": "sk one",
+	"new": "new one", "signing": "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg=="}
+
+// loadText loads a server file with its secrets; edits replace what a file holds, or a
+// text of the server file.
+func loadText(t *testing.T, edits map[string]string) *config.Config {
+	t.Helper()
+	text := runningFile
+	for before, after := range edits {
+		text = strings.ReplaceAll(text, before, after)
+	}
+	readFile := func(path string) ([]byte, error) {
+		if edited, ok := edits["file "+path]; ok {
+			return []byte(edited), nil
+		}
+		if path == "ca.pem" {
+			return os.ReadFile("testdata/files/ca.pem")
+		}
+		return []byte(runningSecrets[path]), nil
+	}
+	c, complaints := config.Load("gatewright.yaml", []byte(text), kinds(), environment, readFile)
+	if c == nil {
+		t.Fatal(complaints)
+	}
+	return c
+}
+
+// TestReloaded holds what a running server takes over from its file, what it leaves for
+// a restart and names, and that each of them shows in the hash when it is in force.
+func TestReloaded(t *testing.T) {
+	ca, err := os.ReadFile("testdata/files/ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := func(name string) func(*config.Config) string {
+		return func(c *config.Config) string {
+			conn, _ := c.Connection(name)
+			return conn.Secrets[0].Value()
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		edits   map[string]string
+		restart []string
+		value   func(*config.Config) string
+		want    string
+	}{
+		{"nothing", nil, nil, first("hub"), "hub one"},
+		{"webhook secret", map[string]string{"file hub": "hub two\n"}, nil, first("hub"), "hub two"},
+		{"one more webhook secret", map[string]string{"[{file: hub}]": "[{file: new}, {file: hub}]"}, nil, first("hub"), "new one"},
+		{"a signing token", map[string]string{"[{file: lab}]": "[{file: lab}]\n    signing_tokens: [{file: signing}]"}, nil, first("lab"), "lab one"},
+		{"an API token", map[string]string{"[{file: lab}]": "[{file: lab}]\n    token: {file: new}"}, nil,
+			func(c *config.Config) string { return c.Connections[1].Token.Value() }, "new one"},
+		{"secret key", map[string]string{"file sk": "sk two"}, nil,
+			func(c *config.Config) string { return c.HuaweiCloud.Auth.AccessKey.Secret.Value() }, "sk two"},
+		{"rules", map[string]string{"http:": "rules: other.yaml\nhttp:"}, nil, func(c *config.Config) string { return c.Rules }, "other.yaml"},
+		{"address", map[string]string{":8080": ":9090"}, []string{"http.addr"}, func(c *config.Config) string { return c.HTTP.Addr }, "127.0.0.1:8080"},
+		{"database password", map[string]string{"file dsn": "postgres://two"}, []string{"store.postgres.dsn"},
+			func(c *config.Config) string { return c.Store.Postgres.DSN.Value() }, "postgres://one"},
+		{"certificates", map[string]string{"file ca.pem": string(ca) + string(ca)}, []string{"huaweicloud.ca_file"}, first("hub"), "hub one"},
+		{"another connection", map[string]string{"name: lab": "name: lap", "file hub": "hub two"}, []string{"connections[1].name"}, first("hub"), "hub two"},
+		{"one connection less", map[string]string{"  - name: lab\n    kind: gitlab\n    secrets: [{file: lab}]\n": ""}, []string{"connections"}, first("lab"), "lab one"},
+		{"another way to authorise", map[string]string{"access_key: {id: {file: ak}, secret: {file: sk}}": "password: {user: u, domain: d, password: {file: sk}}"},
+			[]string{"huaweicloud.auth.access_key", "huaweicloud.auth.password"},
+			func(c *config.Config) string { return c.HuaweiCloud.Auth.AccessKey.ID.Value() }, "ak one"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			running, next := loadText(t, nil), loadText(t, test.edits)
+			before := hash(t, running, "rules")
+			inForce, restart, err := running.Reloaded(next)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.restart, restart); diff != "" {
+				t.Errorf("what needs a restart (-want +got):\n%s", diff)
+			}
+			if got := test.value(inForce); got != test.want {
+				t.Errorf("in force is %q, want %q", got, test.want)
+			}
+			if hash(t, running, "rules") != before {
+				t.Error("the running configuration was changed")
+			}
+			// A change that waits for a restart is not in force.
+			if changed := len(test.edits) > len(test.restart); (hash(t, inForce, "rules") != before) != changed {
+				t.Errorf("the hash says changed: %v", !changed)
+			}
+			if hash(t, inForce, "other rules") == hash(t, inForce, "rules") {
+				t.Error("the hash does not depend on the rules")
+			}
+		})
+	}
+}
+
+func hash(t *testing.T, c *config.Config, rules string) string {
+	t.Helper()
+	hash, err := c.Hash(rules)
+	if err != nil || len(hash) != 12 {
+		t.Fatalf("hash %q, error %v", hash, err)
+	}
+	return hash
+}

@@ -1,0 +1,106 @@
+// Package doctor checks what an installation depends on outside of its own files: the
+// clock, the credentials, what the rules name at the services, the tokens of the git
+// hosts, the database, and the rights of files. It changes nothing anywhere.
+package doctor
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// State is what became of one check.
+type State string
+
+const (
+	// OK: nothing is wrong.
+	OK State = "ok"
+	// Wrong: something does not work; Finding.Advice says what to do.
+	Wrong State = "wrong"
+	// Unchecked: it could not be checked; Finding.Detail says why.
+	Unchecked State = "unchecked"
+)
+
+// Finding is the result of one check.
+type Finding struct {
+	State State `json:"state"`
+	// Subject is what was checked, such as `pipeline caf409b1-…`.
+	Subject string `json:"subject"`
+	// Detail is what was found, or why it could not be checked.
+	Detail string `json:"detail"`
+	// Advice is what to do; only where something is wrong.
+	Advice string `json:"advice"`
+}
+
+// Hosts asks the git hosts, with the API tokens of the connections.
+type Hosts interface {
+	// Head reads the commit of the event's branch on the host of its connection.
+	Head(ctx context.Context, ev event.Event) (sha string, err error)
+}
+
+// Options say what is examined. All are mandatory but Hosts and Now.
+type Options struct {
+	Config *config.Config
+	Policy *rules.Policy
+	// Files are the server file and those of the rules.
+	Files []string
+	// HTTP asks the endpoints of the services without credentials.
+	HTTP *http.Client
+	// ProjectID gives the IAM region project; it gets a token where there is a password.
+	ProjectID func(ctx context.Context) (string, error)
+	Checker   *codecheck.Checker
+	Operator  *release.Operator
+	// Repository is the repository of a connection with this full name, as its
+	// deliveries describe it.
+	Repository func(c config.Connection, fullName string) event.Repository
+	Database   store.Options
+	// Hosts is nil where the git hosts cannot be asked.
+	Hosts Hosts
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// examination collects the findings.
+type examination struct {
+	Options
+	findings []Finding
+	// unreachable are the endpoints that do not answer.
+	unreachable []string
+	// readable are the projects whose tasks were read.
+	readable []string
+	// refused is why the credentials do not work; then nothing else is asked with them.
+	refused string
+}
+
+// Examine checks everything, in the order in which one thing depends on another.
+func Examine(ctx context.Context, o Options) []Finding {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	e := &examination{Options: o}
+	e.endpoints(ctx)
+	e.services(ctx)
+	e.connections(ctx)
+	e.database(ctx)
+	e.fileRights()
+	return e.findings
+}
+
+func (e *examination) ok(subject, detail string) {
+	e.findings = append(e.findings, Finding{State: OK, Subject: subject, Detail: detail})
+}
+
+func (e *examination) wrong(subject, detail, advice string) {
+	e.findings = append(e.findings, Finding{State: Wrong, Subject: subject, Detail: detail, Advice: advice})
+}
+
+func (e *examination) unchecked(subject, why string) {
+	e.findings = append(e.findings, Finding{State: Unchecked, Subject: subject, Detail: why})
+}

@@ -1,0 +1,357 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
+)
+
+const (
+	// clockTolerance is how far our clock may be off. GitLab's signatures are refused
+	// after 5 minutes, Huawei Cloud's after 15 (specs/codearts-check.md 4.3); a clock
+	// that is a minute off is not synchronized.
+	clockTolerance = time.Minute
+	// askTimeout bounds one question.
+	askTimeout = 30 * time.Second
+	// listTimeout bounds the reading of all tasks of one project.
+	listTimeout = 2 * time.Minute
+)
+
+// endpoints asks each service that is used for anything, without credentials.
+func (e *examination) endpoints(ctx context.Context) {
+	services := e.Config.HuaweiCloud.Endpoints
+	asked := []string{services.CodeCheck}
+	if e.Config.HuaweiCloud.Auth.Password != nil {
+		asked = append(asked, services.IAM)
+	}
+	if len(pipelinesOf(e.Policy.Targets())) > 0 {
+		asked = append(asked, services.ServiceStage)
+	}
+	slices.Sort(asked)
+	timed := false
+	for _, endpoint := range slices.Compact(asked) {
+		sent := e.Now()
+		date, err := e.date(ctx, endpoint)
+		if err != nil {
+			e.unreachable = append(e.unreachable, endpoint)
+			e.wrong("endpoint "+endpoint, "does not answer: "+err.Error(), "compare huaweicloud.region and endpoints with the console, and the way there: DNS, proxy, firewall, ca_file")
+			continue
+		}
+		e.ok("endpoint "+endpoint, "answers")
+		if theirs, err := http.ParseTime(date); err == nil && !timed {
+			timed = true
+			e.clock(endpoint, sent, theirs)
+		}
+	}
+	if !timed {
+		e.unchecked("clock", "no service told the time")
+	}
+}
+
+// date is the Date of an endpoint's answer, whatever else it answers.
+func (e *examination) date(ctx context.Context, endpoint string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := e.HTTP.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	return response.Header.Get("Date"), nil
+}
+
+// clock compares our clock with that of a service, which answered just now a request
+// that was sent at sent.
+func (e *examination) clock(endpoint string, sent, theirs time.Time) {
+	// The header has whole seconds, and the answer took its time.
+	off := max(sent.Sub(theirs.Add(time.Second)), theirs.Sub(e.Now()), 0)
+	if off > clockTolerance {
+		e.wrong("clock", fmt.Sprintf("this machine's clock and that of %s differ by %s", endpoint, off.Round(time.Second)),
+			"synchronize this machine's clock (NTP): signatures with a wrong time are refused")
+		return
+	}
+	e.ok("clock", "agrees with "+endpoint)
+}
+
+// services checks the credentials, and what the rules name at the services.
+func (e *examination) services(ctx context.Context) {
+	targets := e.Policy.Targets()
+	place := len(e.findings)
+	asked := e.token(ctx)
+	for _, project := range projectsOf(targets) {
+		asked = e.project(ctx, project) || asked
+	}
+	e.tasks(ctx, targets)
+	for _, named := range pipelinesOf(targets) {
+		asked = e.pipeline(ctx, named) || asked
+	}
+	// What was asked with the credentials shows whether they work; they come first.
+	switch {
+	case e.refused != "":
+		e.wrong("credentials", e.refused, "compare huaweicloud.auth with the console (My Credentials), and the clock; a refused key or user may be locked for some minutes")
+	case asked:
+		e.ok("credentials", "are accepted")
+	default:
+		e.unchecked("credentials", "no service answered a call with them")
+	}
+	last := len(e.findings) - 1
+	finding := e.findings[last]
+	e.findings = slices.Insert(e.findings[:last], place, finding)
+}
+
+// token gets a token where there is a password, and reports whether IAM answered.
+func (e *examination) token(ctx context.Context) (answered bool) {
+	if e.Config.HuaweiCloud.Auth.Password == nil {
+		return false
+	}
+	if slices.Contains(e.unreachable, e.Config.HuaweiCloud.Endpoints.IAM) {
+		return false
+	}
+	_, err := e.ProjectID(ctx)
+	return e.note(err)
+}
+
+// note keeps the first refusal of the credentials, and reports whether err, or its
+// absence, shows that they are accepted.
+func (e *examination) note(err error) (accepted bool) {
+	if err == nil {
+		return true
+	}
+	var remote *huaweicloud.Error
+	if !errors.As(err, &remote) {
+		return false
+	}
+	if remote.CredentialsRefused() && e.refused == "" {
+		e.refused = err.Error()
+	}
+	return !remote.CredentialsRefused() && remote.Status != 0 && !remote.Retryable()
+}
+
+// ask asks a service with the credentials, unless it does not answer or they are
+// refused: each refusal is a step towards their lock. accepted reports that the answer
+// shows that they are not, done that nothing is left to say about the subject.
+func (e *examination) ask(subject, endpoint string, question func() error) (err error, accepted, done bool) {
+	down := slices.Contains(e.unreachable, endpoint)
+	if e.refused == "" && !down {
+		err = question()
+		accepted = e.note(err)
+	}
+	var remote *huaweicloud.Error
+	switch {
+	case down:
+		e.unchecked(subject, endpoint+" does not answer")
+	case e.refused != "":
+		e.unchecked(subject, "the credentials are refused")
+	case err == nil:
+		return nil, accepted, false
+	case errors.As(err, &remote) && (remote.Retryable() || remote.Undecodable()):
+		e.unchecked(subject, err.Error())
+	default:
+		return err, accepted, false
+	}
+	return err, accepted, true
+}
+
+// projectsOf returns the CodeArts projects that the rules name.
+func projectsOf(targets []rules.Target) []string {
+	var projects []string
+	for _, t := range targets {
+		if t.Project != "" && !slices.Contains(projects, t.Project) {
+			projects = append(projects, t.Project)
+		}
+	}
+	return projects
+}
+
+func (e *examination) project(ctx context.Context, id string) (answered bool) {
+	subject := "project " + id
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	err, answered, done := e.ask(subject, e.Config.HuaweiCloud.Endpoints.CodeCheck, func() error { return e.Checker.ReadProject(ctx, id) })
+	var remote *huaweicloud.Error
+	switch {
+	case done:
+	case err == nil:
+		e.readable = append(e.readable, id)
+		e.ok(subject, "its tasks can be read")
+	case errors.As(err, &remote) && remote.Forbidden():
+		e.wrong(subject, err.Error(), "make the user of the credentials a member of this CodeArts project, with the right to run checks")
+	case errors.As(err, &remote):
+		e.wrong(subject, err.Error(), "compare check.project.id in the rules with the project's URL in CodeArts; it is not the IAM project")
+	default:
+		e.unchecked(subject, err.Error())
+	}
+	return answered
+}
+
+// tasks looks for the task of each rule that names a repository and a branch.
+func (e *examination) tasks(ctx context.Context, targets []rules.Target) {
+	seen := map[string]bool{}
+	for _, t := range targets {
+		if t.Project == "" {
+			continue
+		}
+		found := false
+		for _, ev := range e.events(t) {
+			for _, match := range e.Policy.Decide(ev).Matches {
+				if match.Rule == t.Rule {
+					found = true
+					e.task(ctx, ev, match.Check, seen)
+				}
+			}
+		}
+		if t.Open || !found {
+			e.unchecked("tasks of rule "+t.Rule, "it matches by patterns: which repositories and branches there are is known when they are pushed to")
+		}
+	}
+}
+
+// events are pushes, or merge requests, of the repositories and branches that a rule
+// names.
+func (e *examination) events(t rules.Target) []event.Event {
+	kind := event.MergeRequest
+	if slices.Contains(t.On, event.Push) {
+		kind = event.Push
+	} else if !slices.Contains(t.On, event.MergeRequest) {
+		return nil
+	}
+	var events []event.Event
+	for _, c := range e.Config.Connections {
+		if len(t.Connections) > 0 && !slices.Contains(t.Connections, c.Name) {
+			continue
+		}
+		for _, repository := range t.Repositories {
+			for _, branch := range t.Branches {
+				events = append(events, event.Event{Connection: c.Name, Kind: kind, Repository: e.Repository(c, repository), Branch: branch, NewCode: true})
+			}
+		}
+	}
+	return events
+}
+
+func (e *examination) task(ctx context.Context, ev event.Event, check rules.Check, seen map[string]bool) {
+	subject := fmt.Sprintf("task of %s %s (%s)", ev.Repository.FullName, ev.Branch, ev.Connection)
+	if seen[subject+check.ProjectID] {
+		return
+	}
+	seen[subject+check.ProjectID] = true
+	if !slices.Contains(e.readable, check.ProjectID) {
+		e.unchecked(subject, "the tasks of project "+check.ProjectID+" cannot be read")
+		return
+	}
+	task, found, err := e.Checker.LookupTask(ctx, ev, check)
+	switch {
+	case err != nil:
+		e.wrong(subject, err.Error(), "create the task in CodeArts Check, or give the rule what creating it needs")
+	case found:
+		e.ok(subject, "is "+task.Name)
+	default:
+		e.ok(subject, "is not there yet: the first run creates it")
+	}
+}
+
+// namedRelease is a release of a rule.
+type namedRelease struct {
+	rule string
+	rules.Release
+}
+
+// pipelinesOf returns the releases of the rules, each once.
+func pipelinesOf(targets []rules.Target) []namedRelease {
+	var named []namedRelease
+	for _, t := range targets {
+		for _, r := range t.Releases {
+			same := func(other namedRelease) bool {
+				return len(r.Select) == 0 && len(other.Select) == 0 && r.Pipeline == other.Pipeline && r.Task == other.Task
+			}
+			if !slices.ContainsFunc(named, same) {
+				named = append(named, namedRelease{t.Rule, r})
+			}
+		}
+	}
+	return named
+}
+
+// pipeline checks that a pipeline is there, with the checkpoint or the tasks that the
+// rule names.
+func (e *examination) pipeline(ctx context.Context, r namedRelease) (answered bool) {
+	subject := "pipeline " + r.Pipeline
+	switch {
+	case r.Task != "":
+		subject = fmt.Sprintf("checkpoint %s of pipeline %s", r.Task, r.Pipeline)
+	case len(r.Select) > 0:
+		subject = fmt.Sprintf("pipeline %s with the tasks that rule %s selects", r.Pipeline, r.rule)
+	}
+	err, answered, done := e.ask(subject, e.Config.HuaweiCloud.Endpoints.ServiceStage, func() error { return e.Operator.Inspect(ctx, r.Release) })
+	var remote *huaweicloud.Error
+	switch {
+	case done:
+	case err == nil:
+		e.ok(subject, "is there")
+	case errors.Is(err, release.ErrNoTasks):
+		e.unchecked(subject, err.Error())
+	case errors.As(err, &remote) && remote.Forbidden():
+		e.wrong(subject, err.Error(), "give the user of the credentials the rights servicestage:pipeline:get, list and modify")
+	case errors.As(err, &remote):
+		e.wrong(subject, err.Error(), "compare the pipeline's id in rule "+r.rule+" with its URL in ServiceStage, and huaweicloud.project_id with the region's project")
+	default:
+		e.wrong(subject, err.Error(), "correct rule "+r.rule+" or huaweicloud.project_id")
+	}
+	return answered
+}
+
+// connections reads with each API token what the rules name on its host.
+func (e *examination) connections(ctx context.Context) {
+	for _, c := range e.Config.Connections {
+		subject := "token of connection " + c.Name
+		switch {
+		case !c.Token.Set():
+			e.unchecked(subject, "it has none, so nothing is read from this host")
+		case e.Hosts == nil:
+			e.unchecked(subject, "this version does not call the APIs of git hosts")
+		default:
+			e.connection(ctx, subject, c)
+		}
+	}
+}
+
+func (e *examination) connection(ctx context.Context, subject string, c config.Connection) {
+	var events []event.Event
+	for _, t := range e.Policy.Targets() {
+		for _, ev := range e.events(t) {
+			// The branch is read; the rule may be for its merge requests.
+			ev.Kind = event.Push
+			known := func(other event.Event) bool {
+				return other.Repository.FullName == ev.Repository.FullName && other.Branch == ev.Branch
+			}
+			if ev.Connection == c.Name && !slices.ContainsFunc(events, known) {
+				events = append(events, ev)
+			}
+		}
+	}
+	if len(events) == 0 {
+		e.unchecked(subject, "no rule names a repository and a branch of this connection without patterns, so there is nothing to read")
+	}
+	for _, ev := range events {
+		on := fmt.Sprintf("%s: %s %s", subject, ev.Repository.FullName, ev.Branch)
+		sha, err := e.Hosts.Head(ctx, ev)
+		if err != nil {
+			e.wrong(on, err.Error(), "give the connection a token that may read this repository, and a way to its host; or correct the rule, where there is no such repository or branch")
+			continue
+		}
+		e.ok(on, "can be read, at "+sha[:min(len(sha), 8)])
+	}
+}

@@ -1,0 +1,53 @@
+package rules
+
+import (
+	"slices"
+
+	"github.com/gatewright/gatewright/internal/event"
+)
+
+// Target is what one rule names outside of Gatewright.
+type Target struct {
+	Rule string
+	// On lists the kinds of events that the rule is for.
+	On []event.Kind
+	// Project is the CodeArts project of its check; empty when the rule ignores.
+	Project string
+	// Connections, Repositories and Branches are the names in the rule's match that
+	// have no wildcard. Open reports that it matches by a wildcard, or by leaving
+	// repository or branch out, so that there may be others.
+	Connections, Repositories, Branches []string
+	Open                                bool
+	Releases                            []Release
+}
+
+// Targets returns what the rules name, in the order in which they are tried.
+func (p *Policy) Targets() []Target {
+	var targets []Target
+	for _, r := range p.rules {
+		t := Target{Rule: r.name, On: slices.Clone(r.on), Releases: r.releases}
+		if !r.ignores {
+			t.Project = r.check.ProjectID
+		}
+		var open [3]bool
+		t.Connections, open[0] = names(r.spec.Match.Connection)
+		t.Repositories, open[1] = names(r.spec.Match.Repository)
+		t.Branches, open[2] = names(r.spec.Match.Branch)
+		t.Open = open[0] || open[1] || open[2] || len(t.Repositories) == 0 || len(t.Branches) == 0
+		targets = append(targets, t)
+	}
+	return targets
+}
+
+// names returns the patterns that have no wildcard, and whether there are others.
+func names(patterns []string) (literal []string, open bool) {
+	compiled := compileGlobs(patterns, false, func(int, string, string) {})
+	for _, g := range compiled.include {
+		if g.literal {
+			literal = append(literal, g.text)
+		} else {
+			open = true
+		}
+	}
+	return literal, open
+}

@@ -4,7 +4,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION     ?= dev
 FUZZTIME    ?= 10s
 
-.PHONY: build test lint fuzz bench crash faults soak
+.PHONY: build test lint fuzz bench crash faults soak attack
 
 # The proofs run on both databases; PostgreSQL is started from what is installed.
 DATABASE ?= both
@@ -34,6 +34,9 @@ crash: build ## kill -9 under load, ROUNDS times on each DATABASE: nothing lost,
 
 faults: build ## the same through a proxy and services that misbehave
 	go run ./test/faults -binary build/gatewright -database $(DATABASE)
+
+attack: build ## what strangers and holders of one secret can try: held or broken
+	go run ./test/attack -binary build/gatewright -database $(DATABASE)
 
 soak: build ## mixed load for FOR: memory, goroutines, files and tables at start and end
 	go run ./test/soak -binary build/gatewright -database $(DATABASE) -for $(FOR)

@@ -36,6 +36,8 @@ type Call struct {
 	Project   string `json:"project,omitempty"`
 	Task      string `json:"task,omitempty"`
 	Execution string `json:"execution,omitempty"`
+	// Address is the repository that a task was created for.
+	Address string `json:"address,omitempty"`
 	// Ref is the ref that a run was sent with.
 	Ref      string `json:"ref,omitempty"`
 	Pipeline string `json:"pipeline,omitempty"`

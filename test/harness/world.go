@@ -124,8 +124,12 @@ func serverFile(addr, storeSection, endpoint string, opts Options) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "http: {addr: %q, pprof_addr: %q, shutdown_grace: 20s}\nstore: %s\nconnections:\n", addr, opts.Profiles, storeSection)
+	settings := ""
+	if opts.Connection != "" {
+		settings = ", " + opts.Connection
+	}
 	for _, c := range connections() {
-		fmt.Fprintf(&b, "  - {name: %s, kind: %s, url: %q, secrets: [{env: %s}]}\n", c.name, c.host, c.base, variableWebhook)
+		fmt.Fprintf(&b, "  - {name: %s, kind: %s, url: %q, secrets: [{env: %s}]%s}\n", c.name, c.host, c.base, variableWebhook, settings)
 	}
 	fmt.Fprintf(&b, `huaweicloud:
   auth: {access_key: {id: {env: %s}, secret: {env: %s}}}

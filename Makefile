@@ -1,10 +1,13 @@
-# The pinned linter. It is run by version, so that it is no dependency of the
+# The pinned tools. They are run by version, so that they are no dependencies of the
 # project.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
+# The vulnerability database: an URL, or file:// and an absolute path.
+VULNDB      ?= https://vuln.go.dev
 VERSION     ?= dev
 FUZZTIME    ?= 10s
 
-.PHONY: build test lint fuzz bench crash faults soak
+.PHONY: build test lint fuzz bench crash faults soak attack vuln
 
 # The proofs run on both databases; PostgreSQL is started from what is installed.
 DATABASE ?= both
@@ -23,6 +26,10 @@ lint: ## formatting, vet and staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
+vuln: ## known vulnerabilities: none that gatewright calls; those of the demo are shown
+	go run $(GOVULNCHECK) -db $(VULNDB) ./cmd/server
+	-go run $(GOVULNCHECK) -scan package -db $(VULNDB) ./cmd/demo
+
 fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
@@ -34,6 +41,9 @@ crash: build ## kill -9 under load, ROUNDS times on each DATABASE: nothing lost,
 
 faults: build ## the same through a proxy and services that misbehave
 	go run ./test/faults -binary build/gatewright -database $(DATABASE)
+
+attack: build ## what strangers and holders of one secret can try: held or broken
+	go run ./test/attack -binary build/gatewright -database $(DATABASE)
 
 soak: build ## mixed load for FOR: memory, goroutines, files and tables at start and end
 	go run ./test/soak -binary build/gatewright -database $(DATABASE) -for $(FOR)

@@ -56,7 +56,7 @@ var onlyIn = []struct {
 	why    string
 }{
 	{"github.com/labstack/echo/v4", []string{"internal/webhook", "internal/app", "test/bench"}, "the HTTP framework stays at the edge; the bench serves the webhook endpoint without the rest"},
-	{module + "internal/standin", []string{"cmd/demo", "internal/demo", "test/harness", "test/crash", "test/faults"}, "the service is never linked with what it is tested against"},
+	{module + "internal/standin", []string{"cmd/demo", "internal/demo", "test/harness", "test/crash", "test/faults", "test/attack"}, "the service is never linked with what it is tested against"},
 	{module + "internal/demo", []string{"cmd/demo", "internal/apptest"}, "the service is never linked with what it is tested against"},
 	{module + "internal/apptest", nil, "only tests import it"},
 	{module + "internal/golden", nil, "only tests import it"},

@@ -30,7 +30,7 @@ func records(text string) []any {
 	var delivery view.DeliveryDetail
 	run := view.RunDetail{Defects: make([]codecheck.Defect, 2), Releases: make([]view.Release, 1)}
 	rel := view.Release{Waiting: make([]string, 2), Actions: make([]release.Action, 1)}
-	delivery.Runs = make([]view.Run, 1)
+	delivery.Runs = make([]view.DeliveryRun, 1)
 	delivery.Rules = make([]string, 2)
 	for _, record := range []any{&delivery, &run, &rel} {
 		fill(reflect.ValueOf(record).Elem(), text)

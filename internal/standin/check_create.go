@@ -123,7 +123,7 @@ func (s *checkService) createV3(c *call) answer {
 		return errCreateFailed()
 	}
 	s.tasks = append(s.tasks, task)
-	c.entry.Task, c.entry.Acted = task.id, true
+	c.entry.Task, c.entry.Address, c.entry.Acted = task.id, task.url, true
 	none := []struct{}{}
 	return ok(envelope{HTTPStatus: "OK", Status: "success", Result: createdV3{
 		CheckParamList: none, CriterionSets: none, CustomParams: none, ID: task.id, ModelSets: none,

@@ -40,6 +40,8 @@ type Call struct {
 	Execution string `json:"execution,omitempty"`
 	// Repository is the one that a git host was asked about.
 	Repository string `json:"repository,omitempty"`
+	// Address is the repository that a task was created for.
+	Address string `json:"address,omitempty"`
 	// Ref is the ref that a run was sent with, or that a git host was asked for.
 	Ref      string `json:"ref,omitempty"`
 	Pipeline string `json:"pipeline,omitempty"`

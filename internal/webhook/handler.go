@@ -105,14 +105,14 @@ type Handler struct {
 // range, no Inbox.
 func New(o Options) (*Handler, error) {
 	h := &Handler{
-		inbox:     o.Inbox,
-		maxBody:   o.MaxBody,
-		body:      bodyReader{timeout: o.BodyTimeout, reading: map[*http.ResponseController]struct{}{}},
-		clients:   o.Clients,
-		log:       o.Log,
-		metrics:   o.Metrics,
-		now:       o.Now,
-		newID:     o.NewID,
+		inbox:   o.Inbox,
+		maxBody: o.MaxBody,
+		body:    bodyReader{timeout: o.BodyTimeout, reading: map[*http.ResponseController]struct{}{}},
+		clients: o.Clients,
+		log:     o.Log,
+		metrics: o.Metrics,
+		now:     o.Now,
+		newID:   o.NewID,
 	}
 	var complaints []error
 	if o.Inbox == nil {

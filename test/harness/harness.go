@@ -6,6 +6,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -249,11 +251,63 @@ func (b *Bench) Retain(d time.Duration) error {
 // Addrs is where the servers take webhooks.
 func (b *Bench) Addrs() []string { return b.addrs }
 
+// Repository is a repository of the bench's world.
+type Repository struct {
+	// Connection is the name of its connection, ID the host's number of it.
+	Connection string
+	ID         int
+	// FullName is its path on the host, URL its clone address.
+	FullName, URL string
+	// Pipeline is what releases its branch main when its check has passed.
+	Pipeline string
+}
+
+// Repositories are those of a connection.
+func (b *Bench) Repositories(connection string) []Repository {
+	var list []Repository
+	for _, r := range b.world.repositories {
+		if r.connection.name == connection {
+			list = append(list, Repository{connection, r.id, r.fullName(), r.url(), r.pipeline})
+		}
+	}
+	return list
+}
+
+// Call runs a command of the program on the first server's file, as an operator would,
+// and returns what it prints.
+func (b *Bench) Call(ctx context.Context, args ...string) (stdout, stderr []byte, err error) {
+	command := exec.CommandContext(ctx, b.opts.Binary, append(args, "--config", b.serverFile(0))...)
+	command.Env = b.environment()
+	var out, complaints bytes.Buffer
+	command.Stdout, command.Stderr = &out, &complaints
+	err = command.Run()
+	return out.Bytes(), complaints.Bytes(), err
+}
+
+// environment is what the program finds its secrets in.
+func (b *Bench) environment() []string {
+	environment := os.Environ()
+	for name, value := range b.secrets {
+		environment = append(environment, name+"="+value)
+	}
+	return environment
+}
+
 // PrivateAddrs is where the servers show their metrics.
 func (b *Bench) PrivateAddrs() []string { return b.privateAddrs }
 
 // WebhookSecret is the secret of the first connection, github.
 func (b *Bench) WebhookSecret() string { return b.secrets[connections()[0].variable()] }
+
+// SecretOf is the webhook secret of a connection.
+func (b *Bench) SecretOf(name string) string {
+	for _, c := range connections() {
+		if c.name == name {
+			return b.secrets[c.variable()]
+		}
+	}
+	return ""
+}
 
 // Log returns the end of what the server's processes have logged, for a proof that
 // failed.
@@ -264,6 +318,12 @@ func (b *Bench) Log() string {
 	}
 	const end = 4000
 	return string(text[max(0, len(text)-end):])
+}
+
+// LogLines is how many lines the server's processes have logged.
+func (b *Bench) LogLines() (int, error) {
+	text, err := os.ReadFile(b.logPath())
+	return bytes.Count(text, []byte("\n")), err
 }
 
 func (b *Bench) logPath() string { return filepath.Join(b.folder, "server.log") }

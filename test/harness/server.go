@@ -41,10 +41,7 @@ func (b *Bench) StartReplica(ctx context.Context, i int) (*Server, error) {
 	defer log.Close()
 	command := exec.Command(b.opts.Binary, "serve", "--config", b.serverFile(i))
 	command.Stderr = log
-	command.Env = os.Environ()
-	for name, value := range b.secrets {
-		command.Env = append(command.Env, name+"="+value)
-	}
+	command.Env = b.environment()
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -16,11 +14,10 @@ import (
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/escape"
+	"github.com/gatewright/gatewright/internal/golden"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/view"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // hostile clears the screen, changes the order of text, and begins lines and cells.
 const hostile = "a\x1b[2J\u009b1m\u202eb\nc\td\r\u2028\u2066\x7f\u200b"
@@ -29,7 +26,7 @@ const hostile = "a\x1b[2J\u009b1m\u202eb\nc\td\r\u2028\u2066\x7f\u200b"
 func records(text string) []any {
 	var delivery view.DeliveryDetail
 	run := view.RunDetail{Defects: make([]codecheck.Defect, 2), Releases: make([]view.Release, 1)}
-	rel := view.Release{Waiting: make([]string, 2), Actions: make([]release.Action, 1)}
+	rel := view.ReleaseDetail{Release: view.Release{Waiting: make([]string, 2), Actions: make([]release.Action, 1)}}
 	delivery.Runs = make([]view.DeliveryRun, 1)
 	delivery.Rules = make([]string, 2)
 	for _, record := range []any{&delivery, &run, &rel} {
@@ -66,7 +63,7 @@ func fill(v reflect.Value, text string) {
 // TestHostileText holds that text from outside can neither act on the terminal nor add a
 // line, in what `show` and `list` print; and that JSON keeps it.
 func TestHostileText(t *testing.T) {
-	var golden bytes.Buffer
+	var printed bytes.Buffer
 	harmless := records("x")
 	for i, record := range records(hostile) {
 		var shown, plain, asJSON bytes.Buffer
@@ -91,25 +88,13 @@ func TestHostileText(t *testing.T) {
 				t.Errorf("%q", text)
 			}
 		}
-		golden.Write(shown.Bytes())
-		if _, ok := record.(view.Release); ok {
-			golden.Write(asJSON.Bytes())
+		printed.Write(shown.Bytes())
+		if _, ok := record.(view.ReleaseDetail); ok {
+			printed.Write(asJSON.Bytes())
 		}
 	}
 	if row := tableRow([]string{hostile, "x"}); strings.Count(row, "\t") != 1 || strings.Contains(row, "\n") {
 		t.Errorf("row %q", row)
 	}
-	file := filepath.Join("testdata", "hostile.golden")
-	if *update {
-		if err := os.WriteFile(file, golden.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), golden.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	golden.Text(t, filepath.Join("testdata", "hostile.golden"), printed.String())
 }

@@ -124,7 +124,7 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		Metrics:  jobs.NewMetrics(registry),
 
 		Forge:            a.reloads.hosts,
-		Confirm:          confirm(a.cfg),
+		Confirm:          a.reloads.hosts.confirm,
 		Retention:        a.cfg.Store.Retention,
 		PayloadRetention: a.cfg.Store.PayloadRetention,
 		MaxEventAge:      a.cfg.MaxEventAge,

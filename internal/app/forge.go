@@ -14,20 +14,29 @@ import (
 	"github.com/gatewright/gatewright/internal/jobs"
 )
 
-// hosts are the clients of the git hosts, which a reload replaces.
+// hosts are the clients of the git hosts with the tokens in force, which a reload
+// replaces.
 type hosts struct {
 	metrics *forge.Metrics
-	current atomic.Pointer[forge.Forge]
+	current atomic.Pointer[clients]
+}
+
+// clients are those of a configuration.
+type clients struct {
+	*forge.Forge
+	cfg *config.Config
 }
 
 func newHosts(cfg *config.Config, registry prometheus.Registerer) (*hosts, error) {
 	h := &hosts{metrics: forge.NewMetrics(registry)}
-	clients, err := newForge(cfg, h.metrics)
-	h.current.Store(clients)
+	made, err := newForge(cfg, h.metrics)
+	h.replace(made, cfg)
 	return h, err
 }
 
-// Head implements [jobs.Forge] with the tokens in force.
+func (h *hosts) replace(made *forge.Forge, cfg *config.Config) { h.current.Store(&clients{made, cfg}) }
+
+// Head implements [jobs.Forge].
 func (h *hosts) Head(ctx context.Context, ev event.Event) (string, error) {
 	return h.current.Load().Head(ctx, ev)
 }
@@ -55,9 +64,7 @@ func newForge(cfg *config.Config, metrics *forge.Metrics) (*forge.Forge, error) 
 }
 
 // confirm says when a commit of a connection is confirmed by its host.
-func confirm(cfg *config.Config) func(string) jobs.Confirm {
-	return func(connection string) jobs.Confirm {
-		c, _ := cfg.Connection(connection)
-		return jobs.Confirm{Runs: c.ConfirmsRuns(), Releases: c.ConfirmsReleases()}
-	}
+func (h *hosts) confirm(connection string) jobs.Confirm {
+	c, _ := h.current.Load().cfg.Connection(connection)
+	return jobs.Confirm{Runs: c.ConfirmsRuns(), Releases: c.ConfirmsReleases()}
 }

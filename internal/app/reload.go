@@ -152,14 +152,14 @@ func (r *reloader) take(cfg *config.Config, policy *rules.Policy, in *inputs, as
 	if err != nil {
 		return err
 	}
-	clients, err := newForge(inForce, r.hosts.metrics)
+	forges, err := newForge(inForce, r.hosts.metrics)
 	if err != nil {
 		return err
 	}
 	if err := r.endpoint.Replace(webhookConnections(inForce)); err != nil {
 		return err
 	}
-	r.hosts.current.Store(clients)
+	r.hosts.replace(forges, inForce)
 	if asked || !reflect.DeepEqual(auth, r.cfg.HuaweiCloud.Auth) {
 		r.remote.credentials.Replace(authenticator)
 	}

@@ -24,6 +24,9 @@ func (c *Config) Reloaded(next *Config) (inForce *Config, restart []string, err 
 	for i := range merged.Connections {
 		old := &merged.Connections[i]
 		if renewed, found := next.Connection(old.Name); found && renewed.Kind == old.Kind {
+			if !old.Token.Set() {
+				old.APIURL = renewed.APIURL // its default is filled in beside a token
+			}
 			old.Secrets, old.SigningTokens, old.MaxAge, old.Token = renewed.Secrets, renewed.SigningTokens, renewed.MaxAge, renewed.Token
 		}
 	}

@@ -234,7 +234,7 @@ func TestAll(t *testing.T) {
 			got = append(got, r)
 		}
 		var want []any
-		for _, id := range []string{"0a-de", "0b-ab", "0c-abc", "0d-abc", "0e-abc", "0f-abc"} {
+		for _, id := range []string{"0a-de", "0b-ab", "0c-abc", "0d-abc", "0e-abc", "0f-abc", "90-abc"} {
 			found, err := view.Find(t.Context(), tx, id)
 			if err != nil {
 				return err

@@ -24,7 +24,7 @@ func TestLimits(t *testing.T) {
 	}{
 		"branch":           {"push.json", []string{"ref"}, "branch or tag"},
 		"repository":       {"push.json", []string{"repository", "full_name"}, "repository's name"},
-		"address":          {"push.json", []string{"repository", "clone_url"}, "http address"},
+		"address":          {"push.json", []string{"repository", "clone_url"}, "an address that cannot be read"},
 		"sender":           {"push.json", []string{"sender", "login"}, "author's name"},
 		"source branch":    {"pr_fork.json", []string{"pull_request", "head", "ref"}, "source branch"},
 		"title":            {"pr_fork.json", []string{"pull_request", "title"}, ""},

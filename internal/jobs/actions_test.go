@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,9 @@ func eachPeople(t *testing.T, test func(t *testing.T, p people)) {
 
 // serve lets a queue work whose reconciler does nothing: what goes on has its job from
 // the command.
-func (p people) serve(t *testing.T) { p.start(t, jobs.Options{ReconcileEvery: time.Hour}) }
+func (p people) serve(t *testing.T) {
+	p.start(t, jobs.Options{ReconcileEvery: time.Hour, ReconcileAfter: time.Hour})
+}
 
 func (p people) run(t *testing.T, id string) (run codecheck.Run) {
 	t.Helper()
@@ -134,7 +137,7 @@ func TestRerunRun(t *testing.T) {
 		p.leave(t, func(l *lost) {
 			for _, state := range codecheck.States() {
 				run := l.newRun(string(state), l.push(string(state)))
-				run.Releases = []rules.Release{{Pipeline: run.Event.Repository.ID, Action: rules.ReleaseStart, Timeout: time.Hour}}
+				run.Releases = []rules.Release{{Pipeline: pipelineID(number(run.Event)), Action: rules.ReleaseStart, Timeout: time.Hour}}
 				l.add(&run, state)
 			}
 		})
@@ -194,6 +197,7 @@ func TestRerunRelease(t *testing.T) {
 		p.leave(t, func(l *lost) {
 			for _, state := range release.States() {
 				r := l.newRelease(string(state))
+				r.Plan.Pipeline = gateID(number(r.Event))
 				approval := r
 				r.State, r.ExecutionID = state, "1"
 				_, err := l.tx.AddRelease(l.ctx, r)
@@ -202,11 +206,6 @@ func TestRerunRelease(t *testing.T) {
 				approval.Plan.Action, approval.Plan.Task = rules.ReleaseApprove, "gate"
 				_, err = l.tx.AddRelease(l.ctx, approval)
 				l.check(err)
-			}
-		})
-		p.services.set(func() {
-			for _, pipeline := range p.services.pipelines {
-				pipeline.waits = true
 			}
 		})
 		ctx := t.Context()
@@ -245,11 +244,9 @@ func TestRerunRelease(t *testing.T) {
 			if diff := cmp.Diff(before[state], p.release(t, string(state))); diff != "" {
 				t.Errorf("the release that %s was changed:\n%s", state, diff)
 			}
-			p.services.set(func() {
-				if pipeline := p.services.pipelines[before[state].Plan.Pipeline]; pipeline.starts != 1 || len(pipeline.decisions) != 1 {
-					t.Errorf("%s: started %d times, decisions %q", state, pipeline.starts, pipeline.decisions)
-				}
-			})
+			if starts, decisions := p.services.operated(before[state].Plan.Pipeline); starts != 1 || !slices.Equal(decisions, []string{"agree"}) {
+				t.Errorf("%s: started %d times, decisions %q", state, starts, decisions)
+			}
 		}
 		p.moveOn(t, before[release.Unknown].Event)
 		_, err := p.RerunRelease(ctx, again[release.Unknown].Releases[0].ID, ann)
@@ -261,13 +258,13 @@ func TestRerunRelease(t *testing.T) {
 func TestStopRun(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {
 		executions := map[string]string{}
+		p.services.SetScanDelay(time.Hour)
 		p.leave(t, func(l *lost) {
 			for _, state := range codecheck.States() {
 				ev := l.push(string(state))
 				run := l.newRun(string(state), ev)
 				if state == codecheck.Running {
-					run.Task.ID = "task-" + ev.Repository.ID
-					run.ExecID = run.Task.ID + "-1"
+					l.execute(&run)
 					executions[run.ID] = run.Task.ID
 				}
 				l.add(&run, state)
@@ -275,18 +272,12 @@ func TestStopRun(t *testing.T) {
 			// Its execution is shared by a run of another rule.
 			ev := l.push("shared")
 			shared := l.newRun("shared", ev)
-			shared.Task.ID = "task-" + ev.Repository.ID
-			shared.ExecID = shared.Task.ID + "-1"
+			l.execute(&shared)
 			l.add(&shared, codecheck.Running)
 			executions["shared"] = shared.Task.ID
 			other := l.newRun("sharing", ev)
 			other.SharesRunID, other.Rule = "shared", "other"
 			l.add(&other, codecheck.Queued)
-		})
-		p.services.set(func() {
-			for _, task := range executions {
-				p.services.endless[task] = true
-			}
 		})
 		p.serve(t)
 		for _, state := range append(codecheck.States(), "shared") {
@@ -303,14 +294,22 @@ func TestStopRun(t *testing.T) {
 			}
 		}
 		p.untilStopped(t, executions["running"])
-		p.services.set(func() {
-			if p.services.stops[executions["shared"]] != 0 {
-				t.Error("the execution that another run shares was stopped")
-			}
-			p.services.endless[executions["shared"]] = false
-		})
+		p.services.EndScans()
 		p.untilState(t, "sharing", "passed")
+		if p.stops(executions["shared"]) != 0 {
+			t.Error("the execution that another run shares was stopped")
+		}
 	})
+}
+
+// stops is how often the queue stopped what a task ran.
+func (p people) stops(task string) (n int) {
+	for _, call := range p.services.done("stop_task") {
+		if call.Task == task {
+			n++
+		}
+	}
+	return n
 }
 
 // untilStopped waits until a task was stopped.
@@ -319,12 +318,7 @@ func (p people) untilStopped(t *testing.T, task string) {
 	deadline := time.After(30 * time.Second)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for {
-		stops := 0
-		p.services.set(func() { stops = p.services.stops[task] })
-		if stops > 0 {
-			return
-		}
+	for p.stops(task) == 0 {
 		select {
 		case <-deadline:
 			t.Fatalf("%s was not stopped", task)

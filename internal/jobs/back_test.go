@@ -8,7 +8,6 @@ import (
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/jobs"
-	"github.com/gatewright/gatewright/internal/release"
 )
 
 const releasingPolicy = `
@@ -20,8 +19,8 @@ rules:
     on: [push]
     check: {}
     release:
-      - {pipeline: caf409b1-10df-483a-b14d-7b05f7e12c88, action: start}
-      - {pipeline: caf409b1-10df-483a-b14d-7b05f7e12c88, action: approve, task: gate}
+      - {pipeline: ` + heldPipeline + `, action: start}
+      - {pipeline: ` + heldPipeline + `, action: approve, task: gate}
 `
 
 // TestGoingBack resets a branch to a commit that was released, while a newer one is on
@@ -30,11 +29,6 @@ rules:
 func TestGoingBack(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {
 		p.policy = releasingPolicy
-		p.services.repositories = []string{"api"}
-		pipeline := &pipeline{waits: true, gate: release.StatusInitial}
-		pipeline.begin(release.StatusSucceeded)
-		pipeline.executions[0].at = time.Now().Add(-time.Hour)
-		p.services.pipelines["caf409b1-10df-483a-b14d-7b05f7e12c88"] = pipeline
 		q, _ := p.start(t, jobs.Options{ReconcileEvery: time.Hour})
 		b := bench{q, p.store}
 		releasesOf := func(delivery string) (start, approval string) {
@@ -49,7 +43,7 @@ func TestGoingBack(t *testing.T) {
 		p.untilState(t, approval, "succeeded")
 		p.untilState(t, start, "succeeded")
 
-		p.services.set(func() { pipeline.waits, pipeline.moves = false, true })
+		p.services.hold(t, "before")
 		b.decided(t, "c")
 		start, approval = releasesOf("c")
 		p.untilState(t, start, "running")
@@ -61,14 +55,13 @@ func TestGoingBack(t *testing.T) {
 		if runs := b.runs(t, "back"); len(runs) != 0 {
 			t.Errorf("going back made runs: %+v", runs)
 		}
-		p.services.set(pipeline.arrive)
+		p.services.letGo(t, "before")
 		p.untilState(t, approval, "refused")
 		if now := p.record(t, approval); !strings.Contains(now.reason, "has the newer commit b") {
 			t.Errorf("the newer commit's checkpoint: %s", now.reason)
 		}
 		p.untilState(t, start, "refused")
 
-		p.services.set(func() { pipeline.waits, pipeline.moves = true, false })
 		done, err := p.RerunRun(t.Context(), run.ID, ann)
 		if err != nil {
 			t.Fatal(err)
@@ -78,10 +71,8 @@ func TestGoingBack(t *testing.T) {
 		for _, id := range releases(t, p, again) {
 			p.untilState(t, id, "succeeded")
 		}
-		p.services.set(func() {
-			if pipeline.starts != 3 || !slices.Equal(pipeline.decisions, []string{"agree", "refuse", "agree"}) {
-				t.Errorf("%d starts, decisions %q", pipeline.starts, pipeline.decisions)
-			}
-		})
+		if starts, decisions := p.services.operated(heldPipeline); starts != 3 || !slices.Equal(decisions, []string{"agree", "refuse", "agree"}) {
+			t.Errorf("%d starts, decisions %q", starts, decisions)
+		}
 	})
 }

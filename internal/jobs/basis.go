@@ -23,7 +23,8 @@ type basis struct {
 	head      store.Head
 	headKnown bool
 	// earlier is the release that took the same action for the same commit; nil when
-	// none has, or when this one may take it again.
+	// none has, or when this one may take it again. It counts only while once holds: an
+	// order makes another release of this one.
 	earlier *store.Released
 	// undecided: a delivery that was received before the check was asked for has no
 	// decision yet. It may announce a newer commit, and then that one was checked.
@@ -72,10 +73,12 @@ func readBasis(ctx context.Context, tx *store.Tx, id string, head func(context.C
 }
 
 // once reports whether the release must be the only one that takes its action for its
-// commit. A person's rerun need not, nor a refusal, which releases nothing, nor the
-// approval of an execution that we started: its start is what happens once.
+// commit. What a person orders need not: a rerun of it or of its run, and a decision. Nor
+// need a refusal, which releases nothing, nor the approval of an execution that we started:
+// its start is what happens once.
 func (b basis) once() bool {
-	return b.release.RerunOf == "" && b.release.Plan.Action != rules.ReleaseRefuse && b.starter == nil
+	ordered := b.release.RerunOf != "" || b.run.RerunOf != "" || b.release.DecidedBy != ""
+	return !ordered && b.release.Plan.Action != rules.ReleaseRefuse && b.starter == nil
 }
 
 // needsDecision reports that the release must wait for a delivery to be decided.
@@ -107,7 +110,7 @@ func (b basis) notAllowed() string {
 		return "run " + b.run.ID + " has no " + string(wanted) + " verdict"
 	case b.run.Event.HeadSHA == "" || b.run.Event.HeadSHA != b.release.Event.HeadSHA:
 		return "run " + b.run.ID + " checked another commit"
-	case b.earlier != nil:
+	case b.earlier != nil && b.once():
 		return fmt.Sprintf("commit %s was released before, by release %s at %s, and is released again only when a person reruns that",
 			short(b.release.Event.HeadSHA), b.earlier.ReleaseID, b.earlier.At.Format(time.RFC3339))
 	case b.headKnown:

@@ -16,24 +16,30 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// leaveWaiting leaves a release whose execution 2 waits at the checkpoint.
+// leaveWaiting leaves releases whose executions wait at the checkpoint.
 func (p people) leaveWaiting(t *testing.T, ids ...string) {
 	t.Helper()
 	p.leave(t, func(l *lost) {
 		for _, id := range ids {
 			r := l.newRelease(id)
-			r.State, r.ExecutionID, r.Waiting, r.StartedAt = release.AwaitingApproval, "2", []string{"gate"}, l.at
-			_, err := l.tx.AddRelease(l.ctx, r)
-			l.check(err)
-			pipeline := l.services.pipelines[r.Plan.Pipeline]
-			pipeline.begin(release.StatusToBeApproved)
-			pipeline.gate = release.StatusToBeApproved
+			r.Plan.Pipeline = gateID(number(r.Event))
+			l.addWaiting(r)
 		}
 	})
 }
 
-func (p people) decisions(r release.Release) (list []string) {
-	p.services.set(func() { list = append(list, p.services.pipelines[r.Plan.Pipeline].decisions...) })
+// addWaiting starts the pipeline of a release, which waits at the checkpoint then.
+func (l *lost) addWaiting(r release.Release) {
+	var err error
+	r.ExecutionID, err = l.services.startPipeline(l.ctx, r.Plan.Pipeline, release.StatusToBeApproved)
+	l.check(err)
+	r.State, r.Waiting, r.Status = release.AwaitingApproval, []string{"gate"}, int(release.StatusToBeApproved)
+	_, err = l.tx.AddRelease(l.ctx, r)
+	l.check(err)
+}
+
+func (p people) decisions(r release.Release) []string {
+	_, list := p.services.operated(r.Plan.Pipeline)
 	return list
 }
 
@@ -146,6 +152,41 @@ func TestDecideInPlaceOfTheRule(t *testing.T) {
 	})
 }
 
+// TestDecideWhatWasApprovedBefore decides a checkpoint that was approved for the same
+// commit before: a person may do that again, the rule not.
+func TestDecideWhatWasApprovedBefore(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		p.leave(t, func(l *lost) {
+			for _, id := range []string{"person", "rule"} {
+				r := l.newRelease(id)
+				r.Plan.Pipeline, r.Plan.Action, r.Plan.Task = gateID(number(r.Event)), rules.ReleaseApprove, "gate"
+				r.State = release.Starting
+				_, err := l.services.startPipeline(l.ctx, r.Plan.Pipeline, release.StatusToBeApproved)
+				l.check(err)
+				_, err = l.tx.AddRelease(l.ctx, r)
+				l.check(err)
+				r.ID = "before " + id
+				_, _, err = l.tx.ClaimReleased(l.ctx, r)
+				l.check(err)
+			}
+		})
+		if _, err := p.Decide(t.Context(), "person", rules.ReleaseApprove, "", ann); err != nil {
+			t.Fatal(err)
+		}
+		p.start(t, jobs.Options{ReconcileEvery: time.Hour})
+		p.untilState(t, "person", "succeeded")
+		p.untilState(t, "rule", "refused")
+		if got := p.record(t, "rule").reason; !strings.Contains(got, "was released before, by release before rule") {
+			t.Errorf("the rule's approval was refused: %s", got)
+		}
+		for id, want := range map[string][]string{"person": {"agree"}, "rule": nil} {
+			if diff := cmp.Diff(want, p.decisions(p.release(t, id))); diff != "" {
+				t.Errorf("%s: decisions (-want +got):\n%s", id, diff)
+			}
+		}
+	})
+}
+
 // TestDecideWhatDoesNotWait refuses to decide about releases that do not wait.
 func TestDecideWhatDoesNotWait(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {
@@ -203,7 +244,12 @@ func TestDecideAtOnce(t *testing.T) {
 // later is kept as a remark.
 func TestExpires(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {
-		p.leaveWaiting(t, "waits")
+		p.services.hold(t, "after")
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("waits")
+			r.Plan.Pipeline = heldPipeline
+			l.addWaiting(r)
+		})
 		r := p.release(t, "waits")
 		r.WaitsForPersonSince, r.Deadline = r.CreatedAt, r.CreatedAt.Add(time.Minute)
 		r.Plan.ApprovalTimeout = time.Minute
@@ -228,18 +274,16 @@ func TestExpires(t *testing.T) {
 		if got := p.actions(t, "waits"); len(got) != 0 {
 			t.Errorf("actions before it went on: %q", got)
 		}
-		set := func(status release.Status) {
-			p.services.set(func() { p.services.pipelines[r.Plan.Pipeline].executions[1].status = status })
+		if err := p.services.decide(t.Context(), heldPipeline, "agree"); err != nil {
+			t.Fatal(err)
 		}
-		set(release.StatusReleasing)
 		look()
 		look()
-		set(release.StatusSucceeded)
+		p.services.letGo(t, "after")
+		p.untilPipeline(t, heldPipeline, release.StatusSucceeded)
 		look()
-		want := []string{
-			"remark by gatewright: the pipeline went on after the release had expired: execution 2: releasing (4)",
-			"remark by gatewright: the pipeline went on after the release had expired: execution 2: release successful (2)",
-		}
+		const remark = "remark by gatewright: the pipeline went on after the release had expired: execution "
+		want := []string{remark + r.ExecutionID + ": releasing (4)", remark + r.ExecutionID + ": release successful (2)"}
 		if diff := cmp.Diff(want, p.actions(t, "waits")); diff != "" {
 			t.Errorf("actions (-want +got):\n%s", diff)
 		}
@@ -250,6 +294,24 @@ func TestExpires(t *testing.T) {
 			t.Errorf("the release was changed:\n%s", diff)
 		}
 	})
+}
+
+// untilPipeline waits until the newest execution of a pipeline has a status.
+func (p people) untilPipeline(t *testing.T, pipeline string, want release.Status) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		status, err := p.services.newestStatus(t.Context(), pipeline)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case status == want:
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("the pipeline is %s for ever", status)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // untilCount waits until the queue has a number of jobs.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -32,6 +33,8 @@ type services struct {
 	client *huaweicloud.Client
 	// before is the number of the last call before the queue was started.
 	before int64
+	// held is the folder of what the pipeline heldPipeline is held at.
+	held string
 }
 
 // numbered is how many numbered repositories there are.
@@ -46,9 +49,13 @@ func pipelineID(repository int) string {
 }
 func gateID(repository int) string { return fmt.Sprintf("d5c06f2e-7a41-4b0f-9c1e-%012d", repository) }
 
+// heldPipeline has a task "before", the checkpoint "gate" and a task "after". A task
+// takes no time unless it is held.
+const heldPipeline = "9b1f6e03-52d8-4c7a-8e64-000000000000"
+
 func newServices(t *testing.T) *services {
 	t.Helper()
-	s := &services{clock: &jumpingClock{}}
+	s := &services{clock: &jumpingClock{}, held: t.TempDir()}
 	repository, err := standin.MakeRepository(filepath.Join(t.TempDir(), "repository"), standin.RepositorySpec{})
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +82,10 @@ func newServices(t *testing.T) *services {
 				{Name: "one", Tasks: []standin.PipelineTask{{Name: "gate", Kind: "approval"}}},
 			}})
 	}
+	held := []string{"sh", "-c", `while test -e "$0/$GATEWRIGHT_TASK"; do sleep 0.02; done`, s.held}
+	options.Pipelines = append(options.Pipelines, standin.Pipeline{ID: heldPipeline, Name: "held", Stages: []standin.Stage{
+		{Name: "one", Tasks: []standin.PipelineTask{{Name: "before", Command: held}, {Name: "gate", Kind: "approval"}, {Name: "after", Command: held}}},
+	}})
 	if s.Server, err = standin.New(options); err != nil {
 		t.Fatal(err)
 	}
@@ -178,6 +189,36 @@ func (s *services) newestStatus(ctx context.Context, pipeline string) (release.S
 		return 0, err
 	}
 	return answer.Records[0].Status, nil
+}
+
+// hold lets heldPipeline stay in a task once it gets there, until letGo.
+func (s *services) hold(t *testing.T, task string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.held, task), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *services) letGo(t *testing.T, task string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(s.held, task)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// operated is what the queue did to a pipeline: how often it started it, and how it
+// decided its checkpoints, in order.
+func (s *services) operated(pipeline string) (starts int, decisions []string) {
+	for _, call := range s.done("operate_pipeline") {
+		switch {
+		case call.Pipeline != pipeline:
+		case call.Action == "start":
+			starts++
+		default:
+			decisions = append(decisions, call.ApprovalType)
+		}
+	}
+	return starts, decisions
 }
 
 // done are the calls of an operation by which the queue changed something.

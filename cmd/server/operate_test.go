@@ -214,7 +214,8 @@ func testStoreCopy(t *testing.T, name string, reached func(demo.Records) bool) {
 	d := apptest.OnSQLite(t)
 	d.Secrets["GATEWRIGHT_DSN"] = dsn
 	arguments := []string{"store", "copy", "--from", "sqlite", "--to", "postgres", "--sqlite", d.SQLite()}
-	d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean})
+	pushed := demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean, Time: time.Now().UTC().Format(time.RFC3339)}
+	d.Push(t, event.GitHub, "1", pushed)
 	d.Until(t, name, reached)
 	if code, _, stderr := runCommand(t, d.Secrets, arguments...); code != command.No || !strings.Contains(stderr, "another gatewright uses this file") {
 		t.Errorf("while the server runs: exit code %d, %s", code, stderr)
@@ -240,7 +241,7 @@ func testStoreCopy(t *testing.T, name string, reached func(demo.Records) bool) {
 		}
 	}
 	d.ActedOnce(t)
-	if again := d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", Before: d.World.Parent, SHA: d.World.Clean}); again.Status != http.StatusOK {
+	if again := d.Push(t, event.GitHub, "1", pushed); again.Status != http.StatusOK {
 		t.Errorf("a delivery that was known over there was answered %d", again.Status)
 	}
 	back := []string{"store", "copy", "--from", "postgres", "--to", "sqlite", "--sqlite", filepath.Join(t.TempDir(), "back.db")}

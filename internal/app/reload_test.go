@@ -56,7 +56,7 @@ func (r reloading) edit(t *testing.T, name, before, after string) {
 
 func (r reloading) get(t *testing.T, path string) (int, string) {
 	t.Helper()
-	response, err := http.Get(r.Base() + path)
+	response, err := http.Get(r.Private() + path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,6 +152,41 @@ func TestDecideInPlaceOfTheRule(t *testing.T) {
 	})
 }
 
+// TestDecideWhatWasApprovedBefore decides a checkpoint that was approved for the same
+// commit before: a person may do that again, the rule not.
+func TestDecideWhatWasApprovedBefore(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		p.leave(t, func(l *lost) {
+			for _, id := range []string{"person", "rule"} {
+				r := l.newRelease(id)
+				r.Plan.Pipeline, r.Plan.Action, r.Plan.Task = gateID(number(r.Event)), rules.ReleaseApprove, "gate"
+				r.State = release.Starting
+				_, err := l.services.startPipeline(l.ctx, r.Plan.Pipeline, release.StatusToBeApproved)
+				l.check(err)
+				_, err = l.tx.AddRelease(l.ctx, r)
+				l.check(err)
+				r.ID = "before " + id
+				_, _, err = l.tx.ClaimReleased(l.ctx, r)
+				l.check(err)
+			}
+		})
+		if _, err := p.Decide(t.Context(), "person", rules.ReleaseApprove, "", ann); err != nil {
+			t.Fatal(err)
+		}
+		p.start(t, jobs.Options{ReconcileEvery: time.Hour})
+		p.untilState(t, "person", "succeeded")
+		p.untilState(t, "rule", "refused")
+		if got := p.record(t, "rule").reason; !strings.Contains(got, "was released before, by release before rule") {
+			t.Errorf("the rule's approval was refused: %s", got)
+		}
+		for id, want := range map[string][]string{"person": {"agree"}, "rule": nil} {
+			if diff := cmp.Diff(want, p.decisions(p.release(t, id))); diff != "" {
+				t.Errorf("%s: decisions (-want +got):\n%s", id, diff)
+			}
+		}
+	})
+}
+
 // TestDecideWhatDoesNotWait refuses to decide about releases that do not wait.
 func TestDecideWhatDoesNotWait(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {

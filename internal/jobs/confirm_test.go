@@ -210,8 +210,8 @@ func testConfirmAtAHostThatLags(t *testing.T, db storetest.Database) {
 }
 
 // TestConfirmRelease: a pipeline is started, and a checkpoint approved, only for the commit
-// that the host has. An approval of our own execution becomes a refusal, and a refusal asks
-// nobody.
+// that the host has, whoever wants it. An approval of our own execution becomes a refusal,
+// and a refusal asks nobody.
 func TestConfirmRelease(t *testing.T) { storetest.Each(t, testConfirmRelease) }
 
 func testConfirmRelease(t *testing.T, db storetest.Database) {
@@ -233,6 +233,13 @@ func testConfirmRelease(t *testing.T, db storetest.Database) {
 		run := l.newRun(r.ID, r.Event)
 		r.RunID = l.addRun(codecheck.Failed, &run, "refuses").ID
 	}
+	byPerson := func(change func(*lost, *release.Release)) func(*lost, *release.Release) {
+		return func(l *lost, r *release.Release) {
+			change(l, r)
+			r.DecidedBy = "ann"
+		}
+	}
+	refusesPassed := func(l *lost, r *release.Release) { waits(l, r, rules.ReleaseRefuse) }
 	cases := []struct {
 		confirmCase
 		change    func(*lost, *release.Release)
@@ -248,6 +255,8 @@ func testConfirmRelease(t *testing.T, db storetest.Database) {
 		{confirmCase{"approves another commit in our execution", another, 0, "refused", "its checkpoint was refused", true}, approvesOurs, 0, "refuse"},
 		{confirmCase{"approves what is gone in our execution", "", 0, "refused", "its checkpoint was refused", true}, approvesOurs, 0, "refuse"},
 		{confirmCase{"refuses", another, 0, "succeeded", "", false}, refuses, 0, "refuse"},
+		{confirmCase{"a person refuses", another, 0, "succeeded", "", false}, byPerson(refusesPassed), 0, "refuse"},
+		{confirmCase{"a person approves another commit", another, 0, "refused", "has commit aaaabbbb on its host", true}, byPerson(approves), 0, ""},
 		{confirmCase{"down for good", announced, forGood, "failed", "the deadline passed before the pipeline could be started; last: waits to try again: confirm commit", true}, nil, 0, ""},
 		{confirmCase{"approves, and the host is down for good", announced, forGood, "failed", "last: waits to try again: confirm commit", true}, approves, 0, ""},
 	}

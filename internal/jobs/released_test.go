@@ -75,8 +75,8 @@ func (w *world) expire(t *testing.T, days int) {
 }
 
 // TestReleasedOnceForGood: a captured push that is sent again under a new id when
-// everything but what was released has been removed is not released again. A release
-// that a person reruns is.
+// everything but what was released has been removed is not released again. What a person
+// reruns is, be it the release or its run.
 func TestReleasedOnceForGood(t *testing.T) { storetest.Each(t, testReleasedOnceForGood) }
 
 func testReleasedOnceForGood(t *testing.T, db storetest.Database) {
@@ -103,27 +103,35 @@ func testReleasedOnceForGood(t *testing.T, db storetest.Database) {
 		t.Errorf("the pipeline was started %d times", n)
 	}
 
-	again := second
-	again.ID, again.Index, again.RerunOf, again.State, again.Reason = "rerun", 1, second.ID, release.Starting, ""
-	again.Deadline, again.FinishedAt = time.Now().Add(time.Hour), time.Time{}
-	if err := w.store.Update(t.Context(), func(tx *store.Tx) error {
-		if _, err := tx.AddRelease(t.Context(), again); err != nil {
-			return err
-		}
-		inserter, err := jobs.NewInserter(w.store, zap.NewNop())
-		if err != nil {
-			return err
-		}
-		_, err = inserter.Resume(t.Context(), tx)
-		return err
-	}); err != nil {
+	inserter, err := jobs.NewInserter(w.store, zap.NewNop())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if now := w.until(t, "rerun", func(now record) bool { return now.ended }); now.state != string(release.Succeeded) {
-		t.Errorf("what a person reruns ended %s: %s", now.state, now.reason)
+	rerun, err := inserter.RerunRelease(t.Context(), second.ID, ann)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n := w.starts(); n != 2 {
+	w.untilSucceeded(t, rerun.Releases[0].ID)
+	if rerun, err = inserter.RerunRun(t.Context(), second.RunID, ann); err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, rerun.Runs[0].ID, func(now record) bool { return now.ended })
+	if err := w.store.View(t.Context(), func(tx *store.Tx) (err error) {
+		rerun.Releases, err = tx.ReleasesOf(t.Context(), rerun.Runs[0].ID)
+		return err
+	}); err != nil || len(rerun.Releases) != 1 {
+		t.Fatalf("the rerun run has releases %+v, error %v", rerun.Releases, err)
+	}
+	w.untilSucceeded(t, rerun.Releases[0].ID)
+	if n := w.starts(); n != 3 {
 		t.Errorf("the pipeline was started %d times", n)
+	}
+}
+
+func (w *world) untilSucceeded(t *testing.T, id string) {
+	t.Helper()
+	if now := w.until(t, id, func(now record) bool { return now.ended }); now.state != string(release.Succeeded) {
+		t.Errorf("what a person reruns ended %s: %s", now.state, now.reason)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/doctor"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/forge"
 )
 
 // Examine checks what the configuration depends on outside of its files; see
@@ -25,6 +26,10 @@ func Examine(ctx context.Context, path string, lookup LookupEnv) ([]doctor.Findi
 		return nil, err
 	}
 	defer r.http.CloseIdleConnections()
+	hosts, err := newForge(cfg, forge.NewMetrics(prometheus.NewRegistry()))
+	if err != nil {
+		return nil, err
+	}
 	sources, err := ruleSources(in.rules)
 	if err != nil {
 		return nil, err
@@ -36,8 +41,8 @@ func Examine(ctx context.Context, path string, lookup LookupEnv) ([]doctor.Findi
 	return doctor.Examine(ctx, doctor.Options{
 		Config: cfg, Policy: policy, Files: files,
 		HTTP: r.http, ProjectID: r.credentials.ProjectID, Checker: r.checker, Operator: r.operator,
-		Repository: repositoryOf,
-		Database:   StoreOptions(cfg.Store),
+		Hosts: hosts, Repository: repositoryOf,
+		Database: StoreOptions(cfg.Store),
 	}), nil
 }
 

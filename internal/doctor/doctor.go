@@ -45,7 +45,7 @@ type Hosts interface {
 	Head(ctx context.Context, ev event.Event) (sha string, err error)
 }
 
-// Options say what is examined. All are mandatory but Hosts and Now.
+// Options say what is examined. All are mandatory but Now.
 type Options struct {
 	Config *config.Config
 	Policy *rules.Policy
@@ -61,7 +61,6 @@ type Options struct {
 	// deliveries describe it.
 	Repository func(c config.Connection, fullName string) event.Repository
 	Database   store.Options
-	// Hosts is nil where the git hosts cannot be asked.
 	Hosts Hosts
 	// Now is the clock. Default time.Now.
 	Now func() time.Time

@@ -320,8 +320,6 @@ func (e *examination) connections(ctx context.Context) {
 		switch {
 		case !c.Token.Set():
 			e.unchecked(subject, "it has none, so nothing is read from this host")
-		case e.Hosts == nil:
-			e.unchecked(subject, "this version does not call the APIs of git hosts")
 		default:
 			e.connection(ctx, subject, c)
 		}

@@ -61,7 +61,7 @@ type Options struct {
 	// deliveries describe it.
 	Repository func(c config.Connection, fullName string) event.Repository
 	Database   store.Options
-	Hosts Hosts
+	Hosts      Hosts
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }

@@ -124,7 +124,7 @@ func sameName(ctx context.Context, t *target) (broken string, err error) {
 	created := old
 	created.ID += 1_000_000
 	// Its first push must be its own: not behind the head of the old one, and on a task
-	// that was looked for anew.
+	// that was looked for again.
 	name, payload := push(created, "main", none, t.commit())
 	request, err := t.sign(created.Connection, event.GitHub, name, payload)
 	if err != nil {

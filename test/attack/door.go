@@ -197,7 +197,7 @@ func questions(ctx context.Context, t *target) (broken string, err error) {
 			if answer.StatusCode < 400 {
 				return fmt.Sprintf("%s %s was answered %d", method, path, answer.StatusCode), nil
 			}
-			for _, word := range []string{"github", "gitlab", "gitee", "secret", "PROOF_", "signing"} {
+			for _, word := range []string{"github", "gitlab", "gitee", "PROOF_"} {
 				if bytes.Contains(bytes.ToLower(text), []byte(strings.ToLower(word))) {
 					return fmt.Sprintf("%s %s was answered %s", method, path, text), nil
 				}

@@ -19,7 +19,7 @@ import (
 )
 
 // repositories is how many each connection has: one for each attack, and the one that
-// is the victim beside it.
+// is the victim with it.
 const repositories = 48
 
 // settleWithin bounds how long what was sent may take until it has ended.

@@ -21,8 +21,8 @@ import (
 const serverFile = `
 connections:
   - {name: hub, kind: github, secrets: [{env: SECRET}], token: {env: SECRET}}
-  - {name: lab, kind: gitlab, secrets: [{env: SECRET}], token: {env: SECRET}}
-  - {name: gitee, kind: gitee, secrets: [{env: SECRET}]}
+  - {name: lab, kind: gitlab, secrets: [{env: SECRET_2}], token: {env: SECRET}}
+  - {name: gitee, kind: gitee, secrets: [{env: SECRET_3}]}
 huaweicloud:
   endpoints: {codecheck: "http://127.0.0.1:1", servicestage: "http://127.0.0.1:1"}
   auth: {access_key: {id: {env: SECRET}, secret: {env: SECRET}}}
@@ -51,7 +51,7 @@ func TestTokens(t *testing.T) {
 		kinds = append(kinds, config.Kind(kind))
 	}
 	cfg, complaints := config.Load(filepath.Join(folder, "gatewright.yaml"), []byte(serverFile), kinds,
-		func(string) (string, bool) { return "a-long-enough-secret", true }, os.ReadFile)
+		func(name string) (string, bool) { return "a-long-enough-secret of " + name, true }, os.ReadFile)
 	if len(complaints) > 0 {
 		t.Fatal(complaints)
 	}

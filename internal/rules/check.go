@@ -89,12 +89,18 @@ func (l *loader) oneOf(d *decodedFile, path, word string, words ...string) {
 	}
 }
 
+// checkTimeout checks a time that is waited for the services. People may take longer than
+// a day.
 func (l *loader) checkTimeout(d *decodedFile, path string, timeout *time.Duration) {
-	if timeout != nil && *timeout <= 0 {
-		l.complain(d, path, timeout.String()+" leaves no time", "write a duration above 0, such as 45m")
-	}
+	l.checkPositive(d, path, timeout)
 	if timeout != nil && *timeout > longestTimeout {
 		l.warn(d, path, timeout.String()+" is longer than 24h, and until then nobody hears of what hangs", "write a shorter time, such as 45m")
+	}
+}
+
+func (l *loader) checkPositive(d *decodedFile, path string, timeout *time.Duration) {
+	if timeout != nil && *timeout <= 0 {
+		l.complain(d, path, timeout.String()+" leaves no time", "write a duration above 0, such as 45m")
 	}
 }
 
@@ -108,7 +114,7 @@ func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec,
 		complain(".pipeline", quote(release.Pipeline)+" is not a pipeline id", "write it with its dashes, as caf409b1-10df-483a-b14d-7b05f7e12c88")
 	}
 	l.checkTimeout(d, path+".timeout", release.Timeout)
-	l.checkTimeout(d, path+".approval_timeout", release.ApprovalTimeout)
+	l.checkPositive(d, path+".approval_timeout", release.ApprovalTimeout)
 
 	switch ReleaseAction(release.Action) {
 	case ReleaseStart:

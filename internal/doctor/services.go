@@ -143,7 +143,7 @@ func (e *examination) note(err error) (accepted bool) {
 // ask asks a service with the credentials, unless it does not answer or they are
 // refused: each refusal is a step towards their lock. accepted reports that the answer
 // shows that they are not, done that nothing is left to say about the subject.
-func (e *examination) ask(subject, endpoint string, question func() error) (err error, accepted, done bool) {
+func (e *examination) ask(subject, endpoint string, question func() error) (accepted, done bool, err error) {
 	down := slices.Contains(e.unreachable, endpoint)
 	if e.refused == "" && !down {
 		err = question()
@@ -156,13 +156,13 @@ func (e *examination) ask(subject, endpoint string, question func() error) (err 
 	case e.refused != "":
 		e.unchecked(subject, "the credentials are refused")
 	case err == nil:
-		return nil, accepted, false
+		return accepted, false, nil
 	case errors.As(err, &remote) && (remote.Retryable() || remote.Undecodable()):
 		e.unchecked(subject, err.Error())
 	default:
-		return err, accepted, false
+		return accepted, false, err
 	}
-	return err, accepted, true
+	return accepted, true, err
 }
 
 // projectsOf returns the CodeArts projects that the rules name.
@@ -180,7 +180,7 @@ func (e *examination) project(ctx context.Context, id string) (answered bool) {
 	subject := "project " + id
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	err, answered, done := e.ask(subject, e.Config.HuaweiCloud.Endpoints.CodeCheck, func() error { return e.Checker.ReadProject(ctx, id) })
+	answered, done, err := e.ask(subject, e.Config.HuaweiCloud.Endpoints.CodeCheck, func() error { return e.Checker.ReadProject(ctx, id) })
 	var remote *huaweicloud.Error
 	switch {
 	case done:
@@ -295,7 +295,7 @@ func (e *examination) pipeline(ctx context.Context, r namedRelease) (answered bo
 	case len(r.Select) > 0:
 		subject = fmt.Sprintf("pipeline %s with the tasks that rule %s selects", r.Pipeline, r.rule)
 	}
-	err, answered, done := e.ask(subject, e.Config.HuaweiCloud.Endpoints.ServiceStage, func() error { return e.Operator.Inspect(ctx, r.Release) })
+	answered, done, err := e.ask(subject, e.Config.HuaweiCloud.Endpoints.ServiceStage, func() error { return e.Operator.Inspect(ctx, r.Release) })
 	var remote *huaweicloud.Error
 	switch {
 	case done:

@@ -27,10 +27,12 @@ type told struct {
 // chapters are the deliveries of the story; a chapter begins when all runs of the
 // previous one have ended, so that each run finds what earlier ones left.
 func chapters(w *demo.World) [][]episode {
-	push := demo.Change{Branch: "main", Before: w.Parent, SHA: w.Clean}
-	request := demo.Change{Branch: "main", SourceBranch: "feature/discount", Before: w.Clean, SHA: w.Bad, Number: demo.MergeRequest}
-	scratch := demo.Change{Branch: "scratch", Before: w.Parent, SHA: w.Clean}
-	deleted := demo.Change{Branch: "old", Before: w.Parent, SHA: w.Clean, Deleted: true}
+	// What is sent again is the same to the byte, also in the next second.
+	now := time.Now().UTC().Format(time.RFC3339)
+	push := demo.Change{Branch: "main", Before: w.Parent, SHA: w.Clean, Time: now}
+	request := demo.Change{Branch: "main", SourceBranch: "feature/discount", Before: w.Clean, SHA: w.Bad, Number: demo.MergeRequest, Time: now}
+	scratch := demo.Change{Branch: "scratch", Before: w.Parent, SHA: w.Clean, Time: now}
+	deleted := demo.Change{Branch: "old", Before: w.Parent, SHA: w.Clean, Time: now, Deleted: true}
 	first := uuid.NewString()
 	return [][]episode{{
 		{"push of the clean commit to main", demo.Delivery{Host: event.GitHub, Kind: "push", ID: first, Change: push}},

@@ -18,7 +18,7 @@ import (
 )
 
 // storyTimeout bounds the whole story.
-const storyTimeout = 55 * time.Second
+const storyTimeout = 110 * time.Second
 
 type demoFlags struct {
 	addr, privateAddr string

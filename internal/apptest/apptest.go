@@ -164,7 +164,7 @@ func (s Service) Request(t *testing.T) {
 // it did.
 func (s Service) Until(t *testing.T, what string, holds func(demo.Records) bool) demo.Records {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
@@ -205,7 +205,7 @@ func (s Service) ActedOnce(t *testing.T) {
 // WaitFor waits up to a minute until a condition holds.
 func WaitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(2 * time.Minute)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for !holds() {

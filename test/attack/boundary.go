@@ -50,6 +50,15 @@ func (t *target) genuine(ctx context.Context, r harness.Repository) (wrong strin
 	return "", nil
 }
 
+// checked sends a genuine delivery, and says what it came to when that is not one run.
+func (t *target) checked(ctx context.Context, r request, otherwise string) (wrong string, err error) {
+	o, err := t.ends(ctx, r)
+	if err != nil || o.runs == 1 {
+		return "", err
+	}
+	return otherwise + o.String(), nil
+}
+
 // nothing sends a delivery from which nothing may follow.
 func (t *target) nothing(ctx context.Context, r harness.Repository, name string, payload fields, want ...event.DeliveryState) (broken string, err error) {
 	request, err := t.sign(r.Connection, hostOf(r.Connection), name, payload)
@@ -130,25 +139,15 @@ func sameName(ctx context.Context, t *target) (broken string, err error) {
 	if err != nil {
 		return "", err
 	}
-	o, err := t.ends(ctx, request)
-	if err != nil {
-		return "", err
-	}
-	if o.runs != 1 {
-		return "the push of the new repository came to: " + o.String(), nil
+	if wrong, err := t.checked(ctx, request, "the push of the new repository came to: "); wrong != "" || err != nil {
+		return wrong, err
 	}
 	// A late push of the old one must not be the newest state of the new one.
 	name, payload = push(old, "main", none, t.commit())
 	if request, err = t.sign(old.Connection, event.GitHub, name, payload); err != nil {
 		return "", err
 	}
-	if o, err = t.ends(ctx, request); err != nil {
-		return "", err
-	}
-	if o.runs != 1 {
-		return "the push of the old repository came to: " + o.String(), nil
-	}
-	return "", nil
+	return t.checked(ctx, request, "the push of the old repository came to: ")
 }
 
 func climbingName(ctx context.Context, t *target) (broken string, err error) {

@@ -132,14 +132,7 @@ func takenID(ctx context.Context, t *target) (broken string, err error) {
 	if _, _, err := t.send(ctx, old.renamed(fresh.header.Get("X-GitHub-Delivery"))); err != nil {
 		return "", err
 	}
-	o, err := t.ends(ctx, fresh)
-	if err != nil {
-		return "", err
-	}
-	if o.runs != 1 {
-		return "the genuine delivery of that id came to: " + o.String(), nil
-	}
-	return "", nil
+	return t.checked(ctx, fresh, "the genuine delivery of that id came to: ")
 }
 
 func pushBack(ctx context.Context, t *target) (broken string, err error) {
@@ -208,14 +201,7 @@ func future(ctx context.Context, t *target) (broken string, err error) {
 	if err != nil {
 		return "", err
 	}
-	o, err := t.ends(ctx, fresh)
-	if err != nil {
-		return "", err
-	}
-	if o.runs != 1 {
-		return "the next change came to: " + o.String(), nil
-	}
-	return "", nil
+	return t.checked(ctx, fresh, "the next change came to: ")
 }
 
 func yearOld(ctx context.Context, t *target) (broken string, err error) {
@@ -231,14 +217,7 @@ func yearOld(ctx context.Context, t *target) (broken string, err error) {
 	if err != nil {
 		return "", err
 	}
-	o, err := t.ends(ctx, request)
-	if err != nil {
-		return "", err
-	}
-	if o.runs != 1 {
-		return "the genuine push came to: " + o.String(), nil
-	}
-	return "", nil
+	return t.checked(ctx, request, "the genuine push came to: ")
 }
 
 // disguised: whoever can write a commit message must not be able to have a signed body
@@ -271,14 +250,7 @@ func disguised(ctx context.Context, t *target) (broken string, err error) {
 	if form, err = t.resign(form, event.GitHub); err != nil {
 		return "", err
 	}
-	o, err := t.ends(ctx, form)
-	if err != nil {
-		return "", err
-	}
-	if o.runs != 1 {
-		return "the genuine form came to: " + o.String(), nil
-	}
-	return "", nil
+	return t.checked(ctx, form, "the genuine form came to: ")
 }
 
 func tampered(ctx context.Context, t *target) (broken string, err error) {
@@ -304,12 +276,5 @@ func tampered(ctx context.Context, t *target) (broken string, err error) {
 			return fmt.Sprintf("it was answered %d, want 401", status), nil
 		}
 	}
-	o, err := t.ends(ctx, genuine)
-	if err != nil {
-		return "", err
-	}
-	if o.runs != 1 {
-		return "the genuine delivery came to: " + o.String(), nil
-	}
-	return "", nil
+	return t.checked(ctx, genuine, "the genuine delivery came to: ")
 }

@@ -52,10 +52,10 @@ func TestNewerCommitWhileAReleaseWaits(t *testing.T) {
 }
 
 func testNewerCommitWhileAReleaseWaits(t *testing.T, d apptest.Service) {
-	// GitHub has the first commit on main yet. The start passes; the approval is not accepted
-	// until the newer commit is decided.
+	// GitHub has the first commit on main yet. The start passes; the approval is turned
+	// away until the newer commit is decided.
 	setFaults(t, d, standin.Fault{Kind: standin.FaultMoved, Operations: []string{"github_ref"}},
-		standin.Fault{Kind: standin.FaultBusy, Operations: []string{"operate_pipeline"}, Skip: 1})
+		standin.Fault{Kind: standin.FaultThrottle, Operations: []string{"operate_pipeline"}, Skip: 1})
 	d.Push(t, event.GitHub, "1", demo.Change{Branch: "main", SHA: d.World.Parent})
 	d.Until(t, "the first is being released", func(r demo.Records) bool {
 		return len(r.Releases) == 2 && slices.ContainsFunc(r.Releases, func(rel view.ReleaseDetail) bool { return rel.ExecutionID != "" })
@@ -74,7 +74,10 @@ func testNewerCommitWhileAReleaseWaits(t *testing.T, d apptest.Service) {
 
 // TestBurst holds that of many pushes in a row only the newest is checked to the end
 // and released, in whatever order they are decided.
-func TestBurst(t *testing.T) { apptest.Each(t, demo.Options{}, testBurst) }
+func TestBurst(t *testing.T) {
+	// No scan ends before all pushes are decided.
+	apptest.Each(t, demo.Options{ScanDelay: apptest.EndlessScan}, testBurst)
+}
 
 func testBurst(t *testing.T, d apptest.Service) {
 	before := d.World.Parent
@@ -86,7 +89,10 @@ func testBurst(t *testing.T, d apptest.Service) {
 		d.Push(t, event.GitHub, fmt.Sprint(i), demo.Change{Branch: "main", Before: before, SHA: sha})
 		before = sha
 	}
-	r := d.Until(t, "the newest is released", func(r demo.Records) bool { return len(r.Deliveries) == 8 && len(r.Releases) >= 2 && r.Ended() })
+	d.Until(t, "all are decided", func(r demo.Records) bool { return len(r.Deliveries) == 8 && r.Decided() })
+	d.Standin.SetScanDelay(apptest.ShortScan)
+	d.Standin.EndScans()
+	r := d.Until(t, "the newest is released", func(r demo.Records) bool { return len(r.Releases) >= 2 && r.Ended() })
 	for _, rel := range r.Releases {
 		if rel.Commit != d.World.Clean || rel.State != release.Succeeded {
 			t.Errorf("%s of %s ended %s: %s", rel.Action, command.ShortSHA(rel.Commit), rel.State, rel.Reason)

@@ -168,17 +168,21 @@ func (s Service) Until(t *testing.T, what string, holds func(demo.Records) bool)
 	defer cancel()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
+	var last demo.Records
 	for {
 		r, err := s.Records(ctx)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			t.Fatal(err)
+		}
+		if err == nil {
+			last = r
 		}
 		if holds(r) {
 			return r
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("never: %s\n%+v", what, r)
+			t.Fatalf("never: %s\n%+v", what, last)
 		case <-ticker.C:
 		}
 	}

@@ -169,6 +169,17 @@ type Intent struct {
 	LastCheckTime string `json:"last_check_time"`
 }
 
+// OccupiedTask is the id of the task that the run has an execution of, or is about to ask
+// for one; empty when it has none. No two runs may occupy one task, whatever
+// connections they came from: the service runs a task once at a time, stops whatever it
+// runs, and in the 2023 dialect tells only of its latest execution.
+func (run Run) OccupiedTask() string {
+	if run.State == Running || run.State == Starting && run.Intent != nil {
+		return run.Task.ID
+	}
+	return ""
+}
+
 // isGone reports whether a task is one that the service no longer knew.
 func (run Run) isGone(taskID string) bool {
 	return run.GoneTask != nil && (taskID == run.GoneTask.ID || taskID == run.GoneTask.ParentID)

@@ -326,17 +326,20 @@ func (in *Inserter) StopRun(ctx context.Context, id string, o Order) (Done, erro
 		if v.Record.State.Ended() {
 			return "", fmt.Errorf("it has ended as %s", v.Record.State)
 		}
+		run := v.Record
+		run.State, run.Reason, run.FinishedAt = codecheck.Stopped, "stopped by "+o.Actor+": "+o.Reason, in.queue.now().UTC()
+		if err := in.queue.saveRun(ctx, tx, v.Record, run, &v.Version); err != nil {
+			return "", err
+		}
 		takenOver, err := in.queue.handOver(ctx, tx, v.Record, func(codecheck.Run) bool { return true })
 		if err != nil {
 			return "", err
 		}
-		run := v.Record
-		run.State, run.Reason, run.FinishedAt = codecheck.Stopped, "stopped by "+o.Actor+": "+o.Reason, in.queue.now().UTC()
 		if run.ExecID != "" && !takenOver {
 			enqueueStops(tx, []codecheck.Run{run})
 		}
 		done.Runs = []codecheck.Run{run}
-		return "", in.queue.saveRun(ctx, tx, v.Record, run, &v.Version)
+		return "", nil
 	})
 }
 

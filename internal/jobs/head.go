@@ -65,22 +65,22 @@ func staleReason(ev event.Event, head store.Head) string {
 // rule that shares its execution and goes on takes the execution over; otherwise stop
 // says that there is one to be stopped.
 func (q *Queue) supersede(ctx context.Context, tx *transaction, v store.Versioned[codecheck.Run], head store.Head, reason string) (stop bool, err error) {
+	run := v.Record
+	run.State, run.Reason, run.FinishedAt = codecheck.Superseded, reason, q.now().UTC()
+	if err := q.saveRun(ctx, tx, v.Record, run, &v.Version); err != nil {
+		return false, err
+	}
 	takenOver, err := q.handOver(ctx, tx, v.Record, func(next codecheck.Run) bool {
 		return next.Event.RefKey() != v.Record.Event.RefKey() || (!head.Ended && !next.Check.Supersede)
 	})
 	if err != nil {
 		return false, err
 	}
-	run := v.Record
-	run.State, run.Reason, run.FinishedAt = codecheck.Superseded, reason, q.now().UTC()
-	if err := q.saveRun(ctx, tx, v.Record, run, &v.Version); err != nil {
-		return false, err
-	}
 	return run.ExecID != "" && !takenOver, nil
 }
 
 // handOver gives the execution of a run to the oldest run that shares it and goes on; the
-// others share with that one from then on.
+// others share with that one from then on. The run no longer occupies its task.
 func (q *Queue) handOver(ctx context.Context, tx *transaction, run codecheck.Run, goesOn func(codecheck.Run) bool) (takenOver bool, err error) {
 	sharing, err := tx.SharingRuns(ctx, run)
 	if err != nil {

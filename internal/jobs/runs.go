@@ -42,7 +42,10 @@ func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration,
 	}
 	next, send, wait, err := q.opts.Checker.Prepare(preparing, v.Record)
 	if err == nil && send {
-		if err = q.commitRun(ctx, &v, next); err != nil {
+		switch err = q.commitRun(ctx, &v, next); {
+		case errors.Is(err, store.ErrTaskBusy):
+			return q.waitForTask(ctx, v, next)
+		case err != nil:
 			return afterRefusedSave(err)
 		}
 		next, wait, err = q.opts.Checker.Send(ctx, v.Record)
@@ -57,6 +60,27 @@ func (q *Queue) commitRun(ctx context.Context, v *store.Versioned[codecheck.Run]
 		v.Record = next
 	}
 	return err
+}
+
+// waitForTask marks a run as waiting for the one that occupies its task.
+func (q *Queue) waitForTask(ctx context.Context, v store.Versioned[codecheck.Run], next codecheck.Run) (wait time.Duration, err error) {
+	next.Intent = nil
+	err = q.update(ctx, func(tx *transaction) error {
+		other, err := tx.LockOccupant(ctx, next.Task.ID, next.ID)
+		if err != nil || other == "" {
+			wait = soon
+			return err
+		}
+		next.Reason = "waits for run " + other + ", which has the task " + next.Task.ID
+		if err := q.saveRun(ctx, tx, v.Record, next, &v.Version); err != nil {
+			return err
+		}
+		return tx.RunWaits(ctx, next.ID, other)
+	})
+	if err != nil {
+		return afterRefusedSave(err)
+	}
+	return wait, nil
 }
 
 // afterRefusedSave ends a step whose save was refused because another step was first:
@@ -151,13 +175,18 @@ func (q *Queue) saveRunStep(ctx context.Context, v store.Versioned[codecheck.Run
 		next.State, next.Reason, next.FinishedAt = codecheck.Errored, failure.Error(), q.now().UTC()
 	}
 	ended := false
-	err := q.save(ctx, func(ctx context.Context, tx *transaction) error {
+	save := func(ctx context.Context, tx *transaction) error {
 		err := q.saveRun(ctx, tx, run, next, &v.Version)
 		if ended = errors.Is(err, store.ErrEnded); !ended {
 			return err
 		}
 		return q.lateExecution(ctx, tx, run, next)
-	})
+	}
+	err := q.save(ctx, save)
+	if errors.Is(err, store.ErrTaskBusy) {
+		// Another replica occupied the task at the same time; now that can be seen.
+		err = q.save(ctx, save)
+	}
 	if err != nil {
 		return afterRefusedSave(err)
 	}
@@ -169,8 +198,8 @@ func (q *Queue) saveRunStep(ctx context.Context, v store.Versioned[codecheck.Run
 }
 
 // lateExecution is for a step whose run has ended in the meantime. Where the step started
-// an execution, a run that is about to check the same commit takes it over, and
-// otherwise it is stopped.
+// an execution, a run that is about to check the same commit takes it over, unless its
+// task is occupied by then; otherwise the execution is stopped.
 func (q *Queue) lateExecution(ctx context.Context, tx *transaction, before, run codecheck.Run) error {
 	if run.State != codecheck.Running || run.ExecID == before.ExecID {
 		return nil
@@ -179,11 +208,14 @@ func (q *Queue) lateExecution(ctx context.Context, tx *transaction, before, run 
 	if err != nil {
 		return err
 	}
-	if !found {
+	if found {
+		err = q.saveRun(ctx, tx, same.Record, same.Record.TakeOver(run), &same.Version)
+	}
+	if !found || errors.Is(err, store.ErrTaskBusy) {
 		tx.enqueue(stopRunArgs{RunID: run.ID, ExecID: run.ExecID})
 		return nil
 	}
-	return q.saveRun(ctx, tx, same.Record, same.Record.TakeOver(run), &same.Version)
+	return err
 }
 
 // addReleases adds a release for each entry of the rule whose condition the verdict

@@ -49,6 +49,9 @@ func (q *Queue) saveRun(ctx context.Context, tx *transaction, before, run codech
 	if err := tx.SaveRun(ctx, run, version); err != nil {
 		return err
 	}
+	if before.OccupiedTask() != "" && run.OccupiedTask() != before.OccupiedTask() {
+		tx.changed = append(tx.changed, run.ID)
+	}
 	if run.State == before.State {
 		return nil
 	}
@@ -66,7 +69,7 @@ func (q *Queue) runChanged(ctx context.Context, tx *transaction, before, run cod
 	if err != nil {
 		return err
 	}
-	if run.State.Ended() {
+	if run.State.Ended() && before.OccupiedTask() == "" {
 		tx.changed = append(tx.changed, run.ID)
 	}
 	// Reports and audit entries of a run are written here.

@@ -213,11 +213,17 @@ func storable(args []any) []any {
 }
 
 // translate returns our own error for the one that the second of two replicas gets
-// that act on one pipeline at the same time.
+// that act on one pipeline, or run one task, at the same time.
 func translate(err error) error {
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.ConstraintName == "releases_unanswered" {
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.ConstraintName {
+	case "releases_unanswered":
 		return ErrPipelineBusy
+	case "runs_occupied_task":
+		return ErrTaskBusy
 	}
 	return err
 }

@@ -24,8 +24,8 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 	ev := run.Event
 	changed, err := tx.exec(ctx, `INSERT INTO runs
 		(id, delivery_id, connection, repository, kind, branch, number, sha, actor, rule, ref_key, task_key,
-			state, shares_run_id, waits_for, rerun_as, version, deadline, created_at, updated_at, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', '', 0, $15, $16, $17, $18)
+			state, shares_run_id, occupied_task, waits_for, rerun_as, version, deadline, created_at, updated_at, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', '', '', 0, $15, $16, $17, $18)
 		ON CONFLICT DO NOTHING`,
 		run.ID, run.DeliveryID, ev.Connection, ev.Repository.FullName, string(ev.Kind), ev.Branch, ev.Number, ev.HeadSHA, ev.Sender, run.Rule, ev.RefKey(), taskKey,
 		string(run.State), run.SharesRunID, micros(run.Deadline), micros(run.CreatedAt), tx.now(), string(data))
@@ -59,24 +59,40 @@ func (tx *Tx) Sibling(ctx context.Context, run codecheck.Run) (id string, err er
 }
 
 // SaveRun writes a run that was read at a version, and counts the version up. When
-// nothing could be written the error is ErrEnded (the stored run has ended) or
-// ErrStale (another step has saved it in the meantime).
+// nothing could be written the error is ErrEnded (the stored run has ended),
+// ErrStale (another step has saved it in the meantime) or ErrTaskBusy (another run
+// occupies its task).
 func (tx *Tx) SaveRun(ctx context.Context, run codecheck.Run, version *Version) error {
-	data, err := json.Marshal(run)
-	if err != nil {
-		return fmt.Errorf("save run %q: %w", run.ID, err)
-	}
-	changed, err := tx.exec(ctx, `UPDATE runs SET state = $3, shares_run_id = $4, waits_for = '', version = version + 1, deadline = $5, updated_at = $6, data = $7
-		WHERE id = $1 AND version = $2 AND state IN `+activeRuns,
-		run.ID, int64(*version), string(run.State), run.SharesRunID, micros(run.Deadline), tx.now(), string(data))
-	if err == nil && changed == 0 {
-		err = tx.whyNotSaved(ctx, `SELECT state IN `+activeRuns+` FROM runs WHERE id = $1`, run.ID)
-	}
-	if err != nil {
+	if err := tx.saveRun(ctx, run, *version); err != nil {
 		return fmt.Errorf("save run %q: %w", run.ID, err)
 	}
 	*version++
 	return nil
+}
+
+func (tx *Tx) saveRun(ctx context.Context, run codecheck.Run, version Version) error {
+	data, err := json.Marshal(run)
+	if err != nil {
+		return err
+	}
+	task := run.OccupiedTask()
+	if task != "" {
+		var others int
+		err := tx.queryRow(ctx, `SELECT COUNT(*) FROM runs WHERE occupied_task = $1 AND occupied_task <> '' AND id <> $2`, task, run.ID).Scan(&others)
+		if err != nil {
+			return err
+		}
+		if others > 0 {
+			return ErrTaskBusy
+		}
+	}
+	changed, err := tx.exec(ctx, `UPDATE runs SET state = $3, shares_run_id = $4, occupied_task = $5, waits_for = '', version = version + 1, deadline = $6, updated_at = $7, data = $8
+		WHERE id = $1 AND version = $2 AND state IN `+activeRuns,
+		run.ID, int64(version), string(run.State), run.SharesRunID, task, micros(run.Deadline), tx.now(), string(data))
+	if err == nil && changed == 0 {
+		err = tx.whyNotSaved(ctx, `SELECT state IN `+activeRuns+` FROM runs WHERE id = $1`, run.ID)
+	}
+	return err
 }
 
 // whyNotSaved tells ended from stale.

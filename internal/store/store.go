@@ -32,6 +32,10 @@ var ErrStale = errors.New("saved by another step in the meantime")
 // on which another release's action has no answer yet.
 var ErrPipelineBusy = errors.New("another action on this pipeline has no answer yet")
 
+// ErrTaskBusy is returned by a save of a run that would occupy a CodeArts task which
+// another run occupies.
+var ErrTaskBusy = errors.New("another run has an execution of this task")
+
 // Version counts the saves of a run or release. A save names the version that it
 // was made from, and fails when there is a newer one.
 type Version int64

@@ -70,6 +70,12 @@ func (tx *Tx) LockUnanswered(ctx context.Context, pipeline, except string) (id s
 	return tx.lockFirst(ctx, `SELECT id FROM releases WHERE unanswered AND pipeline = $1 AND id <> $2 LIMIT 1`, pipeline, except)
 }
 
+// LockOccupant returns the id of another run that occupies a CodeArts task, and keeps it so
+// until the transaction ends; empty when there is none.
+func (tx *Tx) LockOccupant(ctx context.Context, taskID, except string) (id string, err error) {
+	return tx.lockFirst(ctx, `SELECT id FROM runs WHERE occupied_task = $1 AND occupied_task <> '' AND id <> $2 LIMIT 1`, taskID, except)
+}
+
 func (tx *Tx) lockFirst(ctx context.Context, query string, args ...any) (id string, err error) {
 	ids, err := texts(ctx, tx, query+tx.forUpdate(), args...)
 	if err != nil || len(ids) == 0 {

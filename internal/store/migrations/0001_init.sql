@@ -83,6 +83,8 @@ CREATE INDEX former_heads_by_time ON former_heads (was_at);
 -- waits_for is the id of the record that must change before this one can go on, or
 -- empty. Whoever changes that record inserts the job of this one. rerun_as is the id of
 -- the record that repeats this one because a person asked for it, or empty.
+-- occupied_task is the id of the CodeArts task of which the run has an execution or is
+-- about to ask for one, or empty.
 CREATE TABLE runs (
     id            TEXT PRIMARY KEY,
     delivery_id   TEXT NOT NULL,
@@ -98,6 +100,7 @@ CREATE TABLE runs (
     task_key      TEXT NOT NULL,
     state         TEXT NOT NULL,
     shares_run_id TEXT NOT NULL,
+    occupied_task TEXT NOT NULL,
     waits_for     TEXT NOT NULL,
     rerun_as      TEXT NOT NULL,
     version       BIGINT NOT NULL,
@@ -110,6 +113,9 @@ CREATE TABLE runs (
 -- person asked for it again.
 CREATE UNIQUE INDEX runs_once ON runs (task_key, sha, rule)
     WHERE state NOT IN ('errored', 'superseded', 'stopped') AND rerun_as = '';
+-- At most one run has an execution of a task at any time, whatever its connection:
+-- otherwise one could stop the other's, or take its result for its own.
+CREATE UNIQUE INDEX runs_occupied_task ON runs (occupied_task) WHERE occupied_task <> '';
 CREATE INDEX runs_by_state ON runs (state, created_at, id);
 CREATE INDEX runs_by_ref_key ON runs (ref_key, state);
 CREATE INDEX runs_by_time ON runs (created_at, id);

@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +24,7 @@ func doors() []attack {
 		{"three strangers that announce 25 MiB and keep back a byte", slowBodies},
 		{"strangers that ask and never read the answers", neverRead},
 		{"a branch name of 24 MiB", hugeBranch},
+		{"bodies of 24 MiB that are the most to decode, four at once", heavyBodies},
 		{"thousands of requests to connections that do not exist", flood},
 		{"questions about the configuration", questions},
 	}
@@ -120,16 +124,32 @@ func hugeBranch(ctx context.Context, t *target) (broken string, err error) {
 	if err != nil {
 		return "", err
 	}
-	peak := int64(0)
-	done := make(chan struct{})
-	watched := make(chan struct{})
+	peak := t.watchMemory(ctx)
+	o, err := t.ends(ctx, request)
+	broken = tooMuch(peak())
+	switch {
+	case err != nil:
+		return "", err
+	case !o.idle() || o.delivery.State != event.DeliveryFailed:
+		return fmt.Sprintf("it came to: %.300s", o), nil
+	case broken != "":
+		return broken, nil
+	}
+	return t.genuine(ctx, r)
+}
+
+// watchMemory watches the memory of the server until peak is called, which returns the
+// most that was seen, in bytes.
+func (t *target) watchMemory(ctx context.Context) (peak func() int64) {
+	most := int64(0)
+	done, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
 		ticker := time.NewTicker(50 * time.Millisecond)
 		defer ticker.Stop()
 		for {
 			if figures, err := t.server.Usage(ctx); err == nil {
-				peak = max(peak, figures[0].Value)
+				most = max(most, figures[0].Value)
 			}
 			select {
 			case <-done:
@@ -138,18 +158,72 @@ func hugeBranch(ctx context.Context, t *target) (broken string, err error) {
 			}
 		}
 	}()
-	o, err := t.ends(ctx, request)
-	close(done)
-	<-watched
-	switch {
-	case err != nil:
-		return "", err
-	case !o.idle() || o.delivery.State != event.DeliveryFailed:
-		return fmt.Sprintf("it came to: %.300s", o), nil
-	case peak > memoryLimit:
-		return fmt.Sprintf("the memory reached %d MiB of %d", peak>>20, memoryLimit>>20), nil
+	return func() int64 {
+		close(done)
+		<-watched
+		return most
 	}
-	return t.genuine(ctx, r)
+}
+
+// tooMuch says by how much memory a server went over the limit; empty when it did not.
+func tooMuch(peak int64) string {
+	if peak <= memoryLimit {
+		return ""
+	}
+	return fmt.Sprintf("the memory reached %d MiB of %d", peak>>20, memoryLimit>>20)
+}
+
+// heavyBodies sends signed bodies of some 24 MiB each in which there is as much as can be to
+// allocate: numbers, nested lists, members, labels, commits, and text that is all escapes.
+func heavyBodies(ctx context.Context, t *target) (broken string, err error) {
+	const size = 24 << 20
+	fill := func(part string) json.RawMessage {
+		return json.RawMessage("[" + strings.Repeat(part+",", size/(len(part)+1)-1) + part + "]")
+	}
+	var members strings.Builder
+	members.WriteByte('{')
+	for i := 0; members.Len() < size; i++ {
+		fmt.Fprintf(&members, `"%x":0,`, i)
+	}
+	members.WriteString(`"":0}`)
+	const depth = size / 2
+	r := t.repository("github")
+	peak := t.watchMemory(ctx)
+	for _, extra := range []fields{
+		{"filler": fill("0")},
+		{"filler": fill("[[]]")},
+		{"filler": fill(`{"a":{}}`)},
+		{"filler": json.RawMessage(members.String())},
+		{"filler": "nested"},
+		{"commits": fill(`{"id":"c","message":"m","added":["a"],"removed":[],"modified":[]}`)},
+		{"commits": json.RawMessage(`[{"id":"c","message":"` + strings.Repeat(`\u4e2d`, size/6) + `"}]`)},
+		{"pusher": fields{"name": json.RawMessage(`"` + strings.Repeat(`\u0000`, size/6) + `"`)}},
+	} {
+		var sending sync.WaitGroup
+		for range 4 {
+			name, payload := push(r, "main", none, t.commit())
+			maps.Copy(payload, extra)
+			request, err := t.sign(r.Connection, event.GitHub, name, payload)
+			if extra["filler"] == "nested" && err == nil {
+				// The encoder does not nest that deep.
+				request.body = bytes.Replace(request.body, []byte(`"nested"`), append(bytes.Repeat([]byte("["), depth), bytes.Repeat([]byte("]"), depth)...), 1)
+				request, err = t.resign(request, event.GitHub)
+			}
+			if err != nil {
+				return "", err
+			}
+			// Any answer is allowed here, and that the connection is closed.
+			sending.Go(func() { _, _, _ = t.send(ctx, request) })
+		}
+		sending.Wait()
+	}
+	if err := t.settle(ctx); err != nil {
+		return "", err
+	}
+	if broken := tooMuch(peak()); broken != "" {
+		return broken, nil
+	}
+	return t.genuine(ctx, t.repository("github"))
 }
 
 func flood(ctx context.Context, t *target) (broken string, err error) {

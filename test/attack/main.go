@@ -46,6 +46,10 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
+	// As in the shipped manifests.
+	if err := os.Setenv("GOMEMLIMIT", "400MiB"); err != nil {
+		return err
+	}
 	broken := 0
 	for _, database := range databases {
 		number, err := play(ctx, program, database, *only, out)

@@ -149,12 +149,9 @@ type outcome struct {
 
 // outcome waits until everything has ended, and looks.
 func (t *target) outcome(ctx context.Context, id string) (o outcome, err error) {
-	left, err := t.bench.Drain(ctx, settleWithin)
-	if err != nil {
+	seen := t.seen
+	if err := t.settle(ctx); err != nil {
 		return o, err
-	}
-	if !left.None() {
-		return o, fmt.Errorf("after %s there is left: %+v", settleWithin, left)
 	}
 	records, err := t.bench.Database.Records(ctx)
 	if err != nil {
@@ -177,12 +174,24 @@ func (t *target) outcome(ctx context.Context, id string) (o outcome, err error) 
 			o.releases++
 		}
 	}
-	if err := t.bench.Journal.Read(ctx); err != nil {
-		return o, err
-	}
-	acted := t.bench.Journal.Acted()
-	o.calls, t.seen = acted[t.seen:], len(acted)
+	o.calls = t.bench.Journal.Acted()[seen:]
 	return o, nil
+}
+
+// settle waits until everything has ended, and takes the calls of the journal as seen.
+func (t *target) settle(ctx context.Context) error {
+	left, err := t.bench.Drain(ctx, settleWithin)
+	if err != nil {
+		return err
+	}
+	if !left.None() {
+		return fmt.Errorf("after %s there is left: %+v", settleWithin, left)
+	}
+	if err := t.bench.Journal.Read(ctx); err != nil {
+		return err
+	}
+	t.seen = len(t.bench.Journal.Acted())
+	return nil
 }
 
 // made are the addresses for which tasks were created.

@@ -6,12 +6,9 @@ package apptest
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"net/http"
 	"os"
-	"runtime"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -40,12 +37,6 @@ const (
 // Main runs the tests of a package and returns the exit code. It fails when they leave
 // a goroutine behind, and stops the database server that they started.
 func Main(m *testing.M) int {
-	// The tests wait more than they compute. A -parallel on the command line, which is
-	// parsed later, has precedence.
-	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	code := storetest.Main(m)
 	http.DefaultClient.CloseIdleConnections()
 	if err := goleak.Find(); err != nil {
@@ -77,9 +68,7 @@ type Service struct{ *demo.Demo }
 
 // Each runs a test in parallel against a service on each database.
 func Each(t *testing.T, opts demo.Options, test func(t *testing.T, s Service)) {
-	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db storetest.Database) {
-		t.Parallel()
 		test(t, Start(t, db, opts))
 	})
 }

@@ -23,7 +23,8 @@ type Memory interface {
 	// from then on.
 	SaveTask(ctx context.Context, ev event.Event, key string, t Task) error
 	// ClaimTask reports whether the run may create the task of key until ttl from now.
-	// It may not while another run holds a claim; its own claim is renewed.
+	// It may not while another run holds a claim; its own claim is renewed. A run that
+	// has ended loses its claim once its last step is certainly over.
 	ClaimTask(ctx context.Context, key, runID string, ttl time.Duration) (claimed bool, err error)
 	// ReleaseTask ends the run's claim, if it holds one.
 	ReleaseTask(ctx context.Context, key, runID string) error

@@ -13,37 +13,39 @@ import (
 func TestReleaseOncePerVerdictAndStaysEnded(t *testing.T) {
 	ctx := t.Context()
 	for _, state := range release.States() {
-		each(t, func(t *testing.T, s *store.Store) {
-			r := release.Release{ID: "one", RunID: "run", Index: 1, State: release.Starting, CreatedAt: noon, Deadline: noon}
-			var version store.Version
-			update(t, s, func(tx *store.Tx) error {
-				if added, err := tx.AddRelease(ctx, r); err != nil || !added {
-					return fmt.Errorf("added %v: %w", added, err)
+		t.Run(string(state), func(t *testing.T) {
+			each(t, func(t *testing.T, s *store.Store) {
+				r := release.Release{ID: "one", RunID: "run", Index: 1, State: release.Starting, CreatedAt: noon, Deadline: noon}
+				var version store.Version
+				update(t, s, func(tx *store.Tx) error {
+					if added, err := tx.AddRelease(ctx, r); err != nil || !added {
+						return fmt.Errorf("added %v: %w", added, err)
+					}
+					twin := r
+					twin.ID = "two"
+					if added, err := tx.AddRelease(ctx, twin); err != nil || added {
+						return fmt.Errorf("a second release of the same verdict: added %v, error %w", added, err)
+					}
+					r.State = state
+					return tx.SaveRelease(ctx, r, &version)
+				})
+				late := r
+				late.Reason = "late"
+				var old store.Version
+				if err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, late, &old) }); err == nil {
+					t.Errorf("a stale save over %s worked", state)
 				}
-				twin := r
-				twin.ID = "two"
-				if added, err := tx.AddRelease(ctx, twin); err != nil || added {
-					return fmt.Errorf("a second release of the same verdict: added %v, error %w", added, err)
+				err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, late, &version) })
+				if errors.Is(err, store.ErrEnded) != state.Ended() {
+					t.Errorf("save over %s: error %v", state, err)
 				}
-				r.State = state
-				return tx.SaveRelease(ctx, r, &version)
-			})
-			late := r
-			late.Reason = "late"
-			var old store.Version
-			if err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, late, &old) }); err == nil {
-				t.Errorf("a stale save over %s worked", state)
-			}
-			err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRelease(ctx, late, &version) })
-			if errors.Is(err, store.ErrEnded) != state.Ended() {
-				t.Errorf("save over %s: error %v", state, err)
-			}
-			update(t, s, func(tx *store.Tx) error {
-				list, err := tx.ReleasesOf(ctx, "run")
-				if len(list) != 1 || (list[0].Reason == "late") == state.Ended() {
-					t.Errorf("after a late save over %s: %+v", state, list)
-				}
-				return err
+				update(t, s, func(tx *store.Tx) error {
+					list, err := tx.ReleasesOf(ctx, "run")
+					if len(list) != 1 || (list[0].Reason == "late") == state.Ended() {
+						t.Errorf("after a late save over %s: %+v", state, list)
+					}
+					return err
+				})
 			})
 		})
 	}

@@ -60,40 +60,42 @@ func TestRunOfACommitOnce(t *testing.T) {
 func TestSaveRun(t *testing.T) {
 	ctx := t.Context()
 	for _, state := range codecheck.States() {
-		each(t, func(t *testing.T, s *store.Store) {
-			r := run("one", "rule", "a")
-			var current store.Version
-			update(t, s, func(tx *store.Tx) error {
-				if _, _, err := tx.AddRun(ctx, r); err != nil {
+		t.Run(string(state), func(t *testing.T) {
+			each(t, func(t *testing.T, s *store.Store) {
+				r := run("one", "rule", "a")
+				var current store.Version
+				update(t, s, func(tx *store.Tx) error {
+					if _, _, err := tx.AddRun(ctx, r); err != nil {
+						return err
+					}
+					r.State, r.Reason = state, "as it is"
+					return tx.SaveRun(ctx, r, &current)
+				})
+				want := r
+				save := func(version store.Version, reason string) error {
+					late := r
+					late.State, late.Reason = codecheck.Running, reason
+					return s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, late, &version) })
+				}
+				wantStale, wantInTime := store.ErrStale, error(nil)
+				if state.Ended() {
+					wantStale, wantInTime = store.ErrEnded, store.ErrEnded
+				} else {
+					want.State, want.Reason = codecheck.Running, "in time"
+				}
+				if err := save(current-1, "stale"); !errors.Is(err, wantStale) {
+					t.Errorf("stale save over %s: %v, want %v", state, err, wantStale)
+				}
+				if err := save(current, "in time"); !errors.Is(err, wantInTime) {
+					t.Errorf("save over %s: %v, want %v", state, err, wantInTime)
+				}
+				update(t, s, func(tx *store.Tx) error {
+					got, err := tx.Run(ctx, "one")
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Errorf("run saved over %s (-want +got):\n%s", state, diff)
+					}
 					return err
-				}
-				r.State, r.Reason = state, "as it is"
-				return tx.SaveRun(ctx, r, &current)
-			})
-			want := r
-			save := func(version store.Version, reason string) error {
-				late := r
-				late.State, late.Reason = codecheck.Running, reason
-				return s.Update(ctx, func(tx *store.Tx) error { return tx.SaveRun(ctx, late, &version) })
-			}
-			wantStale, wantInTime := store.ErrStale, error(nil)
-			if state.Ended() {
-				wantStale, wantInTime = store.ErrEnded, store.ErrEnded
-			} else {
-				want.State, want.Reason = codecheck.Running, "in time"
-			}
-			if err := save(current-1, "stale"); !errors.Is(err, wantStale) {
-				t.Errorf("stale save over %s: %v, want %v", state, err, wantStale)
-			}
-			if err := save(current, "in time"); !errors.Is(err, wantInTime) {
-				t.Errorf("save over %s: %v, want %v", state, err, wantInTime)
-			}
-			update(t, s, func(tx *store.Tx) error {
-				got, err := tx.Run(ctx, "one")
-				if diff := cmp.Diff(want, got); diff != "" {
-					t.Errorf("run saved over %s (-want +got):\n%s", state, diff)
-				}
-				return err
+				})
 			})
 		})
 	}

@@ -56,8 +56,13 @@ func (s *Store) SaveTask(ctx context.Context, ev event.Event, key string, task c
 	return nil
 }
 
+// claimAfterEnd is how long a run's claim lasts after the run has ended, as when a newer
+// commit superseded it: longer than its last step may still be at work.
+const claimAfterEnd = 30 * time.Second
+
 // ClaimTask reports whether a run may create the task of a key until ttl from now. It
-// may not while another run's claim lasts; its own claim is renewed.
+// may not while another run's claim lasts, which it does for claimAfterEnd at most once
+// that run has ended; its own claim is renewed.
 func (s *Store) ClaimTask(ctx context.Context, key, runID string, ttl time.Duration) (claimed bool, err error) {
 	err = s.Update(ctx, func(tx *Tx) error {
 		now := tx.now()
@@ -65,8 +70,10 @@ func (s *Store) ClaimTask(ctx context.Context, key, runID string, ttl time.Durat
 			return err
 		}
 		changed, err := tx.exec(ctx, `INSERT INTO task_claims (key, run_id, until) VALUES ($1, $2, $3)
-			ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE task_claims.run_id = excluded.run_id`,
-			key, runID, now+ttl.Microseconds())
+			ON CONFLICT (key) DO UPDATE SET run_id = excluded.run_id, until = excluded.until
+			WHERE task_claims.run_id = excluded.run_id OR EXISTS (
+				SELECT 1 FROM runs WHERE runs.id = task_claims.run_id AND runs.updated_at <= $4 AND runs.state NOT IN `+activeRuns+`)`,
+			key, runID, now+ttl.Microseconds(), now-claimAfterEnd.Microseconds())
 		claimed = changed > 0
 		return err
 	})

@@ -23,12 +23,26 @@ func TestTaskClaims(t *testing.T) {
 		later := func(d time.Duration) func() error {
 			return func() error { now = now.Add(d); return nil }
 		}
+		superseded := run("superseded", "rule", "a")
+		ends := func() error {
+			return s.Update(t.Context(), func(tx *store.Tx) error {
+				if _, _, err := tx.AddRun(t.Context(), superseded); err != nil {
+					return err
+				}
+				superseded.State = codecheck.Superseded
+				return tx.SaveRun(t.Context(), superseded, new(store.Version))
+			})
+		}
 		for _, step := range []struct {
 			what     string
 			before   func() error
 			key, run string
 			want     bool
 		}{
+			{"of a run that is about to be superseded", later(0), "s", "superseded", true},
+			{"right after its end", ends, "s", "b", false},
+			{"when its last step may still be at work", later(29 * time.Second), "s", "b", false},
+			{"when its last step is over", later(time.Second), "s", "b", true},
 			{"the first", later(0), "k", "a", true},
 			{"while another has it", later(0), "k", "b", false},
 			{"of another task", later(0), "other", "b", true},

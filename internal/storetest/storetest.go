@@ -6,6 +6,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,18 +38,28 @@ type Database struct {
 }
 
 // Each runs a test once on a fresh SQLite file and once on a fresh PostgreSQL
-// database. Where no PostgreSQL is installed that half is skipped, with a message.
+// database, in parallel with other tests, because tests wait more than they compute.
+// Where no PostgreSQL is installed that half is skipped, with a message.
 func Each(t *testing.T, test func(t *testing.T, db Database)) {
+	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
 		test(t, Database{Name: "sqlite", SQLite: filepath.Join(t.TempDir(), "test.db")})
 	})
 	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
 		test(t, Database{Name: "postgres", Postgres: Postgres(t)})
 	})
 }
 
-// Main runs the tests of a package and then stops the server that they started.
+// Main runs the tests of a package, twice as many at a time as there are processors, and
+// then stops the server that they started.
 func Main(m *testing.M) int {
+	// A -parallel on the command line, which is parsed later, has precedence.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	code := m.Run()
 	shared.Lock()
 	defer shared.Unlock()

@@ -36,7 +36,7 @@ func TestCrash(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	o := options{rounds: 4, cycle: 4, rate: 100, replicas: 2, databaseEvery: 2, binary: binary, seed: 7, drainWithin: 2 * time.Minute}
+	o := options{rounds: 4, cycle: 4, rate: 100, replicas: 2, databaseEvery: 2, binary: binary, seed: 7, drainWithin: 2 * time.Minute, ageJobs: true}
 	for _, database := range []string{harness.SQLite, harness.Postgres} {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
@@ -138,7 +138,12 @@ func tampering() map[string]tamper {
 			e.refused = append(e.refused, firstCall(t, e, "start"))
 		}, func(t tally) int { return t.releasedTwice }, true},
 		"the newest commit lost its run": {func(t *testing.T, e *evidence) {
-			newest := e.changes[len(e.changes)-1].SHA
+			overtaken := map[string]bool{}
+			for _, change := range e.changes {
+				overtaken[change.Before] = true
+			}
+			i := slices.IndexFunc(e.records.Runs, func(r codecheck.Run) bool { return !overtaken[r.Event.HeadSHA] })
+			newest := e.records.Runs[i].Event.HeadSHA
 			e.records.Runs = slices.DeleteFunc(e.records.Runs, func(r codecheck.Run) bool { return r.Event.HeadSHA == newest })
 		}, func(t tally) int { return t.missing }, true},
 		"a checkpoint was approved twice": {func(t *testing.T, e *evidence) {

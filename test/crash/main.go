@@ -33,6 +33,7 @@ type options struct {
 	database, binary        string
 	seed                    uint64
 	drainWithin             time.Duration
+	ageJobs                 bool
 }
 
 // errBroken says that the proof was run and failed; what broke has been printed.
@@ -63,6 +64,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.IntVar(&o.databaseEvery, "crash-database", 5, "in every so many rounds a throw-away PostgreSQL crashes and comes back")
 	flags.IntVar(&o.cycle, "cycle", 12, "the last third of so many rounds comes without load, when all is decided, so that kills hit releases")
 	flags.DurationVar(&o.drainWithin, "drain-within", 6*time.Minute, "the longest time that the drain after the last round may take; what has not ended then hangs")
+	flags.BoolVar(&o.ageJobs, "age-jobs", false, "kill all servers before a drain and make the jobs that they leave look old, instead of waiting up to 95 s until River rescues them")
 	flags.StringVar(&o.binary, "binary", "", "the gatewright program; default: it is built")
 	if err := flags.Parse(args); err != nil {
 		return err

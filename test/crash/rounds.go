@@ -134,6 +134,28 @@ func (r *rounds) start(ctx context.Context) (err error) {
 	return nil
 }
 
+// restart is start, before a drain. With ageJobs it kills who lives and spares the others
+// the wait for what the dead left.
+func (r *rounds) restart(ctx context.Context) error {
+	if !r.options.ageJobs {
+		return r.start(ctx)
+	}
+	for i, server := range r.servers {
+		if server == nil {
+			continue
+		}
+		if err := server.Kill(); err != nil {
+			return err
+		}
+		r.servers[i] = nil
+		r.kills++
+	}
+	if err := r.bench.Database.AgeJobs(ctx); err != nil {
+		return err
+	}
+	return r.start(ctx)
+}
+
 // pause lets the servers work for a while, latest at most. It fails when one ends by
 // itself.
 func (r *rounds) pause(ctx context.Context, latest time.Duration) error {
@@ -155,7 +177,7 @@ func (r *rounds) pause(ctx context.Context, latest time.Duration) error {
 // calm lets the servers work undisturbed until all that was sent is decided.
 func (r *rounds) calm(ctx context.Context, round int) error {
 	began := time.Now()
-	if err := r.start(ctx); err != nil {
+	if err := r.restart(ctx); err != nil {
 		return err
 	}
 	left, err := r.bench.Await(ctx, r.options.drainWithin, func(left harness.Left) bool { return left.Deliveries == 0 })
@@ -166,7 +188,7 @@ func (r *rounds) calm(ctx context.Context, round int) error {
 // drain lets the servers work undisturbed until nothing is left, and stops them.
 func (r *rounds) drain(ctx context.Context) (left harness.Left, err error) {
 	began := time.Now()
-	if err := r.start(ctx); err != nil {
+	if err := r.restart(ctx); err != nil {
 		return left, err
 	}
 	if left, err = r.bench.Drain(ctx, r.options.drainWithin); err != nil {

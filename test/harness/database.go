@@ -84,6 +84,29 @@ func (d *Database) Crash() (crashed bool, err error) {
 	return true, d.server.Up()
 }
 
+// AgeJobs makes the jobs that dead servers left look as old as River's rescuer wants them,
+// and frees the leadership that one of them had, so that the next server goes on with
+// them at once. No server may be alive. On SQLite a server does so by itself.
+func (d *Database) AgeJobs(ctx context.Context) (err error) {
+	if d.Name == SQLite {
+		return nil
+	}
+	s, err := store.Open(ctx, store.Options{Postgres: d.dsn})
+	if err != nil {
+		return fmt.Errorf("age jobs: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for _, statement := range []string{
+		`UPDATE river_job SET attempted_at = attempted_at - interval '1 day' WHERE state = 'running'`,
+		`DELETE FROM river_leader`,
+	} {
+		if _, err := s.Postgres().Exec(ctx, statement); err != nil {
+			return fmt.Errorf("age jobs: %w", err)
+		}
+	}
+	return nil
+}
+
 // config is the server file's store section, and the variable that it names.
 func (d *Database) config() (section, variable, value string) {
 	if d.Name == SQLite {

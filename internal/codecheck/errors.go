@@ -60,7 +60,7 @@ func notFound(err error) bool {
 // its full task does not exist: "create task failed" names no cause.
 func parentGone(err error) bool {
 	var remote *huaweicloud.Error
-	return notFound(err) || errors.As(err, &remote) && remote.Code == "CC.00050016"
+	return notFound(err) || errors.As(err, &remote) && remote.CreateFailed()
 }
 
 // busy reports that the task has an execution that has not ended.

@@ -103,7 +103,7 @@ func (e *Error) transient() bool {
 	case kindNotSent, kindNoAnswer:
 		return true
 	}
-	if transientCode(e.Code) {
+	if meaningOf(e.Code).passes {
 		return true
 	}
 	switch e.Status {
@@ -120,10 +120,10 @@ func (e *Error) transient() bool {
 func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
 
 // NotSent reports that the service certainly did not act: nothing was sent, or
-// the answer is a definite refusal. A 4xx is one, also 429, but neither 408 nor
-// "network busy" (CC.00000000, which comes with status 400); of the errors that
-// CodeArts Check sends with status 200 only those that name a condition found
-// before anything is done.
+// the answer is a definite refusal. A 4xx is one, also 429, but neither 408 nor one with
+// a code that says "try again later", such as "network busy" (CC.00000000, with status
+// 400), or "creating failed"; of the errors that CodeArts Check sends with status 200 only
+// those that name a condition found before anything is done.
 func (e *Error) NotSent() bool {
 	switch e.kind {
 	case kindNotSent, kindNotAuthorized, kindMalformed, kindCredentialsRefused:
@@ -132,26 +132,31 @@ func (e *Error) NotSent() bool {
 		return false
 	}
 	if e.Status >= 400 && e.Status < 500 {
-		return e.Status != http.StatusRequestTimeout && e.Code != "CC.00000000"
+		m := meaningOf(e.Code)
+		return e.Status != http.StatusRequestTimeout && !m.passes && !m.createFailed
 	}
-	return e.Status < 300 && refusalCode(e.Code)
+	return e.Status < 300 && meaningOf(e.Code).before
 }
 
 // NotFound reports that what the call addresses does not exist. ServiceStage
 // says so with 401 and SVCSTG.00100401 (specs/codearts-check.md 5.5); a path
 // that the gateway does not know (0101) is a wrong endpoint and not this.
 func (e *Error) NotFound() bool {
-	return e.Code == "SVCSTG.00100401" || e.Code == "CC.00050013" ||
+	return e.Code == "SVCSTG.00100401" || meaningOf(e.Code).gone ||
 		e.Status == http.StatusNotFound && gatewayCode(e.Code) == ""
 }
 
 // Forbidden reports that the credentials are good and lack a right.
 func (e *Error) Forbidden() bool {
-	return e.Status == http.StatusForbidden || e.Code == "CC.00050010" || e.Code == "CC.00050011"
+	return e.Status == http.StatusForbidden || meaningOf(e.Code).forbidden
 }
 
-// Busy reports CC.00050015: the task has an execution that is not finished.
-func (e *Error) Busy() bool { return e.Code == "CC.00050015" }
+// Busy reports that the task has an execution that is not finished (CC.00050015).
+func (e *Error) Busy() bool { return meaningOf(e.Code).busy }
+
+// CreateFailed reports that a creation failed for a cause that is not named (CC.00050005,
+// CC.00050016): the documents ask to look first whether it worked.
+func (e *Error) CreateFailed() bool { return meaningOf(e.Code).createFailed }
 
 // CredentialsRefused reports that the credentials do not work: this call or an earlier
 // one was refused because of them.
@@ -160,45 +165,12 @@ func (e *Error) CredentialsRefused() bool { return e.kind == kindCredentialsRefu
 // Undecodable reports that an answer came and cannot be understood.
 func (e *Error) Undecodable() bool { return e.kind == kindUndecodable }
 
-// transientCode reports CodeArts Check's codes for faults of the moment, whatever
-// status they come with (specs/codearts-check.md 5.2).
-func transientCode(code string) bool {
-	switch code {
-	case "CC.00000000", // network busy, with status 400
-		"CC.00050001", // query task list error
-		"CC.00050002", // query task detail error
-		"CC.00050003", // query templates error
-		"CC.00050004", // query task history error
-		"CC.00050006", // service inner error
-		"CC.00050012", // retry later
-		"CC.00050014", // call getTaskBasicInfo failed
-		"INTERNAL_SERVER_ERROR":
-		return true
-	}
-	return false
-}
-
-// refusalCode reports CodeArts Check's codes for what is found wrong before
-// anything is done (specs/codearts-check.md 5.2).
-func refusalCode(code string) bool {
-	switch code {
-	case "CC.00050000", // parameters not valid
-		"CC.00050010", // no permission
-		"CC.00050011", // not in any project
-		"CC.00050013", // project does not exist
-		"CC.00050015", // task is running
-		"BAD_REQUEST":
-		return true
-	}
-	return false
-}
-
 // authRefused reports whether an answer refuses the credentials. A 401 does,
 // except where ServiceStage means "not found" by it; CodeArts Check also says
 // it with status 200 (specs/codearts-check.md 4.2).
 func authRefused(status int, code string) bool {
 	switch {
-	case code == "CC.00000003", code == "CC.00050007":
+	case meaningOf(code).credentials:
 		return true
 	case gatewayCode(code) == "0301", gatewayCode(code) == "0307":
 		return true

@@ -25,6 +25,7 @@ import (
 type standinFlags struct {
 	addr, accessKey, secretKey, user, password, pipelines, dialect string
 	scanDelay                                                      time.Duration
+	ignoreJobID                                                    bool
 }
 
 func newStandin(env command.Environment) *cobra.Command {
@@ -60,6 +61,7 @@ GET /standin/calls and /standin/counts tell what it was asked to do; PUT
 	cmd.Flags().StringVar(&flags.password, "password", "", "the user's password")
 	cmd.Flags().StringVar(&flags.pipelines, "pipelines", "", "a YAML file of pipelines, in place of the one it starts with")
 	cmd.Flags().StringVar(&flags.dialect, "dialect", string(standin.Dialect2026), "the edition of CodeArts Check's API: 2026 or 2023")
+	cmd.Flags().BoolVar(&flags.ignoreJobID, "ignore-job-id", false, "tell of a task's latest execution whatever job_id says")
 	cmd.Flags().DurationVar(&flags.scanDelay, "scan-delay", 2*time.Second, "the least time that a run takes")
 	return cmd
 }
@@ -104,6 +106,7 @@ func serveStandin(ctx context.Context, flags standinFlags, env command.Environme
 		options.User, options.Password, options.Domain = flags.user, flags.password, flags.user
 	}
 	options.Dialect, options.ScanDelay, options.Log = standin.Dialect(flags.dialect), flags.scanDelay, log
+	options.IgnoreJobID = flags.ignoreJobID
 	if flags.scanDelay == 0 {
 		options.ScanDelay = -1 // none; 0 would be the default
 	}

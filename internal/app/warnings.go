@@ -24,7 +24,7 @@ func Warnings(cfg *config.Config, policy *rules.Policy) strictyaml.Complaints {
 	for _, c := range cfg.Connections {
 		connections = append(connections, rules.Connection{Name: c.Name, RepoType: c.RepoType})
 	}
-	warnings = append(warnings, policy.WarningsFor(connections, cfg.HuaweiCloud.Dialect != config.Dialect2023)...)
+	warnings = append(warnings, policy.WarningsFor(connections, byV3(cfg.HuaweiCloud))...)
 
 	warn := func(path, problem, instead string) {
 		warnings = append(warnings, cfg.Complain(path, problem, instead))
@@ -90,4 +90,9 @@ func readByOthers(path string) bool {
 	}
 	folder, err := os.Stat(filepath.Dir(path))
 	return err == nil && folder.Mode().Perm()&0o001 != 0
+}
+
+// byV3 reports whether missing tasks are created by V3.
+func byV3(h config.HuaweiCloud) bool {
+	return h.Capabilities.CreateV3 == "on" || h.Capabilities.CreateV3 != "off" && h.Dialect != config.Dialect2023
 }

@@ -33,7 +33,7 @@ type Memory interface {
 	SaveRef(ctx context.Context, ev event.Event, r Ref) error
 }
 
-// The editions of CodeArts Check's API.
+// The editions of CodeArts Check's API. They set the capabilities that are Auto.
 const (
 	// Dialect2026 has `ref`, `job_id` and the V3 creation.
 	Dialect2026 = "2026"
@@ -42,6 +42,20 @@ const (
 	Dialect2023 = "2023"
 )
 
+// Capability says whether the service has something that not every edition has.
+type Capability string
+
+// The capabilities' values. Auto, also when empty, is what the dialect says.
+const (
+	Auto Capability = "auto"
+	On   Capability = "on"
+	Off  Capability = "off"
+)
+
+func (c Capability) has(dialect string) bool {
+	return c == On || c != Off && dialect == Dialect2026
+}
+
 // Interval bounds a wait.
 type Interval struct{ Min, Max time.Duration }
 
@@ -49,11 +63,16 @@ type Interval struct{ Min, Max time.Duration }
 type Options struct {
 	Client *huaweicloud.Client
 	Memory Memory
-	// Dialect is the edition that the service speaks. Default Dialect2026. With
-	// it the service is trusted to honour `job_id`; where it does not, the end
-	// of the execution before could be taken for the end of ours, and
-	// Dialect2023 must be chosen.
+	// Dialect is the edition that the service speaks. Default Dialect2026.
 	Dialect string
+	// Ref: runs of merge requests send `ref` (2025-08).
+	Ref Capability
+	// JobID: the progress is asked for one execution (2025-11). Where it is Auto, it is not
+	// relied on: an end counts only when it is certainly that of our execution, because a
+	// service that does not know `job_id` may tell of the execution before. On relies on it.
+	JobID Capability
+	// CreateV3: missing tasks are created by V3 (2025-11), else by V2.
+	CreateV3 Capability
 	// RepoType gives the V3 `repo_type` of a connection's repositories; empty, or a
 	// nil function, means GitPub. A rule's own repo_type goes first.
 	RepoType func(connection string) string
@@ -122,6 +141,11 @@ func New(o Options) (*Checker, error) {
 	}
 	if o.Dialect != Dialect2026 && o.Dialect != Dialect2023 {
 		return nil, fmt.Errorf("create checker: dialect %q is neither %q nor %q", o.Dialect, Dialect2023, Dialect2026)
+	}
+	for _, capability := range []Capability{o.Ref, o.JobID, o.CreateV3} {
+		if capability != "" && capability != Auto && capability != On && capability != Off {
+			return nil, fmt.Errorf("create checker: capability %q is neither auto, on nor off", capability)
+		}
 	}
 	if o.RepoType == nil {
 		o.RepoType = func(string) string { return "" }

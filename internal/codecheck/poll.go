@@ -36,9 +36,9 @@ func (c *Checker) Poll(ctx context.Context, run Run) (Run, time.Duration, error)
 		run.Reason = "the scan is running"
 		return run, c.wait(run, run.StartedAt), nil
 	case status.n == scanError || status.n == scanDone || status.n == stopped:
-		if previous, err := c.showsPrevious(ctx, run); err != nil {
+		if other, err := c.showsOther(ctx, run); err != nil {
 			return c.waitOrEnd(run, err)
-		} else if previous {
+		} else if other {
 			return c.waitForOurs(run)
 		}
 	}
@@ -54,10 +54,9 @@ func (c *Checker) Poll(ctx context.Context, run Run) (Run, time.Duration, error)
 	return run, c.wait(run, run.StartedAt), nil
 }
 
-// job is the execution to ask about; empty in the 2023 dialect, which knows only
-// the task's latest.
+// job is the execution to ask about; empty where the service knows only the task's latest.
 func (c *Checker) job(run Run) string {
-	if c.options.Dialect == Dialect2023 {
+	if !c.options.JobID.has(c.options.Dialect) {
 		return ""
 	}
 	return run.ExecID
@@ -73,12 +72,23 @@ func (c *Checker) unknownExecution(run Run) (Run, time.Duration, error) {
 	return run, c.wait(run, run.StartedAt), nil
 }
 
-// showsPrevious reports, in the 2023 dialect, that an end may be that of the
-// execution before ours: ours was never seen running, and the task's check time
-// has not changed since we asked.
-func (c *Checker) showsPrevious(ctx context.Context, run Run) (bool, error) {
-	if c.options.Dialect != Dialect2023 || run.SeenRunning {
+// showsOther reports that an end may be that of another execution than ours: of the one
+// before. It is ours when the service is trusted to tell of one execution, when ours was
+// seen running, because a task runs once at a time, when the service names ours as the
+// task's latest, or, where it does not tell that, when the task's check time has changed
+// since we asked for an execution.
+func (c *Checker) showsOther(ctx context.Context, run Run) (bool, error) {
+	if c.options.JobID == On || run.SeenRunning {
 		return false, nil
+	}
+	if c.job(run) != "" {
+		latest, err := c.api.latestJob(ctx, run.Task.ID)
+		if err == nil && latest != "" {
+			return latest != run.ExecID, nil
+		}
+		if err != nil && !permanent(err) {
+			return false, err
+		}
 	}
 	s, err := c.api.summary(ctx, run.Task.ID, "")
 	if err != nil {
@@ -91,11 +101,8 @@ func (c *Checker) showsPrevious(ctx context.Context, run Run) (bool, error) {
 	return checkTime(s) == before, nil
 }
 
-// waitForOurs waits for our execution to show, until the grace time is over.
+// waitForOurs waits for our execution to show, until the deadline.
 func (c *Checker) waitForOurs(run Run) (Run, time.Duration, error) {
-	if waited := c.options.Now().Sub(run.StartedAt); waited >= c.options.Grace {
-		return c.end(run, Errored, fmt.Sprintf("after %s the task still shows only the execution before ours", waited.Round(time.Second))), 0, nil
-	}
-	run.Reason = "the task still shows the execution before ours"
+	run.Reason = "the task shows the end of an execution that cannot be told from the one before ours"
 	return run, c.wait(run, run.StartedAt), nil
 }

@@ -91,12 +91,12 @@ func validate(run Run) error {
 	return nil
 }
 
-// lastCheck is the time of the task's last check, as the service spells it. Only
-// the 2023 dialect needs it: there the progress does not speak of one execution,
-// and the time shows whether a result is newer than our request. A task that we
-// have just created, or of which the service has nothing to tell, has none.
+// lastCheck is the time of the task's last check, as the service spells it. It shows
+// whether a result is newer than our request, where the progress is not known to speak of
+// our execution. A task that we have just created, or of which the service has nothing to
+// tell, has none.
 func (c *Checker) lastCheck(ctx context.Context, run Run) (string, error) {
-	if c.options.Dialect != Dialect2023 || run.Origin == Created {
+	if c.options.JobID == On || run.Origin == Created {
 		return "", nil
 	}
 	s, err := c.api.summary(ctx, run.Task.ID, "")

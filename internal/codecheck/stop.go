@@ -11,10 +11,11 @@ import (
 // or overdue. A run without an execution, or whose execution has ended, is no error;
 // not knowing whether it has ended is one, so that the caller tries again. The API
 // stops whatever the task runs: a run must be stopped before the next run of the same
-// task is started. In the 2023 dialect the progress cannot tell whose execution runs, so
-// nothing is stopped there: the execution ends by itself, and its result is ignored.
+// task is started, and not when another run's execution may be running by then. Without
+// `job_id` the progress cannot tell whose execution runs, so nothing is stopped there: the
+// execution ends by itself, and its result is ignored.
 func (c *Checker) Stop(ctx context.Context, run Run) error {
-	if run.Task.ID == "" || run.ExecID == "" || c.options.Dialect == Dialect2023 {
+	if run.Task.ID == "" || run.ExecID == "" || !c.options.JobID.has(c.options.Dialect) {
 		return nil
 	}
 	if running, err := c.isRunning(ctx, run); err != nil || !running {
@@ -42,6 +43,9 @@ func (c *Checker) isRunning(ctx context.Context, run Run) (bool, error) {
 func (c *Checker) endOverdue(ctx context.Context, run Run) (Run, time.Duration, error) {
 	after := run.Deadline.Sub(run.CreatedAt).Round(time.Second)
 	stopResult := "the execution was stopped"
+	if c.job(run) == "" {
+		stopResult = "the execution is left to end"
+	}
 	// A service that never answers uses up every step's time: only a cancelled step
 	// is tried again.
 	if err := c.Stop(ctx, run); errors.Is(ctx.Err(), context.Canceled) {
@@ -49,5 +53,5 @@ func (c *Checker) endOverdue(ctx context.Context, run Run) (Run, time.Duration, 
 	} else if err != nil {
 		stopResult = "the execution could not be stopped: " + err.Error()
 	}
-	return c.end(run, Errored, fmt.Sprintf("not finished %s after its creation; %s", after, stopResult)), 0, nil
+	return c.end(run, Errored, fmt.Sprintf("not finished %s after its creation; last: %s; %s", after, run.Reason, stopResult)), 0, nil
 }

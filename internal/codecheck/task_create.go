@@ -15,15 +15,14 @@ import (
 // ssh form and needs no extension point.
 const devCloud = "DevCloud"
 
-// createFull makes the full task of a branch: by V3, or by V2 where the service
-// is of 2023 and has no V3.
+// createFull makes the full task of a branch: by V3, or by V2 where the service has no V3.
 func (c *Checker) createFull(ctx context.Context, run Run, branch string, index *taskIndex) (Task, error) {
 	check, repoType := run.Check, c.repoType(run)
 	source, err := c.creatable(run, branch)
 	if err != nil {
 		return Task{}, err
 	}
-	if c.options.Dialect == Dialect2023 {
+	if !c.options.CreateV3.has(c.options.Dialect) {
 		id, err := c.api.createV2(ctx, check.ProjectID, taskV2{GitURL: source, GitBranch: branch,
 			Languages: c.languages(check), TaskType: "full", EndpointID: check.AuthID})
 		return Task{ID: id, URL: source, Branch: branch}, err
@@ -114,8 +113,14 @@ func sourceURL(r event.Repository, repoType string) (string, error) {
 	return r.HTTPSURL, nil
 }
 
-// languages are the rule's or the default ones, in the spelling of the dialect:
-// the 2023 edition has lower-case names (specs/codearts-check.md 1.3).
+var languages2023 = map[string]string{
+	"C++": "cpp", "JAVA": "java", "JAVASCRIPT": "js", "PYTHON": "python", "PHP": "php",
+	"CSS": "css", "HTML": "html", "GO": "go", "TYPESCRIPT": "typescript", "C#": "csharp",
+}
+
+// languages are the rule's or the default ones, in the spelling of the dialect: the 2023
+// edition has other names of its ten languages (specs/codearts-check.md 1.3). Custom ones
+// stay as they are.
 func (c *Checker) languages(check rules.Check) []string {
 	languages := check.Languages
 	if len(languages) == 0 {
@@ -126,15 +131,9 @@ func (c *Checker) languages(check rules.Check) []string {
 	}
 	old := make([]string, len(languages))
 	for i, language := range languages {
-		switch language {
-		case "C++":
-			old[i] = "cpp"
-		case "C#":
-			old[i] = "csharp"
-		case "JAVASCRIPT":
-			old[i] = "js"
-		default:
-			old[i] = strings.ToLower(language)
+		old[i] = language
+		if name, known := languages2023[language]; known {
+			old[i] = name
 		}
 	}
 	return old

@@ -45,6 +45,7 @@ func testCheck() rules.Check {
 // with every request that is made and its response. Its lines:
 //
 //	dialect 2023            the service's edition
+//	job_id auto             how far `job_id` is relied on; default on, and auto with dialect 2023
 //	event {…}, check {…}    laid over testEvent and testCheck
 //	task KEY {…}            a task that an earlier run saved; $P is the project
 //	ref CONNECTION REF      a ref that worked before
@@ -62,6 +63,7 @@ type walk struct {
 	clock   time.Time
 	memory  *memory
 	dialect string
+	jobID   Capability
 	run     Run
 	saved   Run
 
@@ -86,7 +88,7 @@ func TestWalks(t *testing.T) {
 			}
 			text := strings.ReplaceAll(string(b), "$P", testProject)
 			w := &walk{t: t, lines: strings.Split(strings.TrimSpace(text), "\n"), memory: newMemory(),
-				clock: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), dialect: Dialect2026}
+				clock: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), dialect: Dialect2026, jobID: On}
 			w.run = Run{ID: "run-1", Event: testEvent(), Check: testCheck(), State: Queued, CreatedAt: w.clock}
 			w.walk()
 
@@ -113,7 +115,7 @@ func (w *walk) walk() {
 	}
 	defer client.CloseIdle()
 	checker, err := New(Options{
-		Client: client, Memory: w.memory, Dialect: w.dialect, Now: func() time.Time { return w.clock },
+		Client: client, Memory: w.memory, Dialect: w.dialect, JobID: w.jobID, Now: func() time.Time { return w.clock },
 		RepoType:   func(string) string { return "GitHub" },
 		DefaultRef: func(connection string) Ref { return map[string]Ref{"gitee": Pull}[connection] },
 	})
@@ -191,7 +193,9 @@ func (w *walk) preamble() {
 		var err error
 		switch word {
 		case "dialect":
-			w.dialect = rest
+			w.dialect, w.jobID = rest, Auto
+		case "job_id":
+			w.jobID = Capability(rest)
 		case "event":
 			err = json.Unmarshal([]byte(rest), &w.run.Event)
 		case "check":

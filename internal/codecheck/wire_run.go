@@ -56,6 +56,18 @@ func (a api) progress(ctx context.Context, task, job string) (number, error) {
 	return response.Status, err
 }
 
+// latestJob is the id of a task's latest execution (1.12, last-jobs); empty when it is not
+// told.
+func (a api) latestJob(ctx context.Context, task string) (string, error) {
+	var response struct {
+		Result struct {
+			Last text `json:"last_job_id"`
+		} `json:"result"`
+	}
+	err := a.read(ctx, "read last jobs", huaweicloud.Path("/v4/tasks/%s/last-jobs", task), nil, &response)
+	return string(response.Result.Last), err
+}
+
 // jobQuery asks for one execution; none when job is empty.
 func jobQuery(job string) url.Values {
 	if job == "" {

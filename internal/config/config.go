@@ -131,8 +131,10 @@ type HuaweiCloud struct {
 	// from the token.
 	ProjectID string `yaml:"project_id,omitempty"`
 	Auth      Auth   `yaml:"auth"`
-	// Dialect is the edition of CodeArts Check's API. Default: 2026.
-	Dialect Dialect `yaml:"dialect"`
+	// Dialect is the edition of CodeArts Check's API, and with it what capabilities are
+	// auto. Default: 2026.
+	Dialect      Dialect      `yaml:"dialect"`
+	Capabilities Capabilities `yaml:"capabilities"`
 	// Timeout bounds one call. Default: 30s.
 	Timeout time.Duration `yaml:"timeout"`
 	// MaxConcurrent bounds the calls to one service at the same time. Default: 16;
@@ -195,6 +197,18 @@ const (
 	// (specs/codearts-check.md 6, inferred).
 	Dialect2023 Dialect = "2023"
 )
+
+// Capabilities are what CodeArts Check got at different times: each auto, on or off. Default:
+// auto, which is what the dialect has. Source: specs/codearts-check.md 1.4, 1.5, 1.8.
+type Capabilities struct {
+	// Ref: runs of merge requests send `ref` (2025-08).
+	Ref string `yaml:"ref"`
+	// JobID: progress is asked for one execution (2025-11). With auto it is not relied on:
+	// an end counts only when it is certainly that of our execution. With on it is.
+	JobID string `yaml:"job_id"`
+	// CreateV3: missing tasks are created by V3 (2025-11), else by V2.
+	CreateV3 string `yaml:"create_v3"`
+}
 
 // UnmarshalYAMLNode reads the year, with quotes or without.
 func (d *Dialect) UnmarshalYAMLNode(node strictyaml.Node) error {
@@ -375,6 +389,7 @@ func defaults() *Config {
 		Store: Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: HuaweiCloud{
 			Dialect:       Dialect2026,
+			Capabilities:  Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto"},
 			Timeout:       30 * time.Second,
 			MaxConcurrent: 16,
 			Poll:          Poll{Min: 5 * time.Second, Max: 30 * time.Second},

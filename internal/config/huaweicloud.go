@@ -34,6 +34,9 @@ func (k *checker) huaweiCloud(h *HuaweiCloud) {
 		h.ProjectID = key.ProjectID
 	}
 	k.oneOf(path+".dialect", string(h.Dialect), string(Dialect2026), string(Dialect2023))
+	k.oneOf(path+".capabilities.ref", h.Capabilities.Ref, "auto", "on", "off")
+	k.oneOf(path+".capabilities.job_id", h.Capabilities.JobID, "auto", "on", "off")
+	k.oneOf(path+".capabilities.create_v3", h.Capabilities.CreateV3, "auto", "on", "off")
 	k.timeout(path+".timeout", h.Timeout)
 	if h.MaxConcurrent < 1 {
 		k.complain(path+".max_concurrent", "no call could be made", "write a number from 1 on, or leave it out")

@@ -104,7 +104,7 @@ func (q *Queue) stopSuperseded(ctx context.Context, run codecheck.Run) error {
 			continue
 		}
 		if err == nil {
-			err = q.opts.Checker.Stop(ctx, older.Record)
+			err = q.stopExecution(ctx, older.Record)
 		}
 		if err != nil {
 			return err
@@ -260,10 +260,25 @@ func (q *Queue) stopRun(ctx context.Context, args stopRunArgs) (time.Duration, e
 	}
 	run := v.Record
 	run.ExecID = args.ExecID
-	if err := q.opts.Checker.Stop(ctx, run); err != nil && !final(err) && q.now().Before(run.Deadline) {
+	if err := q.stopExecution(ctx, run); err != nil && !final(err) && q.now().Before(run.Deadline) {
 		return 0, err
 	}
 	return 0, nil
+}
+
+// stopExecution stops the execution of a run that has ended, unless another run has one of
+// the same task by now: then this one is over, and the API would stop the other's.
+func (q *Queue) stopExecution(ctx context.Context, run codecheck.Run) error {
+	over := false
+	err := q.store.View(ctx, func(tx *store.Tx) error {
+		other, found, err := tx.Occupant(ctx, run.Task.ID, run.ID)
+		over = found && other.State == codecheck.Running
+		return err
+	})
+	if err != nil || over {
+		return err
+	}
+	return q.opts.Checker.Stop(ctx, run)
 }
 
 func (q *Queue) loadRun(ctx context.Context, id string) (v store.Versioned[codecheck.Run], err error) {

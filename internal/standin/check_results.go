@@ -68,7 +68,7 @@ func (s *checkService) chosen(c *call) (*checkTask, *execution, bool) {
 		}
 	}
 	shown := task.latestSuccess()
-	if jobID := c.query("job_id"); jobID != "" && s.opts.Dialect != Dialect2023 {
+	if jobID := s.jobID(c); jobID != "" {
 		shown = nil
 		for _, e := range task.executions {
 			if e.id == jobID && e.state == checkSucceeded {

@@ -269,10 +269,7 @@ type progressInfo struct {
 // the latest. An execution is not shown before RegisterDelay has passed, nor is
 // one that is not known; without job_id the one before it is shown meanwhile.
 func (s *checkService) progress(c *call) answer {
-	jobID := c.query("job_id")
-	if s.opts.Dialect == Dialect2023 {
-		jobID = ""
-	}
+	jobID := s.jobID(c)
 	if jobID != "" && !hexID(jobID) {
 		return s.badParameter(c, "job_id has 32 hex digits")
 	}
@@ -282,19 +279,51 @@ func (s *checkService) progress(c *call) answer {
 	if !found {
 		return errNoProject()
 	}
-	var shown *execution
-	for _, e := range task.executions {
-		registered := s.opts.Now().Sub(e.startedAt) >= s.opts.RegisterDelay || e.state != checking
-		if registered && (jobID == "" || e.id == jobID) {
-			shown = e
-		}
-	}
+	shown := s.latest(task, jobID)
 	if shown == nil {
 		return ok(progressAnswer{})
 	}
 	c.entry.Execution = shown.id
 	status := int(shown.state)
 	return ok(progressAnswer{TaskStatus: &status, Progress: s.progressInfo(shown)})
+}
+
+// jobID is the execution that a call asks about; empty where the service takes no job_id.
+func (s *checkService) jobID(c *call) string {
+	if s.opts.Dialect == Dialect2023 || s.opts.IgnoreJobID {
+		return ""
+	}
+	return c.query("job_id")
+}
+
+// latest is the newest execution of a task that is shown yet, of those with the id jobID
+// unless that is empty; nil when there is none. The caller holds mu.
+func (s *checkService) latest(task *checkTask, jobID string) (shown *execution) {
+	for _, e := range task.executions {
+		registered := s.opts.Now().Sub(e.startedAt) >= s.opts.RegisterDelay || e.state != checking
+		if registered && (jobID == "" || e.id == jobID) {
+			shown = e
+		}
+	}
+	return shown
+}
+
+// lastJobs is GET /v4/tasks/{task_id}/last-jobs. Of its two ids only the name of the
+// latest execution's is documented (specs/codearts-check.md 1.12).
+func (s *checkService) lastJobs(c *call) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	task, found := s.find(c.task())
+	if !found {
+		return errNoProject()
+	}
+	var result struct {
+		LastJobID string `json:"last_job_id"`
+	}
+	if shown := s.latest(task, ""); shown != nil {
+		result.LastJobID = shown.id
+	}
+	return ok(envelope{HTTPStatus: "OK", Status: "success", Result: result})
 }
 
 // progressInfo words the progress in the dialect's way.

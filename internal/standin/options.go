@@ -152,6 +152,9 @@ type Options struct {
 	// what was before: the last execution, or null (specs/codearts-check.md 2).
 	// Default a tenth of ScanDelay; negative: none.
 	RegisterDelay time.Duration
+	// IgnoreJobID tells of the task's latest execution whatever job_id says, as a service
+	// of before 2025-11 does; default: job_id is honoured with Dialect2026.
+	IgnoreJobID bool
 	// AllowDuplicateNames lets two tasks of a project have one name; default:
 	// the second is refused with CC.00050016.
 	AllowDuplicateNames bool

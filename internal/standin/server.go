@@ -164,6 +164,7 @@ func (s *Server) routes() {
 		{"POST " + tasks + "/stop", "stop_task", serviceCheck, s.check.stop},
 		{"DELETE " + tasks, "delete_task", serviceCheck, s.check.remove},
 		{"GET " + tasks + "/progress", "show_progress", serviceCheck, s.check.progress},
+		{"GET /v4/tasks/{task_id}/last-jobs", "show_last_jobs", serviceCheck, s.check.lastJobs},
 		{"GET " + tasks + "/defects-summary", "show_summary", serviceCheck, s.check.summary},
 		{"GET " + tasks + "/defects-statistic", "show_statistic", serviceCheck, s.check.statistic},
 		{"GET " + tasks + "/defects-detail", "list_defects", serviceCheck, s.check.defects},

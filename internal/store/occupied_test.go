@@ -57,6 +57,16 @@ func testOccupiedTask(t *testing.T, s *store.Store) {
 			t.Errorf("%s saved as %s of task %s, intent %v: %v, want %v", step.id, step.state, step.task, step.intent, err, step.want)
 		}
 	}
+	update(t, s, func(tx *store.Tx) error {
+		if other, found, err := tx.Occupant(ctx, "task", "one"); err != nil || !found || other.ID != "mirrored" {
+			t.Errorf("occupant %q, found %v, error %v; want mirrored", other.ID, found, err)
+		}
+		_, found, err := tx.Occupant(ctx, "task", "mirrored")
+		if found {
+			t.Error("a run is its own other occupant")
+		}
+		return err
+	})
 }
 
 // TestOccupiedAtOnce lets two transactions occupy a task at the same time, neither of which

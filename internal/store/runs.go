@@ -164,6 +164,16 @@ func (tx *Tx) SameCheck(ctx context.Context, run codecheck.Run) (same Versioned[
 	return list[0], true, nil
 }
 
+// Occupant reads the other run that occupies a CodeArts task; found is false when there is
+// none.
+func (tx *Tx) Occupant(ctx context.Context, taskID, except string) (run codecheck.Run, found bool, err error) {
+	list, err := records[codecheck.Run](ctx, tx, `SELECT data FROM runs WHERE occupied_task = $1 AND occupied_task <> '' AND id <> $2 LIMIT 1`, taskID, except)
+	if err != nil || len(list) == 0 {
+		return run, false, err
+	}
+	return list[0], true, nil
+}
+
 // RunsOf lists the runs that a delivery caused, oldest first.
 func (tx *Tx) RunsOf(ctx context.Context, deliveryID string) ([]codecheck.Run, error) {
 	return records[codecheck.Run](ctx, tx, `SELECT data FROM runs WHERE delivery_id = $1 ORDER BY created_at, id`, deliveryID)

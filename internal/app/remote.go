@@ -64,17 +64,19 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.
 		return nil, err
 	}
 	r.checker, err = codecheck.New(codecheck.Options{
-		Client:     checkClient,
-		Memory:     memory,
-		Dialect:    string(h.Dialect),
-		Ref:        codecheck.Capability(h.Capabilities.Ref),
-		JobID:      codecheck.Capability(h.Capabilities.JobID),
-		CreateV3:   codecheck.Capability(h.Capabilities.CreateV3),
-		RepoType:   repoType(cfg),
-		DefaultRef: defaultRef(cfg),
-		Poll:       codecheck.Interval{Min: h.Poll.Min, Max: h.Poll.Max},
-		Log:        log,
-		Metrics:    codecheck.NewMetrics(registry),
+		Client:   checkClient,
+		Memory:   memory,
+		Dialect:  string(h.Dialect),
+		Ref:      codecheck.Capability(h.Capabilities.Ref),
+		JobID:    codecheck.Capability(h.Capabilities.JobID),
+		CreateV3: codecheck.Capability(h.Capabilities.CreateV3),
+
+		PullFailurePatterns: h.PullFailurePatterns,
+		RepoType:            repoType(cfg),
+		DefaultRef:          defaultRef(cfg),
+		Poll:                codecheck.Interval{Min: h.Poll.Min, Max: h.Poll.Max},
+		Log:                 log,
+		Metrics:             codecheck.NewMetrics(registry),
 	})
 	if err != nil {
 		return nil, err

@@ -108,11 +108,10 @@ type Options struct {
 	// ReadTaskListFor is how long one call of Prepare reads a project's task list, less
 	// when its context ends sooner; the next call continues. Default 15 seconds.
 	ReadTaskListFor time.Duration
-	// PullFailurePatterns are regular expressions that find, in the log of a
-	// failed execution, that the code of the merge request could not be pulled.
-	// The service's texts are not documented; an execution whose log is empty or
-	// cannot be read counts as such a failure too. Default: git's own words for a
-	// missing ref, and the Chinese for a failed pull or download of code.
+	// PullFailurePatterns are regular expressions that find, in the last lines of the step
+	// that failed, that the code of the merge request could not be pulled. The service's
+	// texts are not documented; an execution whose log is empty or cannot be read counts as
+	// such a failure too. Default: DefaultPullFailurePatterns.
 	PullFailurePatterns []string
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
@@ -183,7 +182,7 @@ func New(o Options) (*Checker, error) {
 		o.ReadTaskListFor = 15 * time.Second
 	}
 	if o.PullFailurePatterns == nil {
-		o.PullFailurePatterns = defaultPullFailurePatterns()
+		o.PullFailurePatterns = DefaultPullFailurePatterns()
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -210,15 +209,23 @@ func defaultLanguages() []string {
 	return []string{"C#", "C++", "CSS", "GO", "HTML", "JAVA", "JAVASCRIPT", "PHP", "PYTHON", "TYPESCRIPT"}
 }
 
-func defaultPullFailurePatterns() []string {
+// DefaultPullFailurePatterns are git's own words for a ref that is missing, and what may be
+// said in English and Chinese of code that could not be pulled. A log that only names
+// the ref, or something else that could not be fetched, is none.
+func DefaultPullFailurePatterns() []string {
+	const (
+		pull = `(pull|fetch|clon|check(ing)? ?out|download)\w*`
+		code = `\b(code|ref|merge request|pull request|repository|branch|source)\b`
+	)
 	return []string{
 		`(?i)couldn'?t find remote ref`,
 		`(?i)remote ref .*(not found|does not exist)`,
 		`(?i)reference not found`,
-		`(?i)refs/(pull|merge[-_]requests?)/`,
-		`(?i)fail(ed|ure)? .{0,20}\b(pull|fetch)`,
-		`(?i)\b(pull|fetch)(ing)?\b.{0,40}fail`,
-		`(拉取|下载|获取).{0,20}(失败|不存在)`,
+		`(?i)\b(fail|unable|could not|cannot)\w*\b.{0,10}\b` + pull + `.{0,20}` + code,
+		`(?i)\b` + pull + `\b.{0,20}` + code + `.{0,20}\bfail`,
+		`(?i)` + code + `.{0,10}\b` + pull + `\b.{0,10}\bfail`,
+		`(拉取|下载|获取|检出).{0,10}(代码|分支|合并请求).{0,20}(失败|不存在)`,
+		`(代码|分支|合并请求).{0,10}(拉取|下载|获取|检出).{0,10}(失败|不存在)`,
 	}
 }
 

@@ -233,12 +233,17 @@ func TestPullFailures(t *testing.T) {
 		"下载代码失败，请检查仓库权限":                            true,
 		"CC.00070400.500 more than 300000 findings": false,
 		"compilation failed: undefined symbol":      false,
+		"building refs/pull/7/head\ncompile failed": false,
+		"failed to fetch module example.com/x":      false,
+		"failed to download dependencies":           false,
+		"下载依赖失败":                                    false,
+		"fatal: couldn't find remote ref x" + strings.Repeat("\nretrying", failingLines) + "\ncompilation failed": false,
 	} {
-		if got := checker.pullFailed([]logEntry{{Log: text(log)}}); got != want {
+		if got := checker.pullFailed(failingStep([]logEntry{{Log: text(log)}})); got != want {
 			t.Errorf("%q: %v, want %v", log, got, want)
 		}
 	}
-	if !checker.pullFailed(nil) {
+	if !checker.pullFailed(failingStep(nil)) {
 		t.Error("an unreadable log was taken for a log without a pull failure")
 	}
 }
@@ -249,13 +254,13 @@ func TestSummarizedLog(t *testing.T) {
 		{Level: "ERROR", Log: "Cloning\n> git fetch https://u:t0ken@git.acme/a.git\r\n\tfatal: no such ref\n\n"},
 		{Level: "info", Log: "done"},
 	}
-	if got, want := summarizeLog(entries), "> git fetch https://***@git.acme/a.git fatal: no such ref"; got != want {
+	if got, want := summarizeLog(failingStep(entries)), "> git fetch https://***@git.acme/a.git fatal: no such ref"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := summarizeLog(entries[2:]); got != "done" {
+	if got := summarizeLog(failingStep(entries[2:])); got != "done" {
 		t.Errorf("%q, want the last entry where none is an error", got)
 	}
-	if got := summarizeLog([]logEntry{{Log: text(strings.Repeat("x", 1000))}}); len(got) > longestReason+len("…") {
+	if got := summarizeLog(strings.Repeat("x", 1000)); len(got) > longestReason+len("…") {
 		t.Errorf("a long log is quoted in %d bytes", len(got))
 	}
 }

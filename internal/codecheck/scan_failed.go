@@ -15,13 +15,14 @@ func (c *Checker) scanFailed(ctx context.Context, run Run) (Run, time.Duration, 
 	if ctx.Err() != nil {
 		return run, 0, err
 	}
-	why := summarizeLog(entries)
+	log := failingStep(entries)
+	why := summarizeLog(log)
 	if err != nil {
 		why = "its log cannot be read: " + err.Error()
 	} else if why == "" {
 		why = "its log is empty"
 	}
-	pullFailed := run.Ref != "" && c.pullFailed(entries)
+	pullFailed := run.Ref != "" && c.pullFailed(log)
 	if pullFailed && c.mayTryOtherRef(run) {
 		return otherRef(run, why), 0, nil
 	}
@@ -31,29 +32,9 @@ func (c *Checker) scanFailed(ctx context.Context, run Run) (Run, time.Duration, 
 	return c.end(run, Errored, "the scan failed: "+why), 0, nil
 }
 
-// pullFailed reports whether a failed execution's log says that the code could
-// not be pulled; a log that says nothing may hide that.
-func (c *Checker) pullFailed(entries []logEntry) bool {
-	said := false
-	for _, e := range entries {
-		if strings.TrimSpace(string(e.Log)) == "" {
-			continue
-		}
-		said = true
-		if slices.ContainsFunc(c.pullFailure, func(r *regexp.Regexp) bool { return r.MatchString(string(e.Log)) }) {
-			return true
-		}
-	}
-	return !said
-}
-
-// longestReason bounds what is quoted of a log, in characters.
-const longestReason = 300
-
-// summarizeLog gives the part of a log that says what went wrong, on one line: the
-// last two lines of the first entry of level error, or of the last entry. Credentials
-// in addresses are left out.
-func summarizeLog(entries []logEntry) string {
+// failingStep is the log of the step that failed: of the first entry of level error that
+// says anything, else of the last one that does; empty when none does.
+func failingStep(entries []logEntry) string {
 	chosen := ""
 	for _, e := range entries {
 		if log := strings.TrimSpace(string(e.Log)); log != "" {
@@ -63,7 +44,34 @@ func summarizeLog(entries []logEntry) string {
 			}
 		}
 	}
-	lines := strings.Split(chosen, "\n")
+	return chosen
+}
+
+// failingLines is how many of the last lines of a failing step say why it failed.
+const failingLines = 10
+
+// pullFailed reports whether the log of the failing step says that the code could not be
+// pulled; a log that says nothing may hide that.
+func (c *Checker) pullFailed(log string) bool {
+	if log == "" {
+		return true
+	}
+	lines := strings.Split(log, "\n")
+	for _, line := range lines[max(len(lines)-failingLines, 0):] {
+		if slices.ContainsFunc(c.pullFailure, func(r *regexp.Regexp) bool { return r.MatchString(line) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// longestReason bounds what is quoted of a log, in characters.
+const longestReason = 300
+
+// summarizeLog gives the part of a failing step's log that says what went wrong, on one
+// line: its last two lines. Credentials in addresses are left out.
+func summarizeLog(log string) string {
+	lines := strings.Split(log, "\n")
 	line := strings.Join(strings.Fields(strings.Join(lines[max(len(lines)-2, 0):], " ")), " ")
 	line = regexp.MustCompile(`://[^/@\s]+@`).ReplaceAllString(line, "://***@")
 	if runes := []rune(line); len(runes) > longestReason {

@@ -135,6 +135,10 @@ type HuaweiCloud struct {
 	// auto. Default: 2026.
 	Dialect      Dialect      `yaml:"dialect"`
 	Capabilities Capabilities `yaml:"capabilities"`
+	// PullFailurePatterns are regular expressions (RE2) that find, in the last ten lines of
+	// the failed step's log, that the code of a merge request could not be pulled; then the
+	// other `ref` is tried. Default: see docs/behaviour.md; the texts are not documented.
+	PullFailurePatterns []string `yaml:"pull_failure_patterns,omitempty"`
 	// Timeout bounds one call. Default: 30s.
 	Timeout time.Duration `yaml:"timeout"`
 	// MaxConcurrent bounds the calls to one service at the same time. Default: 16;

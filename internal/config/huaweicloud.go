@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/url"
+	"regexp"
 )
 
 // RootCAs returns the system's certificate authorities and those of CAFile; nil,
@@ -37,6 +38,11 @@ func (k *checker) huaweiCloud(h *HuaweiCloud) {
 	k.oneOf(path+".capabilities.ref", h.Capabilities.Ref, "auto", "on", "off")
 	k.oneOf(path+".capabilities.job_id", h.Capabilities.JobID, "auto", "on", "off")
 	k.oneOf(path+".capabilities.create_v3", h.Capabilities.CreateV3, "auto", "on", "off")
+	for i, pattern := range h.PullFailurePatterns {
+		if _, err := regexp.Compile(pattern); err != nil {
+			k.complain(fmt.Sprintf("%s.pull_failure_patterns[%d]", path, i), "is not a regular expression: "+err.Error(), "write it in the syntax of RE2")
+		}
+	}
 	k.timeout(path+".timeout", h.Timeout)
 	if h.MaxConcurrent < 1 {
 		k.complain(path+".max_concurrent", "no call could be made", "write a number from 1 on, or leave it out")

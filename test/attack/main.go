@@ -107,7 +107,7 @@ func play(ctx context.Context, program, database, only string, out io.Writer) (b
 // attacks are all of them, in the order in which they are played.
 func attacks() []attack {
 	var all []attack
-	for _, list := range [][]attack{boundary(), replays(), doors(), texts()} {
+	for _, list := range [][]attack{boundary(), replays(), doors(), texts(), operations()} {
 		all = append(all, list...)
 	}
 	return all

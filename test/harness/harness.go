@@ -221,7 +221,7 @@ func (b *Bench) writeFiles(endpoint string) error {
 	if rules == "" {
 		rules = rulesFile(b.world)
 	}
-	files := map[string]string{filepath.Join(b.folder, "rules.yaml"): rules}
+	files := map[string]string{b.RulesFile(): rules}
 	for i, addr := range b.addrs {
 		opts := b.opts
 		if i > 0 {
@@ -292,6 +292,9 @@ func (b *Bench) environment() []string {
 	}
 	return environment
 }
+
+// RulesFile is the path of the rules that the servers read.
+func (b *Bench) RulesFile() string { return filepath.Join(b.folder, "rules.yaml") }
 
 // PrivateAddrs is where the servers show their metrics.
 func (b *Bench) PrivateAddrs() []string { return b.privateAddrs }

@@ -199,21 +199,24 @@ func heavyBodies(ctx context.Context, t *target) (broken string, err error) {
 		{"commits": json.RawMessage(`[{"id":"c","message":"` + strings.Repeat(`\u4e2d`, size/6) + `"}]`)},
 		{"pusher": fields{"name": json.RawMessage(`"` + strings.Repeat(`\u0000`, size/6) + `"`)}},
 	} {
+		name, payload := push(r, "main", none, t.commit())
+		maps.Copy(payload, extra)
+		request, err := t.sign(r.Connection, event.GitHub, name, payload)
+		if extra["filler"] == "nested" && err == nil {
+			// The encoder does not nest that deep.
+			request.body = bytes.Replace(request.body, []byte(`"nested"`), append(bytes.Repeat([]byte("["), depth), bytes.Repeat([]byte("]"), depth)...), 1)
+			request, err = t.resign(request, event.GitHub)
+		}
+		if err != nil {
+			return "", err
+		}
 		var sending sync.WaitGroup
-		for range 4 {
-			name, payload := push(r, "main", none, t.commit())
-			maps.Copy(payload, extra)
-			request, err := t.sign(r.Connection, event.GitHub, name, payload)
-			if extra["filler"] == "nested" && err == nil {
-				// The encoder does not nest that deep.
-				request.body = bytes.Replace(request.body, []byte(`"nested"`), append(bytes.Repeat([]byte("["), depth), bytes.Repeat([]byte("]"), depth)...), 1)
-				request, err = t.resign(request, event.GitHub)
-			}
-			if err != nil {
-				return "", err
-			}
+		for i := range 4 {
+			again := request
+			again.header = request.header.Clone()
+			again.header.Set("X-GitHub-Delivery", fmt.Sprintf("%s-%d", request.header.Get("X-GitHub-Delivery"), i))
 			// Any answer is allowed here, and that the connection is closed.
-			sending.Go(func() { _, _, _ = t.send(ctx, request) })
+			sending.Go(func() { _, _, _ = t.send(ctx, again) })
 		}
 		sending.Wait()
 	}

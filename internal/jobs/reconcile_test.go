@@ -300,10 +300,12 @@ func testReconcileBesideTheJob(t *testing.T, db storetest.Database) {
 	q, _ := w.start(t, busy())
 	b := bench{q, w.store}
 	b.decided(t, "b")
+	const starting = `kind = 'start_run' AND args->>'run_id' NOT LIKE 'late%' AND finalized_at IS NULL`
+	// One run scans, the other shares its verdict and soon waits for it without a job.
+	w.until(t, b.runs(t, "b")[0].ID, func(record) bool { return w.count(t, starting) == 1 })
 	for i := range 3 {
 		w.sweep(t, fmt.Sprint("late ", i))
-		// One run scans, the other shares its verdict and waits for it without a job.
-		if n := w.count(t, `kind = 'start_run' AND args->>'run_id' NOT LIKE 'late%' AND finalized_at IS NULL`); n != 1 {
+		if n := w.count(t, starting); n != 1 {
 			t.Errorf("%d jobs start the one run", n)
 		}
 	}

@@ -39,7 +39,7 @@ type Database struct {
 
 // Each runs a test once on a fresh SQLite file and once on a fresh PostgreSQL
 // database, in parallel with other tests, because tests wait more than they compute.
-// Where no PostgreSQL is installed that half is skipped, with a message.
+// Where no PostgreSQL is installed, and with -short, that half is skipped, with a message.
 func Each(t *testing.T, test func(t *testing.T, db Database)) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
@@ -48,6 +48,9 @@ func Each(t *testing.T, test func(t *testing.T, db Database)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
+		if testing.Short() {
+			t.Skip("PostgreSQL is left out with -short")
+		}
 		test(t, Database{Name: "postgres", Postgres: Postgres(t)})
 	})
 }

@@ -27,6 +27,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestCrash runs the proof's short form on each database, which must find nothing,
 // and then tampers with the evidence: each thing that must not be has to be seen.
 func TestCrash(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes its time")
+	}
 	binary, remove, err := harness.Program(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestSoak runs the short form and reads its figures.
 func TestSoak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes its time")
+	}
 	var out bytes.Buffer
 	if err := run(t.Context(), []string{"-for", "3s", "-rate", "60"}, &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)

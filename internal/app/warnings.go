@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -24,7 +25,8 @@ func Warnings(cfg *config.Config, policy *rules.Policy) strictyaml.Complaints {
 	for _, c := range cfg.Connections {
 		connections = append(connections, rules.Connection{Name: c.Name, RepoType: c.RepoType})
 	}
-	warnings = append(warnings, policy.WarningsFor(connections, byV3(cfg.HuaweiCloud))...)
+	byV3 := codecheck.Capability(cfg.HuaweiCloud.Capabilities.CreateV3).In(string(cfg.HuaweiCloud.Dialect))
+	warnings = append(warnings, policy.WarningsFor(connections, byV3)...)
 
 	warn := func(path, problem, instead string) {
 		warnings = append(warnings, cfg.Complain(path, problem, instead))
@@ -90,9 +92,4 @@ func readByOthers(path string) bool {
 	}
 	folder, err := os.Stat(filepath.Dir(path))
 	return err == nil && folder.Mode().Perm()&0o001 != 0
-}
-
-// byV3 reports whether missing tasks are created by V3.
-func byV3(h config.HuaweiCloud) bool {
-	return h.Capabilities.CreateV3 == "on" || h.Capabilities.CreateV3 != "off" && h.Dialect != config.Dialect2023
 }

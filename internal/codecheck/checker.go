@@ -52,7 +52,8 @@ const (
 	Off  Capability = "off"
 )
 
-func (c Capability) has(dialect string) bool {
+// In reports whether a service of a dialect is taken to have the capability.
+func (c Capability) In(dialect string) bool {
 	return c == On || c != Off && dialect == Dialect2026
 }
 
@@ -111,7 +112,9 @@ type Options struct {
 	// PullFailurePatterns are regular expressions that find, in the last lines of the step
 	// that failed, that the code of the merge request could not be pulled. The service's
 	// texts are not documented; an execution whose log is empty or cannot be read counts as
-	// such a failure too. Default: DefaultPullFailurePatterns.
+	// such a failure too. Default: git's own
+	// words for a missing ref, and "failed to pull the code" and the like in English and
+	// Chinese.
 	PullFailurePatterns []string
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
@@ -182,7 +185,7 @@ func New(o Options) (*Checker, error) {
 		o.ReadTaskListFor = 15 * time.Second
 	}
 	if o.PullFailurePatterns == nil {
-		o.PullFailurePatterns = DefaultPullFailurePatterns()
+		o.PullFailurePatterns = defaultPullFailurePatterns()
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -209,10 +212,10 @@ func defaultLanguages() []string {
 	return []string{"C#", "C++", "CSS", "GO", "HTML", "JAVA", "JAVASCRIPT", "PHP", "PYTHON", "TYPESCRIPT"}
 }
 
-// DefaultPullFailurePatterns are git's own words for a ref that is missing, and what may be
+// defaultPullFailurePatterns are git's own words for a ref that is missing, and what may be
 // said in English and Chinese of code that could not be pulled. A log that only names
 // the ref, or something else that could not be fetched, is none.
-func DefaultPullFailurePatterns() []string {
+func defaultPullFailurePatterns() []string {
 	const (
 		pull = `(pull|fetch|clon|check(ing)? ?out|download)\w*`
 		code = `\b(code|ref|merge request|pull request|repository|branch|source)\b`

@@ -56,7 +56,7 @@ func (c *Checker) Poll(ctx context.Context, run Run) (Run, time.Duration, error)
 
 // job is the execution to ask about; empty where the service knows only the task's latest.
 func (c *Checker) job(run Run) string {
-	if !c.options.JobID.has(c.options.Dialect) {
+	if !c.options.JobID.In(c.options.Dialect) {
 		return ""
 	}
 	return run.ExecID

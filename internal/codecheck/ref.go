@@ -17,7 +17,7 @@ func (c *Checker) chooseRef(ctx context.Context, run Run) (Ref, string, error) {
 		return run.Ref, run.RefReason, nil
 	case run.Check.Scan != rules.ScanIncremental:
 		return "", "none: a branch or tag is scanned, not a merge request", nil
-	case !c.options.Ref.has(c.options.Dialect):
+	case !c.options.Ref.In(c.options.Dialect):
 		return "", "none: the service has no ref", nil
 	case mode == rules.RefOmit:
 		return "", "none: the rule says omit", nil

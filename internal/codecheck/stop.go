@@ -15,7 +15,7 @@ import (
 // `job_id` the progress cannot tell whose execution runs, so nothing is stopped there: the
 // execution ends by itself, and its result is ignored.
 func (c *Checker) Stop(ctx context.Context, run Run) error {
-	if run.Task.ID == "" || run.ExecID == "" || !c.options.JobID.has(c.options.Dialect) {
+	if run.Task.ID == "" || run.ExecID == "" || !c.options.JobID.In(c.options.Dialect) {
 		return nil
 	}
 	if running, err := c.isRunning(ctx, run); err != nil || !running {

@@ -22,7 +22,7 @@ func (c *Checker) createFull(ctx context.Context, run Run, branch string, index 
 	if err != nil {
 		return Task{}, err
 	}
-	if !c.options.CreateV3.has(c.options.Dialect) {
+	if !c.options.CreateV3.In(c.options.Dialect) {
 		id, err := c.api.createV2(ctx, check.ProjectID, taskV2{GitURL: source, GitBranch: branch,
 			Languages: c.languages(check), TaskType: "full", EndpointID: check.AuthID})
 		return Task{ID: id, URL: source, Branch: branch}, err

@@ -49,7 +49,8 @@ func (q *Queue) saveRun(ctx context.Context, tx *transaction, before, run codech
 	if err := tx.SaveRun(ctx, run, version); err != nil {
 		return err
 	}
-	if before.OccupiedTask() != "" && run.OccupiedTask() != before.OccupiedTask() {
+	// Others wait for its end, or for the task that it has had.
+	if run.State.Ended() || before.OccupiedTask() != "" && run.OccupiedTask() != before.OccupiedTask() {
 		tx.changed = append(tx.changed, run.ID)
 	}
 	if run.State == before.State {
@@ -68,9 +69,6 @@ func (q *Queue) runChanged(ctx context.Context, tx *transaction, before, run cod
 	}
 	if err != nil {
 		return err
-	}
-	if run.State.Ended() && before.OccupiedTask() == "" {
-		tx.changed = append(tx.changed, run.ID)
 	}
 	// Reports and audit entries of a run are written here.
 	tx.AfterCommit(func() {

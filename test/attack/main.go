@@ -11,22 +11,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/gatewright/gatewright/test/harness"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "attack:", err)
-		stop()
-		os.Exit(1)
-	}
-}
+func main() { harness.Main("attack", run) }
 
 // run is the command.
 func run(ctx context.Context, args []string, out io.Writer) (err error) {

@@ -17,10 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/gatewright/gatewright/test/harness"
@@ -39,18 +36,7 @@ type options struct {
 // errBroken says that the proof was run and failed; what broke has been printed.
 var errBroken = errors.New("a promise was broken")
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "crash:", err)
-		stop()
-		os.Exit(1)
-	}
-}
+func main() { harness.Main("crash", run) }
 
 // run is the command. The error is errBroken when the proof failed.
 func run(ctx context.Context, args []string, out io.Writer) (err error) {

@@ -14,11 +14,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"os/signal"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/gatewright/gatewright/test/harness"
@@ -35,15 +32,7 @@ type options struct {
 	drainWithin      time.Duration
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "soak:", err)
-		stop()
-		os.Exit(1)
-	}
-}
+func main() { harness.Main("soak", run) }
 
 // run is the command.
 func run(ctx context.Context, args []string, out io.Writer) (err error) {

@@ -82,7 +82,11 @@ func TestExamplesLoad(t *testing.T) {
 			if len(complaints) > 0 {
 				t.Fatal(complaints)
 			}
-			if warnings := append(policy.Warnings(), policy.WarningsFor(used[file], true)...); len(warnings) > 0 {
+			server := rules.Server{Connections: used[file], CreateV3: true}
+			if complaints := policy.CheckFor(server); len(complaints) > 0 {
+				t.Errorf("complaints:\n%v", complaints)
+			}
+			if warnings := append(policy.Warnings(), policy.WarningsFor(server)...); len(warnings) > 0 {
 				t.Errorf("warnings:\n%v", warnings)
 			}
 			if len(policy.Rules()) == 0 {

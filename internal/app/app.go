@@ -70,10 +70,10 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		}
 	}()
 	connections := webhookConnections(cfg)
-	if a.reloads.remote, err = newRemote(cfg, a.store, registry, log); err != nil {
+	if a.reloads.hosts, err = newHosts(cfg, registry); err != nil {
 		return nil, err
 	}
-	if a.reloads.hosts, err = newHosts(cfg, registry); err != nil {
+	if a.reloads.remote, err = newRemote(cfg, a.store, a.reloads.hosts.login, registry, log); err != nil {
 		return nil, err
 	}
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {

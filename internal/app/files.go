@@ -163,11 +163,7 @@ func load(path string, lookup LookupEnv, in *inputs) (*config.Config, *rules.Pol
 		err = fmt.Errorf("%w: write the rules there, or say in %s where they are (rules: PATH)", err, path)
 	}
 	if cfg != nil && policy != nil {
-		var names []string
-		for _, c := range cfg.Connections {
-			names = append(names, c.Name)
-		}
-		err = policy.CheckConnections(names).Err()
+		err = policy.CheckFor(rulesServer(cfg)).Err()
 	}
 	return cfg, policy, errors.Join(cfgErr, err)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/forge"
@@ -61,6 +62,15 @@ func newForge(cfg *config.Config, metrics *forge.Metrics) (*forge.Forge, error) 
 		opts.Connections = append(opts.Connections, connection)
 	}
 	return forge.New(opts)
+}
+
+// login is the account with which CodeArts Check reads the repositories of a connection.
+func (h *hosts) login(connection string) codecheck.Login {
+	c, _ := h.current.Load().cfg.Connection(connection)
+	if c.Clone == nil {
+		return codecheck.Login{}
+	}
+	return codecheck.Login{User: c.Clone.Username, Token: c.Clone.Token.Value()}
 }
 
 // confirm says when a commit of a connection is confirmed by its host.

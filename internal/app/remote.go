@@ -27,8 +27,8 @@ type remote struct {
 }
 
 // newRemote makes the two clients of Huawei Cloud and what they share: the
-// transport, the authentication and the metrics.
-func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.Registerer, log *zap.Logger) (*remote, error) {
+// transport, the authentication and the metrics. login is what [codecheck.Options] wants.
+func newRemote(cfg *config.Config, memory codecheck.Memory, login func(connection string) codecheck.Login, registry prometheus.Registerer, log *zap.Logger) (*remote, error) {
 	h := cfg.HuaweiCloud
 	roots, err := h.RootCAs()
 	if err != nil {
@@ -71,9 +71,12 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.
 		JobID:    codecheck.Capability(h.Capabilities.JobID),
 		CreateV3: codecheck.Capability(h.Capabilities.CreateV3),
 
+		BranchTasks: codecheck.Capability(h.Capabilities.BranchTasks),
+
 		PullFailurePatterns: h.PullFailurePatterns,
 		RepoType:            repoType(cfg),
 		DefaultRef:          defaultRef(cfg),
+		Login:               login,
 		Poll:                codecheck.Interval{Min: h.Poll.Min, Max: h.Poll.Max},
 		Log:                 log,
 		Metrics:             codecheck.NewMetrics(registry),

@@ -21,12 +21,7 @@ import (
 // show, or the database that they name. Each has its place and what to write instead.
 func Warnings(cfg *config.Config, policy *rules.Policy) strictyaml.Complaints {
 	warnings := append(cfg.Warnings(), policy.Warnings()...)
-	var connections []rules.Connection
-	for _, c := range cfg.Connections {
-		connections = append(connections, rules.Connection{Name: c.Name, RepoType: c.RepoType})
-	}
-	byV3 := codecheck.Capability(cfg.HuaweiCloud.Capabilities.CreateV3).In(string(cfg.HuaweiCloud.Dialect))
-	warnings = append(warnings, policy.WarningsFor(connections, byV3)...)
+	warnings = append(warnings, policy.WarningsFor(rulesServer(cfg))...)
 
 	warn := func(path, problem, instead string) {
 		warnings = append(warnings, cfg.Complain(path, problem, instead))
@@ -44,6 +39,19 @@ func Warnings(cfg *config.Config, policy *rules.Policy) strictyaml.Complaints {
 			"run chmod 600 "+p)
 	}
 	return warnings.Sorted()
+}
+
+// rulesServer is what the rules have to know of the server file.
+func rulesServer(cfg *config.Config) rules.Server {
+	h := cfg.HuaweiCloud
+	server := rules.Server{
+		CreateV3:            codecheck.Capability(h.Capabilities.CreateV3).In(string(h.Dialect)),
+		TemporaryRepository: h.Dialect == config.Dialect2023,
+	}
+	for _, c := range cfg.Connections {
+		server.Connections = append(server.Connections, rules.Connection{Name: c.Name, RepoType: c.RepoType})
+	}
+	return server
 }
 
 // LogWarnings logs each warning about the configuration.

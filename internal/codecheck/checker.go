@@ -18,6 +18,9 @@ type Memory interface {
 	// Task gives the task that was saved under key, which is of TaskKey's form, and
 	// whether there is one.
 	Task(ctx context.Context, key string) (Task, bool, error)
+	// TaskByID gives what was saved last of the task with an id, under whatever key, and
+	// whether anything was.
+	TaskByID(ctx context.Context, id string) (Task, bool, error)
 	// SaveTask saves the task of an event's repository, in place of an older one, and ends
 	// the claim of its key. The task belongs to no other repository of the connection
 	// from then on.
@@ -74,6 +77,10 @@ type Options struct {
 	JobID Capability
 	// CreateV3: missing tasks are created by V3 (2025-11), else by V2.
 	CreateV3 Capability
+	// BranchTasks: the branch tasks and the details of a task can be read (2025-09). They
+	// tell the task of a branch from that of a merge request, and find the branches that
+	// the list does not show. Where the service refuses to tell, it is done without.
+	BranchTasks Capability
 	// RepoType gives the V3 `repo_type` of a connection's repositories; empty, or a
 	// nil function, means GitPub. A rule's own repo_type goes first.
 	RepoType func(connection string) string
@@ -81,6 +88,10 @@ type Options struct {
 	// connection; empty, or a nil function, means MergeRequest. A rule's own ref, and
 	// one that worked before, go first.
 	DefaultRef func(connection string) Ref
+	// Login gives the account with which CodeArts Check itself reads the repositories of a
+	// connection, for checks of a temporary repository; a nil function, or no token: none.
+	// It is asked for each use, so that it may change.
+	Login func(connection string) Login
 	// DefaultLanguages are the languages of a task that is created for a rule
 	// which names none. Default: the ten that every edition of the API names.
 	// Names are those of the V3 API (specs/codearts-check.md 1.4).
@@ -144,7 +155,7 @@ func New(o Options) (*Checker, error) {
 	if o.Dialect != Dialect2026 && o.Dialect != Dialect2023 {
 		return nil, fmt.Errorf("create checker: dialect %q is neither %q nor %q", o.Dialect, Dialect2023, Dialect2026)
 	}
-	for _, capability := range []Capability{o.Ref, o.JobID, o.CreateV3} {
+	for _, capability := range []Capability{o.Ref, o.JobID, o.CreateV3, o.BranchTasks} {
 		if capability != "" && capability != Auto && capability != On && capability != Off {
 			return nil, fmt.Errorf("create checker: capability %q is neither auto, on nor off", capability)
 		}
@@ -154,6 +165,9 @@ func New(o Options) (*Checker, error) {
 	}
 	if o.DefaultRef == nil {
 		o.DefaultRef = func(string) Ref { return "" }
+	}
+	if o.Login == nil {
+		o.Login = func(string) Login { return Login{} }
 	}
 	if len(o.DefaultLanguages) == 0 {
 		o.DefaultLanguages = defaultLanguages()

@@ -36,10 +36,14 @@ func (c *Checker) LookupTask(ctx context.Context, ev event.Event, check rules.Ch
 	if err != nil {
 		return Task{}, false, err
 	}
-	branch := scannedBranch(ev, check)
-	if t, found = list.index.match(ev.Repository, branch, check.TaskName); found {
-		return t, true, nil
+	run := Run{Event: ev, Check: check}
+	s := search{Checker: c, run: &run}
+	if t, found, err = s.choose(ctx, list.index, false); found || err != nil {
+		return t, found, err
 	}
-	_, err = c.creatable(Run{Event: ev, Check: check}, branch)
+	if t, found, err = s.branchOfOther(ctx, list.index); found || err != nil {
+		return t, found, err
+	}
+	_, err = c.creatable(run, scannedBranch(ev, check))
 	return Task{}, false, err
 }

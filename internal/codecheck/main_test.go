@@ -38,6 +38,17 @@ func (m *memory) Task(_ context.Context, key string) (Task, bool, error) {
 	return t, ok, nil
 }
 
+func (m *memory) TaskByID(_ context.Context, id string) (Task, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range m.tasks {
+		if t.ID == id {
+			return t, true, nil
+		}
+	}
+	return Task{}, false, nil
+}
+
 func (m *memory) SaveTask(_ context.Context, _ event.Event, key string, t Task) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -16,7 +16,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"origin"}),
 	}
 	r.MustRegister(m.lookups)
-	for _, origin := range []Origin{Found, Created, Remembered} {
+	for _, origin := range []Origin{Found, Created, Remembered, Given} {
 		m.lookups.WithLabelValues(string(origin))
 	}
 	return m

@@ -49,7 +49,7 @@ func (c *Checker) Prepare(ctx context.Context, run Run) (next Run, send bool, wa
 }
 
 func (c *Checker) prepare(ctx context.Context, run *Run) error {
-	err := validate(*run)
+	err := c.validate(*run)
 	if err != nil {
 		return err
 	}
@@ -70,13 +70,23 @@ func (c *Checker) prepare(ctx context.Context, run *Run) error {
 }
 
 // validate says why the event's check cannot be run at all; nil when it can.
-func validate(run Run) error {
+func (c *Checker) validate(run Run) error {
 	ev, check := run.Event, run.Check
 	if check.Scan == rules.ScanIncremental && ev.Number == 0 {
 		return permanentError(fmt.Sprintf("an incremental scan needs a merge request, and the event is a %s: use scan: full", ev.Kind))
 	}
 	if check.Scan == rules.ScanFull && ev.Number != 0 && ev.Fork {
 		return permanentError(fmt.Sprintf("a full scan of merge request %d needs its source branch, which is in a fork: use scan: incremental", ev.Number))
+	}
+	if check.Repository == rules.RepositoryTemporary {
+		switch {
+		case c.options.Dialect != Dialect2023:
+			return permanentError("the service knows no temporary repository, which only the 2023 edition has: leave check.repository out")
+		case check.Scan != rules.ScanFull:
+			return permanentError("a temporary repository is scanned whole: use scan: full")
+		case ev.Repository.HTTPSURL == "":
+			return permanentError("a temporary repository needs an http address, and the connection has none")
+		}
 	}
 	branch := scannedBranch(ev, check)
 	if n := utf8.RuneCountInString(branch); n == 0 || n > 200 {

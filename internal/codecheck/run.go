@@ -57,6 +57,8 @@ const (
 	Created Origin = "created"
 	// Remembered: an earlier run found or created it.
 	Remembered Origin = "remembered"
+	// Given: the rule names it.
+	Given Origin = "given"
 )
 
 // Task is CodeArts Check's unit: one repository and branch, or one merge request
@@ -113,6 +115,8 @@ type Run struct {
 
 	Task   Task   `json:"task"`
 	Origin Origin `json:"task_origin,omitempty"`
+	// TaskRemark says what was not certain when the task was found; empty when it was.
+	TaskRemark string `json:"task_remark,omitempty"`
 	// GoneTask is a task that the service no longer knew when it was used, with its
 	// parent: neither is taken from what is remembered or was listed before.
 	GoneTask *Task `json:"gone_task,omitempty"`

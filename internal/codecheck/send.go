@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/rules"
 )
 
 // Send sends, once, the request that the run's intent announces, and returns the run
@@ -18,7 +20,7 @@ func (c *Checker) Send(ctx context.Context, run Run) (next Run, wait time.Durati
 	if run.State != Starting || run.Intent == nil {
 		return run, 0, nil
 	}
-	exec, err := c.api.run(ctx, run.Task.ID, run.Ref)
+	exec, err := c.api.run(ctx, run.Task.ID, c.runBody(run))
 	switch {
 	case busy(err):
 		run.Reason = "the task is running, for another run or for this one before its response was lost; waits until it is free"
@@ -38,4 +40,12 @@ func (c *Checker) Send(ctx context.Context, run Run) (next Run, wait time.Durati
 	}
 	run.Reason = "the scan is running"
 	return run, c.options.Poll.Min, nil
+}
+
+// runBody is what a run sends: its ref, or the temporary repository that it scans.
+func (c *Checker) runBody(run Run) runBody {
+	if run.Check.Repository != rules.RepositoryTemporary {
+		return runBody{Ref: run.Ref}
+	}
+	return runBody{GitURL: run.Event.Repository.HTTPSURL, GitBranch: scannedBranch(run.Event, run.Check), Login: c.options.Login(run.Event.Connection)}
 }

@@ -22,9 +22,13 @@ func (c *Checker) createFull(ctx context.Context, run Run, branch string, index 
 	if err != nil {
 		return Task{}, err
 	}
-	if !c.options.CreateV3.In(c.options.Dialect) {
-		id, err := c.api.createV2(ctx, check.ProjectID, taskV2{GitURL: source, GitBranch: branch,
-			Languages: c.languages(check), TaskType: "full", EndpointID: check.AuthID})
+	if !c.createsByV3(check) {
+		body := c.bodyV2(check, source, branch, "full")
+		if check.AuthID == "" && check.Repository == rules.RepositoryTemporary {
+			// Instead of an extension point; the service makes one of its own.
+			body.Login = c.options.Login(run.Event.Connection)
+		}
+		id, err := c.api.createV2(ctx, check.ProjectID, body)
 		return Task{ID: id, URL: source, Branch: branch}, err
 	}
 
@@ -38,13 +42,31 @@ func (c *Checker) createFull(ctx context.Context, run Run, branch string, index 
 			AuthID: check.AuthID},
 	}
 	if check.AuthID != "" {
-		body.Template.AuthType = repoType
+		body.Template.AuthType = cmp.Or(check.AuthType, repoType)
 	}
 	for _, language := range c.languages(check) {
 		body.Template.RuleSets = append(body.Template.RuleSets, ruleSet{language})
 	}
 	id, err := c.api.createV3(ctx, body)
 	return Task{ID: id, Name: body.Name, URL: source, Branch: branch}, err
+}
+
+// createsByV3 reports whether the full task of a check is created by V3; V2 alone takes the
+// id of a rule set.
+func (c *Checker) createsByV3(check rules.Check) bool {
+	return len(check.RuleSets) == 0 && c.options.CreateV3.In(c.options.Dialect)
+}
+
+// bodyV2 is what all creations by V2 have in common.
+func (c *Checker) bodyV2(check rules.Check, source, branch, taskType string) taskV2 {
+	body := taskV2{GitURL: source, GitBranch: branch, TaskType: taskType, EndpointID: check.AuthID}
+	if len(check.RuleSets) == 0 {
+		body.Languages = c.languages(check)
+	}
+	for _, set := range check.RuleSets {
+		body.RuleSets = append(body.RuleSets, ruleSetV2{ID: set.ID, Language: set.Language})
+	}
+	return body
 }
 
 // creatable returns the address with which the full task of a branch is created, or why
@@ -54,7 +76,11 @@ func (c *Checker) creatable(run Run, branch string) (source string, err error) {
 	if source, err = sourceURL(repository, repoType); err != nil {
 		return "", err
 	}
-	if run.Check.AuthID == "" && repoType != devCloud {
+	if run.Check.ProjectName == "" && c.createsByV3(run.Check) {
+		return "", permanentError(fmt.Sprintf("the task for branch %q of %s does not exist, and creating it needs the name of the CodeArts project: set check.project.name in the rule or in its defaults", branch, repository.FullName))
+	}
+	byLogin := !c.createsByV3(run.Check) && run.Check.Repository == rules.RepositoryTemporary && c.options.Login(run.Event.Connection).Token != ""
+	if run.Check.AuthID == "" && repoType != devCloud && !byLogin {
 		return "", permanentError(fmt.Sprintf("the task for branch %q of %s does not exist, and creating it needs the id of the project's code-source extension point: set check.create.auth_id in the rule or in its defaults", branch, repository.FullName))
 	}
 	return source, nil
@@ -74,22 +100,17 @@ func (c *Checker) createIncremental(ctx context.Context, run Run, parent Task) (
 	if ev.Action == event.Updated {
 		action = "update"
 	}
-	id, err := c.api.createV2(ctx, check.ProjectID, taskV2{
-		GitURL:     source,
-		GitBranch:  parent.Branch,
-		Languages:  c.languages(check),
-		TaskType:   "inc",
-		EndpointID: check.AuthID,
-		Increment: &increment{
-			ParentTaskID: parent.ID,
-			SourceBranch: ev.SourceBranch,
-			TargetBranch: ev.Branch,
-			MergeID:      strconv.Itoa(ev.Number),
-			EventType:    "merge_request",
-			Action:       action,
-			Title:        ev.Title,
-		},
-	})
+	body := c.bodyV2(check, source, parent.Branch, "inc")
+	body.Increment = &increment{
+		ParentTaskID: parent.ID,
+		SourceBranch: ev.SourceBranch,
+		TargetBranch: ev.Branch,
+		MergeID:      strconv.Itoa(ev.Number),
+		EventType:    "merge_request",
+		Action:       action,
+		Title:        ev.Title,
+	}
+	id, err := c.api.createV2(ctx, check.ProjectID, body)
 	return Task{ID: id, URL: source, Branch: parent.Branch, ParentID: parent.ID}, err
 }
 

@@ -59,13 +59,27 @@ func (c *Checker) listUntil(ctx context.Context) time.Time {
 
 // fullTask finds the full task of a branch, or creates it.
 func (s search) fullTask(ctx context.Context, key string) (Task, Origin, error) {
+	if id := s.run.Check.TaskID; id != "" {
+		return s.given(id)
+	}
 	if t, ok, err := s.remembered(ctx, key); ok || err != nil {
 		return t, Remembered, err
 	}
-	if t, ok := s.recentlyListed(); ok {
+	if t, ok, err := s.recentlyListed(ctx); err != nil {
+		return Task{}, "", err
+	} else if ok {
 		return s.save(ctx, key, t, Found)
 	}
 	return s.claimed(ctx, key, func() (Task, Origin, error) { return s.listOrCreate(ctx, key) })
+}
+
+// given is the task that the rule names.
+func (s search) given(id string) (Task, Origin, error) {
+	if s.run.isGone(id) {
+		return Task{}, "", permanentError("the task " + id + " of check.task_id does not exist: correct the rule, or leave task_id out")
+	}
+	s.options.Metrics.countLookup(Given)
+	return Task{ID: id, URL: address(s.run.Event.Repository), Branch: scannedBranch(s.run.Event, s.run.Check)}, Given, nil
 }
 
 // mergeRequestTask finds the incremental task of a merge request, or creates it
@@ -123,18 +137,12 @@ func (s search) save(ctx context.Context, key string, t Task, origin Origin) (Ta
 
 // recentlyListed finds the run's full task in a kept list. A miss does not show that
 // there is no task.
-func (s search) recentlyListed() (Task, bool) {
+func (s search) recentlyListed(ctx context.Context) (Task, bool, error) {
 	index := s.lists.recent(s.run.Check.ProjectID)
 	if index == nil {
-		return Task{}, false
+		return Task{}, false, nil
 	}
-	t, ok := s.match(index)
-	return t, ok && !s.run.isGone(t.ID)
-}
-
-func (s search) match(index *taskIndex) (Task, bool) {
-	ev, check := s.run.Event, s.run.Check
-	return index.match(ev.Repository, scannedBranch(ev, check), check.TaskName)
+	return s.choose(ctx, index, true)
 }
 
 // claimed calls find while no other run, on any replica, creates the task of key:
@@ -187,6 +195,11 @@ func (s search) listOrCreate(ctx context.Context, key string) (Task, Origin, err
 	if t.ID != "" {
 		return s.save(ctx, key, t, Found)
 	}
+	if t, ok, err := s.branchOfOther(ctx, index); err != nil {
+		return Task{}, "", err
+	} else if ok {
+		return s.save(ctx, key, t, Found)
+	}
 	branch := scannedBranch(s.run.Event, s.run.Check)
 	t, err = s.createFull(ctx, *s.run, branch, index)
 	if err == nil {
@@ -219,8 +232,11 @@ func (s search) listed(ctx context.Context) (Task, *taskIndex, error) {
 			return Task{}, nil, err
 		}
 		current := list.begun.After(s.run.ListSince)
-		t, _ := s.match(list.index)
-		if current || t.ID != "" && !s.run.isGone(t.ID) {
+		t, found, err := s.choose(ctx, list.index, !current)
+		if err != nil {
+			return Task{}, nil, err
+		}
+		if current || found {
 			return t, list.index, nil
 		}
 	}

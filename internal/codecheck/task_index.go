@@ -1,6 +1,7 @@
 package codecheck
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -39,40 +40,57 @@ func (x *taskIndex) add(tasks ...listedTask) {
 	}
 }
 
-// match finds the full task of a repository and branch. Where several fit, the
-// one with the name that we would give wins, else the oldest, else the first in
-// the list: a service that lists the tasks of merge requests too does not mark
-// them, but each is younger than the full task that it hangs under.
-func (x *taskIndex) match(repository event.Repository, branch, name string) (Task, bool) {
+// match gives the tasks of a repository whose branch is the given one, the best match
+// first: the one with the name that we would give, then the oldest, then the first in the
+// list. Where the service lists the tasks of merge requests too, some of them may be
+// such ones, because their branch is the source branch then.
+func (x *taskIndex) match(repository event.Repository, branch, name string) []listedTask {
 	wanted := text(validName(name))
+	return x.sorted(repository, func(t listedTask) bool { return string(t.Branch) == branch }, wanted)
+}
+
+// others gives the tasks of a repository whose branch is another one, the oldest first:
+// the branch may be one of theirs beside their own.
+func (x *taskIndex) others(repository event.Repository, branch string) []listedTask {
+	return x.sorted(repository, func(t listedTask) bool { return string(t.Branch) != branch }, "")
+}
+
+func (x *taskIndex) sorted(repository event.Repository, wanted func(listedTask) bool, name text) []listedTask {
+	var found []indexedTask
 	x.mu.RLock()
-	defer x.mu.RUnlock()
-	var best indexedTask
 	for _, key := range repositoryKeys(repository) {
 		for _, t := range x.byRepository[key] {
-			if string(t.Branch) == branch && (best.ID == "" || preferred(t, best, wanted)) {
-				best = t
+			if wanted(t.listedTask) {
+				found = append(found, t)
 			}
 		}
 	}
-	return Task{ID: string(best.ID), Name: string(best.Name), URL: string(best.URL), Branch: string(best.Branch)}, best.ID != ""
-}
-
-// preferred reports whether a is a better match than b, of which the one with the
-// name wins.
-func preferred(a, b indexedTask, name text) bool {
-	switch aNamed, bNamed := a.Name == name, b.Name == name; {
-	case aNamed != bNamed:
-		return aNamed
-	case !aNamed && a.CreatedAt != b.CreatedAt:
-		return older(a.CreatedAt, b.CreatedAt)
+	x.mu.RUnlock()
+	slices.SortFunc(found, func(a, b indexedTask) int { return preference(a, b, name) })
+	tasks := make([]listedTask, len(found))
+	for i, t := range found {
+		tasks[i] = t.listedTask
 	}
-	return a.place < b.place
+	return tasks
 }
 
-// older compares two times of the service's, which sort as text; an unknown one
-// is not older than any.
-func older(a, b text) bool { return a != "" && (b == "" || a < b) }
+// preference orders two tasks: the one with the name, then the older one, then the one
+// that is listed first. The service's times sort as text; an unknown one is the last.
+func preference(a, b indexedTask, name text) int {
+	if aNamed, bNamed := a.Name == name, b.Name == name; name != "" && aNamed != bNamed {
+		if aNamed {
+			return -1
+		}
+		return 1
+	}
+	if a.CreatedAt != b.CreatedAt && (name == "" || a.Name != name) {
+		if a.CreatedAt == "" || b.CreatedAt == "" {
+			return cmp.Compare(b.CreatedAt, a.CreatedAt)
+		}
+		return cmp.Compare(a.CreatedAt, b.CreatedAt)
+	}
+	return cmp.Compare(a.place, b.place)
+}
 
 // repositoryKeys are the keys of a repository's addresses, each once.
 func repositoryKeys(r event.Repository) []string {

@@ -9,13 +9,16 @@ import (
 )
 
 // TaskKey names the task that an event's check needs: connection, repository by its id,
-// project and branch, and for an incremental scan also the merge request and its source
-// branch. Two runs with the same key compete for one task, which runs one
+// project and branch, for an incremental scan also the merge request and its source
+// branch, and the task that the rule names, if it does. Two runs with the same key compete for one task, which runs one
 // execution at a time.
 func TaskKey(ev event.Event, c rules.Check) string {
 	key := fullTaskKey(ev, c.ProjectID, scannedBranch(ev, c))
 	if c.Scan == rules.ScanIncremental {
 		key += " " + ev.SourceBranch + " #" + strconv.Itoa(ev.Number)
+	}
+	if c.TaskID != "" {
+		key += " " + c.TaskID
 	}
 	return key
 }

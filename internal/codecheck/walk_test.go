@@ -48,6 +48,7 @@ func testCheck() rules.Check {
 //	job_id auto             how far `job_id` is relied on; default on, and auto with dialect 2023
 //	event {…}, check {…}    laid over testEvent and testCheck
 //	task KEY {…}            a task that an earlier run saved; $P is the project
+//	login USER TOKEN        the account of a temporary repository
 //	ref CONNECTION REF      a ref that worked before
 //	start, poll, stop       a step; the requests it makes follow. start is Prepare and,
 //	                        once its intent is saved, Send:
@@ -63,6 +64,7 @@ type walk struct {
 	clock   time.Time
 	memory  *memory
 	dialect string
+	login   Login
 	jobID   Capability
 	run     Run
 	saved   Run
@@ -116,6 +118,7 @@ func (w *walk) walk() {
 	defer client.CloseIdle()
 	checker, err := New(Options{
 		Client: client, Memory: w.memory, Dialect: w.dialect, JobID: w.jobID, Now: func() time.Time { return w.clock },
+		Login:      func(string) Login { return w.login },
 		RepoType:   func(string) string { return "GitHub" },
 		DefaultRef: func(connection string) Ref { return map[string]Ref{"gitee": Pull}[connection] },
 	})
@@ -200,6 +203,8 @@ func (w *walk) preamble() {
 			err = json.Unmarshal([]byte(rest), &w.run.Event)
 		case "check":
 			err = json.Unmarshal([]byte(rest), &w.run.Check)
+		case "login":
+			w.login.User, w.login.Token, _ = strings.Cut(rest, " ")
 		case "task":
 			open := strings.Index(rest, " {")
 			var t Task

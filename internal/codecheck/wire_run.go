@@ -9,9 +9,17 @@ import (
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 )
 
-// run starts an execution and gives its id (1.5). The body is always there: the
-// service refuses a missing one.
-func (a api) run(ctx context.Context, task string, ref Ref) (string, error) {
+// runBody is the body of RunTaskV2 (1.5). It is always there, at least as {}: the service
+// refuses a missing one. All but ref are of the 2023 edition and deprecated since.
+type runBody struct {
+	Ref       Ref    `json:"ref,omitempty"`
+	GitURL    string `json:"git_url,omitempty"`
+	GitBranch string `json:"git_branch,omitempty"`
+	Login
+}
+
+// run starts an execution and gives its id (1.5).
+func (a api) run(ctx context.Context, task string, body runBody) (string, error) {
 	var response struct {
 		ExecID text `json:"exec_id"`
 	}
@@ -19,9 +27,8 @@ func (a api) run(ctx context.Context, task string, ref Ref) (string, error) {
 		Operation: "run task",
 		Method:    http.MethodPost,
 		Path:      huaweicloud.Path("/v2/tasks/%s/run", task),
-		Body: struct {
-			Ref Ref `json:"ref,omitempty"`
-		}{ref},
+		Body:      body,
+		Secrets:   []string{body.Token},
 	}, &response)
 	if err == nil && response.ExecID == "" {
 		err = fmt.Errorf("run task: %w", errNoID)

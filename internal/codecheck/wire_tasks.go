@@ -93,6 +93,49 @@ func (p *taskPages) progress() string {
 	return fmt.Sprintf("%d tasks so far", len(p.seen))
 }
 
+// maxBranchPages bounds the reading of a task's branches, 100 a page.
+const maxBranchPages = 20
+
+// branchTask is the id of the task of one branch among the branch tasks of a task (1.12,
+// branches); empty when that branch is not listed. listed is how many are.
+func (a api) branchTask(ctx context.Context, project, task, branch string) (id string, listed int, err error) {
+	for page := 1; page <= maxBranchPages; page++ {
+		var response struct {
+			Branches []struct {
+				TaskID text `json:"taskId"`
+				Name   text `json:"branchName"`
+			} `json:"branchTasks"`
+		}
+		err := a.read(ctx, "list branch tasks", huaweicloud.Path("/v3/%s/tasks/%s/branches", project, task), url.Values{
+			"check_type": {"branch"}, "page_num": {strconv.Itoa(page)}, "page_size": {strconv.Itoa(pageSize)}}, &response)
+		if err != nil {
+			return "", listed, err
+		}
+		listed += len(response.Branches)
+		for _, b := range response.Branches {
+			if string(b.Name) == branch && b.TaskID != "" {
+				return string(b.TaskID), listed, nil
+			}
+		}
+		if len(response.Branches) < pageSize {
+			break
+		}
+	}
+	return "", listed, nil
+}
+
+// taskBranch is the branch that the details of a task name (1.12, GetTaskInfoByID); empty
+// when they name none.
+func (a api) taskBranch(ctx context.Context, task string) (string, error) {
+	var response struct {
+		Result struct {
+			Branch text `json:"branchName"`
+		} `json:"result"`
+	}
+	err := a.read(ctx, "read task", huaweicloud.Path("/v3/task/%s", task), nil, &response)
+	return string(response.Result.Branch), err
+}
+
 // taskV3 is the body of CreateTaskV3 (1.4).
 type taskV3 struct {
 	RepoURL     string   `json:"repo_url"`
@@ -135,12 +178,25 @@ func (a api) createV3(ctx context.Context, body taskV3) (string, error) {
 
 // taskV2 is the body of CreateTaskV2 (1.3).
 type taskV2 struct {
-	GitURL     string     `json:"git_url"`
-	GitBranch  string     `json:"git_branch"`
-	Languages  []string   `json:"language"`
-	TaskType   string     `json:"task_type"`
-	EndpointID string     `json:"endpoint_id,omitempty"`
-	Increment  *increment `json:"inc_config,omitempty"`
+	GitURL     string      `json:"git_url"`
+	GitBranch  string      `json:"git_branch"`
+	Languages  []string    `json:"language,omitempty"`
+	RuleSets   []ruleSetV2 `json:"rule_sets,omitempty"`
+	TaskType   string      `json:"task_type"`
+	EndpointID string      `json:"endpoint_id,omitempty"`
+	Increment  *increment  `json:"inc_config,omitempty"`
+	Login
+}
+
+type ruleSetV2 struct {
+	ID       string `json:"ruleset_id,omitempty"`
+	Language string `json:"language"`
+}
+
+// Login is the account with which the service itself reads a repository.
+type Login struct {
+	User  string `json:"username,omitempty"`
+	Token string `json:"access_token,omitempty"`
 }
 
 // increment is IncConfigV2 (1.3).
@@ -161,7 +217,7 @@ func (a api) createV2(ctx context.Context, project string, body taskV2) (string,
 		Camel text `json:"taskId"`
 	}
 	err := a.client.Do(ctx, huaweicloud.Call{
-		Operation: "create task", Method: http.MethodPost, Path: huaweicloud.Path("/v2/%s/task", project), Body: body,
+		Operation: "create task", Method: http.MethodPost, Path: huaweicloud.Path("/v2/%s/task", project), Body: body, Secrets: []string{body.Token},
 	}, &response)
 	if err == nil && response.ID+response.Camel == "" {
 		err = fmt.Errorf("create task: %w", errNoID)

@@ -203,7 +203,7 @@ const (
 )
 
 // Capabilities are what CodeArts Check got at different times: each auto, on or off. Default:
-// auto, which is what the dialect has. Source: specs/codearts-check.md 1.4, 1.5, 1.8.
+// auto, which is what the dialect has. Source: specs/codearts-check.md 1.4, 1.5, 1.8, 1.12.
 type Capabilities struct {
 	// Ref: runs of merge requests send `ref` (2025-08).
 	Ref string `yaml:"ref"`
@@ -212,6 +212,8 @@ type Capabilities struct {
 	JobID string `yaml:"job_id"`
 	// CreateV3: missing tasks are created by V3 (2025-11), else by V2.
 	CreateV3 string `yaml:"create_v3"`
+	// BranchTasks: the branch tasks and the details of a task can be read (2025-09).
+	BranchTasks string `yaml:"branch_tasks"`
 }
 
 // UnmarshalYAMLNode reads the year, with quotes or without.
@@ -393,7 +395,7 @@ func defaults() *Config {
 		Store: Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: HuaweiCloud{
 			Dialect:       Dialect2026,
-			Capabilities:  Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto"},
+			Capabilities:  Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto", BranchTasks: "auto"},
 			Timeout:       30 * time.Second,
 			MaxConcurrent: 16,
 			Poll:          Poll{Min: 5 * time.Second, Max: 30 * time.Second},

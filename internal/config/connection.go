@@ -57,6 +57,10 @@ type Connection struct {
 	// Token is the API token with which the host is asked, when a commit is confirmed. It
 	// needs the right to read repositories and merge requests. Optional.
 	Token Secret `yaml:"token,omitempty"`
+	// Clone is the account with which CodeArts Check itself reads the repositories, for
+	// rules that say check.repository: temporary. Its token is sent to CodeArts Check, so
+	// it is never that of the API. Default: none, which is enough for public repositories.
+	Clone *Clone `yaml:"clone,omitempty"`
 	// APIURL is the base URL of the host's API, without a slash at its end; the token is sent
 	// nowhere else. Default, with a token: https://api.github.com for github.com, otherwise
 	// URL with /api/v3 (GitHub), /api/v4 (GitLab) or /api/v5 (Gitee).
@@ -74,6 +78,13 @@ type Connection struct {
 	ca []byte // the content of CAFile
 	// signsBody: every delivery that is accepted proves its body.
 	signsBody bool
+}
+
+// Clone is an account that may read repositories and nothing else.
+type Clone struct {
+	// Username goes with the token.
+	Username string `yaml:"username"`
+	Token    Secret `yaml:"token"`
 }
 
 // Confirm says when a commit is confirmed by its host.
@@ -176,6 +187,7 @@ func (k *checker) connection(path string, c *Connection) {
 	k.webhookSecrets(path+".secrets", c.Secrets)
 	k.webhookSecrets(path+".signing_tokens", c.SigningTokens)
 	k.secret(path+".token", &c.Token)
+	k.clone(path+".clone", c)
 	kind, known := k.kind(path+".kind", c.Kind)
 	if !known {
 		return
@@ -192,6 +204,18 @@ func (k *checker) connection(path string, c *Connection) {
 	k.maxAge(path+".max_age", kind, c)
 	k.repoType(path+".repo_type", kind, c)
 	k.api(path, kind, c)
+}
+
+// clone checks the account with which CodeArts Check reads repositories.
+func (k *checker) clone(path string, c *Connection) {
+	if c.Clone == nil {
+		return
+	}
+	k.given(path+".username", c.Clone.Username, "the user name is missing", "write the name that goes with the token on the git host")
+	k.requiredSecret(path+".token", &c.Clone.Token)
+	if c.Clone.Token.Set() && c.Clone.Token.Value() != "" && c.Clone.Token.Value() == c.Token.Value() {
+		k.complain(path+".token", "this is the token of the host's API, and it would be sent to CodeArts Check", "make a token of its own that may only read repositories")
+	}
 }
 
 // api checks how the host is asked. Without a token it is not, and what says how has no

@@ -38,6 +38,7 @@ func (k *checker) huaweiCloud(h *HuaweiCloud) {
 	k.oneOf(path+".capabilities.ref", h.Capabilities.Ref, "auto", "on", "off")
 	k.oneOf(path+".capabilities.job_id", h.Capabilities.JobID, "auto", "on", "off")
 	k.oneOf(path+".capabilities.create_v3", h.Capabilities.CreateV3, "auto", "on", "off")
+	k.oneOf(path+".capabilities.branch_tasks", h.Capabilities.BranchTasks, "auto", "on", "off")
 	for i, pattern := range h.PullFailurePatterns {
 		if _, err := regexp.Compile(pattern); err != nil {
 			k.complain(fmt.Sprintf("%s.pull_failure_patterns[%d]", path, i), "is not a regular expression: "+err.Error(), "write it in the syntax of RE2")

@@ -28,6 +28,7 @@ func (c *Config) Reloaded(next *Config) (inForce *Config, restart []string, err 
 				old.APIURL = renewed.APIURL // its default is filled in beside a token
 			}
 			old.Secrets, old.SigningTokens, old.MaxAge, old.Token = renewed.Secrets, renewed.SigningTokens, renewed.MaxAge, renewed.Token
+			old.Clone = renewed.Clone
 		}
 	}
 	merged.HuaweiCloud.Auth = c.HuaweiCloud.Auth.reloaded(next.HuaweiCloud.Auth)

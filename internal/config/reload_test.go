@@ -80,6 +80,8 @@ func TestReloaded(t *testing.T) {
 		{"a signing token", map[string]string{"[{file: lab}]": "[{file: lab}]\n    signing_tokens: [{file: signing}]"}, nil, first("lab"), "lab one"},
 		{"an API token", map[string]string{"[{file: lab}]": "[{file: lab}]\n    token: {file: new}"}, nil,
 			func(c *config.Config) string { return c.Connections[1].Token.Value() }, "new one"},
+		{"an account to clone with", map[string]string{"[{file: lab}]": "[{file: lab}]\n    clone: {username: reader, token: {file: new}}"}, nil,
+			func(c *config.Config) string { return c.Connections[1].Clone.Token.Value() }, "new one"},
 		{"secret key", map[string]string{"file sk": "sk two"}, nil,
 			func(c *config.Config) string { return c.HuaweiCloud.Auth.AccessKey.Secret.Value() }, "sk two"},
 		{"rules", map[string]string{"http:": "rules: other.yaml\nhttp:"}, nil, func(c *config.Config) string { return c.Rules }, "other.yaml"},

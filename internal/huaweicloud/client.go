@@ -179,9 +179,9 @@ type Call struct {
 	// only reads or because a second one changes nothing.
 	Safe bool
 
-	// secrets are never to be seen in an error text, in addition to the
-	// credentials in the request's headers.
-	secrets []string
+	// Secrets in the body are never to be seen in an error text, as the credentials in the
+	// request's headers are not.
+	Secrets []string
 }
 
 // Path puts ids into the %s of format, each escaped as one path segment.
@@ -366,7 +366,7 @@ func (c *Client) roundTrip(call Call, req *http.Request, connected *atomic.Bool)
 		return nil, nil, &Error{Operation: call.Operation, Status: resp.StatusCode, kind: kindUndecodable,
 			Message: fmt.Sprintf("answer is larger than %d bytes", c.options.MaxAnswer)}
 	}
-	if failure := readError(resp.StatusCode, resp.Header, answer, scrubber(req, call.secrets)); failure != nil {
+	if failure := readError(resp.StatusCode, resp.Header, answer, scrubber(req, call.Secrets)); failure != nil {
 		failure.Operation = call.Operation
 		failure.retryAfter = retryAfter(resp.Header, c.options.Now())
 		return nil, nil, failure

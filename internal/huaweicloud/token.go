@@ -174,7 +174,7 @@ func (s *TokenSource) fetch(ctx context.Context) (token, error) {
 		Query:     url.Values{"nocatalog": {"true"}},
 		Body:      s.request(),
 		Safe:      true,
-		secrets:   []string{s.options.Password},
+		Secrets:   []string{s.options.Password},
 	})
 	if err != nil {
 		var e *Error

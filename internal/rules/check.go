@@ -67,17 +67,75 @@ func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
 		}
 		l.complain(d, path+".project.id", problem, "write the 32 lower-case hex digits of the CodeArts project")
 	}
+	l.oneOf(d, path+".repository", check.Repository, string(RepositoryOfTask), string(RepositoryTemporary))
+	if check.TaskID != "" && !projectID(check.TaskID) {
+		l.complain(d, path+".task_id", quote(check.TaskID)+" is not a task id", "write the 32 lower-case hex digits of the CodeArts Check task")
+	}
 	l.checkTimeout(d, path+".timeout", check.Timeout)
 	if check.Languages != nil {
 		l.warnOfLanguages(d, path+".languages", *check.Languages)
 	}
 	if create := check.Create; create != nil {
-		// The enum of V3's repo_type: specs/codearts-check.md 1.4.
-		l.oneOf(d, path+".create.repo_type", create.RepoType,
-			"DevCloud", "Gitee", "GitHub", "GitPub", "gitcode", "gitlab", "self_gitlab", "tfs_git", "bitbucket")
+		l.oneOf(d, path+".create.repo_type", create.RepoType, repoTypes()...)
+		l.oneOf(d, path+".create.auth_type", create.AuthType, repoTypes()...)
+		l.checkRuleSets(d, path, check)
 		if _, fault := parseTemplate(create.Name); fault != "" {
 			l.complain(d, path+".create.name", fault, "known here: {"+strings.Join(placeholders(), "} {")+"}")
 		}
+	}
+}
+
+// repoTypes is the enum of V3's repo_type and authType: specs/codearts-check.md 1.4.
+func repoTypes() []string {
+	return []string{"DevCloud", "Gitee", "GitHub", "GitPub", "gitcode", "gitlab", "self_gitlab", "tfs_git", "bitbucket"}
+}
+
+// checkRuleSets checks what goes with a creation by V2, and the rule sets themselves.
+func (l *loader) checkRuleSets(d *decodedFile, path string, check *checkSpec) {
+	if len(check.Create.RuleSets) == 0 {
+		return
+	}
+	if check.Languages != nil {
+		l.complain(d, path+".languages", "is given beside create.rule_sets, which name the languages", "keep one of them")
+	}
+	if check.Create.Name != "" {
+		l.complain(d, path+".create.name", "has no effect with rule_sets: the service names such a task itself", "remove one of them")
+	}
+	seen := map[string]bool{}
+	for i, set := range check.Create.RuleSets {
+		place := fmt.Sprintf("%s.create.rule_sets[%d].language", path, i)
+		switch {
+		case set.Language == "":
+			l.complain(d, place, "is missing", "write the language of the rule set, such as GO")
+		case seen[set.Language]:
+			l.complain(d, place, quote(set.Language)+" has a rule set already", "keep one rule set for each language")
+		}
+		seen[set.Language] = true
+	}
+}
+
+// checkTask checks what says which task is run, and whose code it scans: a task has one
+// repository and one branch, and a rule must not pass the code of others by it.
+func (l *loader) checkTask(d *decodedFile, path string, r *rule, spec *ruleSpec) {
+	check, merges := spec.Check, slices.Contains(r.on, event.MergeRequest)
+	temporary := check.Repository == string(RepositoryTemporary)
+	if temporary && merges && check.Scan != string(ScanFull) {
+		l.complain(d, path+".check.repository", "a temporary repository is scanned whole, and merge requests are scanned incrementally here", "write scan: full, or leave repository out")
+	}
+	if check.TaskID == "" || temporary {
+		return
+	}
+	const instead = "write one repository and one branch under match, without wildcards"
+	for _, match := range []struct {
+		key      string
+		patterns []string
+	}{{"repository", spec.Match.Repository}, {"branch", spec.Match.Branch}} {
+		if literal, open := names(match.patterns); len(literal) != 1 || open {
+			l.complain(d, path+".check.task_id", "a task scans one repository and one branch, and the rule does not name one "+match.key, instead)
+		}
+	}
+	if merges && check.Scan == string(ScanFull) {
+		l.complain(d, path+".check.task_id", "a task scans one branch, and a full scan of a merge request is of its source branch", "write scan: incremental, or leave task_id out")
 	}
 }
 

@@ -120,12 +120,40 @@ type Check struct {
 	AuthID string `json:"auth_id,omitempty"`
 	// RepoType overrides the V3 `repo_type` that the host gives; empty: by host.
 	RepoType string `json:"repo_type,omitempty"`
+	// AuthType is the V3 `authType`; empty: the repo_type.
+	AuthType string `json:"auth_type,omitempty"`
+	// RuleSets are the rule sets of a task that has to be created; empty: the project's
+	// default of each language.
+	RuleSets []RuleSet `json:"rule_sets,omitempty"`
+	// TaskID is the task that is run, or the full task of an incremental scan; empty: it
+	// is found by repository and branch, or created.
+	TaskID string `json:"task_id,omitempty"`
+	// Repository says whose code a task scans; empty: its own.
+	Repository RepositoryMode `json:"repository,omitempty"`
 	// Supersede ends older runs of the same branch or merge request.
 	Supersede bool `json:"supersede"`
 	// Timeout is how long a run may take from its creation to its end.
 	Timeout time.Duration `json:"timeout"`
 	Gate    Gate          `json:"gate"`
 }
+
+// RuleSet is the rule set that checks one language.
+type RuleSet struct {
+	Language string `json:"language"`
+	// ID is the rule set's; empty: the project's default.
+	ID string `json:"id,omitempty"`
+}
+
+// RepositoryMode says whose code a task scans.
+type RepositoryMode string
+
+const (
+	// RepositoryOfTask: that of the task, which is how a rule says the default.
+	RepositoryOfTask RepositoryMode = "task"
+	// RepositoryTemporary: that of the event, named with each run. Only the 2023 edition
+	// of CodeArts Check has it (`git_url`, `git_branch`).
+	RepositoryTemporary RepositoryMode = "temporary"
+)
 
 // Gate is the thresholds that a run's open defects must not exceed. A nil limit
 // allows any number.

@@ -112,7 +112,7 @@ func (m *Match) write(w io.Writer, became func(rule string, place int) string) {
 	if m.Check.Ref == RefOmit {
 		ref = "ref omitted"
 	}
-	fmt.Fprintf(w, "    %-10stask %s, %s scan, %s; gate %s\n", "check", quote(m.Check.TaskName), m.Check.Scan, ref, m.Check.Gate.text())
+	fmt.Fprintf(w, "    %-10s%s, %s scan, %s; gate %s\n", "check", m.Check.task(), m.Check.Scan, ref, m.Check.Gate.text())
 	for place, release := range m.Releases {
 		wanted := "passed"
 		if release.Action == ReleaseRefuse {
@@ -124,6 +124,21 @@ func (m *Match) write(w io.Writer, became func(rule string, place int) string) {
 		}
 		fmt.Fprintf(w, "    %-10s%s   %s\n", "release", release.text(), outcome)
 	}
+}
+
+// task names the task of the check, e.g. `task "api-main"`.
+func (c *Check) task() string {
+	text := "task " + quote(c.TaskName)
+	switch {
+	case c.TaskID != "":
+		text = "task " + c.TaskID
+	case c.TaskName == "":
+		text = "a task that the service names"
+	}
+	if c.Repository == RepositoryTemporary {
+		text += " on a temporary repository"
+	}
+	return text
 }
 
 // text returns the limits on one line, e.g. `critical = 0, major ≤ 5`.

@@ -63,14 +63,18 @@ type labelsSpec struct {
 }
 
 type checkSpec struct {
-	Project   *projectSpec   `yaml:"project,omitempty"`
-	Scan      string         `yaml:"scan,omitempty"`
-	Ref       string         `yaml:"ref,omitempty"`
-	Languages *languages     `yaml:"languages,omitempty"`
-	Create    *createSpec    `yaml:"create,omitempty"`
-	Supersede *bool          `yaml:"supersede,omitempty"`
-	Timeout   *time.Duration `yaml:"timeout,omitempty"`
-	Gate      *gateSpec      `yaml:"gate,omitempty"`
+	Project *projectSpec `yaml:"project,omitempty"`
+	// TaskID is the task that is run, whatever the project's list shows: 32 hex digits.
+	TaskID string `yaml:"task_id,omitempty" json:",omitempty"`
+	// Repository is task or temporary; empty: task.
+	Repository string         `yaml:"repository,omitempty" json:",omitempty"`
+	Scan       string         `yaml:"scan,omitempty"`
+	Ref        string         `yaml:"ref,omitempty"`
+	Languages  *languages     `yaml:"languages,omitempty"`
+	Create     *createSpec    `yaml:"create,omitempty"`
+	Supersede  *bool          `yaml:"supersede,omitempty"`
+	Timeout    *time.Duration `yaml:"timeout,omitempty"`
+	Gate       *gateSpec      `yaml:"gate,omitempty"`
 }
 
 type projectSpec struct {
@@ -84,6 +88,15 @@ type createSpec struct {
 	Name     string `yaml:"name,omitempty"`
 	AuthID   string `yaml:"auth_id,omitempty"`
 	RepoType string `yaml:"repo_type,omitempty"`
+	AuthType string `yaml:"auth_type,omitempty" json:",omitempty"`
+	// RuleSets choose the rule set of a language by its id; then the task is created by V2,
+	// which alone takes the id, and chooses the task's name itself.
+	RuleSets []ruleSetSpec `yaml:"rule_sets,omitempty" json:",omitempty"`
+}
+
+type ruleSetSpec struct {
+	Language string `yaml:"language"`
+	ID       string `yaml:"id,omitempty"`
 }
 
 type gateSpec struct {

@@ -31,6 +31,9 @@ func (l *loader) fillCheck(d *decodedFile, path string, on []event.Kind, own *ch
 		defaults = &checkSpec{}
 	}
 	full := &checkSpec{
+		TaskID:     own.TaskID,
+		Repository: orWord(own.Repository, defaults.Repository, ""),
+
 		Project:   or(own.Project, defaults.Project, nil),
 		Scan:      orWord(own.Scan, defaults.Scan, ""),
 		Ref:       orWord(own.Ref, defaults.Ref, string(RefAuto)),
@@ -50,6 +53,15 @@ func (l *loader) fillCheck(d *decodedFile, path string, on []event.Kind, own *ch
 		Name:     orWord(ownCreate.Name, defaultCreate.Name, defaultTaskName),
 		AuthID:   orWord(ownCreate.AuthID, defaultCreate.AuthID, ""),
 		RepoType: orWord(ownCreate.RepoType, defaultCreate.RepoType, ""),
+		AuthType: orWord(ownCreate.AuthType, defaultCreate.AuthType, ""),
+		RuleSets: ownCreate.RuleSets,
+	}
+	if full.Create.RuleSets == nil && own.Languages == nil {
+		full.Create.RuleSets = defaultCreate.RuleSets
+	}
+	if len(full.Create.RuleSets) > 0 {
+		// The rule sets name the languages, and the service the task.
+		full.Languages, full.Create.Name = nil, ""
 	}
 	if full.Project == nil {
 		l.complain(d, path+".check.project", "is missing", "write project: {id: …} here or in defaults.check")
@@ -106,6 +118,8 @@ func (r *rule) fillFrom(check *checkSpec) {
 		ProjectName: check.Project.Name,
 		AuthID:      check.Create.AuthID,
 		RepoType:    check.Create.RepoType,
+		AuthType:    check.Create.AuthType,
+		TaskID:      check.TaskID,
 		Supersede:   *check.Supersede,
 		Timeout:     *check.Timeout,
 		Gate: Gate{
@@ -116,8 +130,14 @@ func (r *rule) fillFrom(check *checkSpec) {
 			NewOnly:    *check.Gate.NewOnly,
 		},
 	}
-	if len(*check.Languages) > 0 {
+	if check.Repository == string(RepositoryTemporary) {
+		r.check.Repository = RepositoryTemporary
+	}
+	if check.Languages != nil && len(*check.Languages) > 0 {
 		r.check.Languages = *check.Languages
+	}
+	for _, set := range check.Create.RuleSets {
+		r.check.RuleSets = append(r.check.RuleSets, RuleSet(set))
 	}
 }
 

@@ -143,6 +143,9 @@ func (l *loader) checkFile(d *decodedFile) {
 		if defaults.Check.Gate != nil {
 			l.complain(d, "defaults.check.gate", "is in the wrong place", "write it as defaults.gate")
 		}
+		if defaults.Check.TaskID != "" {
+			l.complain(d, "defaults.check.task_id", "a task scans one repository, and the defaults are for all rules", "write it in the rule of that repository")
+		}
 	}
 }
 
@@ -164,6 +167,7 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 		l.checkValues(d, path+".check", spec.Check)
 		own := spec.Check
 		spec.Check = l.fillCheck(d, path, r.on, own)
+		l.checkTask(d, path, r, &spec)
 		r.fillFrom(spec.Check)
 		l.rememberCreation(d, path, r, own, spec.Check)
 	}

@@ -116,23 +116,3 @@ func (p *Policy) Rules() []RuleInfo {
 	}
 	return infos
 }
-
-// CheckConnections complains of each rule that matches none of the connections with
-// these names: it can never match.
-func (p *Policy) CheckConnections(names []string) strictyaml.Complaints {
-	var complaints strictyaml.Complaints
-	for _, r := range p.rules {
-		for _, c := range r.clauses {
-			g, ok := c.(*globClause)
-			if !ok || g.name != "connection" || slices.ContainsFunc(names, g.globs.holds) {
-				continue
-			}
-			complaints = append(complaints, strictyaml.Complaint{
-				File: r.file, Line: r.line, Path: "rule " + quote(r.name) + ".match.connection",
-				Problem: "no configured connection matches, so the rule never can",
-				Instead: "write one of " + quoteAll(names),
-			})
-		}
-	}
-	return complaints
-}

@@ -140,7 +140,6 @@ func TestLoadComplains(t *testing.T) {
 // TestWarnings compares the warnings about each testdata/warn/*.yaml: those of the rules
 // alone, then those with two connections, one for a host that needs an auth_id.
 func TestWarnings(t *testing.T) {
-	connections := []rules.Connection{{Name: "github", RepoType: "GitHub"}, {Name: "repo", RepoType: "DevCloud"}}
 	for _, file := range glob(t, "testdata/warn/*.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			data, err := os.ReadFile(file)
@@ -151,7 +150,30 @@ func TestWarnings(t *testing.T) {
 			if len(complaints) > 0 {
 				t.Fatal(complaints)
 			}
-			got := policy.Warnings().Error() + "\n\n" + policy.WarningsFor(connections, true).Error() + "\n"
+			got := policy.Warnings().Error() + "\n\n" + policy.WarningsFor(testServer).Error() + "\n"
+			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", got)
+		})
+	}
+}
+
+var testServer = rules.Server{Connections: []rules.Connection{{Name: "github", RepoType: "GitHub"}, {Name: "repo", RepoType: "DevCloud"}}, CreateV3: true}
+
+// TestCheckFor compares the complaints about each testdata/server/*.yaml, which is right by
+// itself: with the 2026 edition of CodeArts Check, then with that of 2023.
+func TestCheckFor(t *testing.T) {
+	for _, file := range glob(t, "testdata/server/*.yaml") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			policy, complaints := rules.Load(rules.Source{Name: filepath.Base(file), Data: data})
+			if len(complaints) > 0 {
+				t.Fatal(complaints)
+			}
+			old := testServer
+			old.CreateV3, old.TemporaryRepository = false, true
+			got := policy.CheckFor(testServer).Error() + "\n\n" + policy.CheckFor(old).Error() + "\n"
 			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", got)
 		})
 	}

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -161,76 +160,8 @@ func (l *loader) warnOfLanguages(d *decodedFile, path string, names languages) {
 	}
 }
 
-// Connection is what the warnings have to know of a configured connection.
-type Connection struct {
-	Name string
-	// RepoType is what CodeArts Check calls the connection's host, when the rule
-	// does not say it.
-	RepoType string
-}
-
 // codeArtsRepo is the repo_type that alone needs no auth_id (specs/codearts-check.md 1.4).
 const codeArtsRepo = "DevCloud"
-
-// WarningsFor returns the warnings that need the configured connections: patterns for
-// connections that match none, and rules that create tasks and lack what the host or
-// the API needs. byV3 says that new tasks are created by V3.
-func (p *Policy) WarningsFor(connections []Connection, byV3 bool) strictyaml.Complaints {
-	var warnings strictyaml.Complaints
-	told := map[strictyaml.Complaint]bool{} // one value in the defaults is used by many rules
-	warn := func(place strictyaml.Complaint, problem string) {
-		if told[place] {
-			return
-		}
-		told[place] = true
-		place.Problem = problem
-		warnings = append(warnings, place)
-	}
-	for _, r := range p.rules {
-		matched := connections
-		if g := r.connections(); g != nil {
-			matched = slices.DeleteFunc(slices.Clone(connections), func(c Connection) bool { return !g.holds(c.Name) })
-			warnings = append(warnings, r.unknownConnections(g, connections)...)
-		}
-		for _, c := range matched {
-			repoType := cmp.Or(r.check.RepoType, c.RepoType)
-			withoutID := r.check.AuthID == "" && repoType != codeArtsRepo
-			if r.createWithoutID != nil && withoutID {
-				warn(*r.createWithoutID, fmt.Sprintf("a task cannot be created for connection %q: repo_type %s needs an auth_id", c.Name, repoType))
-			}
-			if r.unnamedProject != nil && !withoutID && byV3 {
-				warn(*r.unnamedProject, "the project has no name, which the creation of a task needs")
-			}
-		}
-	}
-	return warnings.Sorted()
-}
-
-// connections returns the patterns for connections; nil when there are none.
-func (r *rule) connections() *globs {
-	for _, c := range r.clauses {
-		if g, ok := c.(*globClause); ok && g.name == "connection" {
-			return &g.globs
-		}
-	}
-	return nil
-}
-
-// unknownConnections warns of each pattern that matches no connection, when another
-// one does; else CheckConnections complains.
-func (r *rule) unknownConnections(g *globs, connections []Connection) strictyaml.Complaints {
-	var warnings strictyaml.Complaints
-	for _, pattern := range slices.Concat(g.include, g.exclude) {
-		if slices.ContainsFunc(connections, func(c Connection) bool { return pattern.matches(c.Name) }) {
-			continue
-		}
-		warnings = append(warnings, strictyaml.Complaint{
-			File: r.file, Line: r.line, Path: "rule " + quote(r.name) + ".match.connection",
-			Problem: quote(pattern.text) + " matches no configured connection", Instead: "remove it, or write the name of a connection",
-		})
-	}
-	return warnings
-}
 
 // rememberCreation keeps the warnings about new tasks that WarningsFor can need, while
 // it is known where the values stand.

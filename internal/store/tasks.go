@@ -14,8 +14,17 @@ import (
 
 // Task returns the task that earlier runs found or created under a key.
 func (s *Store) Task(ctx context.Context, key string) (task codecheck.Task, known bool, err error) {
+	return s.savedTask(ctx, `SELECT data FROM tasks WHERE key = $1`, key)
+}
+
+// TaskByID returns what earlier runs saved last of the task with an id.
+func (s *Store) TaskByID(ctx context.Context, id string) (task codecheck.Task, known bool, err error) {
+	return s.savedTask(ctx, `SELECT data FROM tasks WHERE task_id = $1 ORDER BY updated_at DESC LIMIT 1`, id)
+}
+
+func (s *Store) savedTask(ctx context.Context, query, argument string) (task codecheck.Task, known bool, err error) {
 	err = s.View(ctx, func(tx *Tx) error {
-		task, err = scanRecord[codecheck.Task](tx.queryRow(ctx, `SELECT data FROM tasks WHERE key = $1`, key))
+		task, err = scanRecord[codecheck.Task](tx.queryRow(ctx, query, argument))
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {

@@ -84,6 +84,12 @@ func testMemory(t *testing.T, s *store.Store) {
 		if got, known, err := s.Task(ctx, "k"); !known || err != nil || got != want {
 			t.Errorf("task %+v, known %v, error %v; want %+v", got, known, err, want)
 		}
+		if got, known, err := s.TaskByID(ctx, want.ID); !known || err != nil || got != want {
+			t.Errorf("task by id %+v, known %v, error %v; want %+v", got, known, err, want)
+		}
+	}
+	if _, known, err := s.TaskByID(ctx, "1"); known || err != nil {
+		t.Errorf("task that was replaced: known %v, error %v", known, err)
 	}
 	for _, want := range []codecheck.Ref{codecheck.Pull, codecheck.MergeRequest, ""} {
 		if err := s.SaveRef(ctx, push("", "a"), want); err != nil {

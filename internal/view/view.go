@@ -138,6 +138,8 @@ type Task struct {
 	Branch   string           `json:"branch"`
 	ParentID string           `json:"parent_id"`
 	Origin   codecheck.Origin `json:"origin"`
+	// Remark says what was not certain when the task was found; empty when it was.
+	Remark string `json:"remark"`
 }
 
 // Action is what a person did to a run or release, or, as a remark, what was learned of
@@ -184,7 +186,7 @@ func NewRun(r codecheck.Run) Run {
 		ID: r.ID, DeliveryID: r.DeliveryID, RerunOf: r.RerunOf, Subject: subjectOf(r.Event), SourceBranch: r.Event.SourceBranch,
 		Rule: r.Rule, State: r.State, Reason: r.Reason,
 		Scan: r.Check.Scan, Ref: r.Ref, RefReason: r.RefReason, RefsTried: list(r.RefsTried),
-		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin},
+		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin, Remark: r.TaskRemark},
 		ExecutionID: r.ExecID, SharesRunID: r.SharesRunID, Supersedes: list(r.Supersedes),
 		Verdict: r.Verdict, NewCounts: r.NewCounts,
 		ReceivedAt: r.ReceivedAt, CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,

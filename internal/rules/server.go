@@ -1,0 +1,125 @@
+package rules
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/gatewright/gatewright/internal/strictyaml"
+)
+
+// Server is what the rules have to know of the server file.
+type Server struct {
+	Connections []Connection
+	// CreateV3: new tasks are created by V3.
+	CreateV3 bool
+	// TemporaryRepository: a run may name the repository that it scans.
+	TemporaryRepository bool
+}
+
+// Connection is a configured connection.
+type Connection struct {
+	Name string
+	// RepoType is what CodeArts Check calls the connection's host, when the rule
+	// does not say it.
+	RepoType string
+}
+
+// CheckFor complains of each rule that cannot do what it says with this server file.
+func (p *Policy) CheckFor(server Server) strictyaml.Complaints {
+	var complaints strictyaml.Complaints
+	told := map[strictyaml.Complaint]bool{} // one value in the defaults is used by many rules
+	complain := func(place strictyaml.Complaint, problem string) {
+		if place.Problem = problem; !told[place] {
+			told[place] = true
+			complaints = append(complaints, place)
+		}
+	}
+	for _, r := range p.rules {
+		at := func(key, instead string) strictyaml.Complaint {
+			return strictyaml.Complaint{File: r.file, Line: r.line, Path: "rule " + quote(r.name) + "." + key, Instead: instead}
+		}
+		matched := r.matched(server.Connections)
+		if len(matched) == 0 {
+			var names []string
+			for _, c := range server.Connections {
+				names = append(names, c.Name)
+			}
+			complain(at("match.connection", "write one of "+quoteAll(names)), "no configured connection matches, so the rule never can")
+		}
+		if r.check.TaskID != "" && r.check.Repository != RepositoryTemporary && len(matched) > 1 {
+			complain(at("check.task_id", "write match.connection with the one that is meant"),
+				"a task scans one repository, and several connections may have one of this name")
+		}
+		if r.check.Repository == RepositoryTemporary && !server.TemporaryRepository {
+			complain(at("check.repository", `leave it out, or write huaweicloud.dialect: "2023" if that is what the service speaks`),
+				"the service knows no temporary repository: the 2023 edition alone has it")
+		}
+		if r.unnamedProject != nil && server.CreateV3 && len(r.check.RuleSets) == 0 && slices.ContainsFunc(matched, r.creates) {
+			complain(*r.unnamedProject, "the project has no name, which the creation of a task needs")
+		}
+	}
+	return complaints.Sorted()
+}
+
+// creates reports whether the rule can create tasks for a connection.
+func (r *rule) creates(c Connection) bool {
+	return r.check.TaskID == "" && (r.check.AuthID != "" || cmp.Or(r.check.RepoType, c.RepoType) == codeArtsRepo)
+}
+
+// matched are the connections that the rule may match.
+func (r *rule) matched(connections []Connection) []Connection {
+	g := r.connections()
+	if g == nil {
+		return connections
+	}
+	return slices.DeleteFunc(slices.Clone(connections), func(c Connection) bool { return !g.holds(c.Name) })
+}
+
+// WarningsFor returns the warnings that need the server file: patterns for connections
+// that match none, and rules that say how tasks are created and lack an auth_id.
+func (p *Policy) WarningsFor(server Server) strictyaml.Complaints {
+	var warnings strictyaml.Complaints
+	told := map[strictyaml.Complaint]bool{}
+	for _, r := range p.rules {
+		if g := r.connections(); g != nil {
+			warnings = append(warnings, r.unknownConnections(g, server.Connections)...)
+		}
+		for _, c := range r.matched(server.Connections) {
+			if r.createWithoutID == nil || r.creates(c) || told[*r.createWithoutID] {
+				continue
+			}
+			told[*r.createWithoutID] = true
+			warning := *r.createWithoutID
+			warning.Problem = fmt.Sprintf("a task cannot be created for connection %q: repo_type %s needs an auth_id", c.Name, cmp.Or(r.check.RepoType, c.RepoType))
+			warnings = append(warnings, warning)
+		}
+	}
+	return warnings.Sorted()
+}
+
+// connections returns the patterns for connections; nil when there are none.
+func (r *rule) connections() *globs {
+	for _, c := range r.clauses {
+		if g, ok := c.(*globClause); ok && g.name == "connection" {
+			return &g.globs
+		}
+	}
+	return nil
+}
+
+// unknownConnections warns of each pattern that matches no connection, when another
+// one does; else CheckConnections complains.
+func (r *rule) unknownConnections(g *globs, connections []Connection) strictyaml.Complaints {
+	var warnings strictyaml.Complaints
+	for _, pattern := range slices.Concat(g.include, g.exclude) {
+		if slices.ContainsFunc(connections, func(c Connection) bool { return pattern.matches(c.Name) }) {
+			continue
+		}
+		warnings = append(warnings, strictyaml.Complaint{
+			File: r.file, Line: r.line, Path: "rule " + quote(r.name) + ".match.connection",
+			Problem: quote(pattern.text) + " matches no configured connection", Instead: "remove it, or write the name of a connection",
+		})
+	}
+	return warnings
+}

@@ -43,7 +43,8 @@ var mayImport = map[string][]string{
 
 	"view":    {"event", "rules", "codecheck", "release", "store"},
 	"doctor":  {"event", "rules", "config", "huaweicloud", "codecheck", "release", "store"},
-	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "webhook", "store", "jobs", "doctor"},
+	"tasks":   {"event", "rules", "codecheck", "store"},
+	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "webhook", "store", "jobs", "doctor", "tasks"},
 	"command": {"escape"},
 	"demo":    {"app", "config", "event", "standin", "store", "view", "webhook"},
 	"apptest": {"command", "demo", "event", "codecheck", "storetest"},

@@ -48,7 +48,7 @@ func Examine(ctx context.Context, path string, lookup LookupEnv) ([]doctor.Findi
 
 // repositoryOf is the repository of a connection by its full name.
 func repositoryOf(c config.Connection, fullName string) event.Repository {
-	return event.Repository{Host: event.Host(c.Kind), FullName: fullName, HTTPSURL: c.URL + "/" + fullName + ".git"}
+	return WebhookConnection(c).Repository(fullName)
 }
 
 // noMemory is for a checker that only looks.

@@ -68,3 +68,6 @@ func busy(err error) bool {
 	var remote *huaweicloud.Error
 	return errors.As(err, &remote) && remote.Busy()
 }
+
+// Permanent reports an error that trying again will not change.
+func Permanent(err error) bool { return permanent(err) }

@@ -31,6 +31,15 @@ func (c *Checker) Stop(ctx context.Context, run Run) error {
 	return err
 }
 
+// Delete removes a task at CodeArts Check, with what it found. One that is not there any more
+// is no error.
+func (c *Checker) Delete(ctx context.Context, task Task) error {
+	if err := c.api.deleteTask(ctx, task.ID); err != nil && !notFound(err) {
+		return err
+	}
+	return nil
+}
+
 // isRunning reports false only for an execution that is known to have ended.
 func (c *Checker) isRunning(ctx context.Context, run Run) (bool, error) {
 	status, err := c.api.progress(ctx, run.Task.ID, c.job(run))

@@ -139,6 +139,20 @@ var languages2023 = map[string]string{
 	"CSS": "css", "HTML": "html", "GO": "go", "TYPESCRIPT": "typescript", "C#": "csharp",
 }
 
+// SameLanguage reports whether two names are one language's, whichever edition spelled
+// each.
+func SameLanguage(a, b string) bool {
+	canonical := func(name string) string {
+		for new, old := range languages2023 {
+			if strings.EqualFold(name, old) {
+				return new
+			}
+		}
+		return strings.ToUpper(name)
+	}
+	return canonical(a) == canonical(b)
+}
+
 // languages are the rule's or the default ones, in the spelling of the dialect: the 2023
 // edition has other names of its ten languages (specs/codearts-check.md 1.3). Custom ones
 // stay as they are.

@@ -33,6 +33,7 @@ func (x *taskIndex) add(tasks ...listedTask) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, t := range tasks {
+		t.Creator, t.CheckedAt = "", "" // nothing is found by them
 		key := RepositoryKey(string(t.URL))
 		x.byRepository[key] = append(x.byRepository[key], indexedTask{t, x.size})
 		x.names[t.Name] = struct{}{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/gatewright/gatewright/internal/huaweicloud"
@@ -14,9 +15,11 @@ import (
 type listedTask struct {
 	ID        text `json:"task_id"`
 	Name      text `json:"task_name"`
+	Creator   text `json:"creator_id"`
 	URL       text `json:"git_url"`
 	Branch    text `json:"git_branch"`
 	CreatedAt text `json:"created_at"`
+	CheckedAt text `json:"last_check_time"`
 }
 
 // pageSize is the most that the V2 list gives at once.
@@ -223,4 +226,26 @@ func (a api) createV2(ctx context.Context, project string, body taskV2) (string,
 		err = fmt.Errorf("create task: %w", errNoID)
 	}
 	return string(either(response.ID, response.Camel)), err
+}
+
+// deleteTask removes a task with its results (1.7).
+func (a api) deleteTask(ctx context.Context, task string) error {
+	return a.client.Do(ctx, huaweicloud.Call{
+		Operation: "delete task", Method: http.MethodDelete, Path: huaweicloud.Path("/v2/tasks/%s", task), Safe: true,
+	}, nil)
+}
+
+// taskLanguages are the languages that a task checks, by its rule sets (1.15).
+func (a api) taskLanguages(ctx context.Context, project, task string) ([]string, error) {
+	var response []struct {
+		Language text `json:"language"`
+	}
+	err := a.read(ctx, "list rule sets", huaweicloud.Path("/v2/%s/tasks/%s/rulesets", project, task), nil, &response)
+	var languages []string
+	for _, set := range response {
+		if language := string(set.Language); language != "" && !slices.Contains(languages, language) {
+			languages = append(languages, language)
+		}
+	}
+	return languages, err
 }

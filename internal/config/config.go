@@ -135,6 +135,9 @@ type HuaweiCloud struct {
 	// auto. Default: 2026.
 	Dialect      Dialect      `yaml:"dialect"`
 	Capabilities Capabilities `yaml:"capabilities"`
+	// KeepMergeRequestTasks keeps the tasks that were created for merge requests at CodeArts
+	// Check when these are closed or merged. Default: false, which deletes them.
+	KeepMergeRequestTasks bool `yaml:"keep_merge_request_tasks"`
 	// PullFailurePatterns are regular expressions (RE2) that find, in the last ten lines of
 	// the failed step's log, that the code of a merge request could not be pulled; then the
 	// other `ref` is tried. Default: see docs/behaviour.md; the texts are not documented.

@@ -81,6 +81,8 @@ type Change struct {
 	// Time is when the host sent it, in RFC 3339; default now.
 	Time    string
 	Deleted bool
+	// Closed: Gitee's merge request is closed, no longer open.
+	Closed bool
 }
 
 // Payload is the body with which a host announces a change; kind is push or

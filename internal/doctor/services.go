@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -252,12 +253,14 @@ func (e *examination) task(ctx context.Context, ev event.Event, check rules.Chec
 		e.unchecked(subject, "the tasks of project "+check.ProjectID+" cannot be read")
 		return
 	}
-	task, found, err := e.Checker.LookupTask(ctx, ev, check)
+	l, err := e.Checker.LookupTask(ctx, ev, check)
 	switch {
 	case err != nil:
 		e.wrong(subject, err.Error(), "create the task in CodeArts Check, or give the rule what creating it needs")
-	case found:
-		e.ok(subject, "is "+task.Name)
+	case l.Found && l.Remark != "":
+		e.wrong(subject, l.Remark, "write the task that is meant as check.task_id, or delete the other one")
+	case l.Found:
+		e.ok(subject, "is "+cmp.Or(l.Task.Name, l.Task.ID))
 	default:
 		e.ok(subject, "is not there yet: the first run creates it")
 	}

@@ -20,6 +20,7 @@ const (
 	LogReason        = "reason"
 	LogOperation     = "operation"
 	LogTask          = "task_id"
+	LogRefKey        = "ref_key"
 	LogPipeline      = "pipeline"
 	LogExecution     = "execution_id"
 	LogEvent         = "event"

@@ -221,6 +221,9 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 	if err != nil {
 		return result{}, err
 	}
+	if change == store.HeadAdvanced && e.event.Kind == event.MergeRequest && e.event.EndsRef() && !q.opts.KeepTasks {
+		tx.enqueue(closeTasksArgs{RefKey: e.event.RefKey(), Until: q.now().Add(closeFor)})
+	}
 	if ignored {
 		enqueueStops(tx, superseded)
 		r := result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}

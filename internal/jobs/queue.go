@@ -32,6 +32,7 @@ type Checker interface {
 	Send(ctx context.Context, run codecheck.Run) (next codecheck.Run, wait time.Duration, err error)
 	Poll(ctx context.Context, run codecheck.Run) (next codecheck.Run, wait time.Duration, err error)
 	Stop(ctx context.Context, run codecheck.Run) error
+	Delete(ctx context.Context, task codecheck.Task) error
 }
 
 // Releaser is what the jobs ask of ServiceStage; see [release.Operator].
@@ -67,6 +68,8 @@ type Options struct {
 	// MaxEventAge is how long before its receipt a change may have been made, by the
 	// host's own time; an older one starts nothing. Default 7 days.
 	MaxEventAge time.Duration
+	// KeepTasks: the tasks of merge requests stay at CodeArts Check when these are closed.
+	KeepTasks bool
 	// ReconcileEvery is how often records without a job are looked for; default 1
 	// minute. ReconcileAfter is how long such a record must not have been saved;
 	// default 3 minutes, longer than any step.

@@ -33,6 +33,11 @@ type (
 		RunID  string `json:"run_id"`
 		ExecID string `json:"exec_id"`
 	}
+	// closeTasksArgs: delete the tasks of a merge request that was closed or merged.
+	closeTasksArgs struct {
+		RefKey string    `json:"ref_key"`
+		Until  time.Time `json:"until"`
+	}
 	// actReleaseArgs: start a pipeline or decide a checkpoint.
 	actReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
@@ -51,6 +56,7 @@ func (decideArgs) Kind() string        { return "decide" }
 func (startRunArgs) Kind() string      { return "start_run" }
 func (pollRunArgs) Kind() string       { return "poll_run" }
 func (stopRunArgs) Kind() string       { return "stop_run" }
+func (closeTasksArgs) Kind() string    { return "close_tasks" }
 func (actReleaseArgs) Kind() string    { return "act_release" }
 func (followReleaseArgs) Kind() string { return "follow_release" }
 func (watchReleaseArgs) Kind() string  { return "watch_release" }
@@ -64,6 +70,7 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.startRun),
 		addWorker(workers, q, q.pollRun),
 		addWorker(workers, q, q.stopRun),
+		addWorker(workers, q, q.closeTasks),
 		addWorker(workers, q, q.actRelease),
 		addWorker(workers, q, q.followRelease),
 		addWorker(workers, q, q.watchRelease),
@@ -144,6 +151,8 @@ func idFields(args river.JobArgs) []zap.Field {
 		return field(zap.String(event.LogRun, args.RunID))
 	case stopRunArgs:
 		return field(zap.String(event.LogRun, args.RunID))
+	case closeTasksArgs:
+		return field(zap.String(event.LogRefKey, args.RefKey))
 	case actReleaseArgs:
 		return field(zap.String(event.LogRelease, args.ReleaseID))
 	case followReleaseArgs:

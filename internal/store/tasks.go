@@ -45,9 +45,13 @@ func (s *Store) SaveTask(ctx context.Context, ev event.Event, key string, task c
 		return fmt.Errorf("save task: %w", err)
 	}
 	err = s.Update(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, `INSERT INTO tasks (key, repository_key, repository, task_id, data, updated_at) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (key) DO UPDATE SET repository = excluded.repository, task_id = excluded.task_id, data = excluded.data, updated_at = excluded.updated_at`,
-			key, ev.RepositoryKey(), ev.Repository.FullName, task.ID, string(data), tx.now())
+		refKey := ""
+		if task.ParentID != "" {
+			refKey = ev.RefKey()
+		}
+		_, err := tx.exec(ctx, `INSERT INTO tasks (key, repository_key, repository, ref_key, task_id, data, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (key) DO UPDATE SET repository = excluded.repository, ref_key = excluded.ref_key, task_id = excluded.task_id, data = excluded.data, updated_at = excluded.updated_at`,
+			key, ev.RepositoryKey(), ev.Repository.FullName, refKey, task.ID, string(data), tx.now())
 		if err != nil {
 			return err
 		}
@@ -129,4 +133,15 @@ func (s *Store) SaveRef(ctx context.Context, ev event.Event, ref codecheck.Ref) 
 		return fmt.Errorf("save ref: %w", err)
 	}
 	return nil
+}
+
+// MergeRequestTasks lists the tasks that we created for the merge request of a ref key.
+func (tx *Tx) MergeRequestTasks(ctx context.Context, refKey string) ([]RememberedTask, error) {
+	return tx.rememberedTasks(ctx, `ref_key = $1`, refKey)
+}
+
+// LeftoverTasks lists the tasks that we created for merge requests which were closed or merged
+// since, or of which nothing was heard for so long that their heads were forgotten.
+func (tx *Tx) LeftoverTasks(ctx context.Context) ([]RememberedTask, error) {
+	return tx.rememberedTasks(ctx, `ref_key <> '' AND NOT EXISTS (SELECT 1 FROM heads WHERE heads.ref_key = tasks.ref_key AND NOT heads.ended)`)
 }

@@ -63,9 +63,24 @@ func bind(c Connection, h host, ev *event.Event, said places) error {
 			}
 		}
 	}
-	r.HTTPSURL = fill(cmp.Or(c.CloneURL, c.URL+"/{repository}.git"), r.FullName)
-	r.SSHURL = fill(cmp.Or(c.SSHURL, "git@"+site.Hostname()+":{repository}.git"), r.FullName)
+	r.HTTPSURL, r.SSHURL = c.addresses(site, r.FullName)
 	return nil
+}
+
+// addresses are those that the connection has for a repository; site is its URL.
+func (c Connection) addresses(site *url.URL, fullName string) (https, ssh string) {
+	return fill(cmp.Or(c.CloneURL, c.URL+"/{repository}.git"), fullName),
+		fill(cmp.Or(c.SSHURL, "git@"+site.Hostname()+":{repository}.git"), fullName)
+}
+
+// Repository is a repository of a connection with a URL, as its deliveries describe it, but
+// for the host's id, which a name does not tell.
+func (c Connection) Repository(fullName string) event.Repository {
+	r := event.Repository{Host: c.Host, FullName: fullName}
+	if site, err := url.Parse(c.URL); err == nil {
+		r.HTTPSURL, r.SSHURL = c.addresses(site, fullName)
+	}
+	return r
 }
 
 // check says what is wrong with an address of a payload: it is not on a host of the

@@ -196,16 +196,19 @@ CREATE INDEX released_by_release ON released (release_id);
 
 -- What earlier runs learned of a repository: its tasks, each of a branch or merge
 -- request, and the ref that worked. repository_key is the connection and the host's id of
--- the repository; repository is its name when the row was written.
+-- the repository; repository is its name when the row was written. ref_key is that of the
+-- merge request whose task we created, or empty.
 CREATE TABLE tasks (
     key            TEXT PRIMARY KEY,
     repository_key TEXT NOT NULL,
     repository     TEXT NOT NULL,
+    ref_key        TEXT NOT NULL,
     task_id        TEXT NOT NULL,
     data           TEXT NOT NULL,
     updated_at     BIGINT NOT NULL
 );
 CREATE INDEX tasks_by_id ON tasks (task_id);
+CREATE INDEX tasks_by_ref_key ON tasks (ref_key) WHERE ref_key <> '';
 -- Which run is creating the task of a key, and until when no other run may.
 CREATE TABLE task_claims (
     key    TEXT PRIMARY KEY,

@@ -56,6 +56,12 @@ func notFound(err error) bool {
 	return errors.As(err, &remote) && remote.NotFound()
 }
 
+// notOffered reports that the service does not have the call at all.
+func notOffered(err error) bool {
+	var remote *huaweicloud.Error
+	return errors.As(err, &remote) && remote.NotOffered()
+}
+
 // parentGone reports that the creation of an incremental task may have failed because
 // its full task does not exist: "create task failed" names no cause.
 func parentGone(err error) bool {

@@ -71,6 +71,8 @@ type Task struct {
 	Branch string `json:"branch"`
 	// ParentID is the full task that an incremental task hangs under.
 	ParentID string `json:"parent_id,omitempty"`
+	// CheckMode is what an incremental task was told to look at; empty: nothing.
+	CheckMode rules.CheckMode `json:"check_mode,omitempty"`
 }
 
 // Ref is the word that a run sends as `ref`; empty sends none.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,11 @@ func (c *Checker) createFull(ctx context.Context, run Run, branch string, index 
 		body.Template.RuleSets = append(body.Template.RuleSets, ruleSet{language})
 	}
 	id, err := c.api.createV3(ctx, body)
+	if notOffered(err) && c.options.CreateV3 != On {
+		// This service has no V3, whatever the dialect says.
+		id, err := c.api.createV2(ctx, check.ProjectID, c.bodyV2(check, source, branch, "full"))
+		return Task{ID: id, URL: source, Branch: branch}, err
+	}
 	return Task{ID: id, Name: body.Name, URL: source, Branch: branch}, err
 }
 
@@ -101,6 +107,9 @@ func (c *Checker) createIncremental(ctx context.Context, run Run, parent Task) (
 		action = "update"
 	}
 	body := c.bodyV2(check, source, parent.Branch, "inc")
+	if err := withoutFullOnly(&body); err != nil {
+		return Task{}, err
+	}
 	body.Increment = &increment{
 		ParentTaskID: parent.ID,
 		SourceBranch: ev.SourceBranch,
@@ -112,6 +121,18 @@ func (c *Checker) createIncremental(ctx context.Context, run Run, parent Task) (
 	}
 	id, err := c.api.createV2(ctx, check.ProjectID, body)
 	return Task{ID: id, URL: source, Branch: parent.Branch, ParentID: parent.ID}, err
+}
+
+// withoutFullOnly leaves out of an incremental task the language that cannot be scanned
+// incrementally: C# (specs/codearts-check.md 1.14).
+func withoutFullOnly(body *taskV2) error {
+	fullOnly := func(language string) bool { return SameLanguage(language, "C#") }
+	body.Languages = slices.DeleteFunc(slices.Clone(body.Languages), fullOnly)
+	body.RuleSets = slices.DeleteFunc(body.RuleSets, func(set ruleSetV2) bool { return fullOnly(set.Language) })
+	if len(body.Languages)+len(body.RuleSets) == 0 {
+		return permanentError("C# cannot be scanned incrementally, and the rule names no other language: use scan: full")
+	}
+	return nil
 }
 
 // repoType is the V3 repo_type (specs/codearts-check.md 1.4): the rule's, the

@@ -87,8 +87,10 @@ func (s search) given(id string) (Task, Origin, error) {
 // (specs/codearts-check.md 1.1), so one whose creation was not answered is not
 // found again: a second one is created and the first stays unused.
 func (s search) mergeRequestTask(ctx context.Context, key string) (Task, Origin, error) {
-	if t, ok, err := s.remembered(ctx, key); ok || err != nil {
+	if t, ok, err := s.remembered(ctx, key); err != nil {
 		return t, Remembered, err
+	} else if ok {
+		return s.inMode(ctx, key, t, Remembered)
 	}
 	parent, origin, err := s.fullTask(ctx, fullTaskKey(s.run.Event, s.run.Check.ProjectID, s.run.Event.Branch))
 	if err != nil {
@@ -101,6 +103,9 @@ func (s search) mergeRequestTask(ctx context.Context, key string) (Task, Origin,
 		}
 		return s.save(ctx, key, t, Created)
 	})
+	if err == nil {
+		return s.inMode(ctx, key, t, mrOrigin)
+	}
 	if parentGone(err) && origin != Created && !s.run.isGone(parent.ID) {
 		// The parent may have been deleted since it was found: look for another one.
 		gone := Task{ParentID: parent.ID}
@@ -111,6 +116,23 @@ func (s search) mergeRequestTask(ctx context.Context, key string) (Task, Origin,
 		return s.mergeRequestTask(ctx, key)
 	}
 	return t, mrOrigin, err
+}
+
+// inMode gives the task of a merge request in the check mode that the rule wants. A task
+// that an earlier rule put into a mode keeps it when the rule names none.
+func (s search) inMode(ctx context.Context, key string, t Task, origin Origin) (Task, Origin, error) {
+	mode := s.run.Check.CheckMode
+	if mode == "" || mode == t.CheckMode {
+		return t, origin, nil
+	}
+	if err := s.api.setCheckMode(ctx, t.ID, mode); err != nil {
+		return Task{}, "", err
+	}
+	t.CheckMode = mode
+	if err := s.options.Memory.SaveTask(ctx, s.run.Event, key, t); err != nil {
+		return Task{}, "", fmt.Errorf("save task: %w", err)
+	}
+	return t, origin, nil
 }
 
 // remembered is the task that an earlier run saved under key.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/rules"
 )
 
 // listedTask is SimpleTaskInfoV2 (1.1).
@@ -248,4 +249,16 @@ func (a api) taskLanguages(ctx context.Context, project, task string) ([]string,
 		}
 	}
 	return languages, err
+}
+
+// setCheckMode says what the scans of a merge request's task look at (1.14).
+func (a api) setCheckMode(ctx context.Context, task string, mode rules.CheckMode) error {
+	numbers := map[rules.CheckMode]int{rules.CheckChangedCode: 0, rules.CheckChangedFiles: 4, rules.CheckFull: 5}
+	return a.client.Do(ctx, huaweicloud.Call{
+		Operation: "set check mode", Method: http.MethodPut, Path: "/v1/task/check-mode", Safe: true,
+		Body: struct {
+			ID   string `json:"id"`
+			Mode int    `json:"mrCheckMode"`
+		}{task, numbers[mode]},
+	}, nil)
 }

@@ -146,6 +146,10 @@ func (e *Error) NotFound() bool {
 		e.Status == http.StatusNotFound && gatewayCode(e.Code) == ""
 }
 
+// NotOffered reports that the service does not have the call: the gateway knows no such path
+// (0101; specs/codearts-check.md 5.3).
+func (e *Error) NotOffered() bool { return gatewayCode(e.Code) == "0101" }
+
 // Forbidden reports that the credentials are good and lack a right.
 func (e *Error) Forbidden() bool {
 	return e.Status == http.StatusForbidden || meaningOf(e.Code).forbidden

@@ -51,6 +51,9 @@ func (l *loader) checkWithoutMergeRequest(d *decodedFile, path string, spec *rul
 	if spec.Check.Scan == string(ScanIncremental) {
 		complain("check.scan", "only a merge request can be scanned incrementally")
 	}
+	if spec.Check.CheckMode != "" {
+		complain("check.check_mode", "only an incremental scan of a merge request has one")
+	}
 	if ref := RefMode(spec.Check.Ref); ref != "" && ref != RefAuto {
 		complain("check.ref", "only a run of a merge request sends a ref")
 	}
@@ -67,6 +70,7 @@ func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
 		}
 		l.complain(d, path+".project.id", problem, "write the 32 lower-case hex digits of the CodeArts project")
 	}
+	l.oneOf(d, path+".check_mode", check.CheckMode, string(CheckChangedCode), string(CheckChangedFiles), string(CheckFull))
 	l.oneOf(d, path+".repository", check.Repository, string(RepositoryOfTask), string(RepositoryTemporary))
 	if check.TaskID != "" && !projectID(check.TaskID) {
 		l.complain(d, path+".task_id", quote(check.TaskID)+" is not a task id", "write the 32 lower-case hex digits of the CodeArts Check task")
@@ -121,6 +125,12 @@ func (l *loader) checkTask(d *decodedFile, path string, r *rule, spec *ruleSpec)
 	temporary := check.Repository == string(RepositoryTemporary)
 	if temporary && merges && check.Scan != string(ScanFull) {
 		l.complain(d, path+".check.repository", "a temporary repository is scanned whole, and merge requests are scanned incrementally here", "write scan: full, or leave repository out")
+	}
+	if check.CheckMode != "" && check.Scan == string(ScanFull) && merges {
+		l.complain(d, path+".check.check_mode", "only an incremental scan has one", "write scan: incremental, or leave check_mode out")
+	}
+	if merges && check.Scan != string(ScanFull) && check.Languages != nil && slices.Contains(*check.Languages, "C#") {
+		l.warn(d, path+".check.languages", "C# cannot be scanned incrementally, and is left out for merge requests", "write scan: full, or leave C# out")
 	}
 	if check.TaskID == "" || temporary {
 		return

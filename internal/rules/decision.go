@@ -118,6 +118,8 @@ type Check struct {
 	// AuthID is the id of the project's code-source extension point, which V3
 	// wants for every repository outside CodeArts Repo.
 	AuthID string `json:"auth_id,omitempty"`
+	// CheckMode says what an incremental scan looks at; empty: the service decides.
+	CheckMode CheckMode `json:"check_mode,omitempty"`
 	// RepoType overrides the V3 `repo_type` that the host gives; empty: by host.
 	RepoType string `json:"repo_type,omitempty"`
 	// AuthType is the V3 `authType`; empty: the repo_type.
@@ -136,6 +138,18 @@ type Check struct {
 	Timeout time.Duration `json:"timeout"`
 	Gate    Gate          `json:"gate"`
 }
+
+// CheckMode says what an incremental scan looks at (specs/codearts-check.md 1.14).
+type CheckMode string
+
+const (
+	// CheckChangedCode: the lines that the merge request changes.
+	CheckChangedCode CheckMode = "changed_code"
+	// CheckChangedFiles: the files that it changes.
+	CheckChangedFiles CheckMode = "changed_files"
+	// CheckFull: all of the code, as the merge request leaves it.
+	CheckFull CheckMode = "full"
+)
 
 // RuleSet is the rule set that checks one language.
 type RuleSet struct {

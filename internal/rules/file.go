@@ -67,14 +67,16 @@ type checkSpec struct {
 	// TaskID is the task that is run, whatever the project's list shows: 32 hex digits.
 	TaskID string `yaml:"task_id,omitempty" json:",omitempty"`
 	// Repository is task or temporary; empty: task.
-	Repository string         `yaml:"repository,omitempty" json:",omitempty"`
-	Scan       string         `yaml:"scan,omitempty"`
-	Ref        string         `yaml:"ref,omitempty"`
-	Languages  *languages     `yaml:"languages,omitempty"`
-	Create     *createSpec    `yaml:"create,omitempty"`
-	Supersede  *bool          `yaml:"supersede,omitempty"`
-	Timeout    *time.Duration `yaml:"timeout,omitempty"`
-	Gate       *gateSpec      `yaml:"gate,omitempty"`
+	Repository string `yaml:"repository,omitempty" json:",omitempty"`
+	Scan       string `yaml:"scan,omitempty"`
+	Ref        string `yaml:"ref,omitempty"`
+	// CheckMode is changed_code, changed_files or full; empty: as the service has it.
+	CheckMode string         `yaml:"check_mode,omitempty" json:",omitempty"`
+	Languages *languages     `yaml:"languages,omitempty"`
+	Create    *createSpec    `yaml:"create,omitempty"`
+	Supersede *bool          `yaml:"supersede,omitempty"`
+	Timeout   *time.Duration `yaml:"timeout,omitempty"`
+	Gate      *gateSpec      `yaml:"gate,omitempty"`
 }
 
 type projectSpec struct {

@@ -32,6 +32,7 @@ func (l *loader) fillCheck(d *decodedFile, path string, on []event.Kind, own *ch
 	}
 	full := &checkSpec{
 		TaskID:     own.TaskID,
+		CheckMode:  orWord(own.CheckMode, defaults.CheckMode, ""),
 		Repository: orWord(own.Repository, defaults.Repository, ""),
 
 		Project:   or(own.Project, defaults.Project, nil),
@@ -44,7 +45,7 @@ func (l *loader) fillCheck(d *decodedFile, path string, on []event.Kind, own *ch
 	}
 	switch {
 	case !slices.Contains(on, event.MergeRequest):
-		full.Scan, full.Ref = string(ScanFull), string(RefAuto)
+		full.Scan, full.Ref, full.CheckMode = string(ScanFull), string(RefAuto), ""
 	case len(on) == 1:
 		full.Scan = orWord(full.Scan, string(ScanIncremental), "")
 	}
@@ -119,6 +120,7 @@ func (r *rule) fillFrom(check *checkSpec) {
 		AuthID:      check.Create.AuthID,
 		RepoType:    check.Create.RepoType,
 		AuthType:    check.Create.AuthType,
+		CheckMode:   CheckMode(check.CheckMode),
 		TaskID:      check.TaskID,
 		Supersede:   *check.Supersede,
 		Timeout:     *check.Timeout,

@@ -151,6 +151,9 @@ type explained struct {
 	Event     event.Event `json:"event"`
 	// Decision is nil for an event that is not evaluated.
 	Decision *rules.Decision `json:"decision"`
+	// Languages says which languages a task that must be created gets, where a rule that
+	// matched names none; empty otherwise.
+	Languages string `json:"languages"`
 }
 
 func newExplain(env command.Environment) *cobra.Command {
@@ -223,9 +226,26 @@ func explain(delivery recorded, decide func(event.Event) rules.Decision) (explai
 	answer := explained{Signature: signature, Event: ev}
 	if ev.IgnoredReason == "" {
 		decision := decide(ev)
-		answer.Decision = &decision
+		answer.Decision, answer.Languages = &decision, delivery.languages(decision)
 	}
 	return answer, nil
+}
+
+// languages says which languages the task of a check that names none gets.
+func (r recorded) languages(decision rules.Decision) string {
+	auto := func(m rules.Match) bool {
+		return len(m.Check.Languages)+len(m.Check.RuleSets) == 0 && m.Check.TaskID == ""
+	}
+	if !slices.ContainsFunc(decision.Matches, auto) {
+		return ""
+	}
+	if r.cfg == nil {
+		return "auto: a task that must be created gets those that the host names, where the connection has an API token, else the default ones"
+	}
+	if c, _ := r.cfg.Connection(r.connection.Name); !c.Token.Set() {
+		return "auto: a task that must be created gets the default ones, because connection " + c.Name + " has no API token with which its host could be asked"
+	}
+	return "auto: a task that must be created gets those that the host names"
 }
 
 func (a explained) write(env command.Environment, asJSON bool) error {
@@ -236,6 +256,9 @@ func (a explained) write(env command.Environment, asJSON bool) error {
 		fmt.Fprintf(env.Stdout, "ignored: %s\n", escape.Line(a.Event.IgnoredReason))
 	} else {
 		a.Decision.Write(env.Stdout)
+	}
+	if a.Languages != "" {
+		fmt.Fprintf(env.Stdout, "languages %s\n", escape.Line(a.Languages))
 	}
 	fmt.Fprintf(env.Stdout, "signature %s\n", a.Signature)
 	return nil

@@ -129,6 +129,7 @@ func showRun(w io.Writer, r view.RunDetail) {
 		"rerun of", r.RerunOf,
 		"task", strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Task.ID, r.Task.Name, bracketed(string(r.Task.Origin)))),
 		"remark", r.Task.Remark,
+		"languages", r.Task.Languages,
 		"execution", r.ExecutionID,
 		"shares", r.SharesRunID,
 		"scan", string(r.Scan),

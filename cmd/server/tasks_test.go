@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/storetest"
 	"github.com/gatewright/gatewright/internal/tasks"
 )
 
@@ -73,4 +74,25 @@ func testTasks(t *testing.T, d apptest.Service) {
 	}
 	apptest.WaitFor(t, "the task is deleted", func() bool { return d.Standin.Counts().Acted["delete_task"] == 1 })
 	apptest.WaitFor(t, "the task is forgotten", func() bool { return len(leftover()) == 0 })
+}
+
+// TestLanguages lets a rule leave the languages of a new task to the host.
+func TestLanguages(t *testing.T) {
+	t.Parallel()
+	d := apptest.Start(t, storetest.Database{Name: "sqlite"}, demo.Options{Rules: `
+version: 1
+rules:
+  - name: all
+    on: merge_request
+    check:
+      project: {id: ${PROJECT}, name: demo}
+      create: {auth_id: 6f1d0c52-8a0e-4a57-9a4d-2f7d3c9be001}
+      timeout: 2m
+`})
+	d.Request(t)
+	run := d.Until(t, "the merge request is checked", func(r demo.Records) bool { return len(r.Runs) == 1 && r.Runs[0].State.Ended() }).Runs[0]
+	code, stdout, stderr := gatewright(t, d, "show", run.ID)
+	if code != command.OK || !strings.Contains(stdout, "GO, ") || !strings.Contains(stdout, "the host says ") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
 }

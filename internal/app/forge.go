@@ -42,6 +42,11 @@ func (h *hosts) Head(ctx context.Context, ev event.Event) (string, error) {
 	return h.current.Load().Head(ctx, ev)
 }
 
+// Languages implements [jobs.Forge].
+func (h *hosts) Languages(ctx context.Context, ev event.Event) ([]string, error) {
+	return h.current.Load().Languages(ctx, ev)
+}
+
 // newForge makes the clients of the git hosts whose connections have an API token.
 func newForge(cfg *config.Config, metrics *forge.Metrics) (*forge.Forge, error) {
 	opts := forge.Options{Metrics: metrics}

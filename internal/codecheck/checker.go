@@ -219,13 +219,6 @@ func New(o Options) (*Checker, error) {
 	return c, nil
 }
 
-// defaultLanguages are those that both the V2 list of 2023 and the V3 list of
-// 2025 name (specs/codearts-check.md 1.3, 1.4); a language that a region does
-// not know would make every creation fail.
-func defaultLanguages() []string {
-	return []string{"C#", "C++", "CSS", "GO", "HTML", "JAVA", "JAVASCRIPT", "PHP", "PYTHON", "TYPESCRIPT"}
-}
-
 // defaultPullFailurePatterns are git's own words for a ref that is missing, and what may be
 // said in English and Chinese of code that could not be pulled. A log that only names
 // the ref, or something else that could not be fetched, is none.

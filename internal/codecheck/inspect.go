@@ -72,7 +72,8 @@ type Lookup struct {
 	// names by its id or that has the name which a new task would get; without an id when there is
 	// none.
 	Namesake Task
-	// Languages are those of a task that would be created.
+	// Languages are those of a task that would be created, as far as the rule names them, else the
+	// default ones.
 	Languages []string
 }
 
@@ -97,7 +98,7 @@ func (c *Checker) LookupTask(ctx context.Context, ev event.Event, check rules.Ch
 		l.Found = err == nil
 		return l, err
 	}
-	l.Languages = c.languages(check)
+	l.Languages = c.languages(check, nil)
 	if l.Task, l.Found, err = s.choose(ctx, list.index, false); !l.Found && err == nil {
 		l.Task, l.Found, err = s.branchOfOther(ctx, list.index)
 	}

@@ -24,6 +24,9 @@ import (
 // task is run once more when it is free. That is harmless, and the later execution
 // sees the same commit or a newer one.
 //
+// When a task is to be created for a rule that names no language, the run comes back with
+// WantsLanguages, at once: the caller finds them out.
+//
 // One call takes little longer than Options.ReadTaskListFor: a project's task list that
 // takes longer is continued by the next call.
 //

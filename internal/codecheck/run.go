@@ -122,6 +122,11 @@ type Run struct {
 	// GoneTask is a task that the service no longer knew when it was used, with its
 	// parent: neither is taken from what is remembered or was listed before.
 	GoneTask *Task `json:"gone_task,omitempty"`
+	// WantsLanguages says that a task is to be created for the run, and that Languages, which
+	// are nil, are needed for it: the caller finds them out and sets them before it calls
+	// Prepare again.
+	WantsLanguages bool       `json:"wants_languages,omitempty"`
+	Languages      *Languages `json:"languages,omitempty"`
 	// ListSince is set while the run waits for the project's task list: a list must
 	// have been begun after it to show that there is no task.
 	ListSince time.Time `json:"list_since,omitzero"`

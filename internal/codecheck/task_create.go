@@ -24,7 +24,7 @@ func (c *Checker) createFull(ctx context.Context, run Run, branch string, index 
 		return Task{}, err
 	}
 	if !c.createsByV3(check) {
-		body := c.bodyV2(check, source, branch, "full")
+		body := c.bodyV2(run, source, branch, "full")
 		if check.AuthID == "" && check.Repository == rules.RepositoryTemporary {
 			// Instead of an extension point; the service makes one of its own.
 			body.Login = c.options.Login(run.Event.Connection)
@@ -45,13 +45,13 @@ func (c *Checker) createFull(ctx context.Context, run Run, branch string, index 
 	if check.AuthID != "" {
 		body.Template.AuthType = cmp.Or(check.AuthType, repoType)
 	}
-	for _, language := range c.languages(check) {
+	for _, language := range c.languages(check, run.Languages) {
 		body.Template.RuleSets = append(body.Template.RuleSets, ruleSet{language})
 	}
 	id, err := c.api.createV3(ctx, body)
 	if notOffered(err) && c.options.CreateV3 != On {
 		// This service has no V3, whatever the dialect says.
-		id, err := c.api.createV2(ctx, check.ProjectID, c.bodyV2(check, source, branch, "full"))
+		id, err := c.api.createV2(ctx, check.ProjectID, c.bodyV2(run, source, branch, "full"))
 		return Task{ID: id, URL: source, Branch: branch}, err
 	}
 	return Task{ID: id, Name: body.Name, URL: source, Branch: branch}, err
@@ -64,10 +64,11 @@ func (c *Checker) createsByV3(check rules.Check) bool {
 }
 
 // bodyV2 is what all creations by V2 have in common.
-func (c *Checker) bodyV2(check rules.Check, source, branch, taskType string) taskV2 {
+func (c *Checker) bodyV2(run Run, source, branch, taskType string) taskV2 {
+	check := run.Check
 	body := taskV2{GitURL: source, GitBranch: branch, TaskType: taskType, EndpointID: check.AuthID}
 	if len(check.RuleSets) == 0 {
-		body.Languages = c.languages(check)
+		body.Languages = c.languages(check, run.Languages)
 	}
 	for _, set := range check.RuleSets {
 		body.RuleSets = append(body.RuleSets, ruleSetV2{ID: set.ID, Language: set.Language})
@@ -106,7 +107,7 @@ func (c *Checker) createIncremental(ctx context.Context, run Run, parent Task) (
 	if ev.Action == event.Updated {
 		action = "update"
 	}
-	body := c.bodyV2(check, source, parent.Branch, "inc")
+	body := c.bodyV2(run, source, parent.Branch, "inc")
 	if err := withoutFullOnly(&body); err != nil {
 		return Task{}, err
 	}
@@ -153,44 +154,4 @@ func sourceURL(r event.Repository, repoType string) (string, error) {
 		return "", permanentError(fmt.Sprintf("repo_type %s needs an http address, and %s has none", repoType, r.FullName))
 	}
 	return r.HTTPSURL, nil
-}
-
-var languages2023 = map[string]string{
-	"C++": "cpp", "JAVA": "java", "JAVASCRIPT": "js", "PYTHON": "python", "PHP": "php",
-	"CSS": "css", "HTML": "html", "GO": "go", "TYPESCRIPT": "typescript", "C#": "csharp",
-}
-
-// SameLanguage reports whether two names are one language's, whichever edition spelled
-// each.
-func SameLanguage(a, b string) bool {
-	canonical := func(name string) string {
-		for new, old := range languages2023 {
-			if strings.EqualFold(name, old) {
-				return new
-			}
-		}
-		return strings.ToUpper(name)
-	}
-	return canonical(a) == canonical(b)
-}
-
-// languages are the rule's or the default ones, in the spelling of the dialect: the 2023
-// edition has other names of its ten languages (specs/codearts-check.md 1.3). Custom ones
-// stay as they are.
-func (c *Checker) languages(check rules.Check) []string {
-	languages := check.Languages
-	if len(languages) == 0 {
-		languages = c.options.DefaultLanguages
-	}
-	if c.options.Dialect != Dialect2023 {
-		return languages
-	}
-	old := make([]string, len(languages))
-	for i, language := range languages {
-		old[i] = language
-		if name, known := languages2023[language]; known {
-			old[i] = name
-		}
-	}
-	return old
 }

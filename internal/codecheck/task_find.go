@@ -97,6 +97,9 @@ func (s search) mergeRequestTask(ctx context.Context, key string) (Task, Origin,
 		return Task{}, "", err
 	}
 	t, mrOrigin, err := s.claimed(ctx, key, func() (Task, Origin, error) {
+		if err := s.needLanguages(); err != nil {
+			return Task{}, "", err
+		}
 		t, err := s.createIncremental(ctx, *s.run, parent)
 		if err != nil {
 			return Task{}, "", err
@@ -222,6 +225,9 @@ func (s search) listOrCreate(ctx context.Context, key string) (Task, Origin, err
 	} else if ok {
 		return s.save(ctx, key, t, Found)
 	}
+	if err := s.needLanguages(); err != nil {
+		return Task{}, "", err
+	}
 	branch := scannedBranch(s.run.Event, s.run.Check)
 	t, err = s.createFull(ctx, *s.run, branch, index)
 	if err == nil {
@@ -241,6 +247,15 @@ func (s search) listOrCreate(ctx context.Context, key string) (Task, Origin, err
 		return s.save(ctx, key, t, Created)
 	}
 	return Task{}, "", err
+}
+
+// needLanguages ends the step when a task is about to be created, and the languages of the
+// repository have to be found out before.
+func (s search) needLanguages() error {
+	if s.run.WantsLanguages = wantsLanguages(s.run); s.run.WantsLanguages {
+		return notYet{reason: "asks the host for the repository's languages", wait: minimalWait}
+	}
+	return nil
 }
 
 // listed finds the run's full task in the project's task list, and returns the index

@@ -5,10 +5,12 @@
 package forge
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -63,6 +65,9 @@ type reader interface {
 	tag(ctx context.Context, repository, name string) (sha string, err error)
 	// mergeRequest returns the commit of the source branch, not of a test merge.
 	mergeRequest(ctx context.Context, repository string, number int) (sha string, err error)
+	// languages are the repository's, by the host's or GitHub's names, the most used first;
+	// sha is a commit of it.
+	languages(ctx context.Context, repository, sha string) (names []string, err error)
 }
 
 // host is a kind of git host: its word, and its reader, which is made from an address, a
@@ -173,4 +178,31 @@ func isCommit(sha string) bool {
 		}
 	}
 	return true
+}
+
+// Languages reads the programming languages of the event's repository, by the names that
+// GitHub and GitLab give them, the most used first. GitHub and GitLab tell those of the
+// default branch; on Gitee they are derived from the names of the files at the event's
+// commit. Errors are as those of Head.
+func (f *Forge) Languages(ctx context.Context, ev event.Event) (names []string, err error) {
+	const operation = "read languages"
+	r, known := f.readers[ev.Connection]
+	if !known {
+		return nil, &Error{Operation: operation, message: fmt.Sprintf("connection %q has no API token", ev.Connection)}
+	}
+	if !plain(ev.Repository.FullName) || !isCommit(ev.HeadSHA) {
+		return nil, &Error{Operation: operation, message: fmt.Sprintf("%.100q at %.100q cannot be a commit of a repository", ev.Repository.FullName, ev.HeadSHA)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	names, err = r.languages(withOperation(ctx, operation), ev.Repository.FullName, ev.HeadSHA)
+	return names[:min(len(names), maxLanguages)], asError(operation, err)
+}
+
+// maxLanguages bounds what is taken from an answer.
+const maxLanguages = 100
+
+// byUse are the keys of a map, those with the highest values first.
+func byUse[N cmp.Ordered](use map[string]N) []string {
+	return slices.SortedFunc(maps.Keys(use), func(a, b string) int { return cmp.Or(cmp.Compare(use[b], use[a]), cmp.Compare(a, b)) })
 }

@@ -76,6 +76,16 @@ func (r githubReader) mergeRequest(ctx context.Context, repository string, numbe
 	return pull.GetHead().GetSHA(), githubError(err)
 }
 
+// languages are counted in bytes.
+func (r githubReader) languages(ctx context.Context, repository, _ string) ([]string, error) {
+	owner, repo, err := githubName(repository)
+	if err != nil {
+		return nil, err
+	}
+	bytes, _, err := r.client.Repositories.ListLanguages(ctx, owner, repo)
+	return byUse(bytes), githubError(err)
+}
+
 // githubName splits a full name, and escapes its parts, which the library does not.
 func githubName(repository string) (owner, repo string, err error) {
 	owner, repo, found := strings.Cut(repository, "/")

@@ -64,3 +64,12 @@ func (r gitlabReader) mergeRequest(ctx context.Context, repository string, numbe
 	}
 	return request.SHA, nil
 }
+
+// languages are shares in percent.
+func (r gitlabReader) languages(ctx context.Context, repository, _ string) ([]string, error) {
+	shares, _, err := r.client.Projects.GetProjectLanguages(repository, gitlab.WithContext(ctx))
+	if err != nil || shares == nil {
+		return nil, err
+	}
+	return byUse(*shares), nil
+}

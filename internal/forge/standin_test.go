@@ -2,6 +2,7 @@ package forge_test
 
 import (
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,17 @@ func testStandin(t *testing.T, kind event.Host, path string, style standin.RefSt
 		if sha, err := read(token, "acme/Store", test.ev); err != nil || sha != test.want {
 			t.Errorf("%s: %q, error %v; want %q", name, sha, err, test.want)
 		}
+	}
+	of := branch("main")
+	of.Connection, of.Repository.FullName, of.HeadSHA = "c", "acme/store", made.CleanSHA
+	languages := func(token string) ([]string, error) {
+		return newForge(t, forge.Options{Connections: []forge.Connection{{Name: "c", Host: kind, APIURL: listener.URL + path, Token: token}}}).Languages(t.Context(), of)
+	}
+	if names, err := languages(token); err != nil || !slices.Contains(names, "Go") || !slices.Contains(names, "Shell") {
+		t.Errorf("languages %q, error %v", names, err)
+	}
+	if _, err := languages("wrong"); err == nil || !strings.Contains(err.Error(), "read languages: ") || !strings.Contains(err.Error(), "refuses the token") {
+		t.Errorf("languages with a wrong token: %v", err)
 	}
 	for name, test := range map[string]struct {
 		token, repository string

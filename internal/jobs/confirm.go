@@ -16,6 +16,8 @@ import (
 type Forge interface {
 	// Head reads the commit that the event's branch, tag or merge request has now.
 	Head(ctx context.Context, ev event.Event) (sha string, err error)
+	// Languages reads the languages of the event's repository.
+	Languages(ctx context.Context, ev event.Event) (names []string, err error)
 }
 
 // Confirm says before which steps the host of a connection is asked whether the commit at

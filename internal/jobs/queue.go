@@ -33,6 +33,7 @@ type Checker interface {
 	Poll(ctx context.Context, run codecheck.Run) (next codecheck.Run, wait time.Duration, err error)
 	Stop(ctx context.Context, run codecheck.Run) error
 	Delete(ctx context.Context, task codecheck.Task) error
+	LanguagesOf(host []string) codecheck.Languages
 }
 
 // Releaser is what the jobs ask of ServiceStage; see [release.Operator].

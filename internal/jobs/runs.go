@@ -41,6 +41,9 @@ func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration,
 		return q.saveRunStep(ctx, v, next, 0, err)
 	}
 	next, send, wait, err := q.opts.Checker.Prepare(preparing, v.Record)
+	if err == nil && next.WantsLanguages {
+		next, err = q.findLanguages(preparing, next)
+	}
 	if err == nil && send {
 		switch err = q.commitRun(ctx, &v, next); {
 		case errors.Is(err, store.ErrTaskBusy):
@@ -51,6 +54,30 @@ func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration,
 		next, wait, err = q.opts.Checker.Send(ctx, v.Record)
 	}
 	return q.saveRunStep(ctx, v, next, wait, err)
+}
+
+// languagesFor is how long a host is asked for the languages of a repository: after that the
+// default ones are taken.
+const languagesFor = time.Minute
+
+// findLanguages asks the host for the languages of the repository, for a task that is about
+// to be created.
+func (q *Queue) findLanguages(ctx context.Context, run codecheck.Run) (codecheck.Run, error) {
+	found := codecheck.Languages{Reason: "no host can be asked: the default ones"}
+	if q.opts.Forge != nil {
+		names, err := q.opts.Forge.Languages(ctx, run.Event)
+		switch {
+		case err == nil:
+			found = q.opts.Checker.LanguagesOf(names)
+		case !final(err) && q.now().Sub(run.CreatedAt) < languagesFor:
+			run.Reason = "waits to try again: " + err.Error()
+			return run, err
+		default:
+			found.Reason = err.Error() + ": the default ones"
+		}
+	}
+	run.Languages, run.WantsLanguages = &found, false
+	return run, nil
 }
 
 // commitRun saves a run with its intent, before anything is sent.

@@ -3,7 +3,10 @@ package standin
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +60,9 @@ func (g *gitHosts) routes() []route {
 		{github + "/git/ref/{ref...}", "github_ref", githubStyle(), githubRef},
 		{github + "/git/tags/{sha}", "github_tag", githubStyle(), githubTag},
 		{github + "/pulls/{number}", "github_pull", githubStyle(), githubPull},
+		{github + "/languages", "github_languages", githubStyle(), githubLanguages},
+		{gitlab + "/languages", "gitlab_languages", gitlabStyle(), gitlabLanguages},
+		{gitee + "/git/trees/{sha}", "gitee_tree", giteeStyle(), giteeTree},
 		{gitlab + "/repository/branches/{branch}", "gitlab_branch", gitlabStyle(), gitlabBranch},
 		{gitlab + "/repository/tags/{tag}", "gitlab_tag", gitlabStyle(), gitlabTag},
 		{gitlab + "/merge_requests/{number}", "gitlab_merge_request", gitlabStyle(), gitlabMergeRequest},
@@ -324,4 +330,67 @@ func giteePull(c *call, r hosted) answer {
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
 		"head":             map[string]any{"sha": head.String(), "repo": map[string]any{"full_name": r.name}},
 	})
+}
+
+// files are the paths of a commit's files with their sizes; found is false when there is no
+// such commit.
+func (r hosted) files(hash plumbing.Hash) (sizes map[string]int64, found bool) {
+	commit, err := r.CommitObject(hash)
+	if err != nil || r.missing {
+		return nil, false
+	}
+	list, err := commit.Files()
+	if err != nil {
+		return nil, false
+	}
+	sizes = map[string]int64{}
+	err = list.ForEach(func(f *object.File) error {
+		sizes[f.Name] = f.Size
+		return nil
+	})
+	return sizes, err == nil
+}
+
+// languageSizes are the bytes of each language on main, by GitHub's names: of the few that the
+// sample repositories have.
+func (r hosted) languageSizes(c *call) map[string]int64 {
+	hash, _ := r.ref(c, "refs/heads/"+mainBranch)
+	sizes, _ := r.files(hash)
+	names := map[string]string{".go": "Go", ".java": "Java", ".py": "Python", ".js": "JavaScript", ".ts": "TypeScript", ".sh": "Shell", ".yaml": "YAML", ".rs": "Rust", ".c": "C"}
+	bytes := map[string]int64{}
+	for path, size := range sizes {
+		if name := names[filepath.Ext(path)]; name != "" {
+			bytes[name] += size
+		}
+	}
+	return bytes
+}
+
+func githubLanguages(c *call, r hosted) answer { return githubAnswer(r.languageSizes(c)) }
+
+// gitlabLanguages are shares in percent.
+func gitlabLanguages(c *call, r hosted) answer {
+	all, shares := int64(0), map[string]float64{}
+	bytes := r.languageSizes(c)
+	for _, size := range bytes {
+		all += size
+	}
+	for name, size := range bytes {
+		shares[name] = math.Round(float64(size)/float64(max(all, 1))*10000) / 100
+	}
+	return ok(shares)
+}
+
+// giteeTree lists the files of a commit; folders only with them.
+func giteeTree(c *call, r hosted) answer {
+	sha := c.http.PathValue("sha")
+	sizes, found := r.files(plumbing.NewHash(sha))
+	if !found {
+		return hostMessage(http.StatusNotFound, "404 Tree Not Found")
+	}
+	tree := []map[string]any{}
+	for _, path := range slices.Sorted(maps.Keys(sizes)) {
+		tree = append(tree, map[string]any{"path": path, "mode": "100644", "type": "blob", "size": sizes[path]})
+	}
+	return ok(map[string]any{"sha": sha, "tree": tree, "truncated": false})
 }

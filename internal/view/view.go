@@ -6,6 +6,7 @@
 package view
 
 import (
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
@@ -140,6 +141,9 @@ type Task struct {
 	Origin   codecheck.Origin `json:"origin"`
 	// Remark says what was not certain when the task was found; empty when it was.
 	Remark string `json:"remark"`
+	// Languages says which languages a task that was created for the run checks, where the rule
+	// names none; empty otherwise.
+	Languages string `json:"languages"`
 }
 
 // Action is what a person did to a run or release, or, as a remark, what was learned of
@@ -186,7 +190,7 @@ func NewRun(r codecheck.Run) Run {
 		ID: r.ID, DeliveryID: r.DeliveryID, RerunOf: r.RerunOf, Subject: subjectOf(r.Event), SourceBranch: r.Event.SourceBranch,
 		Rule: r.Rule, State: r.State, Reason: r.Reason,
 		Scan: r.Check.Scan, Ref: r.Ref, RefReason: r.RefReason, RefsTried: list(r.RefsTried),
-		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin, Remark: r.TaskRemark},
+		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin, Remark: r.TaskRemark, Languages: languages(r.Languages)},
 		ExecutionID: r.ExecID, SharesRunID: r.SharesRunID, Supersedes: list(r.Supersedes),
 		Verdict: r.Verdict, NewCounts: r.NewCounts,
 		ReceivedAt: r.ReceivedAt, CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,
@@ -308,4 +312,12 @@ func took(from, to time.Time) string {
 		return ""
 	}
 	return to.Sub(from).Round(time.Millisecond).String()
+}
+
+// languages says which languages were found out, and how.
+func languages(l *codecheck.Languages) string {
+	if l == nil {
+		return ""
+	}
+	return strings.TrimPrefix(strings.Join(l.Names, ", ")+"; "+l.Reason, "; ")
 }

@@ -93,9 +93,22 @@ func (s *checkService) defects(c *call) answer {
 	}
 	add(statusUnresolved, shown.result.found.Defects)
 	add(statusResolved, shown.result.resolved)
-	from, to := s.page(len(all), offset, limit)
+	from, to := s.defectsPage(len(all), offset, limit)
 	page.Defects, page.Total = append(page.Defects, all[from:to]...), len(all)
 	return ok(page)
+}
+
+// defectsPage cuts one page out of n defects, as the switches want it.
+func (s *checkService) defectsPage(n, offset, limit int) (from, to int) {
+	paging := s.opts.DefectsPaging
+	if paging == pagingSame {
+		paging = s.opts.Paging
+	}
+	from, to = paging.page(n, offset, limit)
+	if s.opts.DefectsOverLimit && from > 0 && from < to {
+		from--
+	}
+	return from, to
 }
 
 // choices reads a comma-separated query parameter whose values must be legal.

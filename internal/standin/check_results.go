@@ -45,9 +45,17 @@ func compareReports(found, before *report) *checkResult {
 	return result
 }
 
-// passesDefaultGate reports whether a task's own gate lets c pass: no critical
-// and no major defect (specs/codearts-check.md 1.14 has the form of a gate).
-func (c counts) passesDefaultGate() bool { return c[critical] == 0 && c[major] == 0 }
+// changedCode leaves of what was found what a merge request's own changes bring: what was not
+// there before, base being what was.
+func (r *checkResult) changedCode(base *report) *checkResult {
+	old := map[string]bool{}
+	for _, d := range base.Defects {
+		old[d.ID] = true
+	}
+	found := *r.found
+	found.Defects = slices.DeleteFunc(slices.Clone(found.Defects), func(d defect) bool { return old[d.ID] })
+	return &checkResult{found: &found, fresh: r.fresh, resolved: r.resolved}
+}
 
 func (c counts) sum() int { return c[critical] + c[major] + c[minor] + c[suggestion] }
 
@@ -141,6 +149,7 @@ func (s *checkService) summary(c *call) answer {
 	}
 	body.LastCheckTime, body.LastExecTime = s.time(shown.startedAt), s.time(shown.finishedAt)
 	body.fill(shown.result)
+	body.IsAccess = new(s.access(task, countBySeverity(shown.result.found.Defects)))
 	return ok(body)
 }
 
@@ -158,10 +167,7 @@ func (b *taskSummary) fill(r *checkResult) {
 	b.MinorCount, b.SuggestionCount = new(strconv.Itoa(open[minor])), new(strconv.Itoa(open[suggestion]))
 	b.NewCriticalCount, b.NewMajorCount = new(strconv.Itoa(r.fresh[critical])), new(strconv.Itoa(r.fresh[major]))
 	b.NewMinorCount, b.NewSuggestionCount = new(strconv.Itoa(r.fresh[minor])), new(strconv.Itoa(r.fresh[suggestion]))
-	b.TriggerType, b.IsAccess = new("0"), new("0")
-	if open.passesDefaultGate() {
-		b.IsAccess = new("1")
-	}
+	b.TriggerType = new("0")
 }
 
 func perThousand(part, whole int) float64 {

@@ -115,7 +115,7 @@ func (t *tokens) create(c *call) answer {
 		body.Domain = &domain
 	}
 
-	value := "MII" + strings.Repeat(newID(), 8)
+	value := ("MII" + newID() + strings.Repeat(newID(), t.opts.TokenLength/32))[:t.opts.TokenLength]
 	t.keep(value, token{user: t.opts.User, regional: body.Project != nil, expiresAt: now.Add(t.opts.TokenLifetime)}, now)
 	c.entry.Acted = true
 	return answer{

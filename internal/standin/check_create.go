@@ -30,7 +30,7 @@ type createTaskV3 struct {
 
 // complaint says what of the documented limits the request breaks; empty when
 // it keeps them all. Fields that every example has count as mandatory.
-func (b createTaskV3) complaint() string {
+func (b createTaskV3) complaint(o Options) string {
 	t := b.ConfigTemplate
 	switch {
 	case t == nil:
@@ -53,8 +53,10 @@ func (b createTaskV3) complaint() string {
 		return "name has 1 to 128 letters, digits, '.', '-' and '_'"
 	case !hexID(b.ProjectID) || t.ProjectID != b.ProjectID:
 		return "project_id and config_template.project_id are the same 32 hex digits"
-	case b.ProjectName == "" || t.ProjectName != b.ProjectName:
+	case t.ProjectName != b.ProjectName || b.ProjectName == "" && o.ProjectNames != "optional":
 		return "project_name and config_template.project_name are the same and not empty"
+	case o.ProjectNames == "right" && o.hasProject(b.ProjectID) && b.ProjectName != o.projectName(b.ProjectID):
+		return "project_name is not that of the project"
 	case len(t.RuleSets) == 0:
 		return "config_template.rule_sets is empty"
 	}
@@ -95,7 +97,7 @@ func (s *checkService) createV3(c *call) answer {
 	var body createTaskV3
 	problem := "the body is not a JSON object with the documented types"
 	if c.object(&body) {
-		problem = body.complaint()
+		problem = body.complaint(s.opts)
 	}
 	c.entry.Project = body.ProjectID
 	if problem != "" {

@@ -215,6 +215,7 @@ type Options struct {
 	DefectsOverLimit   bool
 	UnknownJobID       string
 	NeverChecked       string
+	ProjectNames       string
 	TimeFormat         string
 	PlainTimeZone      string
 	SummaryShape       string

@@ -82,6 +82,8 @@ func checkSwitches() []Switch {
 			func(o *Options) *string { return &o.IsAccess }, "0_1", "false_true", "error_success", "fail_pass", "empty"),
 		boolean("allow_duplicate_names", "two tasks of a project may have one name", "Check 10.14: not documented",
 			func(o *Options) *bool { return &o.AllowDuplicateNames }),
+		word("project_names", "what V3 creation wants of project_name: one, the project's own, or none", "Check 10.14: not documented",
+			func(o *Options) *string { return &o.ProjectNames }, "given", "right", "optional"),
 		word("languages", "which languages V2 creation takes: any, or only the ten of the 2023 edition, in its spelling", "Check 1.3, 8.17, 10.12: the case rule is not documented",
 			func(o *Options) *string { return &o.Languages }, "any", "edition"),
 		boolean("check_list_needs_type", "check-list wants check_type", "Check 1.12: since 2026-08",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
@@ -33,6 +34,22 @@ func commitFile(t *testing.T, path, name, text string) {
 	}
 	who := &object.Signature{Name: "Test", Email: "test@example.com", When: time.Unix(1767600000, 0)}
 	if _, err := tree.Commit("Change "+name, &git.CommitOptions{Author: who}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkOut checks a branch out, which it makes when create says so.
+func checkOut(t *testing.T, path, branch string, create bool) {
+	t.Helper()
+	repository, err := git.PlainOpen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := repository.Worktree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Checkout(&git.CheckoutOptions{Branch: plumbing.NewBranchReferenceName(branch), Create: create}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -59,12 +59,17 @@ type localRepositories map[string]string
 func newLocalRepositories(paths map[string]string) localRepositories {
 	l := localRepositories{}
 	for name, path := range paths {
-		if fullNameForm.MatchString(name) {
-			name = strings.ToLower(name)
-		}
-		l[repositoryKey(name)] = path
+		l[localKey(name)] = path
 	}
 	return l
+}
+
+// localKey is repositoryKey, and for a full name that name in lower case.
+func localKey(name string) string {
+	if fullNameForm.MatchString(name) {
+		return strings.ToLower(name)
+	}
+	return repositoryKey(name)
 }
 
 // fullNameForm is a full name that stands for itself and is no URL or path.
@@ -72,7 +77,7 @@ var fullNameForm = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$`)
 
 // path returns where the repository behind an address is.
 func (l localRepositories) path(address string) (string, bool) {
-	key := repositoryKey(address)
+	key := localKey(address)
 	if path, ok := l[key]; ok {
 		return path, true
 	}

@@ -2,7 +2,6 @@ package standin
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -173,6 +172,6 @@ func (s *checkService) listRuleSets(c *call) answer {
 	first, last := s.page(len(items), offset, limit)
 	return ok(struct {
 		Info  []ruleSetItem `json:"info"`
-		Total string        `json:"total"`
-	}{items[first:last], strconv.Itoa(len(items))})
+		Total int           `json:"total"`
+	}{items[first:last], len(items)})
 }

@@ -177,6 +177,23 @@ func TestCheckModes(t *testing.T) {
 	}
 }
 
+// TestCredentialsAreNotTold: neither the journal nor the log of a run has what a call named for a
+// repository.
+func TestCredentialsAreNotTold(t *testing.T) {
+	opts := sample(t)
+	opts.Dialect, opts.RepositoryUser, opts.RepositoryToken = standin.Dialect2023, "ci", "hush-hush"
+	c := serve(t, opts)
+	url := "https://git.example.com/acme/depot.git"
+	c.call(200, http.MethodPost, "/v2/"+project+"/task", `{"git_url":"`+url+`","git_branch":"main","language":["go"],"username":"ci","access_token":"hush-hush"}`)
+	if status, _ := c.check(opts.Tasks[0].ID, `{"git_url":"`+url+`","git_branch":"main","username":"ci","access_token":"wrong-hush"}`); status != 1 {
+		t.Errorf("task_status %d", status)
+	}
+	told := c.get("/standin/calls") + c.get("/standin/counts") + c.get("/v2/"+project+"/tasks/"+opts.Tasks[0].ID+"/log-detail")
+	if strings.Contains(told, "hush") || !strings.Contains(told, `"address":"`+url+`","branch":"main"`) {
+		t.Error(told)
+	}
+}
+
 func TestFaultsNameWhatIsKnown(t *testing.T) {
 	c := serve(t, sample(t))
 	for body, want := range map[string]string{

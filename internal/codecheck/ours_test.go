@@ -60,7 +60,7 @@ func testFinishedExecutionIsOurs(t *testing.T, options standin.Options) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.CloseIdle)
-	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s})
+	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s, Findings: s})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,9 +64,8 @@ type Findings interface {
 	// SaveFindings keeps the findings of a run, in place of what was kept of it.
 	SaveFindings(ctx context.Context, runID string, list []Finding) error
 	// Baseline gives the id of the run that a run's findings are compared with: the
-	// newest one that was made before it, has a verdict and complete findings of its own,
-	// has the task key baselineKey gives, and checked another commit; empty when there
-	// is none.
+	// newest one that was made before it, has the task key that BaselineKey gives,
+	// IsBaseline, and checked another commit; empty when there is none.
 	Baseline(ctx context.Context, run Run) (runID string, err error)
 }
 

@@ -27,9 +27,9 @@ type memory struct {
 	// findings are by run; baseline is the id of the run that all are compared with.
 	findings map[string][]Finding
 	baseline string
-	tasks  map[string]Task
-	claims map[string]string
-	refs   map[string]Ref
+	tasks    map[string]Task
+	claims   map[string]string
+	refs     map[string]Ref
 }
 
 func newMemory() *memory {

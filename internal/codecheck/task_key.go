@@ -29,10 +29,11 @@ func BaselineKey(run Run) string {
 	return TaskKey(run.Event, run.Check)
 }
 
-// IsBaseline reports whether later runs can be compared with this one: it has a verdict,
-// and all its findings are kept with it.
+// IsBaseline reports whether later runs can be compared with this one: all its findings
+// are kept with it. It need not have a verdict, so that a gate that compares new defects
+// gets something to compare with.
 func (run Run) IsBaseline() bool {
-	return (run.State == Passed || run.State == Failed) && run.Findings != nil && run.Findings.Complete && run.Findings.RunID == run.ID
+	return run.State.Ended() && run.Findings != nil && run.Findings.Complete && run.Findings.RunID == run.ID
 }
 
 // fullTaskKey names the full task of a branch. Branch names have no spaces.

@@ -167,7 +167,12 @@ func (s *checkService) time(t time.Time) *string {
 
 // page cuts one page out of n records, as Options.Paging reads the offset.
 func (s *checkService) page(n, offset, limit int) (from, to int) {
-	switch s.opts.Paging {
+	return pageOf(s.opts.Paging, n, offset, limit)
+}
+
+// pageOf cuts one page out of n records.
+func pageOf(paging Paging, n, offset, limit int) (from, to int) {
+	switch paging {
 	case PagingFromZero:
 		offset *= limit
 	case PagingFromOne:

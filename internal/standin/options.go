@@ -155,6 +155,10 @@ type Options struct {
 	// IgnoreJobID tells of the task's latest execution whatever job_id says, as a service
 	// of before 2025-11 does; default: job_id is honoured with Dialect2026.
 	IgnoreJobID bool
+	// Results and Defects are the points on which the documents of results are silent or
+	// contradict themselves.
+	Results ResultSettings
+	Defects DefectSettings
 	// AllowDuplicateNames lets two tasks of a project have one name; default:
 	// the second is refused with CC.00050016.
 	AllowDuplicateNames bool
@@ -194,6 +198,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.ExpiredAnswer, ExpiredByGateway)
 	setDefault(&o.Dialect, Dialect2026)
 	setDefault(&o.Paging, PagingFromZero)
+	setDefault(&o.Defects.Paging, o.Paging)
 	setDefault(&o.ScanDelay, defaultScanDelay)
 	o.ScanDelay = max(o.ScanDelay, 0)
 	setDefault(&o.RegisterDelay, o.ScanDelay/10)
@@ -263,10 +268,10 @@ func (o Options) check() error {
 	default:
 		complain("unknown Dialect %q", o.Dialect)
 	}
-	switch o.Paging {
-	case PagingFromZero, PagingFromOne, PagingRecords:
-	default:
-		complain("unknown Paging %q", o.Paging)
+	for _, paging := range []Paging{o.Paging, o.Defects.Paging} {
+		if paging != PagingFromZero && paging != PagingFromOne && paging != PagingRecords {
+			complain("unknown Paging %q", paging)
+		}
 	}
 	switch o.ExpiredAnswer {
 	case ExpiredByGateway, ExpiredByService, ExpiredInside200:

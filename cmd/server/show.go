@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/store"
@@ -17,15 +20,21 @@ import (
 
 func newShow(env command.Environment) *cobra.Command {
 	var database databaseFlags
-	var asJSON bool
+	var asJSON, findings, asSARIF bool
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one delivery, run or release with all that is known of it",
 		Long: `Shows one delivery with its decision and runs, one run with its verdict, defects
 and releases, or one release with its actions, from the server's database. The first
-digits of an id are enough where no other id begins with them.`,
+digits of an id are enough where no other id begins with them.
+
+Of a run, --findings prints every finding that is kept of it (huaweicloud.max_findings),
+and whether it is new: compared with the last run of the target branch of a merge request,
+else with the run of the same task before. --sarif prints them as a SARIF 2.1.0 log.`,
 		Example: `  gatewright show 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69
-  gatewright show 019aab6e-7d0c --json`,
+  gatewright show 019aab6e-7d0c --json
+  gatewright show 019aab6e-7d0c --findings
+  gatewright show 019aab6e-7d0c --sarif > findings.sarif`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := database.open(cmd.Context(), env)
@@ -33,6 +42,9 @@ digits of an id are enough where no other id begins with them.`,
 				return err
 			}
 			defer s.Close()
+			if findings || asSARIF {
+				return showFindings(cmd.Context(), env.Stdout, s, args[0], asJSON, asSARIF)
+			}
 			var record any
 			err = s.View(cmd.Context(), func(tx *store.Tx) (err error) {
 				record, err = view.Find(cmd.Context(), tx, args[0])
@@ -50,7 +62,44 @@ digits of an id are enough where no other id begins with them.`,
 	}
 	database.register(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&findings, "findings", false, "of a run: all its findings")
+	cmd.Flags().BoolVar(&asSARIF, "sarif", false, "of a run: all its findings as a SARIF log")
+	cmd.MarkFlagsMutuallyExclusive("json", "sarif")
+	cmd.MarkFlagsMutuallyExclusive("findings", "sarif")
 	return cmd
+}
+
+// showFindings prints the findings of a run.
+func showFindings(ctx context.Context, w io.Writer, s *store.Store, id string, asJSON, asSARIF bool) error {
+	var run codecheck.Run
+	var found view.Findings
+	err := s.View(ctx, func(tx *store.Tx) (err error) {
+		run, found, err = view.FindFindings(ctx, tx, id)
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case asSARIF:
+		return command.WriteJSON(w, view.NewSARIF(run, found))
+	case asJSON:
+		return command.WriteJSON(w, found)
+	}
+	heading(w, "run", run.ID)
+	keptWith := ""
+	if found.KeptWith != run.ID {
+		keptWith = "run " + found.KeptWith
+	}
+	complete := "no"
+	if found.Complete {
+		complete = "yes"
+	}
+	fields(w, "findings", strconv.Itoa(found.Count), "complete", complete, "kept with", keptWith, "compared", found.BaselineRunID, "note", found.Note)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range found.Findings {
+		fmt.Fprintln(table, tableRow([]string{"    " + f.Severity, string(f.Baseline), fmt.Sprintf("%s:%d", f.Path, f.Line), f.Rule, f.Message}))
+	}
+	return table.Flush()
 }
 
 // showRecord prints a page for a person. Errors of w are dropped.
@@ -135,10 +184,15 @@ func showRun(w io.Writer, r view.RunDetail) {
 		"created", stamp(r.CreatedAt),
 		"finished", ended(r.FinishedAt, r.Took, r.Deadline))
 	if r.Verdict != nil {
-		fields(w, "verdict", strings.Join(r.Verdict.Reasons, ", "))
+		fields(w, "verdict", strings.Join(r.Verdict.Reasons, ", "), "remarks", strings.Join(r.Verdict.Remarks, ", "),
+			"is_access", strings.TrimSpace(r.Verdict.Access+" "+bracketed(string(r.Verdict.AccessMeans))))
 	}
 	if len(r.Defects) > 0 {
-		fmt.Fprintf(w, "  defects\n")
+		more := ""
+		if r.Findings != nil && r.Findings.Count > len(r.Defects) {
+			more = fmt.Sprintf("  the %d most severe of %d; gatewright show %s --findings prints all", len(r.Defects), r.Findings.Count, escape.Line(r.ID))
+		}
+		fmt.Fprintf(w, "  defects%s\n", more)
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, d := range r.Defects {
 			fmt.Fprintln(table, tableRow([]string{"    " + d.Severity, fmt.Sprintf("%s:%d", d.File, d.Line), d.Rule, d.Text}))

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/store"
@@ -42,18 +41,19 @@ else with the run of the same task before. --sarif prints them as a SARIF 2.1.0 
 				return err
 			}
 			defer s.Close()
-			if findings || asSARIF {
-				return showFindings(cmd.Context(), env.Stdout, s, args[0], asJSON, asSARIF)
-			}
 			var record any
 			err = s.View(cmd.Context(), func(tx *store.Tx) (err error) {
-				record, err = view.Find(cmd.Context(), tx, args[0])
+				if findings || asSARIF {
+					record, err = findFindings(cmd.Context(), tx, args[0], asSARIF)
+				} else {
+					record, err = view.Find(cmd.Context(), tx, args[0])
+				}
 				return err
 			})
 			if err != nil {
 				return err
 			}
-			if asJSON {
+			if asJSON || asSARIF {
 				return command.WriteJSON(env.Stdout, record)
 			}
 			showRecord(env.Stdout, record)
@@ -69,25 +69,20 @@ else with the run of the same task before. --sarif prints them as a SARIF 2.1.0 
 	return cmd
 }
 
-// showFindings prints the findings of a run.
-func showFindings(ctx context.Context, w io.Writer, s *store.Store, id string, asJSON, asSARIF bool) error {
-	var run codecheck.Run
-	var found view.Findings
-	err := s.View(ctx, func(tx *store.Tx) (err error) {
-		run, found, err = view.FindFindings(ctx, tx, id)
-		return err
-	})
-	switch {
-	case err != nil:
-		return err
-	case asSARIF:
-		return command.WriteJSON(w, view.NewSARIF(run, found))
-	case asJSON:
-		return command.WriteJSON(w, found)
+// findFindings returns the findings of a run, as [view.Findings] or as a SARIF log.
+func findFindings(ctx context.Context, tx *store.Tx, id string, asSARIF bool) (any, error) {
+	run, found, err := view.FindFindings(ctx, tx, id)
+	if err == nil && asSARIF {
+		return view.NewSARIF(run, found), nil
 	}
-	heading(w, "run", run.ID)
+	return found, err
+}
+
+// writeFindings prints findings for a person. Errors of w are dropped.
+func writeFindings(w io.Writer, found view.Findings) {
+	heading(w, "run", found.RunID)
 	keptWith := ""
-	if found.KeptWith != run.ID {
+	if found.KeptWith != found.RunID {
 		keptWith = "run " + found.KeptWith
 	}
 	complete := "no"
@@ -99,7 +94,7 @@ func showFindings(ctx context.Context, w io.Writer, s *store.Store, id string, a
 	for _, f := range found.Findings {
 		fmt.Fprintln(table, tableRow([]string{"    " + f.Severity, string(f.Baseline), fmt.Sprintf("%s:%d", f.Path, f.Line), f.Rule, f.Message}))
 	}
-	return table.Flush()
+	table.Flush()
 }
 
 // showRecord prints a page for a person. Errors of w are dropped.
@@ -111,6 +106,8 @@ func showRecord(w io.Writer, record any) {
 		showRun(w, record)
 	case view.ReleaseDetail:
 		showRelease(w, record)
+	case view.Findings:
+		writeFindings(w, record)
 	}
 }
 

@@ -34,10 +34,14 @@ func (s summary) newCounts() (Counts, bool) {
 	return fourCounts(s.NewCritical, s.NewMajor, s.NewMinor, s.NewSuggestion)
 }
 
-// fourCounts reports false when one of the four is missing.
+// fourCounts reports false when one of the four is missing, or no count.
 func fourCounts(critical, major, minor, suggestion number) (Counts, bool) {
-	return Counts{critical.n, major.n, minor.n, suggestion.n},
-		critical.set && major.set && minor.set && suggestion.set
+	for _, n := range []number{critical, major, minor, suggestion} {
+		if !n.set || n.n < 0 {
+			return Counts{}, false
+		}
+	}
+	return Counts{critical.n, major.n, minor.n, suggestion.n}, true
 }
 
 func (a api) summary(ctx context.Context, task, job string) (summary, error) {

@@ -44,7 +44,7 @@ func newRejudge(env command.Environment) *cobra.Command {
 		Long: `Judges a run that has a verdict by the gate of its rule as it is now, from the counts that
 are stored with it, and prints the old and the new verdict and what differs. Nothing is
 scanned or released, and the run stays as it is: the new verdict is kept as a remark
-beside it, which show prints. The server may be running. The first digits of an id are
+of it, which show prints. The server may be running. The first digits of an id are
 enough where no other id begins with them.
 
 Exit codes: 0 when the rule as it is now passes the run; 1 when it does not, or the run
@@ -140,7 +140,7 @@ func (r rejudged) write(w io.Writer) error {
 	if r.Old.Passed != r.New.Passed {
 		result = "the verdict would be another one"
 	}
-	_, err := fmt.Fprintf(w, "%s; the run stays %s, and this is noted beside it\n", result, r.Run.State)
+	_, err := fmt.Fprintf(w, "%s; the run stays %s, and this is kept as a remark\n", result, r.Run.State)
 	return err
 }
 

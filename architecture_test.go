@@ -62,6 +62,7 @@ var onlyIn = []struct {
 	{module + "internal/golden", nil, "only tests import it"},
 	{"github.com/google/go-github", []string{"internal/webhook", "internal/forge"}, "a host's shapes are translated where they come in"},
 	{"github.com/xanzy/go-gitlab", []string{"internal/webhook", "internal/forge"}, "a host's shapes are translated where they come in"},
+	{"github.com/owenrumney/go-sarif", []string{"internal/view"}, "one place writes SARIF"},
 	{"go.yaml.in/yaml", []string{"internal/strictyaml", "internal/standin"}, "every file is read with the same strictness; the stand-in scans any repository for syntax errors"},
 	{"modernc.org/sqlite", []string{"internal/store"}, "one package knows the database"},
 	{"github.com/jackc/pgx", []string{"internal/store", "internal/storetest", "internal/jobs"}, "one package knows the database; jobs names its transaction"},

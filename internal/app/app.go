@@ -70,7 +70,7 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		}
 	}()
 	connections := webhookConnections(cfg)
-	if a.reloads.remote, err = newRemote(cfg, a.store, registry, log); err != nil {
+	if a.reloads.remote, err = newRemote(cfg, a.store, a.store, registry, log); err != nil {
 		return nil, err
 	}
 	if a.reloads.hosts, err = newHosts(cfg, registry); err != nil {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net/http"
@@ -28,7 +29,8 @@ type remote struct {
 
 // newRemote makes the two clients of Huawei Cloud and what they share: the
 // transport, the authentication and the metrics.
-func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.Registerer, log *zap.Logger) (*remote, error) {
+// findings may be nil: then none are read.
+func newRemote(cfg *config.Config, memory codecheck.Memory, findings codecheck.Findings, registry prometheus.Registerer, log *zap.Logger) (*remote, error) {
 	h := cfg.HuaweiCloud
 	roots, err := h.RootCAs()
 	if err != nil {
@@ -70,6 +72,11 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, registry prometheus.
 		Ref:      codecheck.Capability(h.Capabilities.Ref),
 		JobID:    codecheck.Capability(h.Capabilities.JobID),
 		CreateV3: codecheck.Capability(h.Capabilities.CreateV3),
+
+		CheckTimes:   codecheck.Capability(h.Capabilities.CheckTimes),
+		AccessPassed: h.AccessPassed,
+		Findings:     findings,
+		MaxFindings:  cmp.Or(h.MaxFindings, -1),
 
 		PullFailurePatterns: h.PullFailurePatterns,
 		RepoType:            repoType(cfg),

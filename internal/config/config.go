@@ -139,6 +139,13 @@ type HuaweiCloud struct {
 	// the failed step's log, that the code of a merge request could not be pulled; then the
 	// other `ref` is tried. Default: see docs/behaviour.md; the texts are not documented.
 	PullFailurePatterns []string `yaml:"pull_failure_patterns,omitempty"`
+	// AccessPassed are the literals of `is_access` that mean that CodeArts Check's own gate
+	// passed, without regard to case, for rules with codearts_gate: require. Default: 1,
+	// true, success and pass; the literals are not documented (specs/codearts-check.md 2).
+	AccessPassed []string `yaml:"access_passed,flow"`
+	// MaxFindings is how many findings of a run are read and kept, the most severe first.
+	// Default: 5000; 0 reads none.
+	MaxFindings int `yaml:"max_findings"`
 	// Timeout bounds one call. Default: 30s.
 	Timeout time.Duration `yaml:"timeout"`
 	// MaxConcurrent bounds the calls to one service at the same time. Default: 16;
@@ -212,6 +219,9 @@ type Capabilities struct {
 	JobID string `yaml:"job_id"`
 	// CreateV3: missing tasks are created by V3 (2025-11), else by V2.
 	CreateV3 string `yaml:"create_v3"`
+	// CheckTimes: the times of the last check, in a task's summary, change with every check,
+	// so that a summary which still has those of before is not judged by. Auto is on.
+	CheckTimes string `yaml:"check_times"`
 }
 
 // UnmarshalYAMLNode reads the year, with quotes or without.
@@ -393,7 +403,9 @@ func defaults() *Config {
 		Store: Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: HuaweiCloud{
 			Dialect:       Dialect2026,
-			Capabilities:  Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto"},
+			Capabilities:  Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto", CheckTimes: "auto"},
+			AccessPassed:  []string{"1", "true", "success", "pass"},
+			MaxFindings:   5000,
 			Timeout:       30 * time.Second,
 			MaxConcurrent: 16,
 			Poll:          Poll{Min: 5 * time.Second, Max: 30 * time.Second},

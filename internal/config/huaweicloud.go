@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 )
 
 // RootCAs returns the system's certificate authorities and those of CAFile; nil,
@@ -25,6 +26,9 @@ func rootCAs(ca []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// largestMaxFindings bounds the memory that the findings of one run take.
+const largestMaxFindings = 20000
+
 func (k *checker) huaweiCloud(h *HuaweiCloud) {
 	const path = "huaweicloud"
 	k.auth(path+".auth", h)
@@ -38,6 +42,13 @@ func (k *checker) huaweiCloud(h *HuaweiCloud) {
 	k.oneOf(path+".capabilities.ref", h.Capabilities.Ref, "auto", "on", "off")
 	k.oneOf(path+".capabilities.job_id", h.Capabilities.JobID, "auto", "on", "off")
 	k.oneOf(path+".capabilities.create_v3", h.Capabilities.CreateV3, "auto", "on", "off")
+	k.oneOf(path+".capabilities.check_times", h.Capabilities.CheckTimes, "auto", "on", "off")
+	if len(h.AccessPassed) == 0 || slices.Contains(h.AccessPassed, "") {
+		k.complain(path+".access_passed", "an empty is_access never means passed", `write literals such as ["1", "true"], or leave it out`)
+	}
+	if h.MaxFindings < 0 || h.MaxFindings > largestMaxFindings {
+		k.complain(path+".max_findings", fmt.Sprintf("%d is not from 0 to %d", h.MaxFindings, largestMaxFindings), "write a number such as 5000, or 0 to read no findings")
+	}
 	for i, pattern := range h.PullFailurePatterns {
 		if _, err := regexp.Compile(pattern); err != nil {
 			k.complain(fmt.Sprintf("%s.pull_failure_patterns[%d]", path, i), "is not a regular expression: "+err.Error(), "write it in the syntax of RE2")

@@ -68,6 +68,7 @@ func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
 		l.complain(d, path+".project.id", problem, "write the 32 lower-case hex digits of the CodeArts project")
 	}
 	l.checkTimeout(d, path+".timeout", check.Timeout)
+	l.checkGate(d, path+".gate", check.Gate)
 	if check.Languages != nil {
 		l.warnOfLanguages(d, path+".languages", *check.Languages)
 	}
@@ -78,6 +79,17 @@ func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
 		if _, fault := parseTemplate(create.Name); fault != "" {
 			l.complain(d, path+".create.name", fault, "known here: {"+strings.Join(placeholders(), "} {")+"}")
 		}
+	}
+}
+
+// checkGate checks the values of a gate, of a rule or of the defaults.
+func (l *loader) checkGate(d *decodedFile, path string, gate *gateSpec) {
+	if gate == nil {
+		return
+	}
+	l.oneOf(d, path+".codearts_gate", gate.CodeArtsGate, string(AccessShow), string(AccessRequire))
+	if gate.New != nil && *gate.New == (limitsSpec{}) {
+		l.complain(d, path+".new", "limits nothing", "write limits such as {critical: 0, major: 0}, or remove the key")
 	}
 }
 

@@ -117,6 +117,16 @@ func (p *Policy) Rules() []RuleInfo {
 	return infos
 }
 
+// Gate returns the gate of the rule with a name; known is false where no rule that checks has it.
+func (p *Policy) Gate(rule string) (gate Gate, known bool) {
+	for _, r := range p.rules {
+		if r.name == rule && !r.ignores {
+			return r.check.Gate, true
+		}
+	}
+	return Gate{}, false
+}
+
 // CheckConnections complains of each rule that matches none of the connections with
 // these names: it can never match.
 func (p *Policy) CheckConnections(names []string) strictyaml.Complaints {

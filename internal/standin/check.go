@@ -193,11 +193,12 @@ func (s *checkService) time(t time.Time) *string {
 
 // page cuts one page out of n records, as Options.Paging reads the offset.
 func (s *checkService) page(n, offset, limit int) (from, to int) {
-	return s.opts.Paging.page(n, offset, limit)
+	return pageOf(s.opts.Paging, n, offset, limit)
 }
 
-func (p Paging) page(n, offset, limit int) (from, to int) {
-	switch p {
+// pageOf cuts one page out of n records.
+func pageOf(paging Paging, n, offset, limit int) (from, to int) {
+	switch paging {
 	case PagingFromZero:
 		offset *= limit
 	case PagingFromOne:

@@ -173,9 +173,8 @@ type Options struct {
 
 	// What follows up to CodePipelineErrors are switches: see Switches for their values.
 
-	Dialect       Dialect
-	Paging        Paging
-	DefectsPaging Paging
+	Dialect Dialect
+	Paging  Paging
 	// ScanDelay is the least time that a run takes. Default 2 s; negative: none.
 	ScanDelay time.Duration
 	// RegisterDelay is how long after a run was started its progress still shows
@@ -185,6 +184,10 @@ type Options struct {
 	// IgnoreJobID tells of the task's latest execution whatever job_id says, as a service
 	// of before 2025-11 does; default: job_id is honoured with Dialect2026.
 	IgnoreJobID bool
+	// Results and Defects are the points on which the documents of results are silent or
+	// contradict themselves.
+	Results ResultSettings
+	Defects DefectSettings
 	// AllowDuplicateNames lets two tasks of a project have one name; default:
 	// the second is refused with CC.00050016.
 	AllowDuplicateNames bool
@@ -193,7 +196,6 @@ type Options struct {
 	EnvelopeErrors bool
 	// ListIncremental shows incremental tasks in the V2 list.
 	ListIncremental    Auto
-	DefectsOverLimit   bool
 	UnknownJobID       string
 	NeverChecked       string
 	ProjectNames       string

@@ -30,7 +30,7 @@ const (
 func (e *examination) endpoints(ctx context.Context) {
 	services := e.Config.HuaweiCloud.Endpoints
 	asked := []string{services.CodeCheck}
-	if e.Config.HuaweiCloud.Auth.Password != nil {
+	if e.Config.HuaweiCloud.Auth.UsesIAM() {
 		asked = append(asked, services.IAM)
 	}
 	if len(pipelinesOf(e.Policy.Targets())) > 0 {
@@ -112,9 +112,9 @@ func (e *examination) services(ctx context.Context) {
 	e.findings = slices.Insert(e.findings[:last], place, finding)
 }
 
-// token gets a token where there is a password, and reports whether IAM answered.
+// token gets a token where IAM gives them, and reports whether IAM answered.
 func (e *examination) token(ctx context.Context) (answered bool) {
-	if e.Config.HuaweiCloud.Auth.Password == nil {
+	if !e.Config.HuaweiCloud.Auth.UsesIAM() {
 		return false
 	}
 	if slices.Contains(e.unreachable, e.Config.HuaweiCloud.Endpoints.IAM) {

@@ -26,6 +26,9 @@ type standinFlags struct {
 	addr, accessKey, secretKey, user, password, pipelines, dialect string
 	scanDelay                                                      time.Duration
 	ignoreJobID                                                    bool
+	agency                                                         string
+	requireProjectID                                               bool
+	clockTolerance                                                 time.Duration
 }
 
 func newStandin(env command.Environment) *cobra.Command {
@@ -59,6 +62,9 @@ GET /standin/calls and /standin/counts tell what it was asked to do; PUT
 	cmd.Flags().StringVar(&flags.secretKey, "secret-key", "", "the secret key (SK)")
 	cmd.Flags().StringVar(&flags.user, "user", "", "the IAM user, also the name of its account (domain); default: one that is printed, with its password")
 	cmd.Flags().StringVar(&flags.password, "password", "", "the user's password")
+	cmd.Flags().StringVar(&flags.agency, "agency", "", "ACCOUNT/NAME of an agency by which the user and the key may act")
+	cmd.Flags().BoolVar(&flags.requireProjectID, "require-project-id", false, "refuse signed calls without the IAM project in X-Project-Id")
+	cmd.Flags().DurationVar(&flags.clockTolerance, "clock-tolerance", 15*time.Minute, "how far the time of a signature may be from the clock")
 	cmd.Flags().StringVar(&flags.pipelines, "pipelines", "", "a YAML file of pipelines, in place of the one it starts with")
 	cmd.Flags().StringVar(&flags.dialect, "dialect", string(standin.Dialect2026), "the edition of CodeArts Check's API: 2026 or 2023")
 	cmd.Flags().BoolVar(&flags.ignoreJobID, "ignore-job-id", false, "tell of a task's latest execution whatever job_id says")
@@ -78,6 +84,12 @@ func (f standinFlags) check() error {
 	}
 	if (f.user == "") != (f.password == "") {
 		return errors.New("give --user and --password together")
+	}
+	if account, name, _ := strings.Cut(f.agency, "/"); f.agency != "" && (account == "" || name == "") {
+		return fmt.Errorf("--agency %q: write ACCOUNT/NAME", f.agency)
+	}
+	if f.clockTolerance <= 0 {
+		return fmt.Errorf("--clock-tolerance %v: write a time above 0, such as 15m", f.clockTolerance)
 	}
 	if !slices.Contains([]string{string(standin.Dialect2026), string(standin.Dialect2023)}, f.dialect) {
 		return fmt.Errorf("--dialect %q: write 2026 or 2023", f.dialect)
@@ -107,6 +119,8 @@ func serveStandin(ctx context.Context, flags standinFlags, env command.Environme
 	}
 	options.Dialect, options.ScanDelay, options.Log = standin.Dialect(flags.dialect), flags.scanDelay, log
 	options.IgnoreJobID = flags.ignoreJobID
+	options.AgencyDomain, options.Agency, _ = strings.Cut(flags.agency, "/")
+	options.RequireProjectID, options.ClockTolerance = flags.requireProjectID, flags.clockTolerance
 	if flags.scanDelay == 0 {
 		options.ScanDelay = -1 // none; 0 would be the default
 	}

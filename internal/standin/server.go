@@ -84,13 +84,14 @@ func New(opts Options) (*Server, error) {
 			working.Go(func() { work(ctx) })
 		}
 	}
+	keys := newKeys(opts)
 	s := &Server{
 		opts:    opts,
 		mux:     http.NewServeMux(),
 		journal: newJournal(opts.JournalSize),
 		faults:  &faults{},
-		tokens:  newTokens(opts),
-		keys:    newKeys(opts),
+		tokens:  newTokens(opts, keys),
+		keys:    keys,
 		check:   newCheckService(opts, spawn),
 		release: newReleaseService(opts, spawn),
 		stop:    func() { mu.Lock(); stop(); mu.Unlock() },
@@ -155,7 +156,7 @@ func (s *Server) routes() {
 		pipelines = "/v3/{project_id}/pipeline/pipelines"
 	)
 	routes := []route{
-		{"POST /v3/auth/tokens", "create_token", serviceIAM, s.tokens.create},
+		{"POST /v3/auth/tokens", createToken, serviceIAM, s.tokens.create},
 
 		{"GET /v2/{project_id}/tasks", "list_tasks", serviceCheck, s.check.list},
 		{"POST /v2/{project_id}/task", "create_task_v2", serviceCheck, s.check.createV2},

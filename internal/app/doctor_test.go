@@ -91,6 +91,8 @@ func TestDoctor(t *testing.T) {
 			r.edit(t, "gatewright.yaml", "{env: DEMO_SECRET_KEY}", "{file: key}")
 		},
 			[]string{"credentials: list tasks: APIGW.0301|huaweicloud.auth"}, []string{"project " + projectID + ": the credentials are refused", "task of acme/shop main (github): the tasks of project", "pipeline " + r.World.Pipeline + ": the credentials"}},
+		{"a pause of the credentials", func() { pauseFor(t, r, time.Hour) },
+			[]string{"credentials: all replicas pause until |huaweicloud.auth"}, []string{"project " + projectID + ": the credentials are refused", "task of acme/shop main (github): the tasks of project", "pipeline " + r.World.Pipeline + ": the credentials"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server, rules := r.read(t, "gatewright.yaml"), r.read(t, "rules.yaml")

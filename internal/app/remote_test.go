@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -210,5 +211,40 @@ func TestChangedCredentialFiles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestProxy holds that huaweicloud.proxy carries the calls, whatever the environment names,
+// also those to loopback.
+func TestProxy(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	asked := make(chan string, 1)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.RequestURI
+		_, _ = w.Write([]byte(`{"tasks":[],"total":0}`))
+	}))
+	defer proxy.Close()
+	file := filepath.Join(t.TempDir(), "gatewright.yaml")
+	write(t, file, `connections: [{name: github, kind: github, secrets: [{env: A}]}]
+huaweicloud:
+  endpoints: {codecheck: "http://127.0.0.1:2/check", servicestage: "http://127.0.0.1:2"}
+  proxy: `+proxy.URL+`
+  auth: {access_key: {id: {env: A}, secret: {env: B}}}
+`)
+	cfg, err := LoadConfig(file, func(name string) (string, bool) { return "a-secret-named-" + name, true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := newRemote(cfg, noMemory{}, nil, prometheus.NewRegistry(), zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.http.CloseIdleConnections()
+	if err := r.checker.ReadProject(t.Context(), "41b8df4bf53f4d51b8e6c5b32e8d2a07"); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-asked; !strings.HasPrefix(got, "http://127.0.0.1:2/check/v2/41b8df4bf53f4d51b8e6c5b32e8d2a07/tasks") {
+		t.Errorf("the proxy was asked for %s", got)
 	}
 }

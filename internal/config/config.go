@@ -192,7 +192,7 @@ type Auth struct {
 	AccessKey *AccessKeyAuth `yaml:"access_key,omitempty"`
 	Agency    *AgencyAuth    `yaml:"agency,omitempty"`
 	// Token is the file of an IAM token of the region's project, which something else
-	// writes anew before it expires. Only {file: PATH} is accepted.
+	// renews before it expires. Only {file: PATH} is accepted.
 	Token Secret `yaml:"token,omitempty"`
 }
 

@@ -154,7 +154,7 @@ func (k *checker) agency(path string, a *AgencyAuth, region string) {
 // token checks a token that something else renews, which no environment variable can tell.
 func (k *checker) token(path string, token *Secret) {
 	if token.from.Env != "" {
-		k.complain(path, "a token lasts 24 hours at most, and a changed environment variable is not seen", "write token: {file: PATH} with the file that is written anew, or use another way")
+		k.complain(path, "a token lasts 24 hours at most, and a changed environment variable is not seen", "write token: {file: PATH} with a file that something else renews, or use another way")
 		return
 	}
 	k.requiredSecret(path, token)

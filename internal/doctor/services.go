@@ -139,7 +139,7 @@ func (e *examination) paused(ctx context.Context) string {
 	}
 	for _, p := range pauses {
 		if p.InForce(e.Now()) && p.Refusals > 0 {
-			return "all replicas pause until " + p.Until.Format(time.RFC3339) + ", so that they are not locked: " + p.Reason
+			return "all replicas pause until " + p.Until.Format(time.RFC3339) + ", or until a server gets SIGHUP, so that they are not locked: " + p.Reason
 		}
 	}
 	return ""

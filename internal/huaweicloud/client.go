@@ -368,13 +368,22 @@ func (c *Client) paused(ctx context.Context, operation string) *Error {
 		Message: "nothing is sent for " + left.Round(time.Millisecond).String() + ", because the service asked for a pause: " + pause.Reason}
 }
 
-// noteThrottled begins a pause of the endpoint when the answer asks for one.
+// noteThrottled begins a pause of the endpoint when the answer asks for one. Where it does
+// not say for how long, the pause is twice as long as one that was over a short while ago.
 func (c *Client) noteThrottled(ctx context.Context, failure *Error) {
 	if failure == nil || !failure.throttled() {
 		return
 	}
-	failure.retryAfter = max(failure.retryAfter, leastPause)
 	now := c.options.Now()
+	if before, known := c.options.Replicas.cached(c.pauseKey); failure.retryAfter == 0 && known && now.Sub(before.Until) < throttledAgain {
+		// It may be in force, begun by another of the calls in flight.
+		failure.retryAfter = before.Until.Sub(now)
+		if failure.retryAfter > 0 {
+			return
+		}
+		failure.retryAfter = min(2*before.Until.Sub(before.Since), longestPause)
+	}
+	failure.retryAfter = max(failure.retryAfter, leastPause)
 	c.options.Replicas.pause(ctx, Pause{Key: c.pauseKey, Reason: failure.Error(), Since: now, Until: now.Add(failure.retryAfter)})
 }
 

@@ -23,7 +23,11 @@ const (
 	sharedRefusals = 2
 	// leastPause is how long nothing is sent to an endpoint that said "too many requests"
 	// and not how long to wait.
-	leastPause = time.Second
+	// When that happens again within throttledAgain after the pause, the next one is twice
+	// as long, up to longestPause.
+	leastPause     = time.Second
+	throttledAgain = 10 * time.Second
+	longestPause   = time.Minute
 )
 
 // Pause is a time in which no replica sends what the key names.

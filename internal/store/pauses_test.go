@@ -209,7 +209,7 @@ func TestRefusedKeyPausesAllReplicas(t *testing.T) {
 }
 
 // TestThrottledEndpointPausesAllReplicas holds that a Retry-After to one replica is waited
-// for by all, and that a 429 without one is waited for a second.
+// for by all, and that a 429 without one is waited for a second, then for two, and so on.
 func TestThrottledEndpointPausesAllReplicas(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db storetest.Database) {
 		clock := &movedClock{at: noon}
@@ -218,6 +218,8 @@ func TestThrottledEndpointPausesAllReplicas(t *testing.T) {
 		answers := map[int64]func(http.ResponseWriter){
 			1: func(w http.ResponseWriter) { w.Header().Set("Retry-After", "60"); w.WriteHeader(429) },
 			3: func(w http.ResponseWriter) { w.WriteHeader(429) },
+			6: func(w http.ResponseWriter) { w.WriteHeader(429) },
+			7: func(w http.ResponseWriter) { w.WriteHeader(429) },
 		}
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if answer := answers[requests.Add(1)]; answer != nil {
@@ -236,10 +238,15 @@ func TestThrottledEndpointPausesAllReplicas(t *testing.T) {
 			{two, 0, "list tasks: nothing is sent for 1m0s, because the service asked for a pause: list tasks: Too Many Requests (status 429): not sent", 1},
 			{one, 59 * time.Second, "list tasks: nothing is sent for 1s, because the service asked for a pause: list tasks: Too Many Requests (status 429): not sent", 1},
 			{two, time.Second, "works", 2},
-			{two, 0, "list tasks: Too Many Requests (status 429)", 3},
+			{two, 20 * time.Second, "list tasks: Too Many Requests (status 429)", 3},
 			{two, 900 * time.Millisecond, "list tasks: nothing is sent for 100ms, because the service asked for a pause: list tasks: Too Many Requests (status 429): not sent", 3},
 			{two, 100 * time.Millisecond, "works", 4},
 			{one, 2 * time.Second, "works", 5},
+			// Again within ten seconds after the pause: twice as long, in all replicas.
+			{one, 0, "list tasks: Too Many Requests (status 429)", 6},
+			{two, 2 * time.Second, "list tasks: Too Many Requests (status 429)", 7},
+			{two, 3900 * time.Millisecond, "list tasks: nothing is sent for 100ms, because the service asked for a pause: list tasks: Too Many Requests (status 429): not sent", 7},
+			{one, 100 * time.Millisecond, "works", 8},
 		} {
 			clock.add(step.after)
 			if got := step.of.call(t); got != step.want || requests.Load() != step.sent {

@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"release":     {"event", "rules", "huaweicloud"},
 	"webhook":     {"event"},
 	"forge":       {"event"},
-	"store":       {"event", "rules", "codecheck", "release"},
+	"store":       {"event", "rules", "huaweicloud", "codecheck", "release"},
 	"jobs":        {"event", "rules", "codecheck", "release", "store"},
 	"standin":     {"strictyaml"},
 	"storetest":   {},

@@ -23,7 +23,7 @@ import (
 
 type standinFlags struct {
 	addr, accessKey, secretKey, securityToken, user, password string
-	gitUser, gitToken                                         string
+	agency, gitUser, gitToken                                  string
 	pipelines, codePipelines, faults                          string
 	repositories                                              []string
 	// switches are the values of the switches that were given, by name.
@@ -68,6 +68,7 @@ runs. GET /standin/calls and /standin/counts tell what it was asked to do; PUT
 	cmd.Flags().StringVar(&flags.user, "user", "", "the IAM user, also the name of its account (domain); default: one that is printed, with its password")
 	cmd.Flags().StringVar(&flags.password, "password", "", "the user's password")
 	cmd.Flags().StringVar(&flags.securityToken, "security-token", "", "makes the access key a temporary one, which needs this X-Security-Token")
+	cmd.Flags().StringVar(&flags.agency, "agency", "", "ACCOUNT/NAME of an agency by which the user and the key may act")
 	cmd.Flags().StringVar(&flags.gitUser, "git-user", "", "the username that the repositories want when a task names one; default: any")
 	cmd.Flags().StringVar(&flags.gitToken, "git-token", "", "the access_token that goes with it")
 	cmd.Flags().StringArrayVar(&flags.repositories, "repository", nil, "acme/shop=PATH, a git repository of yours, in place of those it starts with; can be given several times")
@@ -112,6 +113,9 @@ func (f standinFlags) check(cmd *cobra.Command) error {
 	}
 	if (f.user == "") != (f.password == "") {
 		return errors.New("give --user and --password together")
+	}
+	if account, name, _ := strings.Cut(f.agency, "/"); f.agency != "" && (account == "" || name == "") {
+		return fmt.Errorf("--agency %q: write ACCOUNT/NAME", f.agency)
 	}
 	if (f.gitUser == "") != (f.gitToken == "") {
 		return errors.New("give --git-user and --git-token together")
@@ -163,6 +167,7 @@ func (f standinFlags) options(folder string) (standin.Options, error) {
 		options.User, options.Password, options.Domain = f.user, f.password, f.user
 	}
 	options.SecurityToken = f.securityToken
+	options.AgencyDomain, options.Agency, _ = strings.Cut(f.agency, "/")
 	options.RepositoryUser, options.RepositoryToken = f.gitUser, f.gitToken
 	for _, s := range standin.Switches() {
 		if value, given := f.switches[s.Name]; given {

@@ -114,7 +114,7 @@ func (w *walk) walk() {
 	defer server.Close()
 	w.preamble()
 	w.run.Deadline = w.run.CreatedAt.Add(w.run.Check.Timeout)
-	client, err := huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: server.URL, Retries: -1})
+	client, err := huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: server.URL, Retries: -1, Now: func() time.Time { return w.clock }})
 	if err != nil {
 		w.t.Fatal(err)
 	}

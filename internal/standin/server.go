@@ -89,13 +89,14 @@ func New(opts Options) (*Server, error) {
 			working.Go(func() { work(ctx) })
 		}
 	}
+	keys := newKeys(opts)
 	s := &Server{
 		opts:          opts,
 		mux:           http.NewServeMux(),
 		journal:       newJournal(opts.JournalSize),
 		faults:        &faults{},
-		tokens:        newTokens(opts),
-		keys:          newKeys(opts),
+		tokens:        newTokens(opts, keys),
+		keys:          keys,
 		check:         newCheckService(opts, spawn),
 		release:       newReleaseService(opts, spawn),
 		codePipelines: newCodePipelineService(opts),
@@ -165,7 +166,7 @@ func (s *Server) routes() {
 		review    = codeRun + "/jobs/{job_id}/steps/{step_id}"
 	)
 	routes := []route{
-		{"POST /v3/auth/tokens", "create_token", serviceIAM, s.tokens.create},
+		{"POST /v3/auth/tokens", createToken, serviceIAM, s.tokens.create},
 
 		{"GET /v2/{project_id}/tasks", "list_tasks", serviceCheck, s.check.list},
 		{"POST /v2/{project_id}/task", "create_task_v2", serviceCheck, s.check.createV2},

@@ -119,6 +119,10 @@ func iamSwitches() []Switch {
 			func(o *Options) *int { return &o.TokenLength }),
 		boolean("keep_key_unlocked", "five bad signatures in a row do not lock the access key", "Check 4.3: locked for 5 minutes",
 			func(o *Options) *bool { return &o.KeepKeyUnlocked }),
+		boolean("require_project_id", "refuse signed calls without the IAM project in X-Project-Id", "Check 4.3: reported to work without",
+			func(o *Options) *bool { return &o.RequireProjectID }),
+		span("clock_tolerance", "how far the time of a signature may be from the clock", "Check 4.3, 10.9: not documented",
+			func(o *Options) *time.Duration { return &o.ClockTolerance }),
 		word("gateway_prefix", "the prefix of the gateway's error codes", "Check 5.1, 8.16: both are printed",
 			func(o *Options) *string { return &o.GatewayPrefix }, "APIGW", "APIG"),
 	}

@@ -132,14 +132,19 @@ func switchCases(opts standin.Options) map[string]struct {
 		}, map[string]string{"36": "36 200", "260": "260 200", "100000": "100000 200"}},
 		"keep_key_unlocked": {func(c *client) string {
 			bad := vectors(c.t)[0]
-			bad.Authorization = strings.Replace(bad.Authorization, "AKEXAMPLE0000000001", opts.AccessKey, 1)
+			bad.Authorization += "0"
 			for range 6 {
 				bad.signed(c.t, c.server)
 			}
 			calls := c.server.Calls()
 			return fmt.Sprintf("compared: %t", calls[len(calls)-1].Detail == "the signature is another one")
 		}, map[string]string{"false": "compared: false", "true": "compared: true"}},
-		"gateway_prefix": {func(c *client) string { return c.get("/v9/nothing") }, map[string]string{"APIGW": `"APIGW.0101"`, "APIG": `"APIG.0101"`}},
+		"require_project_id": {signed, map[string]string{"false": "200 ", "true": "403 APIGW.0310"}},
+		"clock_tolerance":    {signed, map[string]string{"10s": "401 APIGW.0301", "1m": "200 "}},
+		"summary_delay": {checked(func(c *client) string { return c.get("/v2/tasks/" + feature + "/defects-summary") }),
+			map[string]string{"1h": `"issue_count":null`, "0s": `"issue_count":2`}},
+		"omit_new_counts": {summary, map[string]string{"false": `"new_major_count":"1"`, "true": `"new_major_count":null`}},
+		"gateway_prefix":     {func(c *client) string { return c.get("/v9/nothing") }, map[string]string{"APIGW": `"APIGW.0101"`, "APIG": `"APIG.0101"`}},
 
 		"release_text_ids":         {release("start"), map[string]string{"false": `"id":286541`, "true": `"id":"286541"`}},
 		"release_list_object":      {get(pipelines), map[string]string{"false": "200 [", "true": `200 {"pipelines":[`}},
@@ -194,6 +199,12 @@ func failed(c *client) {
 	until(c.t, "the release to fail", func() bool { return strings.Contains(c.get(pipelines), `"status":3`) })
 }
 
+// signed sends a request that is signed without X-Project-Id, 15 seconds from now.
+func signed(c *client) string {
+	status, code := vectors(c.t)[1].signed(c.t, c.server)
+	return fmt.Sprint(status, " ", code)
+}
+
 const firstStage = `{"selected_tasks":[{"stage_name":"899tih","tasks":["ujgdh4"]}]}`
 
 // The defects of feature/discount, worst first.
@@ -246,6 +257,7 @@ func durationText(value string) string {
 // fails at once.
 func prepared(opts standin.Options) standin.Options {
 	opts.Now = func() time.Time { return time.Date(2026, 3, 1, 8, 30, 0, 0, time.UTC) }
+	opts.AccessKey, opts.SecretKey = "AKEXAMPLE0000000001", "SKexample/secret+key0000000000000000001"
 	zero := 0.0
 	p := opts.Pipelines[0]
 	p.FailMode = "continue"

@@ -229,3 +229,19 @@ CREATE TABLE refs (
     ref            TEXT NOT NULL,
     updated_at     BIGINT NOT NULL
 );
+
+-- What no replica sends until a time: key is "credentials" and a hash of their id, or a
+-- service and its endpoint. refusals counts how often credentials were refused since they
+-- last worked.
+CREATE TABLE pauses (
+    key      TEXT PRIMARY KEY,
+    reason   TEXT NOT NULL,
+    refusals BIGINT NOT NULL,
+    since    BIGINT NOT NULL,
+    until    BIGINT NOT NULL
+);
+-- The processes that call remote services, and when each last said so. Only on PostgreSQL.
+CREATE TABLE replicas (
+    id      TEXT PRIMARY KEY,
+    seen_at BIGINT NOT NULL
+);

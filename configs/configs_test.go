@@ -46,6 +46,13 @@ func TestPipelines(t *testing.T) {
 	}
 }
 
+func TestCodePipelines(t *testing.T) {
+	pipelines, err := standin.LoadCodePipelines("standin/code-pipelines.yaml", read(t, "standin/code-pipelines.yaml"))
+	if err != nil || len(pipelines) != 1 || !slices.Equal(pipelines[0].Reviews(), []string{"Deploy/Rollout/Confirm"}) {
+		t.Errorf("pipelines %+v, error %v", pipelines, err)
+	}
+}
+
 func read(t *testing.T, file string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(file)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,32 +22,41 @@ import (
 )
 
 type standinFlags struct {
-	addr, accessKey, secretKey, user, password, pipelines, dialect string
-	scanDelay                                                      time.Duration
-	ignoreJobID                                                    bool
+	addr, accessKey, secretKey, securityToken, user, password string
+	agency, gitUser, gitToken                                 string
+	pipelines, codePipelines, faults                          string
+	repositories                                              []string
+	// switches are the values of the switches that were given, by name.
+	switches map[string]string
 }
 
 func newStandin(env command.Environment) *cobra.Command {
-	var flags standinFlags
+	flags := standinFlags{switches: map[string]string{}}
 	cmd := &cobra.Command{
 		Use:   "standin",
 		Short: "Serve the stand-in of Huawei Cloud alone",
-		Long: `Serves IAM tokens, CodeArts Check and ServiceStage release pipelines on one
-address, as their documents describe them, so that any client can be pointed at
-it; and what the APIs of GitHub (/api/v3), GitLab (/api/v4) and Gitee (/api/v5)
-say of a branch, a tag or a merge request. Tokens and signatures are really verified. It starts with one project that has
-a few tasks on small local repositories, and one pipeline, and prints their ids.
+		Long: `Serves IAM tokens, CodeArts Check, ServiceStage release pipelines and CodeArts
+Pipeline on one address, as their documents describe them, so that any client
+can be pointed at it; and what the APIs of GitHub (/api/v3), GitLab (/api/v4)
+and Gitee (/api/v5) say of a branch, a tag or a merge request. Tokens and
+signatures are really verified. It starts with one project that has a few tasks
+on small local repositories, and one pipeline of each kind, and prints their ids.
 
-A pipelines file looks as configs/standin/pipelines.yaml does.
+--repository acme/shop=PATH puts a repository of yours in the place of those.
+The pipelines files look as configs/standin/pipelines.yaml and
+configs/standin/code-pipelines.yaml do.
 
-GET /standin/calls and /standin/counts tell what it was asked to do; PUT
-/standin/faults switches faults on.`,
+Where the documents contradict themselves or are silent there is a switch; each
+is a flag, and GET and PATCH /standin/switches read and change them while it
+runs. GET /standin/calls and /standin/counts tell what it was asked to do; PUT
+/standin/faults switches faults on. docs/standin.md describes all of it.`,
 		Example: `  gatewright-demo standin --addr 127.0.0.1:9090
-  gatewright-demo standin --addr 127.0.0.1:9090 --access-key AK --secret-key SK --user ci --password hush
-  gatewright-demo standin --addr 127.0.0.1:9090 --pipelines pipelines.yaml`,
+  gatewright-demo standin --access-key AK --secret-key SK --user ci --password hush
+  gatewright-demo standin --repository acme/shop=../shop --repository acme/api=../api
+  gatewright-demo standin --dialect 2023 --list-incremental true --error-status 400`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := flags.check(); err != nil {
+			if err := flags.check(cmd); err != nil {
 				return command.UsageError{Err: err}
 			}
 			return serveStandin(cmd.Context(), flags, env)
@@ -59,19 +67,46 @@ GET /standin/calls and /standin/counts tell what it was asked to do; PUT
 	cmd.Flags().StringVar(&flags.secretKey, "secret-key", "", "the secret key (SK)")
 	cmd.Flags().StringVar(&flags.user, "user", "", "the IAM user, also the name of its account (domain); default: one that is printed, with its password")
 	cmd.Flags().StringVar(&flags.password, "password", "", "the user's password")
-	cmd.Flags().StringVar(&flags.pipelines, "pipelines", "", "a YAML file of pipelines, in place of the one it starts with")
-	cmd.Flags().StringVar(&flags.dialect, "dialect", string(standin.Dialect2026), "the edition of CodeArts Check's API: 2026 or 2023")
-	cmd.Flags().BoolVar(&flags.ignoreJobID, "ignore-job-id", false, "tell of a task's latest execution whatever job_id says")
-	cmd.Flags().DurationVar(&flags.scanDelay, "scan-delay", 2*time.Second, "the least time that a run takes")
+	cmd.Flags().StringVar(&flags.securityToken, "security-token", "", "makes the access key a temporary one, which needs this X-Security-Token")
+	cmd.Flags().StringVar(&flags.agency, "agency", "", "ACCOUNT/NAME of an agency by which the user and the key may act")
+	cmd.Flags().StringVar(&flags.gitUser, "git-user", "", "the username that the repositories want when a task names one; default: any")
+	cmd.Flags().StringVar(&flags.gitToken, "git-token", "", "the access_token that goes with it")
+	cmd.Flags().StringArrayVar(&flags.repositories, "repository", nil, "acme/shop=PATH, a git repository of yours, in place of those it starts with; can be given several times")
+	cmd.Flags().StringVar(&flags.pipelines, "pipelines", "", "a YAML file of ServiceStage pipelines, in place of the one it starts with")
+	cmd.Flags().StringVar(&flags.codePipelines, "code-pipelines", "", "a YAML file of CodeArts Pipeline's, in place of the one it starts with")
+	cmd.Flags().StringVar(&flags.faults, "faults", "", "a JSON file of faults, as for PUT /standin/faults")
+	for _, s := range standin.Switches() {
+		switch {
+		case s.IsBool():
+			cmd.Flags().Bool(s.Flag(), false, s.Meaning)
+		case len(s.Values) > 0:
+			cmd.Flags().String(s.Flag(), s.Default, s.Meaning+" ("+strings.Join(s.Values, ", ")+")")
+		default:
+			cmd.Flags().String(s.Flag(), s.Default, s.Meaning)
+		}
+	}
 	return cmd
 }
 
-func (f standinFlags) check() error {
+// check complains of the first flag that is wrong, and takes over the switches that were given.
+func (f standinFlags) check(cmd *cobra.Command) error {
 	if err := checkAddr("--addr", f.addr); err != nil {
 		return err
 	}
-	if f.scanDelay < 0 {
-		return fmt.Errorf("--scan-delay %v: write a time from 0 on, such as 2s", f.scanDelay)
+	for _, s := range standin.Switches() {
+		flag := cmd.Flags().Lookup(s.Flag())
+		if !flag.Changed {
+			continue
+		}
+		if err := s.Set(&standin.Options{}, flag.Value.String()); err != nil {
+			return fmt.Errorf("--%s %w", s.Flag(), err)
+		}
+		f.switches[s.Name] = flag.Value.String()
+	}
+	for _, text := range f.repositories {
+		if _, err := standin.ParseRepository(text); err != nil {
+			return fmt.Errorf("--repository %w", err)
+		}
 	}
 	if (f.accessKey == "") != (f.secretKey == "") {
 		return errors.New("give --access-key and --secret-key together")
@@ -79,8 +114,11 @@ func (f standinFlags) check() error {
 	if (f.user == "") != (f.password == "") {
 		return errors.New("give --user and --password together")
 	}
-	if !slices.Contains([]string{string(standin.Dialect2026), string(standin.Dialect2023)}, f.dialect) {
-		return fmt.Errorf("--dialect %q: write 2026 or 2023", f.dialect)
+	if account, name, _ := strings.Cut(f.agency, "/"); f.agency != "" && (account == "" || name == "") {
+		return fmt.Errorf("--agency %q: write ACCOUNT/NAME", f.agency)
+	}
+	if (f.gitUser == "") != (f.gitToken == "") {
+		return errors.New("give --git-user and --git-token together")
 	}
 	return nil
 }
@@ -95,35 +133,19 @@ func serveStandin(ctx context.Context, flags standinFlags, env command.Environme
 		return fmt.Errorf("make folder for repositories: %w", err)
 	}
 	defer os.RemoveAll(folder)
-	options, err := standin.Sample(folder)
+	options, err := flags.options(folder)
 	if err != nil {
 		return err
 	}
-	if flags.accessKey != "" {
-		options.AccessKey, options.SecretKey = flags.accessKey, flags.secretKey
-	}
-	if flags.user != "" {
-		options.User, options.Password, options.Domain = flags.user, flags.password, flags.user
-	}
-	options.Dialect, options.ScanDelay, options.Log = standin.Dialect(flags.dialect), flags.scanDelay, log
-	options.IgnoreJobID = flags.ignoreJobID
-	if flags.scanDelay == 0 {
-		options.ScanDelay = -1 // none; 0 would be the default
-	}
-	if flags.pipelines != "" {
-		data, err := os.ReadFile(flags.pipelines)
-		if err != nil {
-			return fmt.Errorf("read pipelines: %w", err)
-		}
-		if options.Pipelines, err = standin.LoadPipelines(flags.pipelines, data); err != nil {
-			return err
-		}
-	}
+	options.Log = log
 	server, err := standin.New(options)
 	if err != nil {
 		return err
 	}
 	defer server.Close()
+	if err := flags.setFaults(server); err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", flags.addr)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -132,12 +154,90 @@ func serveStandin(ctx context.Context, flags standinFlags, env command.Environme
 	return serveUntilDone(ctx, l, server.Handler(), log)
 }
 
+// options are what the stand-in starts with; folder takes its repositories.
+func (f standinFlags) options(folder string) (standin.Options, error) {
+	options, err := standin.Sample(folder)
+	if err != nil {
+		return standin.Options{}, err
+	}
+	if f.accessKey != "" {
+		options.AccessKey, options.SecretKey = f.accessKey, f.secretKey
+	}
+	if f.user != "" {
+		options.User, options.Password, options.Domain = f.user, f.password, f.user
+	}
+	options.SecurityToken = f.securityToken
+	options.AgencyDomain, options.Agency, _ = strings.Cut(f.agency, "/")
+	options.RepositoryUser, options.RepositoryToken = f.gitUser, f.gitToken
+	for _, s := range standin.Switches() {
+		if value, given := f.switches[s.Name]; given {
+			if err := s.Set(&options, value); err != nil {
+				return standin.Options{}, err
+			}
+		}
+	}
+	if len(f.repositories) > 0 {
+		if err := options.UseRepositories(f.localRepositories()); err != nil {
+			return standin.Options{}, err
+		}
+	}
+	if f.pipelines != "" {
+		data, err := os.ReadFile(f.pipelines)
+		if err != nil {
+			return standin.Options{}, fmt.Errorf("read pipelines: %w", err)
+		}
+		if options.Pipelines, err = standin.LoadPipelines(f.pipelines, data); err != nil {
+			return standin.Options{}, err
+		}
+	}
+	if f.codePipelines != "" {
+		data, err := os.ReadFile(f.codePipelines)
+		if err != nil {
+			return standin.Options{}, fmt.Errorf("read code pipelines: %w", err)
+		}
+		if options.CodePipelines, err = standin.LoadCodePipelines(f.codePipelines, data); err != nil {
+			return standin.Options{}, err
+		}
+	}
+	return options, nil
+}
+
+// localRepositories are those of --repository, which check has read before.
+func (f standinFlags) localRepositories() []standin.LocalRepository {
+	var repositories []standin.LocalRepository
+	for _, text := range f.repositories {
+		if r, err := standin.ParseRepository(text); err == nil {
+			repositories = append(repositories, r)
+		}
+	}
+	return repositories
+}
+
+// setFaults switches the faults of --faults on.
+func (f standinFlags) setFaults(server *standin.Server) error {
+	if f.faults == "" {
+		return nil
+	}
+	data, err := os.ReadFile(f.faults)
+	if err != nil {
+		return fmt.Errorf("read faults: %w", err)
+	}
+	faults, err := standin.ReadFaults(data)
+	if err == nil {
+		err = server.SetFaults(faults)
+	}
+	if err != nil {
+		return fmt.Errorf("read faults %s: %w", f.faults, err)
+	}
+	return nil
+}
+
 // printStandin prints what a client has to know. Of the credentials it prints
 // only the secrets that nobody chose, which open nothing else.
 func printStandin(env command.Environment, addr string, flags standinFlags, options standin.Options) {
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	defer w.Flush()
-	fmt.Fprintf(w, "endpoint\thttp://%s\t(IAM, CodeArts Check and ServiceStage)\n", addr)
+	fmt.Fprintf(w, "endpoint\thttp://%s\t(IAM, CodeArts Check, ServiceStage, CodeArts Pipeline)\n", addr)
 	fmt.Fprintf(w, "access key\t%s\n", options.AccessKey)
 	if flags.secretKey == "" {
 		fmt.Fprintf(w, "secret key\t%s\n", options.SecretKey)
@@ -158,6 +258,9 @@ func printStandin(env command.Environment, addr string, flags standinFlags, opti
 	}
 	for _, p := range options.Pipelines {
 		fmt.Fprintf(w, "pipeline\t%s\t%s\tcheckpoints: %s\n", p.ID, p.Name, strings.Join(p.Checkpoints(), ", "))
+	}
+	for _, p := range options.CodePipelines {
+		fmt.Fprintf(w, "CodeArts pipeline\t%s\t%s\treviews: %s\n", p.ID, p.Name, strings.Join(p.Reviews(), ", "))
 	}
 }
 

@@ -29,12 +29,13 @@ func records(text string) []any {
 	rel := view.ReleaseDetail{Release: view.Release{Waiting: make([]string, 2), Actions: make([]release.Action, 1)}}
 	delivery.Runs = make([]view.DeliveryRun, 1)
 	delivery.Rules = make([]string, 2)
-	for _, record := range []any{&delivery, &run, &rel} {
+	found := view.Findings{Findings: make([]codecheck.Finding, 2)}
+	for _, record := range []any{&delivery, &run, &rel, &found} {
 		fill(reflect.ValueOf(record).Elem(), text)
 	}
 	// The texts of a decision are quoted when it is made, and of a set of words.
 	delivery.Decision = nil
-	return []any{delivery, run, rel}
+	return []any{delivery, run, rel, found}
 }
 
 // fill puts text into every string of a value.

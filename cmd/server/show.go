@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,15 +19,21 @@ import (
 
 func newShow(env command.Environment) *cobra.Command {
 	var database databaseFlags
-	var asJSON bool
+	var asJSON, findings, asSARIF bool
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one delivery, run or release with all that is known of it",
 		Long: `Shows one delivery with its decision and runs, one run with its verdict, defects
 and releases, or one release with its actions, from the server's database. The first
-digits of an id are enough where no other id begins with them.`,
+digits of an id are enough where no other id begins with them.
+
+Of a run, --findings prints every finding that is kept of it (huaweicloud.max_findings),
+and whether it is new: compared with the last run of the target branch of a merge request,
+else with the run of the same task before. --sarif prints them as a SARIF 2.1.0 log.`,
 		Example: `  gatewright show 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69
-  gatewright show 019aab6e-7d0c --json`,
+  gatewright show 019aab6e-7d0c --json
+  gatewright show 019aab6e-7d0c --findings
+  gatewright show 019aab6e-7d0c --sarif > findings.sarif`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := database.open(cmd.Context(), env)
@@ -35,13 +43,17 @@ digits of an id are enough where no other id begins with them.`,
 			defer s.Close()
 			var record any
 			err = s.View(cmd.Context(), func(tx *store.Tx) (err error) {
-				record, err = view.Find(cmd.Context(), tx, args[0])
+				if findings || asSARIF {
+					record, err = findFindings(cmd.Context(), tx, args[0], asSARIF)
+				} else {
+					record, err = view.Find(cmd.Context(), tx, args[0])
+				}
 				return err
 			})
 			if err != nil {
 				return err
 			}
-			if asJSON {
+			if asJSON || asSARIF {
 				return command.WriteJSON(env.Stdout, record)
 			}
 			showRecord(env.Stdout, record)
@@ -50,7 +62,39 @@ digits of an id are enough where no other id begins with them.`,
 	}
 	database.register(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&findings, "findings", false, "of a run: all its findings")
+	cmd.Flags().BoolVar(&asSARIF, "sarif", false, "of a run: all its findings as a SARIF log")
+	cmd.MarkFlagsMutuallyExclusive("json", "sarif")
+	cmd.MarkFlagsMutuallyExclusive("findings", "sarif")
 	return cmd
+}
+
+// findFindings returns the findings of a run, as [view.Findings] or as a SARIF log.
+func findFindings(ctx context.Context, tx *store.Tx, id string, asSARIF bool) (any, error) {
+	run, found, err := view.FindFindings(ctx, tx, id)
+	if err == nil && asSARIF {
+		return view.NewSARIF(run, found), nil
+	}
+	return found, err
+}
+
+// writeFindings prints findings for a person. Errors of w are dropped.
+func writeFindings(w io.Writer, found view.Findings) {
+	heading(w, "run", found.RunID)
+	keptWith := ""
+	if found.KeptWith != found.RunID {
+		keptWith = "run " + found.KeptWith
+	}
+	complete := "no"
+	if found.Complete {
+		complete = "yes"
+	}
+	fields(w, "findings", strconv.Itoa(found.Count), "complete", complete, "kept with", keptWith, "compared", found.BaselineRunID, "note", found.Note)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range found.Findings {
+		fmt.Fprintln(table, tableRow([]string{"    " + f.Severity, string(f.Baseline), fmt.Sprintf("%s:%d", f.Path, f.Line), f.Rule, f.Message}))
+	}
+	table.Flush()
 }
 
 // showRecord prints a page for a person. Errors of w are dropped.
@@ -62,6 +106,8 @@ func showRecord(w io.Writer, record any) {
 		showRun(w, record)
 	case view.ReleaseDetail:
 		showRelease(w, record)
+	case view.Findings:
+		writeFindings(w, record)
 	}
 }
 
@@ -137,10 +183,15 @@ func showRun(w io.Writer, r view.RunDetail) {
 		"created", stamp(r.CreatedAt),
 		"finished", ended(r.FinishedAt, r.Took, r.Deadline))
 	if r.Verdict != nil {
-		fields(w, "verdict", strings.Join(r.Verdict.Reasons, ", "))
+		fields(w, "verdict", strings.Join(r.Verdict.Reasons, ", "), "remarks", strings.Join(r.Verdict.Remarks, ", "),
+			"is_access", strings.TrimSpace(r.Verdict.Access+" "+bracketed(string(r.Verdict.AccessMeans))))
 	}
 	if len(r.Defects) > 0 {
-		fmt.Fprintf(w, "  defects\n")
+		more := ""
+		if r.Findings != nil && r.Findings.Count > len(r.Defects) {
+			more = fmt.Sprintf("  the %d most severe of %d; gatewright show %s --findings prints all", len(r.Defects), r.Findings.Count, escape.Line(r.ID))
+		}
+		fmt.Fprintf(w, "  defects%s\n", more)
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, d := range r.Defects {
 			fmt.Fprintln(table, tableRow([]string{"    " + d.Severity, fmt.Sprintf("%s:%d", d.File, d.Line), d.Rule, d.Text}))

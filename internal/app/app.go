@@ -73,13 +73,13 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.reloads.hosts, err = newHosts(cfg, registry); err != nil {
 		return nil, err
 	}
-	if a.reloads.remote, err = newRemote(cfg, a.store, a.reloads.hosts.login, registry, log); err != nil {
+	if a.reloads.remote, err = newRemote(cfg, a.store, a.store, a.store, a.reloads.hosts.login, registry, log); err != nil {
 		return nil, err
 	}
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {
 		return nil, err
 	}
-	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now))
+	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now), newPauseCollector(a.store))
 	a.reloads.endpoint, err = webhook.New(webhook.Options{
 		Connections: connections,
 		Inbox:       a.queue,
@@ -108,7 +108,7 @@ func startFields(opts Options) []zap.Field {
 		zap.String(event.LogVersion, opts.Version),
 		zap.String(event.LogRulesHash, opts.Policy.Hash()),
 		zap.String(event.LogStore, StoreOptions(opts.Config.Store).Name()),
-		zap.Dict(event.LogEndpoints, zap.String("iam", endpoints.IAM), zap.String("codecheck", endpoints.CodeCheck), zap.String("servicestage", endpoints.ServiceStage)),
+		zap.Dict(event.LogEndpoints, zap.String("iam", endpoints.IAM), zap.String("codecheck", endpoints.CodeCheck), zap.String("servicestage", endpoints.ServiceStage), zap.String("pipeline", endpoints.Pipeline)),
 	}
 }
 

@@ -21,7 +21,7 @@ func Examine(ctx context.Context, path string, lookup LookupEnv) ([]doctor.Findi
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRemote(cfg, noMemory{}, nil, prometheus.NewRegistry(), zap.NewNop())
+	r, err := newRemote(cfg, noMemory{}, nil, nil, nil, prometheus.NewRegistry(), zap.NewNop())
 	if err != nil {
 		return nil, err
 	}

@@ -62,8 +62,6 @@ func TestDoctor(t *testing.T) {
 			[]string{"pipeline " + r.World.Pipeline + ": show pipeline: CC.00050010|servicestage:pipeline:get", "checkpoint "}, nil},
 		{"pipelines without tasks", answer("show_pipeline", `{"id":"`+r.World.Pipeline+`","name":"release-shop"}`),
 			nil, []string{"checkpoint k2m8qa of pipeline " + r.World.Pipeline + ": the service shows the pipeline without its tasks"}},
-		{"no region project", func() { r.edit(t, "gatewright.yaml", "  project_id: "+r.World.RegionProject()+"\n", "") },
-			[]string{"pipeline " + r.World.Pipeline + ": get project id: find project id: write the IAM region project's id|huaweicloud.project_id", "checkpoint "}, nil},
 		{"an endpoint that does not answer", func() {
 			r.edit(t, "gatewright.yaml", `servicestage: "`+r.Endpoint(), `servicestage: "http://127.0.0.1:1`)
 		},
@@ -93,6 +91,8 @@ func TestDoctor(t *testing.T) {
 			r.edit(t, "gatewright.yaml", "{env: DEMO_SECRET_KEY}", "{file: key}")
 		},
 			[]string{"credentials: list tasks: APIGW.0301|huaweicloud.auth"}, []string{"project " + projectID + ": the credentials are refused", "task of acme/shop main (github): the tasks of project", "pipeline " + r.World.Pipeline + ": the credentials"}},
+		{"a pause of the credentials", func() { pauseFor(t, r, time.Hour) },
+			[]string{"credentials: all replicas pause until |huaweicloud.auth"}, []string{"project " + projectID + ": the credentials are refused", "task of acme/shop main (github): the tasks of project", "pipeline " + r.World.Pipeline + ": the credentials"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server, rules := r.read(t, "gatewright.yaml"), r.read(t, "rules.yaml")

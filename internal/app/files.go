@@ -163,7 +163,13 @@ func load(path string, lookup LookupEnv, in *inputs) (*config.Config, *rules.Pol
 		err = fmt.Errorf("%w: write the rules there, or say in %s where they are (rules: PATH)", err, path)
 	}
 	if cfg != nil && policy != nil {
-		err = policy.CheckFor(rulesServer(cfg)).Err()
+		complaints := policy.CheckFor(rulesServer(cfg))
+		if policy.Releases() && cfg.HuaweiCloud.ProjectID == "" && !cfg.HuaweiCloud.Auth.UsesIAM() {
+			complaints = append(complaints, cfg.Complain("huaweicloud.auth",
+				"the rules have releases, and a release needs the id of the region's IAM project, which neither an access key nor a token of a file tells",
+				"write huaweicloud.project_id, the 32 hex digits that the console shows under My Credentials beside the region"))
+		}
+		err = complaints.Err()
 	}
 	return cfg, policy, errors.Join(cfgErr, err)
 }

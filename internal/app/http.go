@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
@@ -170,10 +171,14 @@ func (h *health) readyz(c echo.Context) error {
 	if err := h.store.Writable(ctx); err != nil {
 		return webhook.Problem{Code: "database", Message: "the database does not accept writes: see the log of the database"}.Send(c, http.StatusServiceUnavailable)
 	}
-	return c.JSON(http.StatusOK, h.readiness())
+	pauses, err := h.store.Pauses(ctx)
+	if err != nil {
+		return webhook.Problem{Code: "database", Message: "the database cannot be read: see the log of the database"}.Send(c, http.StatusServiceUnavailable)
+	}
+	return c.JSON(http.StatusOK, h.readiness(pauses))
 }
 
-func (h *health) readiness() readiness {
+func (h *health) readiness(pauses []huaweicloud.Pause) readiness {
 	config := h.reloads.state()
 	r := readiness{Status: "ready"}
 	r.Config.Hash, r.Config.Loaded, r.Config.Restart = config.hash, config.loaded.UTC(), config.restart
@@ -182,6 +187,12 @@ func (h *health) readiness() readiness {
 	}
 	if refusal, refused := h.reloads.remote.credentials.Refused(); refused {
 		r.Degraded = append(r.Degraded, degradation{What: "credentials", Reason: refusal.Reason, Since: refusal.Since.UTC()})
+	}
+	for _, p := range pauses {
+		if p.InForce(time.Now()) {
+			r.Degraded = append(r.Degraded, degradation{What: p.What(), Since: p.Since,
+				Reason: "all replicas pause until " + p.Until.Format(time.RFC3339) + ": " + p.Reason})
+		}
 	}
 	return r
 }

@@ -160,8 +160,12 @@ func (r *reloader) take(cfg *config.Config, policy *rules.Policy, in *inputs, as
 		return err
 	}
 	r.hosts.replace(forges, inForce)
-	if asked || !reflect.DeepEqual(auth, r.cfg.HuaweiCloud.Auth) {
-		r.remote.credentials.Replace(authenticator)
+	renewed := !reflect.DeepEqual(auth, r.cfg.HuaweiCloud.Auth)
+	if asked || renewed {
+		r.remote.credentials.Replace(context.Background(), authenticator)
+	}
+	if renewed {
+		r.log.Info("credentials of Huawei Cloud replaced")
 	}
 	before := r.state()
 	r.good = in

@@ -1,9 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,39 +30,41 @@ type remote struct {
 }
 
 // newRemote makes the two clients of Huawei Cloud and what they share: the
-// transport, the authentication and the metrics. login is what [codecheck.Options] wants.
-func newRemote(cfg *config.Config, memory codecheck.Memory, login func(connection string) codecheck.Login, registry prometheus.Registerer, log *zap.Logger) (*remote, error) {
+// transport, the authentication, the metrics and what the replicas tell each other by
+// shared, nil for nothing.
+// findings may be nil: then none are read. login is what [codecheck.Options] wants.
+func newRemote(cfg *config.Config, memory codecheck.Memory, findings codecheck.Findings, shared huaweicloud.Shared, login func(connection string) codecheck.Login, registry prometheus.Registerer, log *zap.Logger) (*remote, error) {
 	h := cfg.HuaweiCloud
-	roots, err := h.RootCAs()
+	client, err := newHTTPClient(h)
 	if err != nil {
 		return nil, err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	transport.IdleConnTimeout = 30 * time.Second
-	transport.MaxIdleConnsPerHost = h.MaxConcurrent
-	client := &http.Client{Transport: transport}
 	metrics := huaweicloud.NewMetrics(registry)
+	replicas := huaweicloud.NewReplicas(shared, log, nil)
 
 	r := &remote{http: client, authenticator: func(auth config.Auth) (huaweicloud.Authenticator, error) {
-		return newAuthenticator(h, auth, client, metrics, log)
+		return newAuthenticator(auth, huaweicloud.TokenOptions{
+			Endpoint: h.Endpoints.IAM, Replicas: replicas, HTTP: client, Timeout: h.Timeout, Log: log, Metrics: metrics,
+		})
 	}}
 	auth, err := r.authenticator(h.Auth)
 	if err != nil {
 		return nil, err
 	}
 	r.credentials = huaweicloud.NewCredentials(auth, nil)
-	service := func(name, endpoint string) (*huaweicloud.Client, error) {
+	service := func(name, endpoint, contentType string, limit config.Limit) (*huaweicloud.Client, error) {
 		return huaweicloud.New(huaweicloud.Options{
 			Service: name, Endpoint: endpoint, Auth: r.credentials, HTTP: client, Timeout: h.Timeout,
-			MaxConcurrent: h.MaxConcurrent, Log: log, LogFields: jobs.LogFields, Metrics: metrics,
+			Limit: huaweicloud.Limit(limit), Replicas: replicas, ContentType: contentType, Language: h.Language,
+			Log: log, LogFields: jobs.LogFields, Metrics: metrics,
 		})
 	}
-	checkClient, err := service("codecheck", h.Endpoints.CodeCheck)
+	// The content types are those of the documents.
+	checkClient, err := service("codecheck", h.Endpoints.CodeCheck, "application/json;charset=UTF-8", h.Limits.CodeCheck)
 	if err != nil {
 		return nil, err
 	}
-	releaseClient, err := service("servicestage", h.Endpoints.ServiceStage)
+	releaseClient, err := service("servicestage", h.Endpoints.ServiceStage, "application/json;charset=utf8", h.Limits.ServiceStage)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +76,11 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, login func(connectio
 		JobID:    codecheck.Capability(h.Capabilities.JobID),
 		CreateV3: codecheck.Capability(h.Capabilities.CreateV3),
 
-		BranchTasks: codecheck.Capability(h.Capabilities.BranchTasks),
+		BranchTasks:  codecheck.Capability(h.Capabilities.BranchTasks),
+		CheckTimes:   codecheck.Capability(h.Capabilities.CheckTimes),
+		AccessPassed: h.AccessPassed,
+		Findings:     findings,
+		MaxFindings:  cmp.Or(h.MaxFindings, -1),
 
 		PullFailurePatterns: h.PullFailurePatterns,
 		RepoType:            repoType(cfg),
@@ -97,19 +106,62 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, login func(connectio
 	return r, err
 }
 
-// newAuthenticator makes what authorizes the calls.
-func newAuthenticator(h config.HuaweiCloud, auth config.Auth, client *http.Client, metrics *huaweicloud.Metrics, log *zap.Logger) (huaweicloud.Authenticator, error) {
-	if key := auth.AccessKey; key != nil {
-		return huaweicloud.NewSigner(huaweicloud.SignerOptions{
-			AccessKey: key.ID.Value(), SecretKey: key.Secret.Value(),
-			SecurityToken: key.SecurityToken.Value(), ProjectID: key.ProjectID,
-		})
+// newHTTPClient makes what carries the calls to all services.
+func newHTTPClient(h config.HuaweiCloud) (*http.Client, error) {
+	roots, err := h.RootCAs()
+	if err != nil {
+		return nil, err
 	}
-	password := auth.Password
-	return huaweicloud.NewTokenSource(huaweicloud.TokenOptions{
-		Endpoint: h.Endpoints.IAM, Domain: password.Domain, User: password.User, Password: password.Password.Value(),
-		ProjectName: password.Project, HTTP: client, Timeout: h.Timeout, Log: log, Metrics: metrics,
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	transport.IdleConnTimeout = 30 * time.Second
+	transport.MaxIdleConnsPerHost = max(h.Limits.CodeCheck.AtOnce, h.Limits.ServiceStage.AtOnce, h.Limits.Pipeline.AtOnce)
+	if h.Proxy != "" {
+		proxy, err := url.Parse(h.Proxy)
+		if err != nil {
+			return nil, fmt.Errorf("parse proxy of huaweicloud: %w", err)
+		}
+		transport.Proxy = http.ProxyURL(proxy)
+	}
+	return &http.Client{Transport: transport}, nil
+}
+
+// newAuthenticator makes what authorizes the calls. iam says how IAM is asked.
+func newAuthenticator(auth config.Auth, iam huaweicloud.TokenOptions) (huaweicloud.Authenticator, error) {
+	switch {
+	case auth.AccessKey != nil:
+		return newSigner(*auth.AccessKey, iam.Replicas)
+	case auth.Password != nil:
+		return newPasswordTokens(*auth.Password, iam)
+	case auth.Agency == nil:
+		return huaweicloud.NewGivenToken(auth.Token.Value(), nil)
+	}
+	agency := auth.Agency
+	var err error
+	delegated := iam
+	delegated.Domain, delegated.Agency, delegated.ProjectName = agency.Domain, agency.Name, agency.Project
+	if agency.AccessKey != nil {
+		delegated.Delegate, err = newSigner(*agency.AccessKey, iam.Replicas)
+	} else {
+		iam.WholeAccount = true
+		delegated.Delegate, err = newPasswordTokens(*agency.Password, iam)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return huaweicloud.NewTokenSource(delegated)
+}
+
+func newSigner(key config.AccessKeyAuth, replicas *huaweicloud.Replicas) (*huaweicloud.Signer, error) {
+	return huaweicloud.NewSigner(huaweicloud.SignerOptions{
+		AccessKey: key.ID.Value(), SecretKey: key.Secret.Value(), SecurityToken: key.SecurityToken.Value(),
+		ProjectID: key.ProjectID, Replicas: replicas,
 	})
+}
+
+func newPasswordTokens(password config.PasswordAuth, iam huaweicloud.TokenOptions) (*huaweicloud.TokenSource, error) {
+	iam.Domain, iam.User, iam.Password, iam.ProjectName = password.Domain, password.User, password.Password.Value(), password.Project
+	return huaweicloud.NewTokenSource(iam)
 }
 
 // repoType says what CodeArts Check calls the host of a connection.

@@ -25,7 +25,7 @@ func WithTasks(ctx context.Context, path string, lookup LookupEnv, readOnly bool
 	if err != nil {
 		return err
 	}
-	r, err := newRemote(cfg, s, nil, prometheus.NewRegistry(), zap.NewNop())
+	r, err := newRemote(cfg, s, nil, s, nil, prometheus.NewRegistry(), zap.NewNop())
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}

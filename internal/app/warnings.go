@@ -26,10 +26,6 @@ func Warnings(cfg *config.Config, policy *rules.Policy) strictyaml.Complaints {
 	warn := func(path, problem, instead string) {
 		warnings = append(warnings, cfg.Complain(path, problem, instead))
 	}
-	if cfg.HuaweiCloud.Auth.AccessKey != nil && cfg.HuaweiCloud.ProjectID == "" && policy.Releases() {
-		warn("huaweicloud.auth.access_key", "rules have releases, and a release needs the id of the region's IAM project, which no access key tells",
-			"write huaweicloud.project_id")
-	}
 	if p := cfg.Store.Postgres; p != nil && store.Unencrypted(p.DSN.Value()) {
 		warn("store.postgres.dsn", "payloads and the password cross the network in the clear (sslmode=disable)",
 			"write sslmode=verify-full in the connection string")

@@ -60,6 +60,18 @@ func (c Capability) In(dialect string) bool {
 	return c == On || c != Off && dialect == Dialect2026
 }
 
+// Findings keeps what runs found.
+type Findings interface {
+	// Findings gives what is kept of a run; none when nothing is.
+	Findings(ctx context.Context, runID string) ([]Finding, error)
+	// SaveFindings keeps the findings of a run, in place of what was kept of it.
+	SaveFindings(ctx context.Context, runID string, list []Finding) error
+	// Baseline gives the id of the run that a run's findings are compared with: the
+	// newest one that was made before it, has the task key that BaselineKey gives,
+	// IsBaseline, and checked another commit; empty when there is none.
+	Baseline(ctx context.Context, run Run) (runID string, err error)
+}
+
 // Interval bounds a wait.
 type Interval struct{ Min, Max time.Duration }
 
@@ -81,6 +93,14 @@ type Options struct {
 	// tell the task of a branch from that of a merge request, and find the branches that
 	// the list does not show. Where the service refuses to tell, it is done without.
 	BranchTasks Capability
+	// CheckTimes: the times of the last check, in the summary of a task, change with every
+	// check. Then a summary with the times of before the start is old, and is not judged
+	// by. Auto is On in every dialect. With Off the times say nothing.
+	CheckTimes Capability
+	// AccessPassed are the literals of `is_access` that mean passed, without regard to
+	// case; they are not documented. Default: 1, true, success and pass
+	// (specs/codearts-check.md 2).
+	AccessPassed []string
 	// RepoType gives the V3 `repo_type` of a connection's repositories; empty, or a
 	// nil function, means GitPub. A rule's own repo_type goes first.
 	RepoType func(connection string) string
@@ -104,12 +124,17 @@ type Options struct {
 	// Grace is how long an execution may be unknown to the progress after it
 	// was started. Default 2 minutes.
 	Grace time.Duration
-	// ResultReads is how often results that are not complete yet are read again.
-	// Default 5.
+	// ResultReads is how often results that are not complete yet, are old, or do not agree
+	// are read again, and how often the reading of findings may fail. Default 5.
 	ResultReads int
-	// MaxDefects is how many defects of a run are read, the most severe first. Default
-	// 50, at most 100.
-	MaxDefects int
+	// Findings keeps what runs found. Default: nothing is kept, and no findings are read.
+	Findings Findings
+	// MaxFindings is how many findings of a run are kept, the most severe first. Default
+	// 5000; negative: none.
+	MaxFindings int
+	// ReadFindingsFor is how long one call of Poll reads findings; the next call
+	// continues. Default 15 seconds.
+	ReadFindingsFor time.Duration
 	// MaxPages bounds the listing of a project's tasks, 100 a page. Default 2000.
 	MaxPages int
 	// KeepTaskListFor is how long a project's task list is kept, after it was read, to
@@ -155,7 +180,7 @@ func New(o Options) (*Checker, error) {
 	if o.Dialect != Dialect2026 && o.Dialect != Dialect2023 {
 		return nil, fmt.Errorf("create checker: dialect %q is neither %q nor %q", o.Dialect, Dialect2023, Dialect2026)
 	}
-	for _, capability := range []Capability{o.Ref, o.JobID, o.CreateV3, o.BranchTasks} {
+	for _, capability := range []Capability{o.Ref, o.JobID, o.CreateV3, o.BranchTasks, o.CheckTimes} {
 		if capability != "" && capability != Auto && capability != On && capability != Off {
 			return nil, fmt.Errorf("create checker: capability %q is neither auto, on nor off", capability)
 		}
@@ -185,10 +210,15 @@ func New(o Options) (*Checker, error) {
 	if o.ResultReads <= 0 {
 		o.ResultReads = 5
 	}
-	if o.MaxDefects <= 0 {
-		o.MaxDefects = 50
+	if len(o.AccessPassed) == 0 {
+		o.AccessPassed = defaultAccessPassed()
 	}
-	o.MaxDefects = min(o.MaxDefects, 100)
+	if o.MaxFindings == 0 {
+		o.MaxFindings = 5000
+	}
+	if o.ReadFindingsFor <= 0 {
+		o.ReadFindingsFor = 15 * time.Second
+	}
 	if o.MaxPages <= 0 {
 		o.MaxPages = 2000
 	}

@@ -36,7 +36,8 @@ func testClient(t *testing.T, handler http.Handler) *huaweicloud.Client {
 
 func testChecker(t *testing.T, handler http.Handler, o Options) *Checker {
 	t.Helper()
-	o.Client, o.Memory = testClient(t, handler), newMemory()
+	kept := newMemory()
+	o.Client, o.Memory, o.Findings = testClient(t, handler), kept, kept
 	c, err := New(o)
 	if err != nil {
 		t.Fatal(err)

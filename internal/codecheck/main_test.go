@@ -2,6 +2,7 @@ package codecheck
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,17 +20,36 @@ type tests struct{ m *testing.M }
 
 func (t tests) Run() int { return storetest.Main(t.m) }
 
-// memory keeps what runs learned in maps. Its claims do not expire by themselves.
+// memory keeps what runs learned, and what they found, in maps. Its claims do not expire
+// by themselves.
 type memory struct {
-	mu     sync.Mutex
-	tasks  map[string]Task
-	claims map[string]string
-	refs   map[string]Ref
+	mu sync.Mutex
+	// findings are by run; baseline is the id of the run that all are compared with.
+	findings map[string][]Finding
+	baseline string
+	tasks    map[string]Task
+	claims   map[string]string
+	refs     map[string]Ref
 }
 
 func newMemory() *memory {
-	return &memory{tasks: map[string]Task{}, claims: map[string]string{}, refs: map[string]Ref{}}
+	return &memory{tasks: map[string]Task{}, claims: map[string]string{}, refs: map[string]Ref{}, findings: map[string][]Finding{}}
 }
+
+func (m *memory) Findings(_ context.Context, runID string) ([]Finding, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.findings[runID]), nil
+}
+
+func (m *memory) SaveFindings(_ context.Context, runID string, list []Finding) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.findings[runID] = slices.Clone(list)
+	return nil
+}
+
+func (m *memory) Baseline(context.Context, Run) (string, error) { return m.baseline, nil }
 
 func (m *memory) Task(_ context.Context, key string) (Task, bool, error) {
 	m.mu.Lock()

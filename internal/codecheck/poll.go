@@ -12,13 +12,19 @@ import (
 // Errored with what its log says; but when the code of a merge request could not
 // be pulled and the ref was free to choose, the run comes back Queued, once,
 // with the other ref. An execution that somebody stopped is Stopped. Past its
-// deadline the execution is stopped and the run Errored.
+// deadline the execution is stopped and the run Errored, unless only its findings
+// were still to be read: then it is judged without the rest of them.
+//
+// Findings are read by as many calls as they take; see Options.ReadFindingsFor.
 //
 // An error is something to try again, as with Prepare. A run that is not Running
 // is returned as it is.
 func (c *Checker) Poll(ctx context.Context, run Run) (Run, time.Duration, error) {
 	if run.State != Running {
 		return run, 0, nil
+	}
+	if run.Reading != nil {
+		return c.readFindings(ctx, run)
 	}
 	if c.deadlinePassed(run) {
 		return c.endOverdue(ctx, run)
@@ -90,15 +96,20 @@ func (c *Checker) showsOther(ctx context.Context, run Run) (bool, error) {
 			return false, err
 		}
 	}
+	if c.options.CheckTimes == Off {
+		return true, nil
+	}
 	s, err := c.api.summary(ctx, run.Task.ID, "")
-	if err != nil {
-		return false, err
+	return checkTime(s) == run.checkTimeBefore(), err
+}
+
+// checkTimeBefore is the time of the task's last check before ours; empty when there was
+// none, or it is not known.
+func (run Run) checkTimeBefore() string {
+	if run.Intent == nil {
+		return ""
 	}
-	before := ""
-	if run.Intent != nil {
-		before = run.Intent.LastCheckTime
-	}
-	return checkTime(s) == before, nil
+	return run.Intent.LastCheckTime
 }
 
 // waitForOurs waits for our execution to show, until the deadline.

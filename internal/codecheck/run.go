@@ -151,10 +151,17 @@ type Run struct {
 	Intent *Intent `json:"intent,omitempty"`
 	ExecID string  `json:"exec_id,omitempty"`
 
-	Counts    Counts   `json:"counts"`
-	NewCounts *Counts  `json:"new_counts,omitempty"`
-	Defects   []Defect `json:"defects,omitempty"`
-	Verdict   *Verdict `json:"verdict,omitempty"`
+	Counts    Counts  `json:"counts"`
+	NewCounts *Counts `json:"new_counts,omitempty"`
+	// NewCountsFrom says who counted what is new; empty when nobody did.
+	NewCountsFrom NewCountsSource `json:"new_counts_from,omitempty"`
+	// Defects are the most severe of the findings.
+	Defects []Defect `json:"defects,omitempty"`
+	// Reading is how far the findings are read; nil before and after. Findings says what
+	// is kept of them, and is nil before.
+	Reading  *Reading       `json:"reading,omitempty"`
+	Findings *FindingsState `json:"findings,omitempty"`
+	Verdict  *Verdict       `json:"verdict,omitempty"`
 
 	// Polls counts the looks at the execution's progress, Reads those at its
 	// results.
@@ -171,6 +178,30 @@ type Run struct {
 	CreatedAt  time.Time `json:"created_at"`
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
+}
+
+// NewCountsSource says who counted new defects.
+type NewCountsSource string
+
+const (
+	// NewFromSummary: CodeArts Check, in the summary of the execution.
+	NewFromSummary NewCountsSource = "summary"
+	// NewFromFindings: we, by comparing findings with those of an earlier run.
+	NewFromFindings NewCountsSource = "findings"
+)
+
+// FindingsState says what is kept of a run's findings. They are not part of the run.
+type FindingsState struct {
+	// RunID is the run with which they are kept: that run, or the one whose execution it
+	// shares.
+	RunID string `json:"run_id"`
+	Count int    `json:"count"`
+	// Complete says that every open finding was read, as far as that can be known.
+	Complete bool `json:"complete"`
+	// BaselineRunID is the run that they were compared with; empty: they were not.
+	BaselineRunID string `json:"baseline_run_id"`
+	// Note says why they are not complete, or not compared; empty: neither.
+	Note string `json:"note"`
 }
 
 // Intent is what we saw before we asked for an execution.

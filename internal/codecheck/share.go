@@ -8,9 +8,9 @@ import "strings"
 func (run Run) JudgedLike(other Run) Run {
 	run.Task, run.Origin, run.ExecID = other.Task, other.Origin, other.ExecID
 	run.Ref, run.RefReason, run.RefsTried = other.Ref, other.RefReason, other.RefsTried
-	run.Counts, run.NewCounts, run.Defects = other.Counts, other.NewCounts, other.Defects
-	verdict := Judge(run.Check.Gate, other.Counts, other.NewCounts, other.Verdict.Access)
-	verdict.Remarks = append(verdict.Remarks, other.Verdict.Remarks...)
+	run.Counts, run.NewCounts, run.NewCountsFrom = other.Counts, other.NewCounts, other.NewCountsFrom
+	run.Defects, run.Findings = other.Defects, other.Findings
+	verdict := other.Rejudge(run.Check.Gate)
 	run.Verdict = &verdict
 	run.State, run.Reason = Passed, "judged from run "+other.ID+", which checked the same commit: "+strings.Join(verdict.Reasons, ", ")
 	if !verdict.Passed {

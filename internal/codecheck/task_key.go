@@ -23,6 +23,22 @@ func TaskKey(ev event.Event, c rules.Check) string {
 	return key
 }
 
+// BaselineKey is the task key of the runs that a run's findings are compared with: of a
+// merge request the full task of its target branch, else the run's own task.
+func BaselineKey(run Run) string {
+	if run.Event.Number != 0 {
+		return fullTaskKey(run.Event, run.Check.ProjectID, run.Event.Branch)
+	}
+	return TaskKey(run.Event, run.Check)
+}
+
+// IsBaseline reports whether later runs can be compared with this one: all its findings
+// are kept with it. It need not have a verdict, so that a gate that compares new defects
+// gets something to compare with.
+func (run Run) IsBaseline() bool {
+	return run.State.Ended() && run.Findings != nil && run.Findings.Complete && run.Findings.RunID == run.ID
+}
+
 // fullTaskKey names the full task of a branch. Branch names have no spaces.
 func fullTaskKey(ev event.Event, project, branch string) string {
 	return strings.Join([]string{ev.RepositoryKey(), project, branch}, " ")

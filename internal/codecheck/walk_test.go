@@ -50,6 +50,9 @@ func testCheck() rules.Check {
 //	task KEY {…}            a task that an earlier run saved; $P is the project
 //	login USER TOKEN        the account of a temporary repository
 //	ref CONNECTION REF      a ref that worked before
+//	baseline [{…}]          the findings of an earlier run, named run-0
+//	access_passed LITERAL   replaces what is_access says when it passed
+//	check_times off         the times of a summary say nothing
 //	start, poll, stop       a step; the requests it makes follow. start is Prepare and,
 //	                        once its intent is saved, Send:
 //	> METHOD URI BODY       the request that must come next
@@ -66,6 +69,8 @@ type walk struct {
 	dialect string
 	login   Login
 	jobID   Capability
+	times   Capability
+	access  []string
 	run     Run
 	saved   Run
 
@@ -111,13 +116,13 @@ func (w *walk) walk() {
 	defer server.Close()
 	w.preamble()
 	w.run.Deadline = w.run.CreatedAt.Add(w.run.Check.Timeout)
-	client, err := huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: server.URL, Retries: -1})
+	client, err := huaweicloud.New(huaweicloud.Options{Service: "codecheck", Endpoint: server.URL, Retries: -1, Now: func() time.Time { return w.clock }})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer client.CloseIdle()
 	checker, err := New(Options{
-		Client: client, Memory: w.memory, Dialect: w.dialect, JobID: w.jobID, Now: func() time.Time { return w.clock },
+		Client: client, Memory: w.memory, Findings: w.memory, Dialect: w.dialect, JobID: w.jobID, CheckTimes: w.times, AccessPassed: w.access, Now: func() time.Time { return w.clock },
 		Login:      func(string) Login { return w.login },
 		RepoType:   func(string) string { return "GitHub" },
 		DefaultRef: func(connection string) Ref { return map[string]Ref{"gitee": Pull}[connection] },
@@ -168,7 +173,11 @@ func (w *walk) ending() {
 	e := json.NewEncoder(&w.story)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(map[string]any{"run": run, "tasks": w.memory.tasks, "refs": w.memory.refs}); err != nil {
+	told := map[string]any{"run": run, "tasks": w.memory.tasks, "refs": w.memory.refs}
+	if found := w.memory.findings[w.run.ID]; len(found) > 0 {
+		told["findings"] = found
+	}
+	if err := e.Encode(told); err != nil {
 		w.t.Fatal(err)
 	}
 	if w.run.State != Starting && len(w.memory.claims) > 0 {
@@ -210,6 +219,14 @@ func (w *walk) preamble() {
 			var t Task
 			err = json.Unmarshal([]byte(rest[open+1:]), &t)
 			w.memory.tasks[rest[:open]] = t
+		case "baseline":
+			var found []Finding
+			err = json.Unmarshal([]byte(rest), &found)
+			w.memory.baseline, w.memory.findings["run-0"] = "run-0", found
+		case "access_passed":
+			w.access = []string{rest}
+		case "check_times":
+			w.times = Capability(rest)
 		case "ref":
 			space := strings.LastIndex(rest, " ")
 			w.memory.refs[rest[:space]] = Ref(rest[space+1:])

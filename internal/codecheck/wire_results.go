@@ -3,7 +3,6 @@ package codecheck
 import (
 	"context"
 	"net/url"
-	"strconv"
 
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 )
@@ -25,18 +24,24 @@ type summary struct {
 	NewSuggestion number `json:"new_suggestion_count"`
 }
 
-func (s summary) counts() (Counts, bool) {
-	return fourCounts(s.Critical, s.Major, s.Minor, s.Suggestion)
+// counted says that all four counts are there.
+func (s summary) counted() bool {
+	_, counted := fourCounts(s.Critical, s.Major, s.Minor, s.Suggestion)
+	return counted
 }
 
 func (s summary) newCounts() (Counts, bool) {
 	return fourCounts(s.NewCritical, s.NewMajor, s.NewMinor, s.NewSuggestion)
 }
 
-// fourCounts reports false when one of the four is missing.
+// fourCounts reports false when one of the four is missing, or no count.
 func fourCounts(critical, major, minor, suggestion number) (Counts, bool) {
-	return Counts{critical.n, major.n, minor.n, suggestion.n},
-		critical.set && major.set && minor.set && suggestion.set
+	for _, n := range []number{critical, major, minor, suggestion} {
+		if !n.set || n.n < 0 {
+			return Counts{}, false
+		}
+	}
+	return Counts{critical.n, major.n, minor.n, suggestion.n}, true
 }
 
 func (a api) summary(ctx context.Context, task, job string) (summary, error) {
@@ -61,46 +66,6 @@ func (a api) statistic(ctx context.Context, task string) (Counts, bool, error) {
 	return counts, all && err == nil, err
 }
 
-// defects gives up to limit open defects of one severity (1.11); severity is
-// its number, 0 for critical to 3 for suggestion.
-func (a api) defects(ctx context.Context, task string, severity, limit int) ([]Defect, error) {
-	var response struct {
-		Defects []struct {
-			ID       text `json:"defect_id"`
-			RuleName text `json:"rule_name"`
-			Checker  text `json:"defect_checker_name"`
-			Content  text `json:"defect_content"`
-			File     text `json:"file_path"`
-			Line     text `json:"line_number"`
-		} `json:"defects"`
-	}
-	err := a.read(ctx, "read defects", huaweicloud.Path("/v2/tasks/%s/defects-detail", task), url.Values{
-		"offset":     {"0"},
-		"limit":      {strconv.Itoa(limit)},
-		"status_ids": {"0"},
-		"severity":   {strconv.Itoa(severity)},
-	}, &response)
-	if err != nil {
-		return nil, err
-	}
-	var found []Defect
-	seen := map[text]bool{}
-	for _, d := range response.Defects {
-		if d.ID != "" && seen[d.ID] || len(found) == limit {
-			continue
-		}
-		seen[d.ID] = true
-		line, _ := strconv.Atoi(string(d.Line)) // a line that is no number is unknown: 0
-		found = append(found, Defect{ID: string(d.ID), Severity: severityName(severity),
-			Rule: string(either(d.RuleName, d.Checker)), Text: string(d.Content), File: string(d.File), Line: line})
-	}
-	return found, nil
-}
-
-func severityName(level int) string {
-	return [...]string{"critical", "major", "minor", "suggestion"}[level]
-}
-
 // logEntry is one part of a failed execution's log (1.12).
 type logEntry struct {
 	Level text `json:"level"`
@@ -110,7 +75,7 @@ type logEntry struct {
 // failureLog gives the log of a failed execution (1.12).
 func (a api) failureLog(ctx context.Context, project, task, exec string) ([]logEntry, error) {
 	var response struct {
-		Entries []logEntry `json:"log_info"`
+		Entries lax[logEntry] `json:"log_info"`
 	}
 	query := url.Values{}
 	if exec != "" {

@@ -59,7 +59,7 @@ func (a api) progress(ctx context.Context, task, job string) (number, error) {
 	var response struct {
 		Status number `json:"task_status"`
 	}
-	err := a.read(ctx, "read progress", huaweicloud.Path("/v2/tasks/%s/progress", task), jobQuery(job), &response)
+	err := a.read(ctx, readProgress, huaweicloud.Path("/v2/tasks/%s/progress", task), jobQuery(job), &response)
 	return response.Status, err
 }
 

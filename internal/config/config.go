@@ -125,12 +125,19 @@ type HuaweiCloud struct {
 	// CAFile holds certificate authorities in PEM form that are trusted beside
 	// the system's; private clouds often have their own. Default: none.
 	CAFile string `yaml:"ca_file,omitempty"`
+	// Proxy is the address of the HTTP proxy for all calls. Default: the one that the
+	// environment names (HTTPS_PROXY, NO_PROXY).
+	Proxy string `yaml:"proxy,omitempty"`
 	// ProjectID is the id of the region's IAM project (32 hex digits), which
 	// stands in ServiceStage's paths. It is not the CodeArts project. Default:
-	// auth.access_key.project_id; with a password empty means that it is taken
-	// from the token.
+	// auth.access_key.project_id; with a password or an agency empty means that it is
+	// taken from the token. An access key or a token of a file tells no id, so
+	// rules with releases need it.
 	ProjectID string `yaml:"project_id,omitempty"`
 	Auth      Auth   `yaml:"auth"`
+	// Language is that of the services' messages, sent as X-Language: zh-cn or en-us
+	// (specs/codearts-check.md 1). Default: none is sent, which the services take as zh-cn.
+	Language string `yaml:"language,omitempty"`
 	// Dialect is the edition of CodeArts Check's API, and with it what capabilities are
 	// auto. Default: 2026.
 	Dialect      Dialect      `yaml:"dialect"`
@@ -142,11 +149,17 @@ type HuaweiCloud struct {
 	// the failed step's log, that the code of a merge request could not be pulled; then the
 	// other `ref` is tried. Default: see docs/behaviour.md; the texts are not documented.
 	PullFailurePatterns []string `yaml:"pull_failure_patterns,omitempty"`
+	// AccessPassed are the literals of `is_access` that mean that CodeArts Check's own gate
+	// passed, without regard to case, for rules with codearts_gate: require. Default: 1,
+	// true, success and pass; the literals are not documented (specs/codearts-check.md 2).
+	AccessPassed []string `yaml:"access_passed,flow"`
+	// MaxFindings is how many findings of a run are read and kept, the most severe first.
+	// Default: 5000; 0 reads none.
+	MaxFindings int `yaml:"max_findings"`
 	// Timeout bounds one call. Default: 30s.
 	Timeout time.Duration `yaml:"timeout"`
-	// MaxConcurrent bounds the calls to one service at the same time. Default: 16;
-	// no rate limit is documented (specs/codearts-check.md 5.4).
-	MaxConcurrent int `yaml:"max_concurrent"`
+	// Limits bound the calls to each service.
+	Limits Limits `yaml:"limits"`
 	// Poll is how often a running check is looked at. Default: 5s to 30s, as
 	// specs/codearts-check.md 5.4 advises.
 	Poll Poll `yaml:"poll"`
@@ -159,14 +172,53 @@ type HuaweiCloud struct {
 // Endpoints are the base URLs of the services: absolute, https, without query and
 // without a slash at their end. Default: by HuaweiCloud.Region.
 type Endpoints struct {
-	// IAM is needed only with a password.
+	// IAM is needed only with a password or an agency.
 	IAM          string `yaml:"iam,omitempty"`
 	CodeCheck    string `yaml:"codecheck"`
 	ServiceStage string `yaml:"servicestage"`
+	// Pipeline is that of CodeArts Pipeline.
+	Pipeline string `yaml:"pipeline,omitempty"`
 }
 
-// Auth is how calls are authorised: exactly one field is not nil.
+// Limits are those of each service, for all replicas together: each replica that calls
+// services takes an equal part. No limit is documented (specs/codearts-check.md 5.4).
+type Limits struct {
+	CodeCheck    Limit `yaml:"codecheck"`
+	ServiceStage Limit `yaml:"servicestage"`
+	Pipeline     Limit `yaml:"pipeline"`
+}
+
+// Limit bounds the calls to one service.
+type Limit struct {
+	// PerSecond is how many requests are sent in a second. Default: 0, any number.
+	PerSecond float64 `yaml:"per_second"`
+	// AtOnce is how many requests are in flight. Default: 16.
+	AtOnce int `yaml:"at_once"`
+}
+
+// Auth is how calls are authorised: exactly one field is given.
 type Auth struct {
+	Password  *PasswordAuth  `yaml:"password,omitempty"`
+	AccessKey *AccessKeyAuth `yaml:"access_key,omitempty"`
+	Agency    *AgencyAuth    `yaml:"agency,omitempty"`
+	// Token is the file of an IAM token of the region's project, which something else
+	// renews before it expires. Only {file: PATH} is accepted.
+	Token Secret `yaml:"token,omitempty"`
+}
+
+// UsesIAM reports whether tokens are got from IAM.
+func (a Auth) UsesIAM() bool { return a.Password != nil || a.Agency != nil }
+
+// AgencyAuth asks IAM for tokens of an agency (method assume_role; support.huaweicloud.com
+// api-iam, iam_30_0003). Exactly one of Password and AccessKey says who acts by the agency:
+// a user of the account that it delegates to, with the right Agent Operator.
+type AgencyAuth struct {
+	// Name is that of the agency.
+	Name string `yaml:"name"`
+	// Domain is the name of the account that delegates, whose projects are checked.
+	Domain string `yaml:"domain"`
+	// Project is the name of the region's project. Default: the region.
+	Project   string         `yaml:"project"`
 	Password  *PasswordAuth  `yaml:"password,omitempty"`
 	AccessKey *AccessKeyAuth `yaml:"access_key,omitempty"`
 }
@@ -178,8 +230,9 @@ type PasswordAuth struct {
 	Password Secret `yaml:"password"`
 	// Domain is the name of the account that the user belongs to.
 	Domain string `yaml:"domain"`
-	// Project is the name of the region's project. Default: the region.
-	Project string `yaml:"project"`
+	// Project is the name of the region's project. Default: the region. Below an agency
+	// it is not used: its token is one of the whole account.
+	Project string `yaml:"project,omitempty"`
 }
 
 // AccessKeyAuth signs each call (specs/codearts-check.md 4.3).
@@ -190,7 +243,8 @@ type AccessKeyAuth struct {
 	Secret Secret `yaml:"secret"`
 	// SecurityToken belongs to temporary keys. Optional.
 	SecurityToken Secret `yaml:"security_token,omitempty"`
-	// ProjectID is sent as X-Project-Id. Default: none is sent.
+	// ProjectID is the id of the region's IAM project, sent as X-Project-Id. Default:
+	// huaweicloud.project_id; where neither is given none is sent.
 	ProjectID string `yaml:"project_id,omitempty"`
 }
 
@@ -217,6 +271,9 @@ type Capabilities struct {
 	CreateV3 string `yaml:"create_v3"`
 	// BranchTasks: the branch tasks and the details of a task can be read (2025-09).
 	BranchTasks string `yaml:"branch_tasks"`
+	// CheckTimes: the times of the last check, in a task's summary, change with every check,
+	// so that a summary which still has those of before is not judged by. Auto is on.
+	CheckTimes string `yaml:"check_times"`
 }
 
 // UnmarshalYAMLNode reads the year, with quotes or without.
@@ -397,12 +454,14 @@ func defaults() *Config {
 		},
 		Store: Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: HuaweiCloud{
-			Dialect:       Dialect2026,
-			Capabilities:  Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto", BranchTasks: "auto"},
-			Timeout:       30 * time.Second,
-			MaxConcurrent: 16,
-			Poll:          Poll{Min: 5 * time.Second, Max: 30 * time.Second},
-			ReleasePoll:   Poll{Min: 5 * time.Second, Max: 30 * time.Second},
+			Dialect:      Dialect2026,
+			Capabilities: Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto", BranchTasks: "auto", CheckTimes: "auto"},
+			AccessPassed: []string{"1", "true", "success", "pass"},
+			MaxFindings:  5000,
+			Timeout:      30 * time.Second,
+			Limits:       Limits{CodeCheck: Limit{AtOnce: 16}, ServiceStage: Limit{AtOnce: 16}, Pipeline: Limit{AtOnce: 16}},
+			Poll:         Poll{Min: 5 * time.Second, Max: 30 * time.Second},
+			ReleasePoll:  Poll{Min: 5 * time.Second, Max: 30 * time.Second},
 		},
 		MaxEventAge: 7 * 24 * time.Hour,
 

@@ -38,17 +38,34 @@ func (c *Config) Reloaded(next *Config) (inForce *Config, restart []string, err 
 
 // reloaded is a with the secrets of next, where both are of the same kind.
 func (a Auth) reloaded(next Auth) Auth {
-	switch {
-	case a.Password != nil && next.Password != nil:
-		password := *a.Password
-		password.Password = next.Password.Password
-		return Auth{Password: &password}
-	case a.AccessKey != nil && next.AccessKey != nil:
-		key := *a.AccessKey
-		key.ID, key.Secret, key.SecurityToken = next.AccessKey.ID, next.AccessKey.Secret, next.AccessKey.SecurityToken
-		return Auth{AccessKey: &key}
+	a.Password, a.AccessKey = a.Password.reloaded(next.Password), a.AccessKey.reloaded(next.AccessKey)
+	if a.Agency != nil && next.Agency != nil {
+		agency := *a.Agency
+		agency.Password, agency.AccessKey = agency.Password.reloaded(next.Agency.Password), agency.AccessKey.reloaded(next.Agency.AccessKey)
+		a.Agency = &agency
+	}
+	if a.Token.Set() && next.Token.Set() {
+		a.Token = next.Token
 	}
 	return a
+}
+
+func (p *PasswordAuth) reloaded(next *PasswordAuth) *PasswordAuth {
+	if p == nil || next == nil {
+		return p
+	}
+	renewed := *p
+	renewed.Password = next.Password
+	return &renewed
+}
+
+func (key *AccessKeyAuth) reloaded(next *AccessKeyAuth) *AccessKeyAuth {
+	if key == nil || next == nil {
+		return key
+	}
+	renewed := *key
+	renewed.ID, renewed.Secret, renewed.SecurityToken = next.ID, next.Secret, next.SecurityToken
+	return &renewed
 }
 
 // differences names the settings of next that differ from c.
@@ -126,7 +143,8 @@ func differing(path string, a, b any) []string {
 const hashRounds = 20_000
 
 // Hash returns twelve hex digits that differ when the settings, the rules (by their
-// hash) or the values of the secrets do. It is published, so it is slow to compute:
+// hash) or the values of the secrets do, except huaweicloud.auth.token, which changes all
+// the time and in each replica by itself. It is published, so it is slow to compute:
 // who knows all but a weak secret does not find that by trying many.
 func (c *Config) Hash(rules string) (string, error) {
 	settings, err := c.JSON()
@@ -134,7 +152,9 @@ func (c *Config) Hash(rules string) (string, error) {
 		return "", err
 	}
 	var values []string
-	for _, secret := range secretsIn(reflect.ValueOf(*c)) {
+	hashed := *c
+	hashed.HuaweiCloud.Auth.Token = Secret{}
+	for _, secret := range secretsIn(reflect.ValueOf(hashed)) {
 		values = append(values, secret.Value())
 	}
 	secrets, err := json.Marshal(values)

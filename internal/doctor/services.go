@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
 )
 
 const (
@@ -31,7 +33,7 @@ const (
 func (e *examination) endpoints(ctx context.Context) {
 	services := e.Config.HuaweiCloud.Endpoints
 	asked := []string{services.CodeCheck}
-	if e.Config.HuaweiCloud.Auth.Password != nil {
+	if e.Config.HuaweiCloud.Auth.UsesIAM() {
 		asked = append(asked, services.IAM)
 	}
 	if len(pipelinesOf(e.Policy.Targets())) > 0 {
@@ -91,7 +93,8 @@ func (e *examination) clock(endpoint string, sent, theirs time.Time) {
 func (e *examination) services(ctx context.Context) {
 	targets := e.Policy.Targets()
 	place := len(e.findings)
-	asked := e.token(ctx)
+	e.refused = e.paused(ctx)
+	asked := e.refused == "" && e.token(ctx)
 	for _, project := range projectsOf(targets) {
 		asked = e.project(ctx, project) || asked
 	}
@@ -113,9 +116,39 @@ func (e *examination) services(ctx context.Context) {
 	e.findings = slices.Insert(e.findings[:last], place, finding)
 }
 
-// token gets a token where there is a password, and reports whether IAM answered.
+// paused says why the servers on this database use no credentials for a while: then one
+// more refusal could lock them. Empty when they do, or when that cannot be read, which the
+// check of the database tells.
+func (e *examination) paused(ctx context.Context) string {
+	options := e.Database
+	options.ReadOnly = true
+	if path := options.SQLite; path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return ""
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	s, err := store.Open(ctx, options)
+	if err != nil {
+		return ""
+	}
+	defer s.Close()
+	pauses, err := s.Pauses(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, p := range pauses {
+		if p.InForce(e.Now()) && p.Refusals > 0 {
+			return "all replicas pause until " + p.Until.Format(time.RFC3339) + ", or until a server gets SIGHUP, so that they are not locked: " + p.Reason
+		}
+	}
+	return ""
+}
+
+// token gets a token where IAM gives them, and reports whether IAM answered.
 func (e *examination) token(ctx context.Context) (answered bool) {
-	if e.Config.HuaweiCloud.Auth.Password == nil {
+	if !e.Config.HuaweiCloud.Auth.UsesIAM() {
 		return false
 	}
 	if slices.Contains(e.unreachable, e.Config.HuaweiCloud.Endpoints.IAM) {

@@ -53,8 +53,10 @@ type Options struct {
 	// Timeout bounds each exchange, from the dial to the last byte. Default 30
 	// seconds.
 	Timeout time.Duration
-	// MaxConcurrent bounds the exchanges in flight; others wait. Default 16.
-	MaxConcurrent int
+	// Limit bounds the requests; others wait, polls behind all others.
+	Limit Limit
+	// Replicas tells of the other replicas. Default: there are none.
+	Replicas *Replicas
 	// Retries is how often a safe call is repeated after a transient failure.
 	// Default 3; negative: never.
 	Retries int
@@ -64,6 +66,8 @@ type Options struct {
 	MaxWait time.Duration
 	// MaxAnswer bounds an answer's body in bytes. Default 32 MiB.
 	MaxAnswer int64
+	// ContentType is that of a request. Default: application/json;charset=UTF-8.
+	ContentType string
 	// Language is sent as X-Language (zh-cn or en-us) and decides the language
 	// of the service's messages (specs/codearts-check.md 1); empty sends none.
 	Language string
@@ -86,7 +90,9 @@ type Client struct {
 	options Options
 	base    *url.URL
 	http    *http.Client
-	slots   chan struct{}
+	limiter *limiter
+	// pauseKey names the endpoint to the other replicas.
+	pauseKey string
 	// traced says that the transport tells when a request gets its connection.
 	traced bool
 }
@@ -103,8 +109,11 @@ func New(o Options) (*Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = 30 * time.Second
 	}
-	if o.MaxConcurrent <= 0 {
-		o.MaxConcurrent = 16
+	if o.Limit.AtOnce <= 0 {
+		o.Limit.AtOnce = 16
+	}
+	if o.ContentType == "" {
+		o.ContentType = "application/json;charset=UTF-8"
 	}
 	if o.Retries == 0 {
 		o.Retries = 3
@@ -127,7 +136,11 @@ func New(o Options) (*Client, error) {
 	if o.Wait == nil {
 		o.Wait = wait
 	}
-	c := &Client{options: o, base: base, http: withoutRedirects(o.HTTP), slots: make(chan struct{}, o.MaxConcurrent)}
+	if o.Replicas == nil {
+		o.Replicas = NewReplicas(nil, o.Log, o.Now)
+	}
+	c := &Client{options: o, base: base, http: withoutRedirects(o.HTTP), limiter: newLimiter(o.Limit, o.Replicas.live),
+		pauseKey: o.Service + " " + base.String()}
 	_, c.traced = c.http.Transport.(*http.Transport)
 	return c, nil
 }
@@ -178,6 +191,9 @@ type Call struct {
 	// Safe says that the call may be sent again after a lost answer, because it
 	// only reads or because a second one changes nothing.
 	Safe bool
+	// Poll says that the call only asks whether something has ended. Where the limit makes
+	// calls wait, polls wait until no other call does.
+	Poll bool
 
 	// Secrets in the body are never to be seen in an error text, as the credentials in the
 	// request's headers are not.
@@ -210,8 +226,7 @@ func (c *Client) Do(ctx context.Context, call Call, out any) error {
 		return nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
-		return &Error{Operation: call.Operation, Status: http.StatusOK, kind: kindUndecodable,
-			Message: "answer cannot be understood: " + clean(err.Error()), cause: err}
+		return &Error{Operation: call.Operation, Status: http.StatusOK, kind: kindUndecodable, Message: undecodable(body, err), cause: err}
 	}
 	return nil
 }
@@ -239,6 +254,9 @@ func (c *Client) send(ctx context.Context, call Call) (http.Header, []byte, erro
 		}
 		observe(auth, failure)
 		if failure == nil {
+			if w, ok := auth.(interface{ worked(context.Context) }); ok {
+				w.worked(ctx)
+			}
 			return header, answer, nil
 		}
 		if !call.Safe || !failure.transient() || try >= c.options.Retries || ctx.Err() != nil {
@@ -302,11 +320,12 @@ func marshal(body any) ([]byte, error) {
 // exchange sends one request and reads its whole answer. The returned request
 // is the one that was sent, with its credentials.
 func (c *Client) exchange(ctx context.Context, auth Authenticator, call Call, target *url.URL, body []byte) (*http.Request, http.Header, []byte, *Error) {
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return nil, nil, nil, &Error{Operation: call.Operation, kind: kindNotSent, cause: ctx.Err()}
+	if err := c.limiter.acquire(ctx, call.Poll); err != nil {
+		return nil, nil, nil, &Error{Operation: call.Operation, kind: kindNotSent, cause: err}
+	}
+	defer c.limiter.release()
+	if failure := c.paused(ctx, call.Operation); failure != nil {
+		return nil, nil, nil, failure
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
@@ -319,7 +338,7 @@ func (c *Client) exchange(ctx context.Context, auth Authenticator, call Call, ta
 	if err != nil {
 		return nil, nil, nil, &Error{Operation: call.Operation, kind: kindMalformed, cause: err}
 	}
-	req.Header.Set("Content-Type", "application/json;charset=UTF-8")
+	req.Header.Set("Content-Type", c.options.ContentType)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "gatewright")
 	if c.options.Language != "" {
@@ -334,7 +353,38 @@ func (c *Client) exchange(ctx context.Context, auth Authenticator, call Call, ta
 	started := c.options.Now()
 	header, answer, failure := c.roundTrip(call, req, &connected)
 	c.options.Metrics.observe(c.options.Service, call.Operation, failure, c.options.Now().Sub(started))
+	c.noteThrottled(ctx, failure)
 	return req, header, answer, failure
+}
+
+// paused returns an error while the endpoint asks for a pause.
+func (c *Client) paused(ctx context.Context, operation string) *Error {
+	pause, _ := c.options.Replicas.find(ctx, c.pauseKey)
+	left := pause.Until.Sub(c.options.Now())
+	if left <= 0 {
+		return nil
+	}
+	return &Error{Operation: operation, kind: kindNotSent, retryAfter: min(left, longestRetryAfter),
+		Message: "nothing is sent for " + left.Round(time.Millisecond).String() + ", because the service asked for a pause: " + pause.Reason}
+}
+
+// noteThrottled begins a pause of the endpoint when the answer asks for one. Where it does
+// not say for how long, the pause is twice as long as one that was over a short while ago.
+func (c *Client) noteThrottled(ctx context.Context, failure *Error) {
+	if failure == nil || !failure.throttled() {
+		return
+	}
+	now := c.options.Now()
+	if before, known := c.options.Replicas.cached(c.pauseKey); failure.retryAfter == 0 && known && now.Sub(before.Until) < throttledAgain {
+		// It may be in force, begun by another of the calls in flight.
+		failure.retryAfter = before.Until.Sub(now)
+		if failure.retryAfter > 0 {
+			return
+		}
+		failure.retryAfter = min(2*before.Until.Sub(before.Since), longestPause)
+	}
+	failure.retryAfter = max(failure.retryAfter, leastPause)
+	c.options.Replicas.pause(ctx, Pause{Key: c.pauseKey, Reason: failure.Error(), Since: now, Until: now.Add(failure.retryAfter)})
 }
 
 // dialFailed reports that there never was a connection, whatever carried the
@@ -368,7 +418,11 @@ func (c *Client) roundTrip(call Call, req *http.Request, connected *atomic.Bool)
 	}
 	if failure := readError(resp.StatusCode, resp.Header, answer, scrubber(req, call.Secrets)); failure != nil {
 		failure.Operation = call.Operation
-		failure.retryAfter = retryAfter(resp.Header, c.options.Now())
+		now := c.options.Now()
+		failure.retryAfter = retryAfter(resp.Header, now)
+		if failure.kind == kindCredentialsRefused && req.Header.Get("Authorization") != "" {
+			failure.Message += clockAdvice(resp.Header, now)
+		}
 		return nil, nil, failure
 	}
 	return resp.Header, answer, nil

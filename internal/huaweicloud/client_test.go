@@ -135,8 +135,9 @@ func TestRetryRules(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			var requests atomic.Int64
-			var paused waits
-			client := newClient(t, script(t, &requests, test.handlers...), Options{Wait: paused.wait})
+			at := newClock()
+			paused := waits{clock: at}
+			client := newClient(t, script(t, &requests, test.handlers...), Options{Wait: paused.wait, Now: at.now})
 			var out struct{}
 			err := client.Do(t.Context(), Call{Operation: "list tasks", Method: "POST", Path: "/x", Body: struct{}{}, Safe: test.safe}, &out)
 			if requests.Load() != test.requests || len(paused.all) != test.waits || (err != nil) != test.fails {
@@ -157,8 +158,9 @@ func TestRetryRules(t *testing.T) {
 
 func TestRetryAfterIsWaitedFor(t *testing.T) {
 	var requests atomic.Int64
-	var paused waits
-	client := newClient(t, script(t, &requests, status(429, "", "Retry-After", "4"), status(200, "")), Options{Wait: paused.wait})
+	at := newClock()
+	paused := waits{clock: at}
+	client := newClient(t, script(t, &requests, status(429, "", "Retry-After", "4"), status(200, "")), Options{Wait: paused.wait, Now: at.now})
 	if err := client.Do(t.Context(), Call{Operation: "list tasks", Method: "GET", Path: "/x", Safe: true}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +249,7 @@ func TestTimeoutAndCancel(t *testing.T) {
 	<-entered
 
 	var paused waits
-	client := newClient(t, server, Options{MaxConcurrent: 1, Wait: paused.wait})
+	client := newClient(t, server, Options{Limit: Limit{AtOnce: 1}, Wait: paused.wait})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
@@ -336,7 +338,7 @@ func TestConcurrentCallsAreBounded(t *testing.T) {
 		_, _ = w.Write([]byte(`{}`))
 		inFlight.Add(-1)
 	})
-	client := newClient(t, server, Options{MaxConcurrent: 2})
+	client := newClient(t, server, Options{Limit: Limit{AtOnce: 2}})
 	var group sync.WaitGroup
 	for range 30 {
 		group.Go(func() {

@@ -38,8 +38,11 @@ func NewCredentials(auth Authenticator, now func() time.Time) *Credentials {
 }
 
 // Replace makes requests be authorized by auth from now on. What was refused before
-// is forgotten.
-func (c *Credentials) Replace(auth Authenticator) {
+// is forgotten, in all replicas when auth has the id of what was refused.
+func (c *Credentials) Replace(ctx context.Context, auth Authenticator) {
+	if f, ok := auth.(interface{ forget(context.Context) }); ok {
+		f.forget(ctx)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.current, c.refusal = auth, Refusal{}
@@ -84,8 +87,8 @@ func (c *Credentials) observe(auth Authenticator, failure *Error) {
 	}
 }
 
-// ProjectID is the IAM project that the token in use is for; an error when there are
-// keys in use, which do not tell it.
+// ProjectID is the IAM project that the token in use is for; an error when that is not
+// known: keys, and a token that was not got from IAM, do not tell it.
 func (c *Credentials) ProjectID(ctx context.Context) (string, error) {
 	if tokens, ok := c.inUse().(*TokenSource); ok {
 		return tokens.ProjectID(ctx)

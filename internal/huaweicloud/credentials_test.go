@@ -23,7 +23,7 @@ func TestCredentialsReplaced(t *testing.T) {
 			arrived <- struct{}{}
 			<-late
 		}
-		status(401, `{"error_code":"APIGW.0301","error_msg":"verify aksk signature fail"}`)(w, r)
+		status(401, `{"error_code":"APIGW.0301","error_msg":"verify aksk signature fail"}`, "Date", at.now().Format(http.TimeFormat))(w, r)
 	})
 	keys := func(id string) Authenticator {
 		signer, err := NewSigner(SignerOptions{AccessKey: id, SecretKey: testSecret, Now: at.now})
@@ -57,7 +57,7 @@ func TestCredentialsReplaced(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- call() }()
 	<-arrived
-	credentials.Replace(keys("new"))
+	credentials.Replace(t.Context(), keys("new"))
 	if err := call(); err != nil {
 		t.Errorf("the new keys: %v", err)
 	}

@@ -114,6 +114,12 @@ func (e *Error) transient() bool {
 	return gatewayCode(e.Code) == "0308"
 }
 
+// throttled reports whether the service asks for a pause of all calls.
+func (e *Error) throttled() bool {
+	return e.Status == http.StatusTooManyRequests || gatewayCode(e.Code) == "0308" ||
+		e.Status == http.StatusServiceUnavailable && e.retryAfter > 0
+}
+
 // RetryAfter is the wait that the service asked for, at most ten minutes; 20 seconds or
 // less when the credentials were refused, whether they are used again by then or not; 0
 // when nothing is known.

@@ -3,10 +3,13 @@ package huaweicloud
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"html"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -152,6 +155,38 @@ func textOf(status int, header http.Header, body []byte) string {
 		return http.StatusText(status)
 	}
 	return text
+}
+
+// undecodable says why an answer without an error in it cannot be read.
+func undecodable(body []byte, err error) string {
+	text := strings.TrimSpace(string(body[:min(len(body), 4<<10)]))
+	if !strings.HasPrefix(text, "<") {
+		return "answer cannot be understood: " + clean(err.Error())
+	}
+	if m := htmlTitle().FindStringSubmatch(text); m != nil {
+		return clean("answer is a page and not JSON, with the title " + strconv.Quote(html.UnescapeString(m[1])) + ": is the endpoint right?")
+	}
+	return "answer is a page and not JSON: is the endpoint right?"
+}
+
+// clockDifference is how far our clock may be from a service's without being worth a word.
+const clockDifference = time.Minute
+
+// clockAdvice says, after a refused signature, that our clock is wrong: a service refuses
+// signatures of another time; empty when it is right, or the answer has no date.
+func clockAdvice(header http.Header, now time.Time) string {
+	theirs, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return ""
+	}
+	off, side := now.Sub(theirs).Round(time.Second), "ahead of"
+	if off < 0 {
+		off, side = -off, "behind"
+	}
+	if off <= clockDifference {
+		return ""
+	}
+	return fmt.Sprintf("; this machine's clock is %s %s the service's, and a signature of another time is refused: synchronize it (NTP)", off, side)
 }
 
 func htmlTitle() *regexp.Regexp {

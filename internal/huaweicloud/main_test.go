@@ -33,16 +33,21 @@ func (c *clock) add(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// waits records the waits that a client asks for, and returns at once.
+// waits records the waits that a client asks for, moves the clock, if there is one, and
+// returns at once.
 type waits struct {
-	mu  sync.Mutex
-	all []time.Duration
+	clock *clock
+	mu    sync.Mutex
+	all   []time.Duration
 }
 
 func (w *waits) wait(_ context.Context, d time.Duration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.all = append(w.all, d)
+	if w.clock != nil {
+		w.clock.add(d)
+	}
 	return nil
 }
 

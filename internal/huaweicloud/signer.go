@@ -32,6 +32,8 @@ type SignerOptions struct {
 	// refusals in a row lock a key for five minutes (specs/codearts-check.md
 	// 4.3). Default 5 minutes.
 	Cooldown time.Duration
+	// Replicas are told of refusals, and tell of those of others. Default: there are none.
+	Replicas *Replicas
 	// Now is the clock; the gateway refuses signatures of a clock that is
 	// minutes off. Default time.Now.
 	Now func() time.Time
@@ -57,13 +59,13 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Signer{options: o, cooldown: newCooldown(o.Cooldown, o.Now)}, nil
+	return &Signer{options: o, cooldown: newCooldown(o.Cooldown, o.Now, credentialsKey("access key", o.AccessKey), o.Replicas)}, nil
 }
 
 // Authorize signs req. It fails without signing while the keys are held after
 // a refusal.
-func (s *Signer) Authorize(_ context.Context, req *http.Request, body []byte) error {
-	if err := s.cooldown.check("sign request"); err != nil {
+func (s *Signer) Authorize(ctx context.Context, req *http.Request, body []byte) error {
+	if err := s.cooldown.check(ctx, "sign request"); err != nil {
 		return err
 	}
 	req.Header.Set("X-Sdk-Date", s.options.Now().UTC().Format(dateLayout))
@@ -82,10 +84,14 @@ func (s *Signer) Authorize(_ context.Context, req *http.Request, body []byte) er
 
 // Expired begins the cooldown of the keys and reports false: a second request
 // with the same keys would be one more failure towards the lock.
-func (s *Signer) Expired(_ context.Context, _ *http.Request, refusal error) bool {
-	s.cooldown.begin(refusal)
+func (s *Signer) Expired(ctx context.Context, _ *http.Request, refusal error) bool {
+	s.cooldown.begin(ctx, refusal)
 	return false
 }
+
+func (s *Signer) worked(ctx context.Context) { s.cooldown.worked(ctx) }
+
+func (s *Signer) forget(ctx context.Context) { s.cooldown.forget(ctx) }
 
 // authorization is the Authorization header over the headers named in signed,
 // in lower case.

@@ -133,15 +133,25 @@ func TestRefusedKeyIsHeld(t *testing.T) {
 	if e := call(); e != nil || requests != 2 {
 		t.Fatalf("call after the cooldown: %v (%d requests)", e, requests)
 	}
-	if e := call(); e == nil || requests != 2 {
-		t.Fatalf("second call during the probe was sent")
+	if e := call(); e != nil || requests != 3 {
+		t.Fatalf("call after the one that worked: %v (%d requests)", e, requests)
+	}
+	refuse = true
+	if e := call(); e == nil || requests != 4 {
+		t.Fatalf("refused again: %v (%d requests)", e, requests)
+	}
+	at.add(time.Minute)
+	// One is sent first. As long as it has not ended the others wait, but not for ever.
+	if err := signer.cooldown.check(t.Context(), "probe"); err != nil {
+		t.Fatalf("probe: %v", err)
+	}
+	if e := call(); e == nil || requests != 4 {
+		t.Fatal("second call during the probe was sent")
 	}
 	at.add(probeTime)
-	if e := call(); e != nil || requests != 3 {
+	refuse = false
+	if e := call(); e != nil || requests != 5 {
 		t.Fatalf("call after the probe: %v (%d requests)", e, requests)
-	}
-	if e := call(); e != nil || requests != 4 {
-		t.Fatalf("call after all is well: %v (%d requests)", e, requests)
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 // fetched; a quarter of its life where that is less.
 const renewBefore = 30 * time.Minute
 
-// TokenOptions configures a TokenSource. Endpoint, Domain, User, Password and
-// one of ProjectName and ProjectID are mandatory.
+// TokenOptions configures a TokenSource. Endpoint, Domain, either User and Password or
+// Agency and Delegate, and one of ProjectName, ProjectID and WholeAccount are mandatory.
 type TokenOptions struct {
 	// Endpoint is IAM's base URL.
 	Endpoint string
@@ -26,24 +26,31 @@ type TokenOptions struct {
 	Domain   string
 	User     string
 	Password string
+	// Agency is the name of an agency of the account, by which Delegate may act: a user of
+	// another account who has the right Agent Operator (method assume_role;
+	// support.huaweicloud.com api-iam, iam_30_0003).
+	Agency   string
+	Delegate Authenticator
 	// ProjectName (the region, as "cn-north-4") or ProjectID is the scope of
-	// the token; the id wins.
-	ProjectName string
-	ProjectID   string
+	// the token; the id wins. WholeAccount is the scope of the account instead.
+	ProjectName  string
+	ProjectID    string
+	WholeAccount bool
 	// Cooldown is how long the password is not used after it was refused: repeated
 	// wrong passwords lock the account. Default 5 minutes.
 	Cooldown time.Duration
 
-	// HTTP, Timeout, Log, Metrics, Now and Wait are those of Options.
-	HTTP    *http.Client
-	Timeout time.Duration
-	Log     *zap.Logger
-	Metrics *Metrics
-	Now     func() time.Time
-	Wait    func(ctx context.Context, d time.Duration) error
+	// Replicas, HTTP, Timeout, Log, Metrics, Now and Wait are those of Options.
+	Replicas *Replicas
+	HTTP     *http.Client
+	Timeout  time.Duration
+	Log      *zap.Logger
+	Metrics  *Metrics
+	Now      func() time.Time
+	Wait     func(ctx context.Context, d time.Duration) error
 }
 
-// TokenSource authorizes requests with an IAM token that it gets by password,
+// TokenSource authorizes requests with an IAM token that it gets by password or by agency,
 // keeps, and renews before it expires (specs/codearts-check.md 4.1). However
 // many callers need a token, one request for it is in flight.
 type TokenSource struct {
@@ -71,10 +78,13 @@ type token struct {
 // NewTokenSource returns a source that has not yet asked for a token, or an
 // error that names the first wrong option.
 func NewTokenSource(o TokenOptions) (*TokenSource, error) {
-	if o.Domain == "" || o.User == "" || o.Password == "" {
+	if o.Domain == "" || o.Agency == "" && (o.User == "" || o.Password == "") {
 		return nil, errors.New("create token source: domain, user or password is missing")
 	}
-	if o.ProjectName == "" && o.ProjectID == "" {
+	if (o.Agency == "") != (o.Delegate == nil) {
+		return nil, errors.New("create token source: an agency goes with who acts by it")
+	}
+	if o.ProjectName == "" && o.ProjectID == "" && !o.WholeAccount {
 		return nil, errors.New("create token source: project name or project id is missing")
 	}
 	if o.Cooldown <= 0 {
@@ -83,12 +93,16 @@ func NewTokenSource(o TokenOptions) (*TokenSource, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	client, err := New(Options{Service: "iam", Endpoint: o.Endpoint, HTTP: o.HTTP, Timeout: o.Timeout,
-		Log: o.Log, Metrics: o.Metrics, Now: o.Now, Wait: o.Wait})
+	client, err := New(Options{Service: "iam", Endpoint: o.Endpoint, Auth: o.Delegate, ContentType: "application/json;charset=utf8",
+		Replicas: o.Replicas, HTTP: o.HTTP, Timeout: o.Timeout, Log: o.Log, Metrics: o.Metrics, Now: o.Now, Wait: o.Wait})
 	if err != nil {
 		return nil, err
 	}
-	return &TokenSource{options: o, client: client, cooldown: newCooldown(o.Cooldown, o.Now), fetching: make(chan struct{}, 1)}, nil
+	key := credentialsKey("password", o.Domain, o.User)
+	if o.Agency != "" {
+		key = credentialsKey("agency", o.Domain, o.Agency)
+	}
+	return &TokenSource{options: o, client: client, cooldown: newCooldown(o.Cooldown, o.Now, key, o.Replicas), fetching: make(chan struct{}, 1)}, nil
 }
 
 // Authorize adds the token to req, after getting one when there is none or its
@@ -111,6 +125,14 @@ func (s *TokenSource) Expired(_ context.Context, used *http.Request, _ error) bo
 		s.current.value = ""
 	}
 	return true
+}
+
+// forget is told that what authorizes was replaced; see cooldown.forget.
+func (s *TokenSource) forget(ctx context.Context) {
+	s.cooldown.forget(ctx)
+	if f, ok := s.options.Delegate.(interface{ forget(context.Context) }); ok {
+		f.forget(ctx)
+	}
 }
 
 // ProjectID is the IAM project that the token is for: the project id in
@@ -164,7 +186,7 @@ func (s *TokenSource) cached() (t token, fresh bool) {
 
 // fetch asks IAM once (repeats after transient failures included).
 func (s *TokenSource) fetch(ctx context.Context) (token, error) {
-	if err := s.cooldown.check("get token"); err != nil {
+	if err := s.cooldown.check(ctx, "get token"); err != nil {
 		return token{}, err
 	}
 	header, body, err := s.client.send(ctx, Call{
@@ -179,25 +201,31 @@ func (s *TokenSource) fetch(ctx context.Context) (token, error) {
 	if err != nil {
 		var e *Error
 		if errors.As(err, &e) && !e.transient() && e.Status >= 400 && e.Status < 500 {
-			s.cooldown.begin(e)
+			s.cooldown.begin(ctx, e)
 			e.refused, e.retryAfter = true, max(e.retryAfter, askAgain)
 		}
 		return token{}, err
 	}
+	s.cooldown.worked(ctx)
 	return s.read(header, body)
 }
 
 func (s *TokenSource) request() any {
 	type object = map[string]any
-	project := object{"name": s.options.ProjectName}
-	if s.options.ProjectID != "" {
-		project = object{"id": s.options.ProjectID}
+	scope := object{"project": object{"name": s.options.ProjectName}}
+	switch {
+	case s.options.WholeAccount:
+		scope = object{"domain": object{"name": s.options.Domain}}
+	case s.options.ProjectID != "":
+		scope = object{"project": object{"id": s.options.ProjectID}}
 	}
-	user := object{"domain": object{"name": s.options.Domain}, "name": s.options.User, "password": s.options.Password}
-	return object{"auth": object{
-		"identity": object{"methods": []string{"password"}, "password": object{"user": user}},
-		"scope":    object{"project": project},
-	}}
+	identity := object{"methods": []string{"assume_role"},
+		"assume_role": object{"domain_name": s.options.Domain, "agency_name": s.options.Agency}}
+	if s.options.Agency == "" {
+		user := object{"domain": object{"name": s.options.Domain}, "name": s.options.User, "password": s.options.Password}
+		identity = object{"methods": []string{"password"}, "password": object{"user": user}}
+	}
+	return object{"auth": object{"identity": identity, "scope": scope}}
 }
 
 // read takes the token from the answer. Its life is measured with IAM's two

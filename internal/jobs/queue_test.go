@@ -92,7 +92,7 @@ func newBenchLogging(t *testing.T, db storetest.Database, parse func(id string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s, Now: now})
+	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s, Findings: s, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

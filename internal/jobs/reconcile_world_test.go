@@ -169,7 +169,7 @@ func queueOptions(s *store.Store, url, policyText string, now func() time.Time) 
 		return opts, nil, err
 	}
 	poll := codecheck.Interval{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond}
-	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s, Poll: poll, Now: now})
+	checker, err := codecheck.New(codecheck.Options{Client: client, Memory: s, Findings: s, Poll: poll, Now: now})
 	if err != nil {
 		return opts, nil, err
 	}

@@ -162,7 +162,7 @@ func (q *Queue) shareRun(ctx context.Context, v store.Versioned[codecheck.Run]) 
 	}
 	next := run
 	switch {
-	case other.Verdict != nil && (other.NewCounts != nil || !run.Check.Gate.NewOnly):
+	case other.Verdict != nil && (other.NewCounts != nil || !run.Check.Gate.ComparesNew()):
 		next = run.JudgedLike(other)
 		next.StartedAt, next.FinishedAt = other.StartedAt, q.now().UTC()
 	case other.State == codecheck.Errored || other.State == codecheck.Stopped:

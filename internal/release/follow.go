@@ -26,6 +26,7 @@ func (o *Operator) Follow(ctx context.Context, r Release) (Release, time.Duratio
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
+	s.poll = true
 	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
 	if err != nil {
 		return o.readFailed(ctx, r, err)

@@ -18,6 +18,8 @@ import (
 type service struct {
 	client  *huaweicloud.Client
 	project string
+	// poll says that it is asked whether an execution has ended.
+	poll bool
 }
 
 // pipeline is one entry of the list (1.2). Its status is that of its last
@@ -142,7 +144,7 @@ func (s service) act(ctx context.Context, operation, id, action string, body any
 
 func (s service) get(ctx context.Context, operation, path string) (json.RawMessage, error) {
 	var data json.RawMessage
-	err := s.client.Do(ctx, huaweicloud.Call{Operation: operation, Method: http.MethodGet, Path: path, Safe: true}, &data)
+	err := s.client.Do(ctx, huaweicloud.Call{Operation: operation, Method: http.MethodGet, Path: path, Safe: true, Poll: s.poll}, &data)
 	return data, err
 }
 

@@ -76,6 +76,7 @@ func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
 		l.complain(d, path+".task_id", quote(check.TaskID)+" is not a task id", "write the 32 lower-case hex digits of the CodeArts Check task")
 	}
 	l.checkTimeout(d, path+".timeout", check.Timeout)
+	l.checkGate(d, path+".gate", check.Gate)
 	if check.Languages != nil {
 		l.warnOfLanguages(d, path+".languages", *check.Languages)
 	}
@@ -146,6 +147,17 @@ func (l *loader) checkTask(d *decodedFile, path string, r *rule, spec *ruleSpec)
 	}
 	if merges && check.Scan == string(ScanFull) {
 		l.complain(d, path+".check.task_id", "a task scans one branch, and a full scan of a merge request is of its source branch", "write scan: incremental, or leave task_id out")
+	}
+}
+
+// checkGate checks the values of a gate, of a rule or of the defaults.
+func (l *loader) checkGate(d *decodedFile, path string, gate *gateSpec) {
+	if gate == nil {
+		return
+	}
+	l.oneOf(d, path+".codearts_gate", gate.CodeArtsGate, string(AccessShow), string(AccessRequire))
+	if gate.New != nil && *gate.New == (limitsSpec{}) {
+		l.complain(d, path+".new", "limits nothing", "write limits such as {critical: 0, major: 0}, or remove the key")
 	}
 }
 

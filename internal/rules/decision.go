@@ -176,9 +176,46 @@ type Gate struct {
 	Major      *int `json:"major"`
 	Minor      *int `json:"minor"`
 	Suggestion *int `json:"suggestion"`
-	// NewOnly counts only the defects that the summary calls new.
+	// NewOnly compares these four with the counts of new defects only.
 	NewOnly bool `json:"new_only"`
+	// New limits the new defects, beside all open ones; nil does not.
+	New *Limits `json:"new,omitempty"`
+	// CodeArtsGate says what CodeArts Check's own `is_access` decides; empty is AccessShow.
+	CodeArtsGate AccessMode `json:"codearts_gate,omitempty"`
 }
+
+// Limits are one limit for each severity. A nil limit allows any number.
+type Limits struct {
+	Critical   *int `json:"critical"`
+	Major      *int `json:"major"`
+	Minor      *int `json:"minor"`
+	Suggestion *int `json:"suggestion"`
+}
+
+// All returns the limits of all open defects, or of the new ones where NewOnly.
+func (g Gate) All() Limits { return Limits{g.Critical, g.Major, g.Minor, g.Suggestion} }
+
+// ComparesNew reports whether the gate compares counts of new defects.
+func (g Gate) ComparesNew() bool {
+	limits := g.All()
+	if !g.NewOnly {
+		if g.New == nil {
+			return false
+		}
+		limits = *g.New
+	}
+	return limits != Limits{}
+}
+
+// AccessMode says what `is_access` decides.
+type AccessMode string
+
+const (
+	// AccessShow shows `is_access` beside our counts.
+	AccessShow AccessMode = "show"
+	// AccessRequire passes a run only when `is_access` says that it passed, too.
+	AccessRequire AccessMode = "require"
+)
 
 // ReleaseAction says what a release does with its pipeline.
 type ReleaseAction string

@@ -143,26 +143,38 @@ func (c *Check) task() string {
 
 // text returns the limits on one line, e.g. `critical = 0, major ≤ 5`.
 func (g *Gate) text() string {
+	limits := g.All().text("")
+	switch {
+	case g.NewOnly && len(limits) > 0:
+		limits = append(limits, "new defects only")
+	case g.New != nil:
+		limits = append(limits, g.New.text("new ")...)
+	}
+	if len(limits) == 0 {
+		limits = []string{"allows any number"}
+	}
+	if g.CodeArtsGate == AccessRequire {
+		limits = append(limits, "is_access must be passed")
+	}
+	return strings.Join(limits, ", ")
+}
+
+// text returns the limits in words, each beginning with prefix.
+func (l Limits) text(prefix string) []string {
 	var limits []string
 	for _, l := range []struct {
 		name string
 		max  *int
-	}{{"critical", g.Critical}, {"major", g.Major}, {"minor", g.Minor}, {"suggestion", g.Suggestion}} {
+	}{{"critical", l.Critical}, {"major", l.Major}, {"minor", l.Minor}, {"suggestion", l.Suggestion}} {
 		switch {
 		case l.max == nil:
 		case *l.max == 0:
-			limits = append(limits, l.name+" = 0")
+			limits = append(limits, prefix+l.name+" = 0")
 		default:
-			limits = append(limits, fmt.Sprintf("%s ≤ %d", l.name, *l.max))
+			limits = append(limits, fmt.Sprintf("%s%s ≤ %d", prefix, l.name, *l.max))
 		}
 	}
-	if len(limits) == 0 {
-		return "allows any number"
-	}
-	if g.NewOnly {
-		limits = append(limits, "new defects only")
-	}
-	return strings.Join(limits, ", ")
+	return limits
 }
 
 // text returns the release on one line, e.g. `caf409b1… start deploy[api]`.

@@ -107,6 +107,18 @@ type gateSpec struct {
 	Minor      *limit `yaml:"minor,omitempty"`
 	Suggestion *limit `yaml:"suggestion,omitempty"`
 	NewOnly    *bool  `yaml:"new_only,omitempty"`
+	// New limits new defects beside all open ones; not together with new_only: true.
+	New *limitsSpec `yaml:"new,omitempty"`
+	// CodeArtsGate is show or require.
+	CodeArtsGate string `yaml:"codearts_gate,omitempty"`
+}
+
+// limitsSpec is the limits of the four severities.
+type limitsSpec struct {
+	Critical   *limit `yaml:"critical,omitempty"`
+	Major      *limit `yaml:"major,omitempty"`
+	Minor      *limit `yaml:"minor,omitempty"`
+	Suggestion *limit `yaml:"suggestion,omitempty"`
 }
 
 type releaseSpec struct {

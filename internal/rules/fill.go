@@ -68,6 +68,10 @@ func (l *loader) fillCheck(d *decodedFile, path string, on []event.Kind, own *ch
 		l.complain(d, path+".check.project", "is missing", "write project: {id: …} here or in defaults.check")
 		full.Project = &projectSpec{}
 	}
+	if *full.Gate.NewOnly && full.Gate.New != nil {
+		l.complain(d, path+".check", "has a gate with new_only: true and limits of its own for new defects",
+			"write new: {…} alone, which limits new defects beside all; new_only: false switches off what the defaults say")
+	}
 	return full
 }
 
@@ -81,13 +85,31 @@ func fillGate(own, defaults *gateSpec) *gateSpec {
 		Minor:      or(own.Minor, defaults.Minor, nil),
 		Suggestion: or(own.Suggestion, defaults.Suggestion, nil),
 		NewOnly:    or(own.NewOnly, defaults.NewOnly, new(bool)),
+		New:        fillNew(own.New, defaults.New),
+
+		CodeArtsGate: orWord(own.CodeArtsGate, defaults.CodeArtsGate, string(AccessShow)),
 	}
-	if full.Critical == nil && full.Major == nil && full.Minor == nil && full.Suggestion == nil {
+	if full.Critical == nil && full.Major == nil && full.Minor == nil && full.Suggestion == nil && full.New == nil {
 		full.Critical, full.Major = &limit{Max: defaultLimit}, &limit{Max: defaultLimit}
 	}
 	full.Critical, full.Major = or(full.Critical, allowed, nil), or(full.Major, allowed, nil)
 	full.Minor, full.Suggestion = or(full.Minor, allowed, nil), or(full.Suggestion, allowed, nil)
 	return full
+}
+
+// fillNew returns the limits of new defects; nil where there are none.
+func fillNew(own, defaults *limitsSpec) *limitsSpec {
+	if own == nil && defaults == nil {
+		return nil
+	}
+	none, allowed := &limitsSpec{}, &limit{Any: true}
+	own, defaults = or(own, none, nil), or(defaults, none, nil)
+	return &limitsSpec{
+		Critical:   or(own.Critical, defaults.Critical, allowed),
+		Major:      or(own.Major, defaults.Major, allowed),
+		Minor:      or(own.Minor, defaults.Minor, allowed),
+		Suggestion: or(own.Suggestion, defaults.Suggestion, allowed),
+	}
 }
 
 func or[T any](own, defaults, ours *T) *T {
@@ -130,7 +152,12 @@ func (r *rule) fillFrom(check *checkSpec) {
 			Minor:      check.Gate.Minor.number(),
 			Suggestion: check.Gate.Suggestion.number(),
 			NewOnly:    *check.Gate.NewOnly,
+
+			CodeArtsGate: AccessMode(check.Gate.CodeArtsGate),
 		},
+	}
+	if n := check.Gate.New; n != nil {
+		r.check.Gate.New = &Limits{Critical: n.Critical.number(), Major: n.Major.number(), Minor: n.Minor.number(), Suggestion: n.Suggestion.number()}
 	}
 	if check.Repository == string(RepositoryTemporary) {
 		r.check.Repository = RepositoryTemporary

@@ -138,6 +138,7 @@ func (l *loader) checkFile(d *decodedFile) {
 		return
 	}
 	l.defaults, l.defaultsIn = *defaults, d
+	l.checkGate(d, "defaults.gate", defaults.Gate)
 	if defaults.Check != nil {
 		l.checkValues(d, "defaults.check", defaults.Check)
 		if defaults.Check.Gate != nil {

@@ -116,3 +116,13 @@ func (p *Policy) Rules() []RuleInfo {
 	}
 	return infos
 }
+
+// Gate returns the gate of the rule with a name; known is false where no rule that checks has it.
+func (p *Policy) Gate(rule string) (gate Gate, known bool) {
+	for _, r := range p.rules {
+		if r.name == rule && !r.ignores {
+			return r.check.Gate, true
+		}
+	}
+	return Gate{}, false
+}

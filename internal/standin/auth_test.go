@@ -46,6 +46,7 @@ func (v vector) signed(t *testing.T, server *standin.Server) (int, string) {
 	}
 	req := httptest.NewRequest(v.Method, target.RequestURI(), strings.NewReader(v.Body))
 	req.Host = target.Host
+	req.Header.Set("Content-Type", "application/json") // mandatory, and not signed
 	for name, value := range v.Headers {
 		req.Header.Set(name, value)
 	}
@@ -222,5 +223,89 @@ func TestLargeBodyIsRefused(t *testing.T) {
 	body := c.call(http.StatusRequestEntityTooLarge, http.MethodPost, "/v3/task", strings.Repeat(" ", 13<<20))
 	if body["error_code"] != "APIGW.0201" {
 		t.Errorf("answer: %v", body)
+	}
+}
+
+// TestSignedProjectID holds that X-Project-Id may be left out, unless it is required: then
+// it must be the region's and signed.
+func TestSignedProjectID(t *testing.T) {
+	withProject, without := vectors(t)[0], vectors(t)[1]
+	for _, test := range []struct {
+		vector   vector
+		required bool
+		project  string
+		status   int
+		code     string
+	}{
+		{without, false, region, http.StatusOK, ""},
+		{without, true, region, http.StatusForbidden, "APIGW.0310"},
+		{withProject, true, withProject.Headers["x-project-id"], http.StatusOK, ""},
+		{withProject, true, strings.Repeat("f", 32), http.StatusForbidden, "APIGW.0310"},
+	} {
+		date, err := time.Parse("20060102T150405Z", test.vector.Headers["x-sdk-date"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts := sample(t)
+		opts.AccessKey, opts.SecretKey = "AKEXAMPLE0000000001", "SKexample/secret+key0000000000000000001"
+		opts.Tasks[0].ID = "2b31ed520c0f4d5c9febedb6e5700001"
+		opts.RegionProject.ID, opts.RequireProjectID = test.project, test.required
+		opts.Now = func() time.Time { return date }
+		server, err := standin.New(opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, code := test.vector.signed(t, server); status != test.status || code != test.code {
+			t.Errorf("%s, required %v, project %s: %d %s, want %d %s", test.vector.Name, test.required, test.project, status, code, test.status, test.code)
+		}
+		server.Close()
+	}
+}
+
+// TestClockTolerance holds that the tolerance is a setting.
+func TestClockTolerance(t *testing.T) {
+	v := vectors(t)[0]
+	date, err := time.Parse("20060102T150405Z", v.Headers["x-sdk-date"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for late, want := range map[time.Duration]int{30 * time.Second: http.StatusOK, -30 * time.Second: http.StatusOK, 31 * time.Second: 401, -31 * time.Second: 401} {
+		opts := sample(t)
+		opts.AccessKey, opts.SecretKey = "AKEXAMPLE0000000001", "SKexample/secret+key0000000000000000001"
+		opts.ClockTolerance, opts.Now = 30*time.Second, func() time.Time { return date.Add(late) }
+		server, err := standin.New(opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, code := v.signed(t, server); status != want {
+			t.Errorf("%v late: %d %s, want %d", late, status, code, want)
+		}
+		server.Close()
+	}
+}
+
+// TestAgencyTokens holds who gets a token of an agency, and that it opens the services.
+func TestAgencyTokens(t *testing.T) {
+	opts := sample(t)
+	opts.AgencyDomain, opts.Agency = "customer", "gatewright"
+	c := serve(t, opts)
+	const path = "/v3/auth/tokens?nocatalog=true"
+	body := func(domain, agency string) string {
+		return `{"auth":{"identity":{"methods":["assume_role"],"assume_role":{"domain_name":"` + domain + `","agency_name":"` + agency + `"}},"scope":{"project":{"name":"` + opts.RegionProject.Name + `"}}}}`
+	}
+	user := c.token
+	for _, test := range []struct {
+		token, body string
+		status      int
+	}{
+		{user, body("customer", "gatewright"), 201},
+		{user, body("customer", "other"), 404},
+		{user, body("acme", "gatewright"), 404},
+		{user, body("customer", ""), 400},
+		{"another", body("customer", "gatewright"), 401},
+		{"", body("customer", "gatewright"), 401},
+	} {
+		c.token = test.token
+		c.call(test.status, http.MethodPost, path, test.body)
 	}
 }

@@ -15,8 +15,7 @@ import (
 type checkService struct {
 	opts  Options
 	spawn background
-	// local maps repositoryKeys to paths.
-	local map[string]string
+	local localRepositories
 	// scanning bounds how many scans work at a time.
 	scanning chan struct{}
 
@@ -31,7 +30,11 @@ type checkService struct {
 
 // scanKey is what a scan depends on: a commit, and for a merge request the
 // commit that it is compared with.
-type scanKey struct{ head, target plumbing.Hash }
+type scanKey struct {
+	head, target plumbing.Hash
+	// full says that all files of a merge request were scanned.
+	full bool
+}
 
 // checkTask is a full task of a branch or an incremental task of one merge
 // request.
@@ -42,8 +45,16 @@ type checkTask struct {
 	branch    string
 	repoType  string
 	languages []string
+	ruleSets  []string // ids
 	createdAt time.Time
+	// credentials are what V2 creation named for the repository.
+	credentials repositoryCredentials
+	// gate and mode are those of a full task; its family has the same.
+	gate gate
+	mode int
 
+	// trunk is the full task of the task of another branch, nil otherwise.
+	trunk *checkTask
 	// parent is the full task of an incremental one, nil otherwise.
 	parent         *checkTask
 	mergeID        string
@@ -85,23 +96,35 @@ func newCheckService(opts Options, spawn background) *checkService {
 	s := &checkService{
 		opts:     opts,
 		spawn:    spawn,
-		local:    map[string]string{},
+		local:    newLocalRepositories(opts.Repositories),
 		scanning: make(chan struct{}, 4),
 		scans:    map[scanKey]scanned{},
 		hurry:    make(chan struct{}),
 	}
-	for url, path := range opts.Repositories {
-		s.local[repositoryKey(url)] = path
-	}
 	for _, seed := range opts.Tasks {
-		setDefault(&seed.ID, newID())
-		setDefault(&seed.ProjectID, opts.Projects[0].ID)
-		s.tasks = append(s.tasks, &checkTask{
-			id: seed.ID, name: seed.Name, project: seed.ProjectID, url: seed.RepoURL, branch: seed.Branch,
-			createdAt: opts.Now().UTC(),
-		})
+		s.seed(seed)
 	}
 	return s
+}
+
+// seed adds a task that the API did not create.
+func (s *checkService) seed(seed TaskSeed) *checkTask {
+	setDefault(&seed.ID, newID())
+	setDefault(&seed.ProjectID, s.opts.Projects[0].ID)
+	task := s.newTask(seed.ProjectID, seed.RepoURL, seed.Branch)
+	task.id, task.name = seed.ID, seed.Name
+	if full, found := s.find(seed.Parent); found && seed.MergeID == "" {
+		task.trunk = full
+	} else if found {
+		task.parent, task.mergeID, task.source, task.target = full, seed.MergeID, seed.SourceBranch, seed.TargetBranch
+	}
+	s.tasks = append(s.tasks, task)
+	return task
+}
+
+// newTask returns a task without a name that is not in the list yet.
+func (s *checkService) newTask(project, url, branch string) *checkTask {
+	return &checkTask{id: newID(), project: project, url: url, branch: branch, createdAt: s.opts.Now().UTC(), gate: defaultGate(), mode: modeFiles}
 }
 
 // The refusals of CodeArts Check (specs/codearts-check.md 5.2); they come with
@@ -159,7 +182,10 @@ func (s *checkService) time(t time.Time) *string {
 		return nil
 	}
 	text := t.UTC().Format(time.RFC3339)
-	if s.opts.Dialect == Dialect2023 {
+	if s.opts.TimeFormat == "plain" || s.opts.TimeFormat == "auto" && s.opts.Dialect == Dialect2023 {
+		if s.opts.PlainTimeZone == "beijing" {
+			t = t.Add(8 * time.Hour)
+		}
 		text = t.UTC().Format(time.DateTime)
 	}
 	return &text
@@ -167,7 +193,12 @@ func (s *checkService) time(t time.Time) *string {
 
 // page cuts one page out of n records, as Options.Paging reads the offset.
 func (s *checkService) page(n, offset, limit int) (from, to int) {
-	switch s.opts.Paging {
+	return pageOf(s.opts.Paging, n, offset, limit)
+}
+
+// pageOf cuts one page out of n records.
+func pageOf(paging Paging, n, offset, limit int) (from, to int) {
+	switch paging {
 	case PagingFromZero:
 		offset *= limit
 	case PagingFromOne:
@@ -193,7 +224,8 @@ type taskList struct {
 	Total int        `json:"total"`
 }
 
-// list is GET /v2/{project_id}/tasks: the project's tasks, oldest first.
+// list is GET /v2/{project_id}/tasks: the project's full tasks, oldest first; where the switch
+// says so its incremental ones too, with their source branch as git_branch.
 func (s *checkService) list(c *call) answer {
 	offset, okOffset := c.number("offset", 0, 0, 999999)
 	limit, okLimit := c.number("limit", 10, 1, 100)
@@ -207,27 +239,31 @@ func (s *checkService) list(c *call) answer {
 	defer s.mu.Unlock()
 	var shown []*checkTask
 	for _, t := range s.tasks {
-		if t.project == c.project() && (t.parent == nil || s.opts.ListIncremental) {
+		if t.project == c.project() && t.trunk == nil && (t.parent == nil || s.opts.ListIncremental.or(s.opts.Dialect == Dialect2023)) {
 			shown = append(shown, t)
 		}
 	}
 	from, to := s.page(len(shown), offset, limit)
 	page := taskList{Tasks: []taskItem{}, Total: len(shown)}
 	for _, t := range shown[from:to] {
-		page.Tasks = append(page.Tasks, taskItem{
+		item := taskItem{
 			TaskID: t.id, TaskName: t.name, CreatorID: s.creator(), GitURL: t.url, GitBranch: t.branch,
 			CreatedAt: s.time(t.createdAt), LastCheckTime: s.time(s.lastCheck(t)),
-		})
+		}
+		if t.parent != nil && t.source != "" {
+			item.GitBranch = t.source
+		}
+		page.Tasks = append(page.Tasks, item)
 	}
 	return ok(page)
 }
 
-// lastCheck is when the newest run of a task or of one of its incremental tasks
+// lastCheck is when the newest run of a task, or of one of its branch and incremental tasks,
 // began.
 func (s *checkService) lastCheck(task *checkTask) time.Time {
 	var last time.Time
 	for _, t := range s.tasks {
-		if t != task && t.parent != task {
+		if t != task && t.parent != task && t.trunk != task {
 			continue
 		}
 		if e := t.latest(); e != nil && e.startedAt.After(last) {
@@ -240,7 +276,7 @@ func (s *checkService) lastCheck(task *checkTask) time.Time {
 func (s *checkService) creator() string { return stableID("user", s.opts.User) }
 
 // remove is DELETE /v2/tasks/{task_id}: an empty 200. Runs of the task are
-// stopped, its incremental tasks go with it.
+// stopped, its branch and incremental tasks go with it.
 func (s *checkService) remove(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,7 +285,7 @@ func (s *checkService) remove(c *call) answer {
 		return errNoProject()
 	}
 	s.tasks = slices.DeleteFunc(s.tasks, func(t *checkTask) bool {
-		gone := t == task || t.parent == task
+		gone := t == task || t.parent == task || t.trunk == task
 		if e := t.latest(); gone && e != nil && e.state == checking {
 			e.stop()
 		}

@@ -1,7 +1,6 @@
 package standin
 
 import (
-	"net/http"
 	"path"
 	"slices"
 	"strconv"
@@ -31,7 +30,7 @@ type createTaskV3 struct {
 
 // complaint says what of the documented limits the request breaks; empty when
 // it keeps them all. Fields that every example has count as mandatory.
-func (b createTaskV3) complaint() string {
+func (b createTaskV3) complaint(o Options) string {
 	t := b.ConfigTemplate
 	switch {
 	case t == nil:
@@ -54,8 +53,10 @@ func (b createTaskV3) complaint() string {
 		return "name has 1 to 128 letters, digits, '.', '-' and '_'"
 	case !hexID(b.ProjectID) || t.ProjectID != b.ProjectID:
 		return "project_id and config_template.project_id are the same 32 hex digits"
-	case b.ProjectName == "" || t.ProjectName != b.ProjectName:
+	case t.ProjectName != b.ProjectName || b.ProjectName == "" && o.ProjectNames != "optional":
 		return "project_name and config_template.project_name are the same and not empty"
+	case o.ProjectNames == "right" && o.hasProject(b.ProjectID) && b.ProjectName != o.projectName(b.ProjectID):
+		return "project_name is not that of the project"
 	case len(t.RuleSets) == 0:
 		return "config_template.rule_sets is empty"
 	}
@@ -96,23 +97,17 @@ func (s *checkService) createV3(c *call) answer {
 	var body createTaskV3
 	problem := "the body is not a JSON object with the documented types"
 	if c.object(&body) {
-		problem = body.complaint()
+		problem = body.complaint(s.opts)
 	}
 	c.entry.Project = body.ProjectID
 	if problem != "" {
-		if s.opts.EnvelopeErrors {
-			c.entry.Detail = problem
-			return answer{status: http.StatusOK, body: envelope{HTTPStatus: "BAD_REQUEST", Status: "error"}, code: "BAD_REQUEST"}
-		}
-		return s.badParameter(c, problem)
+		return s.badEnvelope(c, problem)
 	}
 	if !s.opts.hasProject(body.ProjectID) {
 		return errNoProject()
 	}
-	task := &checkTask{
-		id: newID(), name: body.Name, project: body.ProjectID, url: body.RepoURL, branch: body.Branch,
-		repoType: body.ConfigTemplate.RepoType, createdAt: s.opts.Now().UTC(),
-	}
+	task := s.newTask(body.ProjectID, body.RepoURL, body.Branch)
+	task.name, task.repoType = body.Name, body.ConfigTemplate.RepoType
 	for _, set := range body.ConfigTemplate.RuleSets {
 		task.languages = append(task.languages, set.Language)
 	}
@@ -125,10 +120,10 @@ func (s *checkService) createV3(c *call) answer {
 	s.tasks = append(s.tasks, task)
 	c.entry.Task, c.entry.Address, c.entry.Acted = task.id, task.url, true
 	none := []struct{}{}
-	return ok(envelope{HTTPStatus: "OK", Status: "success", Result: createdV3{
+	return s.success(createdV3{
 		CheckParamList: none, CriterionSets: none, CustomParams: none, ID: task.id, ModelSets: none,
 		ReviewData: none, RuleSets: none, TaskIDs: none, VersionUpdateDelayDays: none,
-	}})
+	})
 }
 
 func (s *checkService) nameTaken(task *checkTask) bool {
@@ -137,8 +132,7 @@ func (s *checkService) nameTaken(task *checkTask) bool {
 	})
 }
 
-// createTaskV2 is the body of POST /v2/{project_id}/task
-// (specs/codearts-check.md 1.3), as far as it makes a difference here.
+// createTaskV2 is the body of POST /v2/{project_id}/task (specs/codearts-check.md 1.3).
 type createTaskV2 struct {
 	GitURL    string   `json:"git_url"`
 	GitBranch string   `json:"git_branch"`
@@ -147,8 +141,14 @@ type createTaskV2 struct {
 		RulesetID string `json:"ruleset_id"`
 		Language  string `json:"language"`
 	} `json:"rule_sets"`
-	TaskType  string `json:"task_type"`
-	IncConfig *struct {
+	TaskType       string   `json:"task_type"`
+	Username       string   `json:"username"`
+	AccessToken    string   `json:"access_token"`
+	EndpointID     string   `json:"endpoint_id"`
+	CheckType      []string `json:"check_type"`
+	EnableFossbot  bool     `json:"enable_fossbot"`
+	ResourcePoolID string   `json:"resource_pool_id"`
+	IncConfig      *struct {
 		ParentTaskID    string `json:"parent_task_id"`
 		GitSourceBranch string `json:"git_source_branch"`
 		GitTargetBranch string `json:"git_target_branch"`
@@ -173,6 +173,8 @@ func (b createTaskV2) complaint(d Dialect) string {
 		return "language and rule_sets are both missing"
 	case !slices.Contains([]string{"", "full", "inc"}, b.TaskType):
 		return "task_type is full or inc"
+	case (b.Username == "") != (b.AccessToken == ""):
+		return "username and access_token go together"
 	case b.TaskType != "inc":
 		return ""
 	case inc == nil || inc.ParentTaskID == "":
@@ -199,25 +201,31 @@ func (s *checkService) createV2(c *call) answer {
 	if !s.opts.hasProject(c.project()) {
 		return errNoProject()
 	}
-	if refusal, ok := s.contentType(c); !ok {
-		return refusal
-	}
 	var body createTaskV2
 	if !c.object(&body) {
 		return s.badParameter(c, "the body is not a JSON object with the documented types")
 	}
-	if problem := body.complaint(s.opts.Dialect); problem != "" {
+	problem := body.complaint(s.opts.Dialect)
+	if problem == "" {
+		problem = s.languageProblem(body)
+	}
+	if problem != "" {
 		return s.badParameter(c, problem)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.opts.Now().UTC()
-	task := &checkTask{
-		id: newID(), project: c.project(), url: body.GitURL, branch: body.GitBranch,
-		languages: body.Language, createdAt: now,
-	}
+	task := s.newTask(c.project(), body.GitURL, body.GitBranch)
+	task.languages, task.credentials = body.Language, repositoryCredentials{body.Username, body.AccessToken}
 	for _, set := range body.RuleSets {
 		task.languages = append(task.languages, set.Language)
+		if set.RulesetID == "" {
+			continue
+		}
+		if !slices.ContainsFunc(s.ruleSets(), func(r RuleSet) bool { return r.ID == set.RulesetID && strings.EqualFold(r.Language, set.Language) }) {
+			c.entry.Detail = "rule_sets names a rule set that is unknown or of another language"
+			return errCreateFailed()
+		}
+		task.ruleSets = append(task.ruleSets, set.RulesetID)
 	}
 	if body.TaskType == "inc" {
 		parent, found := s.find(body.IncConfig.ParentTaskID)
@@ -225,25 +233,33 @@ func (s *checkService) createV2(c *call) answer {
 			c.entry.Detail = "inc_config.parent_task_id is not a full task of the project"
 			return errCreateFailed()
 		}
-		task.parent, task.repoType = parent, parent.repoType
+		task.parent, task.repoType = parent.family(), parent.repoType
 		task.mergeID = body.IncConfig.MergeID
 		task.source, task.target = body.IncConfig.GitSourceBranch, body.IncConfig.GitTargetBranch
 	}
-	base := strings.TrimSuffix(path.Base(strings.ReplaceAll(body.GitURL, ":", "/")), ".git") + "_" + now.Format("01021504")
+	base := strings.TrimSuffix(path.Base(strings.ReplaceAll(body.GitURL, ":", "/")), ".git") + "_" + task.createdAt.Format("01021504")
 	task.name = base
 	for n := 1; s.nameTaken(task); n++ {
 		task.name = base + "_" + strconv.Itoa(n)
 	}
 	s.tasks = append(s.tasks, task)
-	c.entry.Task, c.entry.Acted = task.id, true
+	c.entry.Task, c.entry.Address, c.entry.Acted = task.id, task.url, true
 	return ok(createdV2{TaskID: task.id})
 }
 
-// contentType refuses a body without its type where the 2023 edition calls that
-// header mandatory.
-func (s *checkService) contentType(c *call) (answer, bool) {
-	if s.opts.Dialect == Dialect2023 && !strings.HasPrefix(c.http.Header.Get("Content-Type"), "application/json") {
-		return s.badParameter(c, "Content-Type is not application/json"), false
+// languageProblem says which language of a V2 creation is refused; empty when none is.
+func (s *checkService) languageProblem(body createTaskV2) string {
+	named := slices.Clone(body.Language)
+	for _, set := range body.RuleSets {
+		named = append(named, set.Language)
 	}
-	return answer{}, true
+	for _, language := range named {
+		if language == "" {
+			return "a language is empty"
+		}
+		if s.opts.Languages == "edition" && !slices.Contains(languages2023(), language) {
+			return "language is of " + strings.Join(languages2023(), ", ")
+		}
+	}
+	return ""
 }

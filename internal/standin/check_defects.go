@@ -51,6 +51,17 @@ type defectEvent struct {
 	CodeContext          string   `json:"code_context"`
 }
 
+// DefectSettings are the points on which the editions of defects-detail disagree
+// (specs/codearts-check.md 1.11 and 8).
+type DefectSettings struct {
+	// Paging is what offset means: a record's number (2023, 2025-12), a page's from 0
+	// (2024-11), or a page's (2025-08). Default: Options.Paging.
+	Paging Paging
+	// Duplicates sends the first defect of each page twice, so that a page has more rows
+	// than limit, as the 2025-12 edition says that it may; default: each once.
+	Duplicates bool
+}
+
 // The values of status_ids and defect_status that occur here; nothing is ever
 // ignored (2).
 const (
@@ -93,9 +104,20 @@ func (s *checkService) defects(c *call) answer {
 	}
 	add(statusUnresolved, shown.result.found.Defects)
 	add(statusResolved, shown.result.resolved)
-	from, to := s.page(len(all), offset, limit)
+	from, to := pageOf(s.defectsPaging(), len(all), offset, limit)
 	page.Defects, page.Total = append(page.Defects, all[from:to]...), len(all)
+	if s.opts.Defects.Duplicates && to > from {
+		page.Defects = append(page.Defects, all[from])
+	}
 	return ok(page)
+}
+
+// defectsPaging is what offset counts here.
+func (s *checkService) defectsPaging() Paging {
+	if s.opts.Defects.Paging == pagingSame {
+		return s.opts.Paging
+	}
+	return s.opts.Defects.Paging
 }
 
 // choices reads a comma-separated query parameter whose values must be legal.

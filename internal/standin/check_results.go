@@ -45,9 +45,31 @@ func compareReports(found, before *report) *checkResult {
 	return result
 }
 
-// passesDefaultGate reports whether a task's own gate lets c pass: no critical
-// and no major defect (specs/codearts-check.md 1.14 has the form of a gate).
-func (c counts) passesDefaultGate() bool { return c[critical] == 0 && c[major] == 0 }
+// changedCode leaves of what was found what a merge request's own changes bring: what was not
+// there before, base being what was.
+func (r *checkResult) changedCode(base *report) *checkResult {
+	old := map[string]bool{}
+	for _, d := range base.Defects {
+		old[d.ID] = true
+	}
+	found := *r.found
+	found.Defects = slices.DeleteFunc(slices.Clone(found.Defects), func(d defect) bool { return old[d.ID] })
+	return &checkResult{found: &found, fresh: r.fresh, resolved: r.resolved}
+}
+
+// ResultSettings are the points of a summary that are not documented or came late
+// (specs/codearts-check.md 1.9 and 2).
+type ResultSettings struct {
+	// SummaryDelay is how long after the end of an execution the summary still shows the
+	// one before. Default none.
+	SummaryDelay time.Duration
+	// OmitNewCounts leaves the four new_*_count null, which older editions do not name;
+	// default: they are there.
+	OmitNewCounts bool
+	// AccessPassed and AccessFailed are literals of is_access in place of those of
+	// Options.IsAccess. Default: none.
+	AccessPassed, AccessFailed string
+}
 
 func (c counts) sum() int { return c[critical] + c[major] + c[minor] + c[suggestion] }
 
@@ -132,6 +154,9 @@ func (s *checkService) summary(c *call) answer {
 	if !found {
 		return errNoProject()
 	}
+	if shown != nil && s.opts.Now().Sub(shown.finishedAt) < s.opts.Results.SummaryDelay {
+		shown = task.successBefore(shown)
+	}
 	body := taskSummary{
 		TaskID: task.id, TaskName: task.name, CreatorID: s.creator(), GitURL: task.url, GitBranch: task.branch,
 		CheckType: "source", CreatedAt: s.time(task.createdAt),
@@ -139,12 +164,43 @@ func (s *checkService) summary(c *call) answer {
 	if shown == nil {
 		return ok(body)
 	}
-	body.LastCheckTime, body.LastExecTime = s.time(shown.startedAt), s.time(shown.finishedAt)
-	body.fill(shown.result)
+	started, finished := task.shownTimes(shown)
+	body.LastCheckTime, body.LastExecTime = s.time(started), s.time(finished)
+	body.fill(shown.result, s.opts.Results)
+	body.IsAccess = new(s.access(task, countBySeverity(shown.result.found.Defects)))
 	return ok(body)
 }
 
-func (b *taskSummary) fill(r *checkResult) {
+// successBefore returns the newest execution before e that succeeded, or nil.
+func (t *checkTask) successBefore(e *execution) (before *execution) {
+	for _, other := range t.executions {
+		if other == e {
+			break
+		}
+		if other.state == checkSucceeded {
+			before = other
+		}
+	}
+	return before
+}
+
+// shownTimes are the times of an execution, in whole seconds. No two executions of a task
+// have the same: at the service none takes less than that.
+func (t *checkTask) shownTimes(e *execution) (started, finished time.Time) {
+	for _, other := range t.executions {
+		if next := other.startedAt.Truncate(time.Second); next.After(started) {
+			started = next
+		} else {
+			started = started.Add(time.Second)
+		}
+		if other == e {
+			break
+		}
+	}
+	return started, started.Add(e.finishedAt.Sub(e.startedAt))
+}
+
+func (b *taskSummary) fill(r *checkResult, settings ResultSettings) {
 	lines, open := r.found.Lines, countBySeverity(r.found.Defects)
 	b.CodeLineTotal, b.CodeLine, b.CommentLines = &lines.total, &lines.code, &lines.comment
 	b.CodeQuality = new(perThousand(open.sum(), lines.code))
@@ -156,12 +212,11 @@ func (b *taskSummary) fill(r *checkResult) {
 	b.IssueCount, b.NewCount, b.SolveCount = new(open.sum()), new(r.fresh.sum()), new(len(r.resolved))
 	b.CriticalCount, b.MajorCount = new(strconv.Itoa(open[critical])), new(strconv.Itoa(open[major]))
 	b.MinorCount, b.SuggestionCount = new(strconv.Itoa(open[minor])), new(strconv.Itoa(open[suggestion]))
-	b.NewCriticalCount, b.NewMajorCount = new(strconv.Itoa(r.fresh[critical])), new(strconv.Itoa(r.fresh[major]))
-	b.NewMinorCount, b.NewSuggestionCount = new(strconv.Itoa(r.fresh[minor])), new(strconv.Itoa(r.fresh[suggestion]))
-	b.TriggerType, b.IsAccess = new("0"), new("0")
-	if open.passesDefaultGate() {
-		b.IsAccess = new("1")
+	if !settings.OmitNewCounts {
+		b.NewCriticalCount, b.NewMajorCount = new(strconv.Itoa(r.fresh[critical])), new(strconv.Itoa(r.fresh[major]))
+		b.NewMinorCount, b.NewSuggestionCount = new(strconv.Itoa(r.fresh[minor])), new(strconv.Itoa(r.fresh[suggestion]))
 	}
+	b.TriggerType = new("0")
 }
 
 func perThousand(part, whole int) float64 {
@@ -194,7 +249,7 @@ type taskStatistic struct {
 func (s *checkService) statistic(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, shown, found := s.chosen(c)
+	task, shown, found := s.chosen(c)
 	if !found {
 		return errNoProject()
 	}
@@ -207,7 +262,8 @@ func (s *checkService) statistic(c *call) answer {
 	body.Severity.Minor, body.Severity.Suggestion = open[minor], open[suggestion]
 	body.Status.Unresolved, body.Status.Resolved = open.sum(), len(shown.result.resolved)
 	if c.query("time_info_switch") == "true" {
-		body.LastCheckTime, body.LastCheckFinishTime = s.time(shown.startedAt), s.time(shown.finishedAt)
+		started, finished := task.shownTimes(shown)
+		body.LastCheckTime, body.LastCheckFinishTime = s.time(started), s.time(finished)
 	}
 	return ok(body)
 }

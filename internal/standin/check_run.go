@@ -2,8 +2,8 @@ package standin
 
 import (
 	"context"
-	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,12 +14,14 @@ import (
 const scanTimeout = 10 * time.Minute
 
 // runTask is the body of POST /v2/tasks/{task_id}/run
-// (specs/codearts-check.md 1.5). GitURL and GitBranch count in the 2023 edition
+// (specs/codearts-check.md 1.5). The temporary repository counts in the 2023 edition
 // only, Ref in the newer only.
 type runTask struct {
-	Ref       *string `json:"ref"`
-	GitURL    string  `json:"git_url"`
-	GitBranch string  `json:"git_branch"`
+	Ref         *string `json:"ref"`
+	GitURL      string  `json:"git_url"`
+	GitBranch   string  `json:"git_branch"`
+	Username    string  `json:"username"`
+	AccessToken string  `json:"access_token"`
 }
 
 type runStarted struct {
@@ -29,9 +31,6 @@ type runStarted struct {
 // run is POST /v2/tasks/{task_id}/run: starts an execution and answers at once.
 // A missing body or null is refused, and so is a task that is running.
 func (s *checkService) run(c *call) answer {
-	if refusal, ok := s.contentType(c); !ok {
-		return refusal
-	}
 	var body runTask
 	if !c.object(&body) {
 		return s.badParameter(c, "the body is not a JSON object, at least {}")
@@ -60,11 +59,9 @@ func (s *checkService) run(c *call) answer {
 		task.executions = append([]*execution(nil), task.executions[1:]...)
 	}
 	code := s.codeOf(task, ref)
-	if s.opts.Dialect == Dialect2023 && body.GitURL != "" {
-		code.url = body.GitURL
-	}
-	if s.opts.Dialect == Dialect2023 && body.GitBranch != "" && task.parent == nil {
-		code.head = "refs/heads/" + body.GitBranch
+	if s.opts.Dialect == Dialect2023 {
+		code = code.temporary(task, body)
+		c.entry.Address, c.entry.Branch = body.GitURL, body.GitBranch
 	}
 	started.stop = s.spawn.start(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, scanTimeout)
@@ -75,31 +72,9 @@ func (s *checkService) run(c *call) answer {
 	return ok(runStarted{ExecID: started.id})
 }
 
-// code is what a run looks at: a ref of a repository, and for a merge request
-// the branch that it is compared with.
-type code struct {
-	url, head, target string
-}
-
-// codeOf says what a run of task with ref looks at.
-func (s *checkService) codeOf(t *checkTask, ref string) code {
-	switch {
-	case t.parent == nil:
-		return code{url: t.url, head: "refs/heads/" + t.branch}
-	case t.mergeID == "":
-		return code{url: t.url, head: "refs/heads/" + t.source, target: t.target}
-	case ref == "pull" || ref == "" && t.pulls():
-		return code{url: t.url, head: "refs/pull/" + t.mergeID + "/head", target: t.target}
-	default:
-		return code{url: t.url, head: "refs/merge-requests/" + t.mergeID + "/head", target: t.target}
-	}
-}
-
 // SetScanDelay changes ScanDelay for the runs that start from now on; negative: none.
 func (s *Server) SetScanDelay(d time.Duration) {
-	s.check.mu.Lock()
-	defer s.check.mu.Unlock()
-	s.check.opts.ScanDelay = max(d, 0)
+	s.change(func(o *Options) { o.ScanDelay = max(d, 0) })
 }
 
 // EndScans ends the delay of every run that was started before: each ends as soon as
@@ -116,7 +91,11 @@ func (s *Server) EndScans() {
 func (s *checkService) execute(ctx context.Context, task *checkTask, e *execution, code code) {
 	least := time.NewTimer(e.delay)
 	defer least.Stop()
-	result, err := s.scan(ctx, code)
+	var result scanned
+	err := s.admits(code)
+	if err == nil {
+		result, err = s.scan(ctx, code)
+	}
 	select {
 	case <-least.C:
 	case <-e.hurry:
@@ -141,100 +120,10 @@ func (s *checkService) execute(ctx context.Context, task *checkTask, e *executio
 		result.base = before.result.found
 	}
 	e.state, e.result = checkSucceeded, compareReports(result.found, result.base)
+	if code.target != "" && code.mode == modeCode {
+		e.result = e.result.changedCode(result.base)
+	}
 	s.opts.Log.Info("check done", zap.String("task_id", task.id), zap.String("execution_id", e.id))
-}
-
-// failureLog is what log-detail says of a run that got no result.
-func failureLog(code code, err error) string {
-	switch {
-	case errors.Is(err, errUnreachable):
-		return "Cloning into 'source'...\nrepository not reachable"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "the check took longer than " + scanTimeout.String()
-	default:
-		return "Cloning into 'source'...\n> git fetch origin " + code.head + "\n" + err.Error()
-	}
-}
-
-// scanned is what a run found. For a merge request found holds the files that it
-// changes, and base the same files on the target branch; otherwise base is nil.
-type scanned struct{ found, base *report }
-
-// scan clones what code names and scans it.
-func (s *checkService) scan(ctx context.Context, code code) (scanned, error) {
-	select {
-	case s.scanning <- struct{}{}:
-		defer func() { <-s.scanning }()
-	case <-ctx.Done():
-		return scanned{}, ctx.Err()
-	}
-	repository, err := openRemote(ctx, s.local, code.url)
-	if err != nil {
-		return scanned{}, err
-	}
-	defer repository.close()
-	head, err := repository.head(code.head)
-	if err != nil {
-		return scanned{}, err
-	}
-	if code.target == "" {
-		return s.remembered(scanKey{head: head}, func() (scanned, error) {
-			objects, err := repository.clone(ctx, head)
-			if err != nil {
-				return scanned{}, err
-			}
-			found, err := scanCommit(ctx, objects, head, nil)
-			return scanned{found: found}, err
-		})
-	}
-	target, err := repository.head("refs/heads/" + code.target)
-	if err != nil {
-		return scanned{}, err
-	}
-	return s.remembered(scanKey{head: head, target: target}, func() (scanned, error) {
-		objects, err := repository.clone(ctx, head, target)
-		if err != nil {
-			return scanned{}, err
-		}
-		paths, err := changedPaths(ctx, objects, target, head)
-		if err != nil {
-			return scanned{}, err
-		}
-		found, err := scanCommit(ctx, objects, head, paths)
-		if err != nil {
-			return scanned{}, err
-		}
-		base, err := scanCommit(ctx, objects, target, paths)
-		return scanned{found: found, base: base}, err
-	})
-}
-
-// scansKept bounds the scans that are remembered.
-const scansKept = 256
-
-// remembered returns the scan for key, made by scan when it is not known yet.
-func (s *checkService) remembered(key scanKey, scan func() (scanned, error)) (scanned, error) {
-	s.mu.Lock()
-	known, ok := s.scans[key]
-	s.mu.Unlock()
-	if ok {
-		return known, nil
-	}
-	made, err := scan()
-	if err != nil {
-		return scanned{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.scans[key]; !ok {
-		s.scanOrder = append(s.scanOrder, key)
-	}
-	s.scans[key] = made
-	if len(s.scanOrder) > scansKept {
-		delete(s.scans, s.scanOrder[0])
-		s.scanOrder = s.scanOrder[1:]
-	}
-	return made, nil
 }
 
 // stop is POST /v2/tasks/{task_id}/stop: an empty 200, also when nothing runs.
@@ -281,11 +170,24 @@ func (s *checkService) progress(c *call) answer {
 	}
 	shown := s.latest(task, jobID)
 	if shown == nil {
-		return ok(progressAnswer{})
+		return s.noProgress(c, task, jobID)
 	}
 	c.entry.Execution = shown.id
 	status := int(shown.state)
 	return ok(progressAnswer{TaskStatus: &status, Progress: s.progressInfo(shown)})
+}
+
+// noProgress is what progress says when there is no execution to tell of.
+func (s *checkService) noProgress(c *call, task *checkTask, jobID string) answer {
+	known := slices.ContainsFunc(task.executions, func(e *execution) bool { return e.id == jobID })
+	if jobID != "" && !known && s.opts.UnknownJobID == "error" {
+		return s.badParameter(c, "the task has no such execution")
+	}
+	var body progressAnswer
+	if s.opts.NeverChecked == "object" {
+		body.Progress = &progressInfo{}
+	}
+	return ok(body)
 }
 
 // jobID is the execution that a call asks about; empty where the service takes no job_id.
@@ -300,12 +202,16 @@ func (s *checkService) jobID(c *call) string {
 // unless that is empty; nil when there is none. The caller holds mu.
 func (s *checkService) latest(task *checkTask, jobID string) (shown *execution) {
 	for _, e := range task.executions {
-		registered := s.opts.Now().Sub(e.startedAt) >= s.opts.RegisterDelay || e.state != checking
-		if registered && (jobID == "" || e.id == jobID) {
+		if s.registered(e) && (jobID == "" || e.id == jobID) {
 			shown = e
 		}
 	}
 	return shown
+}
+
+// registered reports whether the service shows an execution yet.
+func (s *checkService) registered(e *execution) bool {
+	return s.opts.Now().Sub(e.startedAt) >= s.opts.RegisterDelay || e.state != checking
 }
 
 // lastJobs is GET /v4/tasks/{task_id}/last-jobs. Of its two ids only the name of the
@@ -323,7 +229,7 @@ func (s *checkService) lastJobs(c *call) answer {
 	if shown := s.latest(task, ""); shown != nil {
 		result.LastJobID = shown.id
 	}
-	return ok(envelope{HTTPStatus: "OK", Status: "success", Result: result})
+	return s.success(result)
 }
 
 // progressInfo words the progress in the dialect's way.

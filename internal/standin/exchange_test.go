@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -28,6 +29,8 @@ type exchangeFile struct {
 		ExpiredAnswer  standin.ExpiredAnswer   `json:"expired_answer"`
 		EnvelopeErrors bool                    `json:"envelope_errors"`
 		Release        standin.ReleaseSettings `json:"release"`
+		GitUser        string                  `json:"git_user"`
+		GitToken       string                  `json:"git_token"`
 	} `json:"options"`
 	Exchanges []exchange `json:"exchanges"`
 }
@@ -63,17 +66,22 @@ func TestExchanges(t *testing.T) {
 			opts := sample(t)
 			opts.Dialect, opts.Paging, opts.ExpiredAnswer = script.Options.Dialect, script.Options.Paging, script.Options.ExpiredAnswer
 			opts.EnvelopeErrors = script.Options.EnvelopeErrors
+			opts.RepositoryUser, opts.RepositoryToken = script.Options.GitUser, script.Options.GitToken
 			delays := opts.Release
 			opts.Release = script.Options.Release
 			opts.Release.StopDelay, opts.Release.RestartDelay, opts.Release.RollbackDelay = delays.StopDelay, delays.RestartDelay, delays.RollbackDelay
 			zero := 0.0
 			opts.Pipelines[0].Stages[0].Tasks[0].Seconds = &zero
 			opts.Pipelines[0].Stages[1].Tasks[1].Seconds = &zero
+			opts.CodePipelines[0].Stages[0].Jobs[0].Steps[0].Seconds = &zero
+			opts.CodePipelines[0].Stages[0].Jobs[0].Steps[0].FailTimes = 1
+			opts.CodePipelines[0].Stages[1].Jobs[0].Steps[1].Seconds = &zero
 
 			c := serve(t, opts)
 			saved := map[string]string{
 				"token": c.token, "project": project, "region": region, "pipeline": pipeline,
 				"clean": opts.Tasks[0].ID, "feature": opts.Tasks[1].ID, "user": opts.User, "password": opts.Password,
+				"code_pipeline": opts.CodePipelines[0].ID, "rule_set": opts.RuleSets[0].ID,
 			}
 			for i, e := range script.Exchanges {
 				if !e.play(t, c, saved) {
@@ -198,8 +206,16 @@ func (e exchange) keep(t *testing.T, res *http.Response, raw []byte, saved map[s
 		}
 		value := decode(raw)
 		for key := range strings.SplitSeq(from, ".") {
-			object, _ := value.(map[string]any)
-			value = object[key]
+			switch inner := value.(type) {
+			case map[string]any:
+				value = inner[key]
+			case []any:
+				i, err := strconv.Atoi(key)
+				if err != nil || i >= len(inner) {
+					t.Fatalf("no %s in %s", from, raw)
+				}
+				value = inner[i]
+			}
 		}
 		saved[name] = fmt.Sprint(value)
 	}

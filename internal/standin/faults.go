@@ -1,13 +1,13 @@
 package standin
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -47,12 +47,24 @@ const (
 	// FaultMoved lets a git host have another commit: the parent. It does nothing to the other
 	// services.
 	FaultMoved FaultKind = "moved"
+	// FaultAbsent answers 404 APIGW.0101, before anything is done: the installation has no such
+	// call.
+	FaultAbsent FaultKind = "absent"
+	// FaultQueued answers 400 DEVPIPE.00011169, before anything is done: CodeArts Pipeline has as
+	// many runs as it takes.
+	FaultQueued FaultKind = "queued"
 )
+
+// FaultKinds are all of them.
+func FaultKinds() []FaultKind {
+	return []FaultKind{FaultLatency, FaultThrottle, FaultStatus, FaultBusy, FaultRefused, FaultDropped, FaultLost,
+		FaultReplaced, FaultExpired, FaultRunning, FaultNotFound, FaultMoved, FaultAbsent, FaultQueued}
+}
 
 // Fault is one thing that goes wrong, for some requests.
 type Fault struct {
 	Kind FaultKind `json:"kind"`
-	// Operations are the names of the journal (Call.Operation); empty: all.
+	// Operations are some of Server.Operations; empty: all.
 	Operations []string `json:"operations,omitempty"`
 	// Skip lets the first matching requests pass.
 	Skip int `json:"skip,omitempty"`
@@ -83,16 +95,18 @@ type Faults struct {
 	Faults []Fault `json:"faults"`
 }
 
-// check returns what is wrong with f.
-func (f Fault) check() error {
-	switch f.Kind {
-	case FaultLatency, FaultThrottle, FaultBusy, FaultRefused, FaultDropped, FaultLost, FaultReplaced, FaultExpired, FaultRunning, FaultNotFound, FaultMoved:
-	case FaultStatus:
-		if !slices.Contains([]int{0, 500, 502, 503, 504}, f.Status) {
-			return fmt.Errorf("fault status %d is none of 500, 502, 503, 504", f.Status)
+// check returns what is wrong with f, operations being what it may name.
+func (f Fault) check(operations []string) error {
+	if !slices.Contains(FaultKinds(), f.Kind) {
+		return fmt.Errorf("unknown fault kind %q; the kinds are %s", f.Kind, joined(FaultKinds()))
+	}
+	for _, name := range f.Operations {
+		if !slices.Contains(operations, name) {
+			return fmt.Errorf("unknown operation %q; the operations are %s", name, joined(operations))
 		}
-	default:
-		return fmt.Errorf("unknown fault kind %q", f.Kind)
+	}
+	if f.Kind == FaultStatus && !slices.Contains([]int{0, 500, 502, 503, 504}, f.Status) {
+		return fmt.Errorf("fault status %d is none of 500, 502, 503, 504", f.Status)
 	}
 	if f.ActFirst && f.Kind != FaultStatus || f.Body != "" && f.Kind != FaultReplaced {
 		return fmt.Errorf("fault %q: act_first is for status only, body for replaced only", f.Kind)
@@ -102,6 +116,20 @@ func (f Fault) check() error {
 	}
 	return nil
 }
+
+func joined[T ~string](words []T) string {
+	var b strings.Builder
+	for i, word := range words {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(word))
+	}
+	return b.String()
+}
+
+// Operations are our names of the calls that are served, in the order of docs/standin.md.
+func (s *Server) Operations() []string { return slices.Clone(s.operations) }
 
 // faults holds what is switched on and how often it still hits.
 type faults struct {
@@ -128,12 +156,19 @@ type effect struct {
 	missing, moved bool
 }
 
+// ReadFaults reads a Faults object, in which every field must be known.
+func ReadFaults(data []byte) (Faults, error) {
+	var f Faults
+	err := decodeStrict(bytes.NewReader(data), &f)
+	return f, err
+}
+
 // SetFaults replaces the faults. It fails, and changes nothing, when one of
 // them is not understood. The zero value switches all off.
 func (s *Server) SetFaults(f Faults) error {
 	active := make([]*activeFault, 0, len(f.Faults))
 	for i, fault := range f.Faults {
-		if err := fault.check(); err != nil {
+		if err := fault.check(s.operations); err != nil {
 			return fmt.Errorf("set fault %d: %w", i, err)
 		}
 		active = append(active, &activeFault{Fault: fault, random: rand.New(rand.NewPCG(fault.Seed, fault.Seed))})
@@ -197,6 +232,10 @@ func (f *activeFault) instead() *answer {
 		ans = serviceError(http.StatusBadRequest, "SVCSTG.00100400", "parameter invalid")
 	case FaultRunning:
 		ans = errTaskRunning()
+	case FaultAbsent:
+		ans = unknownRoute.handle(nil)
+	case FaultQueued:
+		ans = serviceError(http.StatusBadRequest, "DEVPIPE.00011169", "the number of concurrent runs has reached its limit")
 	case FaultReplaced:
 		ans = ok([]byte(f.Body)).with("Content-Type", "text/html")
 	case FaultStatus:
@@ -247,17 +286,16 @@ func (s *Server) serveFaults(w http.ResponseWriter, _ *http.Request) {
 	writeHelper(w, set)
 }
 
+// serveOperations is GET /standin/operations: what a fault can name.
+func (s *Server) serveOperations(w http.ResponseWriter, _ *http.Request) {
+	writeHelper(w, map[string]any{"operations": s.operations, "kinds": FaultKinds()})
+}
+
 // putFaults is PUT /standin/faults with a Faults object: 204, or 400 with the
 // reason as text.
 func (s *Server) putFaults(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
-	if err != nil {
-		http.Error(w, "read faults: body too large or cut off", http.StatusBadRequest)
-		return
-	}
 	var set Faults
-	if err := json.Unmarshal(body, &set); err != nil {
-		http.Error(w, "read faults: "+err.Error(), http.StatusBadRequest)
+	if !readHelper(w, r, "faults", &set) {
 		return
 	}
 	if err := s.SetFaults(set); err != nil {

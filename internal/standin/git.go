@@ -53,16 +53,50 @@ var scpForm = regexp.MustCompile(`^(?:[^@/:]+@)?([^/:]+):([^/].*)$`)
 // errUnreachable ends the run of a repository that may not be cloned.
 var errUnreachable = errors.New("repository not reachable")
 
+// localRepositories maps repositories to paths: by repositoryKey, or by full name for any host.
+type localRepositories map[string]string
+
+func newLocalRepositories(paths map[string]string) localRepositories {
+	l := localRepositories{}
+	for name, path := range paths {
+		l[localKey(name)] = path
+	}
+	return l
+}
+
+// localKey is repositoryKey, and for a full name that name in lower case.
+func localKey(name string) string {
+	if fullNameForm.MatchString(name) {
+		return strings.ToLower(name)
+	}
+	return repositoryKey(name)
+}
+
+// fullNameForm is a full name that stands for itself and is no URL or path.
+var fullNameForm = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$`)
+
+// path returns where the repository behind an address is.
+func (l localRepositories) path(address string) (string, bool) {
+	key := localKey(address)
+	if path, ok := l[key]; ok {
+		return path, true
+	}
+	if _, name, found := strings.Cut(key, "/"); found {
+		path, ok := l[name]
+		return path, ok
+	}
+	return "", false
+}
+
 // remote is a repository that was asked for its refs, and nothing more yet.
 type remote struct {
 	session transport.UploadPackSession
 	refs    map[string]plumbing.Hash
 }
 
-// openRemote asks the repository behind a task's URL for its refs. local maps
-// repositoryKeys to paths. A URL that is neither listed there nor an http(s) URL
-// of the loopback is errUnreachable.
-func openRemote(ctx context.Context, local map[string]string, raw string) (*remote, error) {
+// openRemote asks the repository behind a task's URL for its refs. A URL that is neither
+// listed in local nor an http(s) URL of the loopback is errUnreachable.
+func openRemote(ctx context.Context, local localRepositories, raw string) (*remote, error) {
 	session, err := openSession(local, raw)
 	if err != nil {
 		return nil, err
@@ -75,8 +109,8 @@ func openRemote(ctx context.Context, local map[string]string, raw string) (*remo
 	return &remote{session: session, refs: advertised.References}, nil
 }
 
-func openSession(local map[string]string, raw string) (transport.UploadPackSession, error) {
-	if path, ok := local[repositoryKey(raw)]; ok {
+func openSession(local localRepositories, raw string) (transport.UploadPackSession, error) {
+	if path, ok := local.path(raw); ok {
 		gitDir := filepath.Join(path, ".git")
 		if _, err := os.Stat(gitDir); err != nil {
 			gitDir = path

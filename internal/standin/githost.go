@@ -31,16 +31,13 @@ type GitHost struct {
 // gitHosts answers for the hosts: where a branch, tag or merge request is now.
 type gitHosts struct {
 	hosts        map[string]GitHost
-	repositories map[string]string // by repositoryKey
+	repositories localRepositories
 }
 
 func newGitHosts(opts Options) *gitHosts {
-	g := &gitHosts{hosts: map[string]GitHost{}, repositories: map[string]string{}}
+	g := &gitHosts{hosts: map[string]GitHost{}, repositories: newLocalRepositories(opts.Repositories)}
 	for _, h := range opts.GitHosts {
 		g.hosts[h.Kind] = h
-	}
-	for url, path := range opts.Repositories {
-		g.repositories[repositoryKey(url)] = path
 	}
 	return g
 }
@@ -124,7 +121,7 @@ func (g *gitHosts) serve(c *call, style hostStyle, answer func(*call, hosted) an
 		name = c.http.PathValue("owner") + "/" + c.http.PathValue("name")
 	}
 	c.entry.Repository = name
-	path, known := g.repositories[repositoryKey(strings.TrimRight(host.URL, "/")+"/"+name)]
+	path, known := g.repositories.path(strings.TrimRight(host.URL, "/") + "/" + name)
 	if !known {
 		return hostMessage(http.StatusNotFound, style.notFound)
 	}

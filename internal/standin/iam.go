@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// tokens is IAM: it gives out tokens for a password and knows them again.
+// tokens is IAM: it gives out tokens for a password or by an agency, and knows them again.
 type tokens struct {
 	opts Options
+	keys *keys
 	mu   sync.Mutex
 	live map[string]token
 }
@@ -22,9 +23,15 @@ type token struct {
 	expiresAt time.Time
 }
 
-func newTokens(opts Options) *tokens { return &tokens{opts: opts, live: map[string]token{}} }
+func newTokens(opts Options, keys *keys) *tokens {
+	return &tokens{opts: opts, keys: keys, live: map[string]token{}}
+}
 
-// tokenRequest is the body of POST /v3/auth/tokens (specs/codearts-check.md 4.1).
+// createToken is the operation of POST /v3/auth/tokens.
+const createToken = "create_token"
+
+// tokenRequest is the body of POST /v3/auth/tokens (specs/codearts-check.md 4.1; for
+// assume_role support.huaweicloud.com api-iam, iam_30_0003).
 type tokenRequest struct {
 	Auth struct {
 		Identity struct {
@@ -36,6 +43,11 @@ type tokenRequest struct {
 					Domain   iamName `json:"domain"`
 				} `json:"user"`
 			} `json:"password"`
+			AssumeRole struct {
+				DomainID   string `json:"domain_id"`
+				DomainName string `json:"domain_name"`
+				AgencyName string `json:"agency_name"`
+			} `json:"assume_role"`
 		} `json:"identity"`
 		Scope struct {
 			Project *iamName `json:"project"`
@@ -81,27 +93,43 @@ type iamUser struct {
 const iamTime = "2006-01-02T15:04:05.000000Z"
 
 // create is POST /v3/auth/tokens: 201 with the token in X-Subject-Token; 400 for
-// a body that is not a password request, 401 for a wrong name or password, 404 for
-// a scope that does not exist. The catalog is always empty. Tokens without a
-// project scope are given, and refused by both services.
+// a body that is neither a password request nor one for an agency, 401 for a wrong name or
+// password and for who may not act by an agency, 404 for an agency or a scope that does not
+// exist. The catalog is always empty. Tokens without a project scope are given, and
+// refused by both services.
 func (t *tokens) create(c *call) answer {
 	var request tokenRequest
 	identity := &request.Auth.Identity
-	if !c.object(&request) || len(identity.Methods) != 1 || identity.Methods[0] != "password" || identity.Password.User.Name == "" {
+	if !c.object(&request) || len(identity.Methods) != 1 {
 		return iamError(http.StatusBadRequest, "The request body is invalid")
 	}
-	if !t.knows(identity.Password.User.Name, identity.Password.User.Password, identity.Password.User.Domain.Name) {
-		return iamError(http.StatusUnauthorized, "The username or password is wrong.")
+	account, user := t.opts.Domain, t.opts.User
+	switch method := identity.Methods[0]; {
+	case method == "password" && identity.Password.User.Name != "":
+		if !t.knows(identity.Password.User.Name, identity.Password.User.Password, identity.Password.User.Domain.Name) {
+			return iamError(http.StatusUnauthorized, "The username or password is wrong.")
+		}
+	case method == "assume_role" && identity.AssumeRole.AgencyName != "":
+		if !t.mayAct(c) {
+			return iamError(http.StatusUnauthorized, "The request you have made requires authentication.")
+		}
+		account, user = t.opts.AgencyDomain, t.opts.AgencyDomain+"/"+t.opts.Agency
+		domain := iamName{ID: identity.AssumeRole.DomainID, Name: identity.AssumeRole.DomainName}
+		if t.opts.Agency == "" || identity.AssumeRole.AgencyName != t.opts.Agency || !domain.is(stableID("domain", account), account) {
+			return iamError(http.StatusNotFound, "The agency is not found.")
+		}
+	default:
+		return iamError(http.StatusBadRequest, "The request body is invalid")
 	}
 	now := t.opts.Now().UTC()
-	domain := iamName{ID: stableID("domain", t.opts.Domain), Name: t.opts.Domain}
+	domain := iamName{ID: stableID("domain", account), Name: account}
 	body := tokenBody{
 		Catalog:   []struct{}{},
 		ExpiresAt: now.Add(t.opts.TokenLifetime).Format(iamTime),
 		IssuedAt:  now.Format(iamTime),
-		Methods:   []string{"password"},
+		Methods:   identity.Methods,
 		Roles:     []iamName{{ID: "0", Name: "te_admin"}},
-		User:      iamUser{Domain: domain, ID: stableID("user", t.opts.User), Name: t.opts.User},
+		User:      iamUser{Domain: domain, ID: stableID("user", user), Name: user},
 	}
 	switch scope := request.Auth.Scope; {
 	case scope.Project != nil:
@@ -115,14 +143,26 @@ func (t *tokens) create(c *call) answer {
 		body.Domain = &domain
 	}
 
-	value := "MII" + strings.Repeat(newID(), 8)
-	t.keep(value, token{user: t.opts.User, regional: body.Project != nil, expiresAt: now.Add(t.opts.TokenLifetime)}, now)
+	value := ("MII" + newID() + strings.Repeat(newID(), t.opts.TokenLength/32))[:t.opts.TokenLength]
+	t.keep(value, token{user: user, regional: body.Project != nil, expiresAt: now.Add(t.opts.TokenLifetime)}, now)
 	c.entry.Acted = true
 	return answer{
 		status: http.StatusCreated,
 		header: http.Header{"X-Subject-Token": {value}, "X-Iam-Trace-Id": {"token_" + newID()}},
 		body:   tokenAnswer{Token: body},
 	}
+}
+
+// mayAct reports whether a request for an agency carries a live token of the user, of
+// whatever scope, or a right signature.
+func (t *tokens) mayAct(c *call) bool {
+	value := c.http.Header.Get("X-Auth-Token")
+	if value == "" {
+		_, ok := t.keys.verify(c)
+		return ok
+	}
+	tok, known := t.find(value)
+	return known && tok.user == t.opts.User && t.opts.Now().Before(tok.expiresAt)
 }
 
 // knows compares the credentials without telling by its time where they differ.

@@ -17,13 +17,7 @@ type Call struct {
 	// Seq numbers the calls from 1 without gaps, in the order of their ends.
 	Seq  int64     `json:"seq"`
 	Time time.Time `json:"time"`
-	// Operation is our name of the call: create_token, list_tasks,
-	// create_task_v2, create_task_v3, run_task, stop_task, delete_task,
-	// show_progress, show_summary, show_statistic, list_defects,
-	// list_check_records, show_log, list_pipelines, show_pipeline,
-	// list_release_records, operate_pipeline, github_ref, github_tag, github_pull,
-	// gitlab_branch, gitlab_tag, gitlab_merge_request, gitee_branch, gitee_tags, gitee_pull,
-	// unknown.
+	// Operation is our name of the call, one of Server.Operations.
 	Operation string `json:"operation"`
 	// Status is the HTTP status, Code the error code, also of an error inside a
 	// 200.
@@ -40,12 +34,15 @@ type Call struct {
 	Execution string `json:"execution,omitempty"`
 	// Repository is the one that a git host was asked about.
 	Repository string `json:"repository,omitempty"`
-	// Address is the repository that a task was created for.
+	// Address is the repository that a task was created for; Address and Branch are those of the
+	// temporary repository that a run named.
 	Address string `json:"address,omitempty"`
+	Branch  string `json:"branch,omitempty"`
 	// Ref is the ref that a run was sent with, or that a git host was asked for.
 	Ref      string `json:"ref,omitempty"`
 	Pipeline string `json:"pipeline,omitempty"`
-	// Action, TaskName and ApprovalType are those of operate_pipeline.
+	// Action, TaskName and ApprovalType are those of operate_pipeline; TaskName is also the id of
+	// the step that a manual review of CodeArts Pipeline decided.
 	Action       string `json:"action,omitempty"`
 	TaskName     string `json:"task_name,omitempty"`
 	ApprovalType string `json:"approval_type,omitempty"`

@@ -36,7 +36,21 @@ const (
 	PagingFromOne Paging = "page_from_one"
 	// PagingRecords counts records.
 	PagingRecords Paging = "record"
+	// pagingSame is, for DefectsPaging, what Paging says.
+	pagingSame Paging = "as_paging"
 )
+
+// Auto is a choice that the dialect makes unless it is made here.
+type Auto string
+
+const (
+	autoValue Auto = "auto"
+	autoTrue  Auto = "true"
+	autoFalse Auto = "false"
+)
+
+// or returns what a choices, which is byDialect for auto.
+func (a Auto) or(byDialect bool) bool { return a == autoTrue || a == autoValue && byDialect }
 
 // ExpiredAnswer is how a token that is over is refused
 // (specs/codearts-check.md 4.2).
@@ -68,15 +82,12 @@ type Project struct {
 	Name string
 }
 
-// TaskSeed is a full check task that exists from the start.
-type TaskSeed struct {
-	// ID has 32 lower-case hex digits; empty: a new one.
-	ID string
-	// ProjectID is the owner; empty: the first project.
-	ProjectID string
-	Name      string
-	RepoURL   string
-	Branch    string
+// RuleSet is a rule set of the projects' own. Each language has one of the system's too.
+type RuleSet struct {
+	// ID has 32 lower-case hex digits.
+	ID       string
+	Name     string
+	Language string
 }
 
 // ReleaseSettings are the points of ServiceStage on which its documents are
@@ -94,6 +105,11 @@ type ReleaseSettings struct {
 	// NotFoundIs401 refuses an unknown pipeline with 401 SVCSTG.00100401;
 	// default: 404 SVCSTG.00100433.
 	NotFoundIs401 bool
+	// DeclaredRecords sends a record's trigger as a number and its version as a list; default: as
+	// the text and the number that they must be.
+	DeclaredRecords bool
+	// ErrorKey is the key of an error's text: error_msg, the default, or error_message.
+	ErrorKey string
 	// FailuresEndGood ends a release with failed tasks under fail_mode continue
 	// as 2; default: 3.
 	FailuresEndGood bool
@@ -119,6 +135,12 @@ type Options struct {
 	// SecurityToken makes the pair a temporary one: then each signed request
 	// must carry it in X-Security-Token.
 	SecurityToken string
+	// ClockTolerance is how far the time of a signature may be from the clock. Default 15
+	// minutes, which is not documented (specs/codearts-check.md 10).
+	ClockTolerance time.Duration
+	// RequireProjectID refuses a signed call that does not name RegionProject in
+	// X-Project-Id; default: the header may be left out.
+	RequireProjectID bool
 	// KeepKeyUnlocked switches off that five bad signatures in a row lock the
 	// access key for five minutes.
 	KeepKeyUnlocked bool
@@ -127,8 +149,14 @@ type Options struct {
 	User     string
 	Password string
 	Domain   string
+	// Agency is the name of an agency of the account AgencyDomain, by which User and the
+	// owner of AccessKey may act. Default: there is none.
+	Agency       string
+	AgencyDomain string
 	// TokenLifetime defaults to 24 h.
 	TokenLifetime time.Duration
+	// TokenLength is how many characters a token has. Default 260.
+	TokenLength int
 	// ExpiredAnswer defaults to ExpiredByGateway.
 	ExpiredAnswer ExpiredAnswer
 
@@ -136,13 +164,24 @@ type Options struct {
 	Projects      []Project
 	Tasks         []TaskSeed
 	// Repositories maps a repository's URL, in any spelling, to the local path
-	// of a git repository, like git's url.<base>.insteadOf. What is not listed
+	// of a git repository, like git's url.<base>.insteadOf. A full name such as acme/shop, in
+	// place of a URL, stands for that repository on any host. What is not listed
 	// is cloned only from http(s) URLs of the loopback; the run of any other
 	// URL fails as "repository not reachable".
 	Repositories map[string]string
+	// RepositoryUser and RepositoryToken are what the repositories want of the username and
+	// access_token with which a task is created by V2 or run with a temporary repository.
+	// Default: none; then any are taken.
+	RepositoryUser  string
+	RepositoryToken string
+	RuleSets        []RuleSet
 	// GitHosts are the git hosts whose APIs are served, from Repositories. Default none.
 	GitHosts  []GitHost
 	Pipelines []Pipeline
+	// CodePipelines are the pipelines of CodeArts Pipeline.
+	CodePipelines []CodePipeline
+
+	// What follows up to CodePipelineErrors are switches: see Switches for their values.
 
 	Dialect Dialect
 	Paging  Paging
@@ -155,14 +194,35 @@ type Options struct {
 	// IgnoreJobID tells of the task's latest execution whatever job_id says, as a service
 	// of before 2025-11 does; default: job_id is honoured with Dialect2026.
 	IgnoreJobID bool
+	// Results and Defects are the points on which the documents of results are silent or
+	// contradict themselves.
+	Results ResultSettings
+	Defects DefectSettings
 	// AllowDuplicateNames lets two tasks of a project have one name; default:
 	// the second is refused with CC.00050016.
 	AllowDuplicateNames bool
-	// EnvelopeErrors answers a bad request for `POST /v3/task` with status 200
+	// EnvelopeErrors answers a bad request for a V1, V3 or V4 call with status 200
 	// and the error inside the envelope; default: 400 and an error_code.
 	EnvelopeErrors bool
-	// ListIncremental shows incremental tasks in the V2 list; default: hidden.
-	ListIncremental bool
+	// ListIncremental shows incremental tasks in the V2 list.
+	ListIncremental    Auto
+	UnknownJobID       string
+	NeverChecked       string
+	ProjectNames       string
+	TimeFormat         string
+	PlainTimeZone      string
+	SummaryShape       string
+	QualityAsText      bool
+	IsAccess           string
+	Languages          string
+	CheckListNeedsType bool
+	ContentType        string
+	ErrorStatus        string
+	ErrorSuffix        Auto
+	EnvelopeStatus     string
+	GatewayPrefix      string
+	ReviewState        string
+	CodePipelineErrors string
 
 	// ExecutionIDFirst is the first release's execution id. Default 286541, the
 	// number in the documents' example.
@@ -180,6 +240,9 @@ type Options struct {
 const (
 	defaultScanDelay     = 2 * time.Second
 	defaultTokenLifetime = 24 * time.Hour
+	defaultTokenLength   = 260
+	tokenMost            = 100000
+	defaultTolerance     = 15 * time.Minute
 	defaultJournalSize   = 20000
 	defaultExecutionID   = 286541
 	defaultStopDelay     = 2 * time.Second
@@ -191,9 +254,13 @@ const (
 func (o Options) withDefaults() Options {
 	setDefault(&o.Domain, o.User)
 	setDefault(&o.TokenLifetime, defaultTokenLifetime)
-	setDefault(&o.ExpiredAnswer, ExpiredByGateway)
-	setDefault(&o.Dialect, Dialect2026)
-	setDefault(&o.Paging, PagingFromZero)
+	setDefault(&o.TokenLength, defaultTokenLength)
+	for _, s := range slices.Concat(checkSwitches(), iamSwitches(), releaseSwitches(), codePipelineSwitches()) {
+		if s.get(&o) == "" {
+			_ = s.set(&o, s.Values[0]) // the first is legal
+		}
+	}
+	setDefault(&o.ClockTolerance, defaultTolerance)
 	setDefault(&o.ScanDelay, defaultScanDelay)
 	o.ScanDelay = max(o.ScanDelay, 0)
 	setDefault(&o.RegisterDelay, o.ScanDelay/10)
@@ -233,6 +300,9 @@ func (o Options) check() error {
 	if (o.User == "") != (o.Password == "") {
 		complain("User and Password must be set together")
 	}
+	if (o.Agency == "") != (o.AgencyDomain == "") {
+		complain("Agency and AgencyDomain must be set together")
+	}
 	if !hexID(o.RegionProject.ID) || o.RegionProject.Name == "" {
 		complain("RegionProject needs a name and an id of 32 hex digits, got %q", o.RegionProject.ID)
 	}
@@ -246,32 +316,32 @@ func (o Options) check() error {
 		}
 		seen[p.ID] = true
 	}
-	for _, t := range o.Tasks {
-		if t.Name == "" || t.RepoURL == "" || t.Branch == "" {
-			complain("task %q needs a name, a repository and a branch", t.Name)
+	for i, t := range o.Tasks {
+		isFull := func(id string) bool {
+			return slices.ContainsFunc(o.Tasks[:i], func(p TaskSeed) bool { return p.ID == id && p.Parent == "" })
 		}
-		if t.ID != "" && (!hexID(t.ID) || seen[t.ID]) {
-			complain("task %q needs an id of its own of 32 hex digits, got %q", t.Name, t.ID)
+		for _, problem := range t.problems(o, isFull) {
+			complain("task %q %s", t.Name, problem)
+		}
+		if t.ID != "" && seen[t.ID] {
+			complain("task %q needs an id of its own, got %q", t.Name, t.ID)
 		}
 		seen[t.ID] = true
-		if t.ProjectID != "" && !o.hasProject(t.ProjectID) {
-			complain("task %q is of the unknown project %q", t.Name, t.ProjectID)
+	}
+	for _, s := range Switches() {
+		if err := s.set(&Options{}, s.get(&o)); err != nil {
+			complain("switch %s: %v", s.Name, err)
 		}
 	}
-	switch o.Dialect {
-	case Dialect2026, Dialect2023:
-	default:
-		complain("unknown Dialect %q", o.Dialect)
+	if (o.RepositoryUser == "") != (o.RepositoryToken == "") {
+		complain("RepositoryUser and RepositoryToken must be set together")
 	}
-	switch o.Paging {
-	case PagingFromZero, PagingFromOne, PagingRecords:
-	default:
-		complain("unknown Paging %q", o.Paging)
-	}
-	switch o.ExpiredAnswer {
-	case ExpiredByGateway, ExpiredByService, ExpiredInside200:
-	default:
-		complain("unknown ExpiredAnswer %q", o.ExpiredAnswer)
+	sets := map[string]bool{}
+	for _, r := range o.RuleSets {
+		if !hexID(r.ID) || r.Name == "" || r.Language == "" || sets[r.ID] {
+			complain("rule set %q needs a name, a language and an id of its own of 32 hex digits, got %q", r.Name, r.ID)
+		}
+		sets[r.ID] = true
 	}
 	kinds := map[string]bool{}
 	for _, h := range o.GitHosts {
@@ -286,6 +356,9 @@ func (o Options) check() error {
 	if err := checkPipelines(o.Pipelines); err != nil {
 		errs = append(errs, err)
 	}
+	if err := checkCodePipelines(o.CodePipelines, o.hasProject); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -296,6 +369,16 @@ func (o Options) hasProject(id string) bool {
 		}
 	}
 	return false
+}
+
+// projectName is the name of a project, empty when there is none with that id.
+func (o Options) projectName(id string) string {
+	for _, p := range o.Projects {
+		if p.ID == id {
+			return p.Name
+		}
+	}
+	return ""
 }
 
 // hexID reports whether id has the form of CodeArts' and IAM's ids.

@@ -270,8 +270,8 @@ type releaseRecords struct {
 }
 
 type releaseRecord struct {
-	Trigger     string `json:"trigger"`
-	Version     int    `json:"version"`
+	Trigger     any    `json:"trigger"`
+	Version     any    `json:"version"`
 	ID          any    `json:"id"`
 	PipelineID  string `json:"pipeline_id"`
 	TriggerType int    `json:"trigger_type"`
@@ -291,10 +291,14 @@ func (s *releaseService) records(c *call) answer {
 	shown := s.shown(p)
 	body := releaseRecords{Count: len(shown), Records: []releaseRecord{}}
 	for _, r := range slices.Backward(shown) {
-		body.Records = append(body.Records, releaseRecord{
+		record := releaseRecord{
 			Trigger: r.trigger, Version: 1, ID: s.executionID(r.id), PipelineID: p.spec.ID,
 			TriggerAt: r.at.UnixMilli(), Status: r.status,
-		})
+		}
+		if s.opts.Release.DeclaredRecords {
+			record.Trigger, record.Version = 0, []map[string]int{{"version": 1}}
+		}
+		body.Records = append(body.Records, record)
 	}
 	return ok(body)
 }

@@ -1,14 +1,19 @@
 package standin
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
+
+	"github.com/go-git/go-git/v5"
 )
 
 // Sample makes what a stand-in can start with on its own: in dir, which must not
 // hold them yet, the repositories shop (with a pull request) and depot (with a
 // merge request), a project with a task for each branch of theirs, and a
-// pipeline of two stages: build, then a checkpoint and a rollout. Each kind of git host
+// pipeline of two stages, each for ServiceStage and CodeArts Pipeline: build, then a checkpoint and a rollout. Each kind of git host
 // serves both repositories. The access key, the password and the token are for this machine only; set others before New as wanted.
 func Sample(dir string) (Options, error) {
 	opts := Options{
@@ -27,7 +32,9 @@ func Sample(dir string) (Options, error) {
 			{Kind: "gitlab", URL: "https://git.example.com", Token: "standin-api-token"},
 			{Kind: "gitee", URL: "https://git.example.com", Token: "standin-api-token"},
 		},
-		Pipelines: samplePipelines(),
+		RuleSets:      []RuleSet{{ID: stableID("ruleset", "team"), Name: "team rules", Language: "GO"}},
+		Pipelines:     samplePipelines(),
+		CodePipelines: sampleCodePipelines(),
 	}
 	for _, spec := range []RepositorySpec{{Name: "shop", RefStyle: RefPull}, {Name: "depot", RefStyle: RefMergeRequest}} {
 		made, err := MakeRepository(filepath.Join(dir, spec.Name), spec)
@@ -58,4 +65,78 @@ func samplePipelines() []Pipeline {
 			}},
 		},
 	}}
+}
+
+func sampleCodePipelines() []CodePipeline {
+	return []CodePipeline{{
+		ID: "5d1b8a5e0c6f4b8f9e2d7a3c4b5e6f70", Name: "shop",
+		Stages: []CodeStage{
+			{Name: "Build", Jobs: []CodeJob{{Name: "Image", Steps: []CodeStep{{Name: "Build the image"}}}}},
+			{Name: "Deploy", Jobs: []CodeJob{{Name: "Rollout", Steps: []CodeStep{{Name: "Confirm", Review: true}, {Name: "Roll out"}}}}},
+		},
+	}}
+}
+
+// LocalRepository is a git repository on this machine and what it is called.
+type LocalRepository struct {
+	// Name is a full name such as acme/shop, for any host, or an URL.
+	Name string
+	// Path is the repository's folder, bare or with a working tree.
+	Path string
+}
+
+// ParseRepository reads NAME=PATH.
+func ParseRepository(text string) (LocalRepository, error) {
+	name, path, found := strings.Cut(text, "=")
+	if !found || path == "" || !fullNameForm.MatchString(name) && !strings.Contains(name, "://") && !scpForm.MatchString(name) {
+		return LocalRepository{}, fmt.Errorf("%q: write acme/shop=PATH, or an URL such as https://github.com/acme/shop.git=PATH", text)
+	}
+	return LocalRepository{Name: name, Path: path}, nil
+}
+
+// UseRepositories puts repositories in the place of those of o, with a task for each: of the
+// branch that is checked out.
+func (o *Options) UseRepositories(repositories []LocalRepository) error {
+	o.Repositories, o.Tasks = map[string]string{}, nil
+	for _, r := range repositories {
+		branch, err := r.branch()
+		if err != nil {
+			return fmt.Errorf("use repository %q: %w", r.Path, err)
+		}
+		if _, twice := newLocalRepositories(o.Repositories).path(r.Name); twice {
+			return fmt.Errorf("use repository %q: there is another one for %s", r.Path, r.Name)
+		}
+		o.Repositories[r.Name] = r.Path
+		address := r.Name
+		if fullNameForm.MatchString(r.Name) {
+			address = "https://git.example.com/" + r.Name + ".git"
+		}
+		o.Tasks = append(o.Tasks, TaskSeed{
+			ID: stableID("task", r.Name, branch), Name: filepath.Base(strings.TrimSuffix(address, ".git")) + "-" + strings.ReplaceAll(branch, "/", "-"),
+			RepoURL: address, Branch: branch,
+		})
+	}
+	return nil
+}
+
+// branch returns the branch that is checked out.
+func (r LocalRepository) branch() (string, error) {
+	if info, err := os.Stat(filepath.Join(r.Path, ".git")); err == nil && !info.IsDir() {
+		return "", errors.New("it is a linked worktree or a submodule: name the repository that it belongs to")
+	}
+	repository, err := git.PlainOpen(r.Path)
+	if err != nil {
+		return "", err
+	}
+	if shallow, err := repository.Storer.Shallow(); err == nil && len(shallow) > 0 {
+		return "", errors.New("it is a shallow clone: run git fetch --unshallow in it")
+	}
+	head, err := repository.Head()
+	if err != nil {
+		return "", fmt.Errorf("read HEAD: %w", err)
+	}
+	if !head.Name().IsBranch() {
+		return "", errors.New("no branch is checked out: run git switch in it")
+	}
+	return head.Name().Short(), nil
 }

@@ -1,5 +1,5 @@
 // Package standin is a local server that speaks like Huawei Cloud's IAM,
-// CodeArts Check and ServiceStage do, on one address: the calls that a check
+// CodeArts Check, ServiceStage and CodeArts Pipeline do, on one address: the calls that a check
 // and a release need, with their exact types, their refusals and their delays; and
 // like the APIs of the git hosts, where they say what a branch points to.
 // Signatures and tokens are verified, a run clones its repository with git and
@@ -8,7 +8,7 @@
 // It is written from the services' documents (specs/codearts-check.md,
 // specs/servicestage-release.md, specs/githosts.md) and shares nothing with Gatewright's clients,
 // so that a mistake in a client's field name shows. Where the documents are
-// silent there is an option. Everything is kept in memory and gone with Close.
+// silent or contradict themselves there is a switch (docs/standin.md). Everything is kept in memory and gone with Close.
 package standin
 
 import (
@@ -22,14 +22,19 @@ import (
 
 // Server is a stand-in. It is safe for concurrent use.
 type Server struct {
-	opts    Options
-	mux     *http.ServeMux
-	journal *journal
-	faults  *faults
-	tokens  *tokens
-	keys    *keys
-	check   *checkService
-	release *releaseService
+	// settings is held while a request is answered, so that switches change between requests.
+	settings sync.RWMutex
+
+	opts          Options
+	mux           *http.ServeMux
+	journal       *journal
+	faults        *faults
+	tokens        *tokens
+	keys          *keys
+	check         *checkService
+	release       *releaseService
+	codePipelines *codePipelineService
+	operations    []string
 
 	// stop ends the context of all background work, which working counts.
 	stop    context.CancelFunc
@@ -84,18 +89,20 @@ func New(opts Options) (*Server, error) {
 			working.Go(func() { work(ctx) })
 		}
 	}
+	keys := newKeys(opts)
 	s := &Server{
-		opts:    opts,
-		mux:     http.NewServeMux(),
-		journal: newJournal(opts.JournalSize),
-		faults:  &faults{},
-		tokens:  newTokens(opts),
-		keys:    newKeys(opts),
-		check:   newCheckService(opts, spawn),
-		release: newReleaseService(opts, spawn),
-		stop:    func() { mu.Lock(); stop(); mu.Unlock() },
-		stopped: ctx.Done(),
-		working: &working,
+		opts:          opts,
+		mux:           http.NewServeMux(),
+		journal:       newJournal(opts.JournalSize),
+		faults:        &faults{},
+		tokens:        newTokens(opts, keys),
+		keys:          keys,
+		check:         newCheckService(opts, spawn),
+		release:       newReleaseService(opts, spawn),
+		codePipelines: newCodePipelineService(opts),
+		stop:          func() { mu.Lock(); stop(); mu.Unlock() },
+		stopped:       ctx.Done(),
+		working:       &working,
 	}
 	s.routes()
 	return s, nil
@@ -108,7 +115,7 @@ func (s *Server) Close() {
 	s.working.Wait()
 }
 
-// Handler serves the three services and the helper paths under /standin/. The
+// Handler serves the services and the helper paths under /standin/. The
 // host name of a request does not matter.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -128,6 +135,7 @@ const (
 	serviceIAM
 	serviceCheck
 	serviceRelease
+	serviceCodePipeline
 	serviceGitHost
 )
 
@@ -153,9 +161,12 @@ func (s *Server) routes() {
 	const (
 		tasks     = "/v2/tasks/{task_id}"
 		pipelines = "/v3/{project_id}/pipeline/pipelines"
+		code      = "/v5/{project_id}/api/pipelines"
+		codeRun   = code + "/{pipeline_id}/pipeline-runs/{run_id}"
+		review    = codeRun + "/jobs/{job_id}/steps/{step_id}"
 	)
 	routes := []route{
-		{"POST /v3/auth/tokens", "create_token", serviceIAM, s.tokens.create},
+		{"POST /v3/auth/tokens", createToken, serviceIAM, s.tokens.create},
 
 		{"GET /v2/{project_id}/tasks", "list_tasks", serviceCheck, s.check.list},
 		{"POST /v2/{project_id}/task", "create_task_v2", serviceCheck, s.check.createV2},
@@ -165,26 +176,48 @@ func (s *Server) routes() {
 		{"DELETE " + tasks, "delete_task", serviceCheck, s.check.remove},
 		{"GET " + tasks + "/progress", "show_progress", serviceCheck, s.check.progress},
 		{"GET /v4/tasks/{task_id}/last-jobs", "show_last_jobs", serviceCheck, s.check.lastJobs},
-		{"GET " + tasks + "/defects-summary", "show_summary", serviceCheck, s.check.summary},
+		{"GET " + tasks + "/defects-summary", "show_summary", serviceCheck, s.check.reshaped(s.check.summary)},
 		{"GET " + tasks + "/defects-statistic", "show_statistic", serviceCheck, s.check.statistic},
 		{"GET " + tasks + "/defects-detail", "list_defects", serviceCheck, s.check.defects},
 		{"GET /v2/{project_id}/tasks/{task_id}/checkrecord", "list_check_records", serviceCheck, s.check.records},
 		{"GET /v2/{project_id}/tasks/{task_id}/log-detail", "show_log", serviceCheck, s.check.logDetail},
+		{"GET /v2/{project_id}/rulesets", "list_rule_sets", serviceCheck, s.check.listRuleSets},
+		{"GET /v3/{project_id}/tasks/{task_id}/branches", "list_branch_tasks", serviceCheck, s.check.branches},
+		{"GET /v3/task/{task_id}", "show_task", serviceCheck, s.check.info},
+		{"GET /v4/tasks/{task_id}/jobs", "list_jobs", serviceCheck, s.check.jobs},
+		{"GET /v4/task/{task_id}/check-list", "list_checks", serviceCheck, s.check.checkList},
+		{"GET /v1/tasks", "list_tasks_v1", serviceCheck, s.check.listV1},
+		{"PUT /v1/task/check-mode", "update_check_mode", serviceCheck, s.check.updateMode},
+		{"PUT /v1/task/code-gate", "update_code_gate", serviceCheck, s.check.updateGate},
 
 		{"GET " + pipelines, "list_pipelines", serviceRelease, s.release.list},
 		{"GET " + pipelines + "/{pipeline_id}", "show_pipeline", serviceRelease, s.release.details},
 		{"GET " + pipelines + "/{pipeline_id}/records", "list_release_records", serviceRelease, s.release.records},
 		{"POST " + pipelines + "/{pipeline_id}/action", "operate_pipeline", serviceRelease, s.release.operate},
+
+		{"POST " + code + "/list", "list_code_pipelines", serviceCodePipeline, s.codePipelines.listPipelines},
+		{"POST " + code + "/{pipeline_id}/run", "run_code_pipeline", serviceCodePipeline, s.codePipelines.run},
+		{"GET " + code + "/{pipeline_id}/pipeline-runs/detail", "show_code_run", serviceCodePipeline, s.codePipelines.detail},
+		{"POST " + code + "/{pipeline_id}/pipeline-runs/list", "list_code_runs", serviceCodePipeline, s.codePipelines.listRuns},
+		{"POST " + codeRun + "/stop", "stop_code_run", serviceCodePipeline, s.codePipelines.stop()},
+		{"PUT " + codeRun + "/retry", "retry_code_run", serviceCodePipeline, s.codePipelines.retry()},
+		{"POST " + review + "/pass", "pass_review", serviceCodePipeline, s.codePipelines.decide(true)},
+		{"POST " + review + "/refuse", "refuse_review", serviceCodePipeline, s.codePipelines.decide(false)},
 		unknownRoute,
 	}
 	routes = append(routes, newGitHosts(s.opts).routes()...)
 	for _, rt := range routes {
 		s.mux.HandleFunc(rt.pattern, s.handler(rt))
+		s.operations = append(s.operations, rt.operation)
 	}
 	s.mux.HandleFunc("GET /standin/calls", helper(s.serveCalls))
 	s.mux.HandleFunc("GET /standin/counts", helper(s.serveCounts))
 	s.mux.HandleFunc("GET /standin/faults", helper(s.serveFaults))
 	s.mux.HandleFunc("PUT /standin/faults", helper(s.putFaults))
+	s.mux.HandleFunc("GET /standin/operations", helper(s.serveOperations))
+	s.mux.HandleFunc("GET /standin/switches", helper(s.serveSwitches))
+	s.mux.HandleFunc("PATCH /standin/switches", helper(s.patchSwitches))
+	s.mux.HandleFunc("POST /standin/tasks", helper(s.addTask))
 }
 
 // handler serves one route: it reads the request, applies the faults, checks
@@ -199,6 +232,7 @@ func (s *Server) handler(rt route) http.HandlerFunc {
 		if !s.pause(r.Context(), fault.delay) {
 			panic(http.ErrAbortHandler)
 		}
+		s.settings.RLock()
 		if ok && !fault.skip {
 			ans = s.answer(c, rt, fault)
 		}
@@ -208,6 +242,8 @@ func (s *Server) handler(rt route) http.HandlerFunc {
 				ans.body = map[string]string{"message": body.Message}
 			}
 		}
+		ans = s.shape(rt.service, ans)
+		s.settings.RUnlock()
 		c.entry.Status, c.entry.Code, c.entry.Lost = ans.status, ans.code, fault.drop
 		s.journal.add(c.entry)
 		if fault.drop {
@@ -223,10 +259,13 @@ func (s *Server) answer(c *call, rt route, fault effect) answer {
 		s.tokens.expire(c.http.Header.Get("X-Auth-Token"))
 	}
 	c.missing, c.moved = fault.missing, fault.moved
-	if rt.service == serviceCheck || rt.service == serviceRelease {
+	if rt.service == serviceCheck || rt.service == serviceRelease || rt.service == serviceCodePipeline {
 		if refusal, ok := s.authenticate(c, rt.service); !ok {
 			return refusal
 		}
+	}
+	if refusal, ok := s.demandsType(c, rt); !ok {
+		return refusal
 	}
 	return rt.handle(c)
 }

@@ -285,8 +285,8 @@ func TestManyAtOnce(t *testing.T) {
 	for range 3 {
 		callers.Go(func() {
 			for range 10 {
-				c.send(http.MethodPost, pipelines+"/"+pipeline+"/action?action_id=start", "{}", map[string]string{"X-Auth-Token": c.token})
-				c.send(http.MethodPost, pipelines+"/"+pipeline+"/action?action_id=stop", "{}", map[string]string{"X-Auth-Token": c.token})
+				c.send(http.MethodPost, pipelines+"/"+pipeline+"/action?action_id=start", "{}", map[string]string{"X-Auth-Token": c.token, "Content-Type": "application/json"})
+				c.send(http.MethodPost, pipelines+"/"+pipeline+"/action?action_id=stop", "{}", map[string]string{"X-Auth-Token": c.token, "Content-Type": "application/json"})
 				c.call(200, http.MethodGet, pipelines+"/"+pipeline+"/records", "")
 				c.server.Calls()
 			}
@@ -306,7 +306,7 @@ func TestNewComplainsOfEverything(t *testing.T) {
 	}
 	for _, want := range []string{
 		"AccessKey and SecretKey, or", "set together", "RegionProject", "at least one project", `task "a" needs a name`, `got "short"`,
-		`unknown project "none"`, `Dialect "2020"`, `Paging "sideways"`, `ExpiredAnswer "never"`, "must not be negative", `"x" is not a UUID`,
+		`unknown project "none"`, `dialect: "2020": write 2026 or 2023`, `paging: "sideways"`, `expired_answer: "never"`, "must not be negative", `"x" is not a UUID`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no complaint of %s in:\n%v", want, err)

@@ -16,8 +16,6 @@ import (
 const (
 	signatureScheme = "SDK-HMAC-SHA256"
 	signatureTime   = "20060102T150405Z"
-	// signatureWindow is how far X-Sdk-Date may be from our clock.
-	signatureWindow = 15 * time.Minute
 	// keyFailures bad signatures in a row lock the access key for keyLock.
 	keyFailures = 5
 	keyLock     = 5 * time.Minute
@@ -67,6 +65,11 @@ func (k *keys) verify(c *call) (answer, bool) {
 		return badSignature(": verify aksk signature fail"), false
 	}
 	k.failures = 0
+	if id := c.http.Header.Get("X-Project-Id"); k.opts.RequireProjectID && c.entry.Operation != createToken &&
+		(id != k.opts.RegionProject.ID || !slices.Contains(sent.headers, "x-project-id")) {
+		c.entry.Detail = "X-Project-Id is missing, not signed or of another project"
+		return gatewayError(http.StatusForbidden, "APIGW.0310", "The project is unavailable."), false
+	}
 	c.actor = sent.access
 	return answer{}, true
 }
@@ -82,8 +85,8 @@ func (k *keys) refusal(c *call, sent signedHeader, now time.Time) string {
 	switch {
 	case err != nil || !slices.Contains(sent.headers, "x-sdk-date"):
 		return "X-Sdk-Date is missing, unreadable or not signed"
-	case date.Before(now.Add(-signatureWindow)) || date.After(now.Add(signatureWindow)):
-		return "X-Sdk-Date is more than 15 minutes away"
+	case now.Sub(date).Abs() > k.opts.ClockTolerance:
+		return "X-Sdk-Date is more than " + k.opts.ClockTolerance.String() + " away"
 	case !hmac.Equal([]byte(r.Header.Get("X-Security-Token")), []byte(k.opts.SecurityToken)):
 		return "X-Security-Token is not the one of the access key"
 	}

@@ -10,7 +10,7 @@ import (
 // tables are all tables that hold what is worth keeping. The queue's are not among
 // them: its jobs are created again from these.
 func tables() []string {
-	return []string{"deliveries", "event_keys", "heads", "former_heads", "runs", "releases", "released", "actions", "tasks", "task_claims", "refs"}
+	return []string{"deliveries", "event_keys", "heads", "former_heads", "runs", "findings", "releases", "released", "actions", "tasks", "task_claims", "refs"}
 }
 
 const (
@@ -132,7 +132,7 @@ func scanRow(row scanner, columns []string) (values []any, size int, err error) 
 		case nil:
 			values[i] = []byte{}
 		case int64:
-			if slices.Contains([]string{"ended", "uncertain", "unanswered", "replayed"}, columns[i]) {
+			if slices.Contains([]string{"ended", "uncertain", "unanswered", "replayed", "baseline"}, columns[i]) {
 				values[i] = value != 0
 			}
 		case string:

@@ -57,3 +57,20 @@ func TestSameHostIDUsesItsIndex(t *testing.T) {
 		}
 	}
 }
+
+// TestBaselineUsesItsIndex: a busy branch has thousands of runs.
+func TestBaselineUsesItsIndex(t *testing.T) {
+	s, err := Open(t.Context(), Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var id, parent, unused int
+	var plan string
+	if err := s.SQLite().QueryRow("EXPLAIN QUERY PLAN "+baselineQuery, "key", 0, "id", "sha").Scan(&id, &parent, &unused, &plan); err != nil {
+		t.Fatal(err)
+	}
+	if want := "runs_as_baseline"; !strings.Contains(plan, want) {
+		t.Errorf("%s, want the index %s", plan, want)
+	}
+}

@@ -11,10 +11,12 @@ import (
 // Expired counts what Expire removed.
 type Expired struct {
 	// Payloads are deliveries that lost their bodies and nothing else.
-	Payloads   int
-	Releases   int
-	Actions    int
-	Runs       int
+	Payloads int
+	Releases int
+	Actions  int
+	Runs     int
+	// Findings are runs that lost their findings, after they were removed.
+	Findings   int
 	Deliveries int
 	EventKeys  int
 	Heads      int
@@ -26,7 +28,7 @@ type Expired struct {
 
 // Total is how many rows Expire removed or emptied.
 func (e Expired) Total() int {
-	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs
+	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs
 }
 
 // memoryAge is how long heads are kept after their last use, former heads after they were
@@ -63,6 +65,7 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 	}{
 		{"releases", &removed.Releases, old, "releases", "id", "created_at", releaseIsOld, `DELETE FROM releases AS t`, nil},
 		{"runs", &removed.Runs, old, "runs", "id", "created_at", runIsOld, `DELETE FROM runs AS t`, nil},
+		{"findings", &removed.Findings, old, "findings", "run_id", "saved_at", findingsAreOld, `DELETE FROM findings AS t`, nil},
 		{"deliveries", &removed.Deliveries, old, "deliveries", "id", "received_at", deliveryIsOld, `DELETE FROM deliveries AS t`, nil},
 		{"actions", &removed.Actions, old, "actions", "id", "created_at", actionIsOld, `DELETE FROM actions AS t`, nil},
 		{"event keys", &removed.EventKeys, old, "event_keys", "key", "created_at", eventKeyIsOld, `DELETE FROM event_keys AS t`, nil},
@@ -98,7 +101,8 @@ var (
 	runIsOld = `t.updated_at < $1 AND t.state NOT IN ` + activeRuns + `
 		AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.run_id = t.id)
 		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + ` AND o.created_at < t.updated_at + 60000000)`
-	deliveryIsOld = `t.updated_at < $1 AND t.state <> 'received'
+	findingsAreOld = `t.saved_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.id = t.run_id)`
+	deliveryIsOld  = `t.updated_at < $1 AND t.state <> 'received'
 		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.delivery_id = t.id)`
 	actionIsOld = `t.created_at < $1
 		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.id = t.record_id) AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.id = t.record_id)`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/store"
 )
@@ -18,22 +19,46 @@ func Find(ctx context.Context, tx *store.Tx, id string) (any, error) {
 	if !errors.Is(err, store.ErrNotFound) {
 		return found, err
 	}
+	if id, err = fullID(ctx, tx, id); err != nil {
+		return nil, err
+	}
+	return findExact(ctx, tx, id)
+}
+
+// FindRun returns the run whose id is id or begins with it. An id of something else is an
+// error that says so.
+func FindRun(ctx context.Context, tx *store.Tx, id string) (codecheck.Run, error) {
+	run, err := tx.Run(ctx, id)
+	if !errors.Is(err, store.ErrNotFound) {
+		return run, err
+	}
+	if id, err = fullID(ctx, tx, id); err != nil {
+		return run, err
+	}
+	if run, err = tx.Run(ctx, id); errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%s is no run", id)
+	}
+	return run, err
+}
+
+// fullID returns the one id that begins with id.
+func fullID(ctx context.Context, tx *store.Tx, id string) (string, error) {
 	const shown = 5
 	ids, err := tx.IDs(ctx, id, shown+1)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	switch {
 	case id == "" || len(ids) == 0:
-		return nil, fmt.Errorf("no delivery, run or release has an id that begins with %q", id)
+		return "", fmt.Errorf("no delivery, run or release has an id that begins with %q", id)
 	case len(ids) > 1:
 		list := strings.Join(ids[:min(len(ids), shown)], ", ")
 		if len(ids) > shown {
 			list += ", …"
 		}
-		return nil, fmt.Errorf("more than one id begins with %q: %s", id, list)
+		return "", fmt.Errorf("more than one id begins with %q: %s", id, list)
 	}
-	return findExact(ctx, tx, ids[0])
+	return ids[0], nil
 }
 
 // findExact returns the record with this id, or store.ErrNotFound.

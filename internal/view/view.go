@@ -119,14 +119,16 @@ type Run struct {
 	SharesRunID string   `json:"shares_run_id"`
 	Supersedes  []string `json:"supersedes"`
 	// Verdict is null while there is none.
-	Verdict    *codecheck.Verdict `json:"verdict"`
-	Counts     *codecheck.Counts  `json:"counts"`
-	NewCounts  *codecheck.Counts  `json:"new_counts"`
-	ReceivedAt time.Time          `json:"received_at"`
-	CreatedAt  time.Time          `json:"created_at"`
-	StartedAt  *time.Time         `json:"started_at"`
-	FinishedAt *time.Time         `json:"finished_at"`
-	Deadline   time.Time          `json:"deadline"`
+	Verdict   *codecheck.Verdict `json:"verdict"`
+	Counts    *codecheck.Counts  `json:"counts"`
+	NewCounts *codecheck.Counts  `json:"new_counts"`
+	// NewCountsFrom says who counted new defects: summary or findings; empty: nobody.
+	NewCountsFrom codecheck.NewCountsSource `json:"new_counts_from"`
+	ReceivedAt    time.Time                 `json:"received_at"`
+	CreatedAt     time.Time                 `json:"created_at"`
+	StartedAt     *time.Time                `json:"started_at"`
+	FinishedAt    *time.Time                `json:"finished_at"`
+	Deadline      time.Time                 `json:"deadline"`
 	// Took is the time from the receipt of the delivery to the end; empty before.
 	Took string `json:"took"`
 }
@@ -178,8 +180,11 @@ func newHistory(actions []store.Action) []Action {
 // done to it.
 type RunDetail struct {
 	Run
-	Check    rules.Check        `json:"check"`
+	Check rules.Check `json:"check"`
+	// Defects are the most severe of the findings, and Findings says what is kept of all
+	// of them; null before they were read.
 	Defects  []codecheck.Defect `json:"defects"`
+	Findings *FindingsState     `json:"findings"`
 	Releases []Release          `json:"releases"`
 	History  []Action           `json:"history"`
 }
@@ -192,7 +197,7 @@ func NewRun(r codecheck.Run) Run {
 		Scan: r.Check.Scan, Ref: r.Ref, RefReason: r.RefReason, RefsTried: list(r.RefsTried),
 		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin, Remark: r.TaskRemark, Languages: languages(r.Languages)},
 		ExecutionID: r.ExecID, SharesRunID: r.SharesRunID, Supersedes: list(r.Supersedes),
-		Verdict: r.Verdict, NewCounts: r.NewCounts,
+		Verdict: r.Verdict, NewCounts: r.NewCounts, NewCountsFrom: r.NewCountsFrom,
 		ReceivedAt: r.ReceivedAt, CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,
 		Took: took(r.ReceivedAt, r.FinishedAt),
 	}
@@ -206,6 +211,9 @@ func NewRun(r codecheck.Run) Run {
 func NewRunDetail(r codecheck.Run, releases []release.Release, actions []store.Action) RunDetail {
 	detail := RunDetail{Run: NewRun(r), Check: r.Check, Defects: list(r.Defects), Releases: newReleases(releases), History: newHistory(actions)}
 	detail.Check.Languages = list(detail.Check.Languages)
+	if f := r.Findings; f != nil {
+		detail.Findings = &FindingsState{KeptWith: f.RunID, Count: f.Count, Complete: f.Complete, BaselineRunID: f.BaselineRunID, Note: f.Note}
+	}
 	return detail
 }
 

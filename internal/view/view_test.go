@@ -80,7 +80,7 @@ func fill(ctx context.Context, s *store.Store, tx *store.Tx) error {
 		Polls:   3, SeenRunning: true, Intent: &codecheck.Intent{SentAt: noon},
 		ReceivedAt: noon, CreatedAt: noon, StartedAt: noon.Add(time.Second), FinishedAt: noon.Add(90500 * time.Millisecond), Deadline: noon.Add(45 * time.Minute),
 	}
-	verdict := codecheck.Judge(check.Gate, failed.Counts, failed.NewCounts, "0")
+	verdict := codecheck.Judge(check.Gate, codecheck.Facts{Counts: failed.Counts, NewCounts: failed.NewCounts, Access: "0", AccessMeans: codecheck.AccessFailed})
 	failed.Verdict = &verdict
 	queued := codecheck.Run{ID: "0d-abc", DeliveryID: "0a-de", Rule: "other", Event: ev, Check: check, State: codecheck.Queued,
 		SharesRunID: "0c-abc", ReceivedAt: noon, CreatedAt: noon, Deadline: noon.Add(45 * time.Minute)}

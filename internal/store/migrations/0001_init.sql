@@ -84,7 +84,8 @@ CREATE INDEX former_heads_by_time ON former_heads (was_at);
 -- empty. Whoever changes that record inserts the job of this one. rerun_as is the id of
 -- the record that repeats this one because a person asked for it, or empty.
 -- occupied_task is the id of the CodeArts task of which the run has an execution or is
--- about to ask for one, or empty.
+-- about to ask for one, or empty. baseline: later runs can be compared with the findings
+-- of this one.
 CREATE TABLE runs (
     id            TEXT PRIMARY KEY,
     delivery_id   TEXT NOT NULL,
@@ -101,6 +102,7 @@ CREATE TABLE runs (
     state         TEXT NOT NULL,
     shares_run_id TEXT NOT NULL,
     occupied_task TEXT NOT NULL,
+    baseline      BOOLEAN NOT NULL,
     waits_for     TEXT NOT NULL,
     rerun_as      TEXT NOT NULL,
     version       BIGINT NOT NULL,
@@ -123,6 +125,16 @@ CREATE INDEX runs_by_repository ON runs (repository, created_at, id);
 CREATE INDEX runs_by_sha ON runs (sha);
 CREATE INDEX runs_by_delivery ON runs (delivery_id);
 CREATE INDEX runs_waiting ON runs (waits_for) WHERE waits_for <> '';
+CREATE INDEX runs_as_baseline ON runs (task_key, created_at) WHERE baseline;
+
+-- What the runs found: all findings of a run that are kept, as compressed JSON. A run
+-- without any has no row.
+CREATE TABLE findings (
+    run_id   TEXT PRIMARY KEY,
+    body     BLOB NOT NULL,
+    saved_at BIGINT NOT NULL
+);
+CREATE INDEX findings_by_time ON findings (saved_at);
 
 -- unanswered: an action was committed or sent and its answer is not known.
 CREATE TABLE releases (
@@ -219,4 +231,20 @@ CREATE TABLE refs (
     repository_key TEXT PRIMARY KEY,
     ref            TEXT NOT NULL,
     updated_at     BIGINT NOT NULL
+);
+
+-- What no replica sends until a time: key is "credentials" and a hash of their id, or a
+-- service and its endpoint. refusals counts how often credentials were refused since they
+-- last worked.
+CREATE TABLE pauses (
+    key      TEXT PRIMARY KEY,
+    reason   TEXT NOT NULL,
+    refusals BIGINT NOT NULL,
+    since    BIGINT NOT NULL,
+    until    BIGINT NOT NULL
+);
+-- The processes that call remote services, and when each last said so. Only on PostgreSQL.
+CREATE TABLE replicas (
+    id      TEXT PRIMARY KEY,
+    seen_at BIGINT NOT NULL
 );

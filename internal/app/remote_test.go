@@ -44,7 +44,7 @@ func TestAuthorizes(t *testing.T) {
 		"key":                              {options, project + "auth: {access_key: " + key + "}", ""},
 		"key with X-Project-Id":            {strict, project + "auth: {access_key: " + key + "}", ""},
 		"key without X-Project-Id":         {strict, "auth: {access_key: " + key + "}", "APIGW.0310"},
-		"key and a wrong clock":            {late, project + "auth: {access_key: " + key + "}", "this machine's clock is 20m0s behind the service's"},
+		"key and a wrong clock":            {late, project + "auth: {access_key: " + key + "}", "behind the service's, and a signature of another time is refused: synchronize it (NTP)"},
 		"password":                         {options, "auth: {password: " + password + "}}", ""},
 		"password needs no X-Project-Id":   {strict, "auth: {password: " + password + "}}", ""},
 		"agency by password":               {strict, "auth: {agency: {name: gatewright, domain: customer, password: " + password + "}}}", ""},

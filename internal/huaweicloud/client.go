@@ -253,10 +253,10 @@ func (c *Client) send(ctx context.Context, call Call) (http.Header, []byte, erro
 			failure.retryAfter = max(failure.retryAfter, askAgain)
 		}
 		observe(auth, failure)
+		if w, ok := auth.(interface{ worked(context.Context) }); ok && failure.accepted() {
+			w.worked(ctx)
+		}
 		if failure == nil {
-			if w, ok := auth.(interface{ worked(context.Context) }); ok {
-				w.worked(ctx)
-			}
 			return header, answer, nil
 		}
 		if !call.Safe || !failure.transient() || try >= c.options.Retries || ctx.Err() != nil {
@@ -320,6 +320,15 @@ func marshal(body any) ([]byte, error) {
 // exchange sends one request and reads its whole answer. The returned request
 // is the one that was sent, with its credentials.
 func (c *Client) exchange(ctx context.Context, auth Authenticator, call Call, target *url.URL, body []byte) (*http.Request, http.Header, []byte, *Error) {
+	if e, ok := auth.(interface {
+		enter(ctx context.Context) (leave func(), err error)
+	}); ok {
+		leave, err := e.enter(ctx)
+		if err != nil {
+			return nil, nil, nil, &Error{Operation: call.Operation, kind: kindNotSent, cause: err}
+		}
+		defer leave()
+	}
 	if err := c.limiter.acquire(ctx, call.Poll); err != nil {
 		return nil, nil, nil, &Error{Operation: call.Operation, kind: kindNotSent, cause: err}
 	}

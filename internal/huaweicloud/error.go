@@ -13,7 +13,7 @@ import (
 type kind int
 
 const (
-	_ kind = iota
+	kindAnswer kind = iota
 	// kindCredentialsRefused is an answer that refuses the credentials.
 	kindCredentialsRefused
 	// kindNotSent is a failure before a byte of the request was written.
@@ -112,6 +112,19 @@ func (e *Error) transient() bool {
 		return true
 	}
 	return gatewayCode(e.Code) == "0308"
+}
+
+// accepted reports whether the answer shows that the credentials are good: it is no error,
+// or a refusal for another cause.
+func (e *Error) accepted() bool {
+	if e == nil {
+		return true
+	}
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusConflict:
+		return e.kind == kindAnswer
+	}
+	return false
 }
 
 // throttled reports whether the service asks for a pause of all calls.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,6 +45,10 @@ type SignerOptions struct {
 type Signer struct {
 	options  SignerOptions
 	cooldown *cooldown
+	// proven says that a service has accepted the keys. Until then one request at a time
+	// is sent, which holds first: many refusals at once would lock them.
+	proven atomic.Bool
+	first  chan struct{}
 }
 
 var _ Authenticator = (*Signer)(nil)
@@ -59,7 +64,7 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Signer{options: o, cooldown: newCooldown(o.Cooldown, o.Now, credentialsKey("access key", o.AccessKey), o.Replicas)}, nil
+	return &Signer{options: o, cooldown: newCooldown(o.Cooldown, o.Now, credentialsKey("access key", o.AccessKey), o.Replicas), first: make(chan struct{}, 1)}, nil
 }
 
 // Authorize signs req. It fails without signing while the keys are held after
@@ -89,7 +94,29 @@ func (s *Signer) Expired(ctx context.Context, _ *http.Request, refusal error) bo
 	return false
 }
 
-func (s *Signer) worked(ctx context.Context) { s.cooldown.worked(ctx) }
+// enter waits, while the keys are not proven, until the request before has ended; not for
+// longer than the probe time, since that may be to a service that does not answer. The
+// caller calls leave when its own has ended.
+func (s *Signer) enter(ctx context.Context) (leave func(), err error) {
+	if s.proven.Load() {
+		return func() {}, nil
+	}
+	patience := time.NewTimer(probeTime)
+	defer patience.Stop()
+	select {
+	case s.first <- struct{}{}:
+		return func() { <-s.first }, nil
+	case <-patience.C:
+		return func() {}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s *Signer) worked(ctx context.Context) {
+	s.proven.Store(true)
+	s.cooldown.worked(ctx)
+}
 
 func (s *Signer) forget(ctx context.Context) { s.cooldown.forget(ctx) }
 

@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -153,6 +156,59 @@ func TestRefusedKeyIsHeld(t *testing.T) {
 	if e := call(); e != nil || requests != 5 {
 		t.Fatalf("call after the probe: %v (%d requests)", e, requests)
 	}
+}
+
+// TestManyCallsWithAWrongKey holds that of many calls at once one is sent with a key that
+// no service has accepted, and that they all go when it is accepted.
+func TestManyCallsWithAWrongKey(t *testing.T) {
+	for answer, want := range map[int]struct{ requests, failures int64 }{401: {1, 50}, 404: {50, 50}, 200: {50, 0}} {
+		var requests, failures atomic.Int64
+		server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			requests.Add(1)
+			w.WriteHeader(answer)
+		})
+		signer, err := NewSigner(SignerOptions{AccessKey: testAccess, SecretKey: testSecret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := newClient(t, server, Options{Auth: signer})
+		var group sync.WaitGroup
+		for range 50 {
+			group.Go(func() {
+				if client.Do(t.Context(), Call{Operation: "list tasks", Method: "GET", Path: "/x"}, nil) != nil {
+					failures.Add(1)
+				}
+			})
+		}
+		group.Wait()
+		if requests.Load() != want.requests || failures.Load() != want.failures {
+			t.Errorf("status %d: %d requests, %d failures, want %+v", answer, requests.Load(), failures.Load(), want)
+		}
+	}
+}
+
+// TestUnprovenKeyAndAServiceThatHangs holds that nobody waits long for a first answer.
+func TestUnprovenKeyAndAServiceThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signer, err := NewSigner(SignerOptions{AccessKey: testAccess, SecretKey: testSecret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := signer.enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		leave, err := signer.enter(t.Context())
+		if err != nil || time.Since(began) != probeTime {
+			t.Errorf("%v after %v, want %v", err, time.Since(began), probeTime)
+		}
+		leave()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := signer.enter(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a caller that has gone: %v", err)
+		}
+	})
 }
 
 func readJSON(t *testing.T, file string, into any) {

@@ -97,7 +97,7 @@ rules:
 			t.Errorf("%s: action %+v", gate, a)
 		}
 	}
-	if code, stdout, _ := gatewright(t, d, "rejudge", run.ID[:20]); code != command.No || !strings.Contains(stdout, "the verdict would be the same; the run stays failed") {
+	if code, stdout, _ := gatewright(t, d, "rejudge", run.ID[:20]); code != command.No || !strings.Contains(stdout, "the outcome would be the same; the run stays failed") {
 		t.Errorf("by the rules in force: exit code %d\n%s", code, stdout)
 	}
 	if _, stdout, _ := gatewright(t, d, "show", run.ID); strings.Count(stdout, "judged again for ") != 5 || !strings.Contains(stdout, "failed") {

@@ -43,8 +43,8 @@ func newRejudge(env command.Environment) *cobra.Command {
 		Short: "Judge a run by its rule as it is now",
 		Long: `Judges a run that has a verdict by the gate of its rule as it is now, from the counts that
 are stored with it, and prints the old and the new verdict and what differs. Nothing is
-scanned or released, and the run stays as it is: the new verdict is kept as a remark
-of it, which show prints. The server may be running. The first digits of an id are
+scanned or released, and the run stays as it is: the new verdict is kept as a remark,
+which show prints. The server may be running. The first digits of an id are
 enough where no other id begins with them.
 
 Exit codes: 0 when the rule as it is now passes the run; 1 when it does not, or the run
@@ -59,7 +59,7 @@ cannot be judged.`,
 			if rulesPath == "" {
 				cfg, err := app.LoadConfigFor(config.Needs{}, database.config, env.LookupEnv)
 				if err != nil {
-					return err
+					return fmt.Errorf("find the rules (or give --rules): %w", err)
 				}
 				rulesPath = cfg.Rules
 			}
@@ -136,9 +136,9 @@ func (r rejudged) write(w io.Writer) error {
 	heading(w, "run", r.Run.ID)
 	fields(w, "rule", r.Run.Rule, "state", string(r.Run.State),
 		"old", verdictLine(r.Old), "new", verdictLine(r.New), "gone", strings.Join(r.Gone, ", "), "added", strings.Join(r.Added, ", "))
-	result := "the verdict would be the same"
+	result := "the outcome would be the same"
 	if r.Old.Passed != r.New.Passed {
-		result = "the verdict would be another one"
+		result = "the outcome would be another one"
 	}
 	_, err := fmt.Fprintf(w, "%s; the run stays %s, and this is kept as a remark\n", result, r.Run.State)
 	return err

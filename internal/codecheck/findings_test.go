@@ -332,3 +332,28 @@ func TestCompareFindings(t *testing.T) {
 		t.Errorf("%q, want %q", states, want)
 	}
 }
+
+// TestSharedFindings: a run that shares an execution is judged by its own gate, from the
+// counts and findings of the other one.
+func TestSharedFindings(t *testing.T) {
+	none := 0
+	other := testRun(time.Now())
+	other.ID, other.State, other.Counts, other.NewCounts, other.NewCountsFrom = "other", Passed, Counts{Major: 2}, &Counts{Major: 1}, NewFromFindings
+	other.Findings = &FindingsState{RunID: "other", Count: 2, Complete: true, BaselineRunID: "base"}
+	verdict := Judge(rules.Gate{}, other.facts("1", AccessPassed))
+	other.Verdict = &verdict
+	for reason, gate := range map[string]rules.Gate{
+		"new major 1 > 0":                  {New: &rules.Limits{Major: &none}},
+		"CodeArts Check's own gate passed": {CodeArtsGate: rules.AccessRequire},
+	} {
+		run := testRun(time.Now())
+		run.Check.Gate = gate
+		got := run.JudgedLike(other)
+		if !strings.Contains(got.Reason, reason) || got.NewCountsFrom != NewFromFindings || got.Findings.RunID != "other" || got.IsBaseline() {
+			t.Errorf("%s: %s, findings %+v", got.State, got.Reason, got.Findings)
+		}
+	}
+	if !other.IsBaseline() {
+		t.Error("the other one is no baseline")
+	}
+}

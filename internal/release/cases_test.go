@@ -62,6 +62,8 @@ type outcome struct {
 	Status      int        `json:"status,omitempty"`
 	Waiting     []string   `json:"waiting,omitempty"`
 	Intent      *Intent    `json:"intent,omitempty"`
+	Operation   *Operation `json:"operation,omitempty"`
+	OtherIDs    []string   `json:"other_execution_ids,omitempty"`
 	Actions     []string   `json:"actions,omitempty"`
 	FinishedAt  *time.Time `json:"finished_at,omitempty"`
 	// Deadline is given where the step moved it.
@@ -106,10 +108,16 @@ func playCase(t *testing.T, archive *txtar.Archive) []byte {
 		}
 		r, wait, err = act(t.Context(), op, r, save)
 	} else {
-		r, wait, err = op.Follow(t.Context(), r)
+		var send bool
+		if r, send, wait, err = op.Follow(t.Context(), r); send {
+			before = r
+			got.Saved = append(got.Saved, "operation: "+r.Reason)
+			r, wait, err = op.Send(t.Context(), r)
+		}
 	}
 	script.checkDone()
 	got.State, got.Reason, got.ExecutionID, got.Status, got.Waiting, got.Intent = r.State, r.Reason, r.ExecutionID, r.Status, r.Waiting, r.Intent
+	got.Operation, got.OtherIDs = r.Operation, r.OtherIDs
 	if wait > 0 {
 		got.Wait = wait.Round(time.Second).String()
 	}

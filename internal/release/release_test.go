@@ -247,8 +247,8 @@ func TestOthersAreLeftAlone(t *testing.T) {
 				t.Errorf("preparing a %s release: %s, %t, %s, %v", state, got.State, send, wait, err)
 			}
 		}
-		if state != Running && state != AwaitingApproval {
-			if got, wait, err := o.Follow(t.Context(), r); got.State != state || wait != 0 || err != nil {
+		if !state.Followed() {
+			if got, send, wait, err := o.Follow(t.Context(), r); got.State != state || send || wait != 0 || err != nil {
 				t.Errorf("following a %s release: %s, %s, %v", state, got.State, wait, err)
 			}
 		}
@@ -328,7 +328,7 @@ func TestCancelled(t *testing.T) {
 		cancel()
 		r := newRelease(rules.ReleaseStart, time.Now().Add(-2*time.Hour))
 		r.State, r.ExecutionID = Running, "286541"
-		got, _, err := w.op.Follow(ctx, r)
+		got, _, _, err := w.op.Follow(ctx, r)
 		if !errors.Is(err, context.Canceled) || got.State != Running {
 			t.Errorf("%s, %v", got.State, err)
 		}
@@ -344,7 +344,7 @@ func TestDeadlineWithoutAnyAnswer(t *testing.T) {
 		defer cancel()
 		r := newRelease(rules.ReleaseStart, time.Now().Add(-2*time.Hour))
 		r.State, r.ExecutionID = Running, "286541"
-		if got, _, err := w.op.Follow(ctx, r); err != nil || got.State != Failed {
+		if got, _, _, err := w.op.Follow(ctx, r); err != nil || got.State != Failed {
 			t.Errorf("%s, %v", got.State, err)
 		}
 	})

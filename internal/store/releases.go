@@ -126,6 +126,28 @@ func (tx *Tx) ExecutionsOf(ctx context.Context, pipeline, except string, limit i
 	return ids, err
 }
 
+// AbandonedExecutions lists the executions of a pipeline that releases began and that no
+// release follows any more: those of the releases that were saved last, at most limit of
+// them.
+func (tx *Tx) AbandonedExecutions(ctx context.Context, pipeline string, limit int) (ids []string, err error) {
+	list, err := records[release.Release](ctx, tx, `SELECT data FROM releases WHERE pipeline = $1 ORDER BY updated_at DESC LIMIT $2`, pipeline, limit)
+	followed := map[string]bool{}
+	for _, r := range list {
+		if r.Plan.Action.Decides() || r.ExecutionID == "" {
+			continue
+		}
+		for _, id := range append([]string{r.ExecutionID}, r.OtherIDs...) {
+			followed[id] = followed[id] || !r.State.Ended()
+		}
+	}
+	for id, yes := range followed {
+		if !yes {
+			ids = append(ids, id)
+		}
+	}
+	return ids, err
+}
+
 // CountReleases counts the releases in each state.
 func (tx *Tx) CountReleases(ctx context.Context) (map[release.State]int, error) {
 	return counts[release.State](ctx, tx, `SELECT state, COUNT(*) FROM releases GROUP BY state`)

@@ -26,6 +26,7 @@ type standinFlags struct {
 	addr, accessKey, secretKey, user, password, pipelines, dialect string
 	scanDelay                                                      time.Duration
 	ignoreJobID                                                    bool
+	release                                                        []string
 }
 
 func newStandin(env command.Environment) *cobra.Command {
@@ -42,10 +43,22 @@ a few tasks on small local repositories, and one pipeline, and prints their ids.
 A pipelines file looks as configs/standin/pipelines.yaml does.
 
 GET /standin/calls and /standin/counts tell what it was asked to do; PUT
-/standin/faults switches faults on.`,
+/standin/faults switches faults on. PATCH /standin/release sets what --release sets.
+GET /standin/pipelines tells how the pipelines stand, and PATCH /standin/pipelines/ID
+changes them: {"fail": {"ax8hus": 2}} lets a task fail twice (-1: always),
+{"rollback_fails": true} lets rollbacks fail, {"action": "stop"} is what somebody does in
+the console (start, stop, retry, continue, rollback, or approval with task_name and
+approval_type), {"forget": true} lets the newest execution vanish.
+
+--release NAME or NAME=VALUE, several times, sets what ServiceStage's documents leave open.
+Switches: text_ids, list_object, declaration_list, hide_task_status, not_found_401,
+failures_end_good (with fail_mode continue), new_executions (of retry, continue and
+rollback), pause_blocks_start. Times: stop_delay (2s), restart_delay (1s), rollback_delay
+(2s), register_delay (0s), approval_delay (0s).`,
 		Example: `  gatewright-demo standin --addr 127.0.0.1:9090
   gatewright-demo standin --addr 127.0.0.1:9090 --access-key AK --secret-key SK --user ci --password hush
-  gatewright-demo standin --addr 127.0.0.1:9090 --pipelines pipelines.yaml`,
+  gatewright-demo standin --addr 127.0.0.1:9090 --pipelines pipelines.yaml
+  gatewright-demo standin --release new_executions --release stop_delay=500ms`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := flags.check(); err != nil {
@@ -60,6 +73,7 @@ GET /standin/calls and /standin/counts tell what it was asked to do; PUT
 	cmd.Flags().StringVar(&flags.user, "user", "", "the IAM user, also the name of its account (domain); default: one that is printed, with its password")
 	cmd.Flags().StringVar(&flags.password, "password", "", "the user's password")
 	cmd.Flags().StringVar(&flags.pipelines, "pipelines", "", "a YAML file of pipelines, in place of the one it starts with")
+	cmd.Flags().StringArrayVar(&flags.release, "release", nil, "a setting of ServiceStage, as NAME or NAME=VALUE; may be given several times")
 	cmd.Flags().StringVar(&flags.dialect, "dialect", string(standin.Dialect2026), "the edition of CodeArts Check's API: 2026 or 2023")
 	cmd.Flags().BoolVar(&flags.ignoreJobID, "ignore-job-id", false, "tell of a task's latest execution whatever job_id says")
 	cmd.Flags().DurationVar(&flags.scanDelay, "scan-delay", 2*time.Second, "the least time that a run takes")
@@ -82,7 +96,19 @@ func (f standinFlags) check() error {
 	if !slices.Contains([]string{string(standin.Dialect2026), string(standin.Dialect2023)}, f.dialect) {
 		return fmt.Errorf("--dialect %q: write 2026 or 2023", f.dialect)
 	}
-	return nil
+	_, err := f.releaseSettings()
+	return err
+}
+
+// releaseSettings are those that --release gives.
+func (f standinFlags) releaseSettings() (settings standin.ReleaseSettings, err error) {
+	for _, setting := range f.release {
+		name, value, _ := strings.Cut(setting, "=")
+		if err := settings.Set(name, value); err != nil {
+			return settings, fmt.Errorf("--release: %w", err)
+		}
+	}
+	return settings, nil
 }
 
 func serveStandin(ctx context.Context, flags standinFlags, env command.Environment) error {
@@ -107,6 +133,9 @@ func serveStandin(ctx context.Context, flags standinFlags, env command.Environme
 	}
 	options.Dialect, options.ScanDelay, options.Log = standin.Dialect(flags.dialect), flags.scanDelay, log
 	options.IgnoreJobID = flags.ignoreJobID
+	if options.Release, err = flags.releaseSettings(); err != nil {
+		return err
+	}
 	if flags.scanDelay == 0 {
 		options.ScanDelay = -1 // none; 0 would be the default
 	}

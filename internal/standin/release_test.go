@@ -48,6 +48,7 @@ func (c *console) send(method, path, body string) (int, http.Header, map[string]
 	c.t.Helper()
 	req := httptest.NewRequest(method, path, strings.NewReader(body))
 	req.Header.Set("X-Auth-Token", c.token)
+	req.Header.Set("Content-Type", "application/json;charset=utf8")
 	res := httptest.NewRecorder()
 	c.server.Handler().ServeHTTP(res, req)
 	raw := bytes.TrimSpace(res.Body.Bytes())

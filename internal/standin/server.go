@@ -185,6 +185,9 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /standin/counts", helper(s.serveCounts))
 	s.mux.HandleFunc("GET /standin/faults", helper(s.serveFaults))
 	s.mux.HandleFunc("PUT /standin/faults", helper(s.putFaults))
+	s.mux.HandleFunc("PATCH /standin/release", helper(s.patchRelease))
+	s.mux.HandleFunc("GET /standin/pipelines", helper(s.servePipelines))
+	s.mux.HandleFunc("PATCH /standin/pipelines/{pipeline_id}", helper(s.patchPipeline))
 }
 
 // handler serves one route: it reads the request, applies the faults, checks

@@ -131,6 +131,9 @@ type HuaweiCloud struct {
 	// from the token.
 	ProjectID string `yaml:"project_id,omitempty"`
 	Auth      Auth   `yaml:"auth"`
+	// Pipelines are names of release pipelines, which rules and output then use, and their
+	// ids. Default: none.
+	Pipelines Pipelines `yaml:"pipelines,omitempty"`
 	// Dialect is the edition of CodeArts Check's API, and with it what capabilities are
 	// auto. Default: 2026.
 	Dialect      Dialect      `yaml:"dialect"`
@@ -189,6 +192,15 @@ type AccessKeyAuth struct {
 	SecurityToken Secret `yaml:"security_token,omitempty"`
 	// ProjectID is sent as X-Project-Id. Default: none is sent.
 	ProjectID string `yaml:"project_id,omitempty"`
+}
+
+// Pipelines are the ids of pipelines by their names.
+type Pipelines map[string]string
+
+// UnmarshalYAMLNode reads a mapping of names to ids.
+func (p *Pipelines) UnmarshalYAMLNode(node strictyaml.Node) (err error) {
+	*p, err = node.Texts()
+	return err
 }
 
 // Dialect is an edition of CodeArts Check's API.
@@ -392,6 +404,7 @@ func defaults() *Config {
 		},
 		Store: Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: HuaweiCloud{
+			Pipelines:     Pipelines{},
 			Dialect:       Dialect2026,
 			Capabilities:  Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto"},
 			Timeout:       30 * time.Second,

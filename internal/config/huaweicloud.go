@@ -67,7 +67,7 @@ func (k *checker) pipelines(path string, pipelines Pipelines) {
 		at := path + "." + name
 		switch other := nameOf[id]; {
 		case !pipelineNamePattern.MatchString(name) || pipelineIDPattern.MatchString(name) || idPattern.MatchString(name):
-			k.complain(path, fmt.Sprintf("%q is not a name for a pipeline", name), "write lower-case letters, digits, - and _, at most 63, and not an id")
+			k.complain(fmt.Sprintf("%s[%q]", path, name), fmt.Sprintf("%q is not a name for a pipeline", name), "write lower-case letters, digits, - and _, at most 63, and not an id")
 		case !pipelineIDPattern.MatchString(id):
 			k.complain(at, fmt.Sprintf("%q is not a pipeline id", id), "write it with its dashes and in lower case, as caf409b1-10df-483a-b14d-7b05f7e12c88")
 		case other != "":

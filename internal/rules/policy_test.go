@@ -71,8 +71,8 @@ rules: [{name: a, on: push, check: {}, release: [` + entries + `]}]`)})
 		}
 	}
 	for entries, want := range map[string]string{
-		`{pipeline: shpo, action: start}`:                                         `"shpo" is not a name in huaweicloud.pipelines of the server file; did you mean "shop"?`,
-		`{pipeline: x, action: start}`:                                            `known here: shop, web`,
+		`{pipeline: shpo, action: start}`:                                        `"shpo" is not a name in huaweicloud.pipelines of the server file; did you mean "shop"?`,
+		`{pipeline: x, action: start}`:                                           `known here: shop, web`,
 		`{pipeline: shop, action: start}, {pipeline: ` + id + `, action: start}`: `starts a pipeline that this rule starts already`,
 	} {
 		if _, complaints := load(names, entries); !strings.Contains(complaints.Error(), want) {

@@ -25,6 +25,9 @@ type Operation struct {
 	Before int `json:"before,omitempty"`
 	// Answered: the service accepted it, and its effect may not show yet.
 	Answered bool `json:"answered,omitempty"`
+	// Confirmed: the answer itself showed the effect. Then the old status is waited for no
+	// longer than two looks: an execution that is retried may fail again between two.
+	Confirmed bool `json:"confirmed,omitempty"`
 }
 
 // stopTime is how long an execution that is stopped after its deadline may take to stop.
@@ -90,7 +93,7 @@ func (o *Operator) operate(r Release, now snapshot, status Status) (next Release
 		return o.findOperation(r, now, status)
 	case status != StatusNone && int(status) != op.Before:
 		return withoutOperation(r), 0, true
-	case o.effectMayShow(r):
+	case o.effectMayShow(r) && !(op.Confirmed && o.options.Now().Sub(op.SentAt) >= 2*o.options.Poll.Max):
 		next, wait, _ = o.wait(r, fmt.Sprintf("%s of execution %s was accepted; its effect does not show yet (%s)", op.Action, r.ExecutionID, status))
 		return next, wait, false
 	case op.Action == rules.ReleaseRollback:
@@ -210,7 +213,7 @@ func (o *Operator) sendOperation(ctx context.Context, s service, r Release) (Rel
 	case err == nil:
 		r = withOperationResult(r, ResultAccepted, string(got.ID), "")
 		answered := *op
-		answered.Answered = true
+		answered.Answered, answered.Confirmed = true, slices.Contains(effectsOf(op.Action), got.Status)
 		r.Operation = &answered
 		return o.wait(r, fmt.Sprintf("%s of execution %s was accepted", op.Action, r.ExecutionID))
 	case notSent(err) && retryable(err):

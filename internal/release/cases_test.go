@@ -187,6 +187,10 @@ func (s *script) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer s.mu.Unlock()
 	body, _ := io.ReadAll(req.Body)
 	got := strings.TrimSpace("> " + req.Method + " " + strings.TrimPrefix(req.URL.RequestURI(), "/v3/"+projectID) + " " + string(body))
+	// 004_192d3ad45852e13d.txt, row Content-Type; the charset is compared without regard to case.
+	if kind := strings.ToLower(req.Header.Get("Content-Type")); req.Method == http.MethodPost && kind != "application/json;charset=utf-8" {
+		s.t.Errorf("Content-Type %q", kind)
+	}
 	if len(s.left) < 2 || s.left[0] != got {
 		s.t.Errorf("request %q, want %q", got, s.left)
 		http.Error(w, "not in the script", http.StatusTeapot)

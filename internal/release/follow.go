@@ -85,7 +85,7 @@ func (o *Operator) follow(ctx context.Context, r Release) (Release, time.Duratio
 	case o.expired(r):
 		return o.end(r, Failed, fmt.Sprintf("the deadline passed; execution %s was last seen as %s and was not stopped", r.ExecutionID, Status(r.Status)))
 	}
-	return o.executionGoesOn(r, status, tasks)
+	return o.executionGoesOn(r, now, status, tasks)
 }
 
 // waitsForPerson notes whether the execution of r waits for a person. That has a
@@ -109,12 +109,14 @@ func (o *Operator) waitsForPerson(r Release, status Status) Release {
 
 // listCurrent reports whether the list already shows the execution of r, and not
 // the one before: the pipeline's last start is later than it was before ours, or
-// ours is so long ago that it must show.
+// ours is so long ago that it must show. The latter tells nothing where the records have
+// the status of each execution and ours is not among them: it may have vanished.
 func (o *Operator) listCurrent(r Release, now snapshot) bool {
 	if r.Intent != nil && int64(now.pipeline.LastTriggerAt) > r.Intent.LastTriggerAt {
 		return true
 	}
-	return o.options.Now().Sub(r.StartedAt) >= o.options.EffectTimeout
+	newest, _ := now.newest()
+	return newest.Status == StatusNone && o.options.Now().Sub(r.StartedAt) >= o.options.EffectTimeout
 }
 
 // orderByRule goes on with an operation that the rule has just ordered.
@@ -141,7 +143,7 @@ func (o *Operator) executionEnded(r Release, now snapshot, status Status, tasks 
 	return o.end(r, Failed, execution+": "+status.String())
 }
 
-func (o *Operator) executionGoesOn(r Release, status Status, tasks []task) (Release, time.Duration, error) {
+func (o *Operator) executionGoesOn(r Release, now snapshot, status Status, tasks []task) (Release, time.Duration, error) {
 	execution := "execution " + r.ExecutionID
 	r.State, r.Waiting = Running, nil
 	switch status {
@@ -159,6 +161,9 @@ func (o *Operator) executionGoesOn(r Release, status Status, tasks []task) (Rele
 		r.State = Paused
 		return o.wait(r, execution+" is paused: gatewright pipeline continue or stop goes on from there")
 	case StatusNone:
+		if _, seen := now.find(now.latest(r.executions())); !seen && len(now.records) > 0 && o.options.Now().Sub(r.StartedAt) >= o.options.EffectTimeout {
+			return o.wait(r, execution+" is not in the records of the pipeline any more")
+		}
 		return o.wait(r, execution+": its status does not show yet")
 	}
 	return o.wait(r, execution+": "+status.String())

@@ -86,6 +86,7 @@ func (r Release) Order(action rules.ReleaseAction, by, reason string, now time.T
 // operate goes on with the operation of r. goOn is true when it is finished or was dropped:
 // then r is to be followed as if it had none.
 func (o *Operator) operate(r Release, now snapshot, status Status) (next Release, wait time.Duration, goOn bool) {
+	other, overtaken := now.newerThan(r.executions()...)
 	switch op := r.Operation; {
 	case op.SentAt.IsZero():
 		return o.prepareOperation(r, now, status)
@@ -93,11 +94,15 @@ func (o *Operator) operate(r Release, now snapshot, status Status) (next Release
 		return o.findOperation(r, now, status)
 	case status != StatusNone && int(status) != op.Before:
 		return withoutOperation(r), 0, true
+	case overtaken:
+		next, wait, _ = o.end(r, Unknown, fmt.Sprintf("%s of execution %s was accepted, and execution %s appeared before its effect did: it is not known whether that is the one that goes on",
+			op.Action, r.ExecutionID, other.ID))
+		return next, wait, false
 	case o.effectMayShow(r) && !(op.Confirmed && o.options.Now().Sub(op.SentAt) >= 2*o.options.Poll.Max):
 		next, wait, _ = o.wait(r, fmt.Sprintf("%s of execution %s was accepted; its effect does not show yet (%s)", op.Action, r.ExecutionID, status))
 		return next, wait, false
 	case op.Action == rules.ReleaseRollback:
-		next, wait, _ = o.end(withoutOperation(r), Unknown, fmt.Sprintf("rollback of execution %s was accepted at %s, and no effect was seen within %s: it is %s",
+		next, wait, _ = o.end(r, Unknown, fmt.Sprintf("rollback of execution %s was accepted at %s, and no effect was seen within %s: it is %s",
 			r.ExecutionID, formatTime(op.SentAt), o.options.EffectTimeout, Status(r.Status)))
 		return next, wait, false
 	}
@@ -119,13 +124,15 @@ func (o *Operator) prepareOperation(r Release, now snapshot, status Status) (nex
 	case overtaken:
 		return o.notSent(r, fmt.Sprintf("execution %s of the pipeline is newer than ours, %s", other.ID, r.ExecutionID))
 	case op.Action == rules.ReleaseStop && status == StatusPaused:
-		r = withoutOperation(r)
 		next, wait, _ = o.end(r, Stopped, fmt.Sprintf("execution %s is paused already, so no stop was sent: %s", r.ExecutionID, op.Reason))
 		return next, wait, false
 	case !allowed && !becomesAllowed(op.Action, status):
 		return o.notSent(r, fmt.Sprintf("execution %s is %s", r.ExecutionID, status))
 	case o.expired(r):
-		next, wait, _ = o.end(withoutOperation(r), Failed, fmt.Sprintf("the deadline passed before %s could be sent to execution %s; last: %s", op.Action, r.ExecutionID, status))
+		next, wait, _ = o.end(r, Failed, fmt.Sprintf("the deadline passed before %s could be sent to execution %s; last: %s", op.Action, r.ExecutionID, status))
+		return next, wait, false
+	case status == StatusNone:
+		next, wait, _ = o.wait(r, fmt.Sprintf("%s waits for execution %s to appear in the records with its status", op.Action, r.ExecutionID))
 		return next, wait, false
 	case !allowed:
 		next, wait, _ = o.wait(r, fmt.Sprintf("%s waits: execution %s is %s", op.Action, r.ExecutionID, status))
@@ -170,7 +177,7 @@ func (o *Operator) findOperation(r Release, now snapshot, status Status) (next R
 	op := r.Operation
 	other, overtaken := now.newerThan(r.executions()...)
 	end := func(detail, reason string) (Release, time.Duration, bool) {
-		next, wait, _ := o.end(withoutOperation(withOperationResult(r, ResultUnknown, "", detail)), Unknown, reason)
+		next, wait, _ := o.end(withOperationResult(r, ResultUnknown, "", detail), Unknown, reason)
 		return next, wait, false
 	}
 	switch {
@@ -221,9 +228,9 @@ func (o *Operator) sendOperation(ctx context.Context, s service, r Release) (Rel
 	case notSent(err):
 		r = withoutOperation(withOperationResult(r, ResultRefused, "", err.Error()))
 		if r.Continues != "" && r.untouched() {
-			return o.end(r, Failed, fmt.Sprintf("the service refused to %s execution %s: %s", op.Action, r.ExecutionID, err))
+			return o.end(r, Failed, fmt.Sprintf("the service refused the %s of execution %s: %s", op.Action, r.ExecutionID, err))
 		}
-		return o.wait(r, fmt.Sprintf("the service refused to %s execution %s: %s", op.Action, r.ExecutionID, err))
+		return o.wait(r, fmt.Sprintf("the service refused the %s of execution %s: %s", op.Action, r.ExecutionID, err))
 	}
 	return o.wait(r, fmt.Sprintf("the answer to %s was lost; looking for its effect: %s", op.Action, err))
 }

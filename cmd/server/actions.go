@@ -224,7 +224,12 @@ says why. Each is sent once: after a lost answer its effect is looked for.
 
 A release that has not ended carries the action out itself. One that has ended stays as it
 is, and a new release that names it does.`,
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			return fmt.Errorf("write pipeline retry, continue, rollback or stop, and not %q", strings.Join(args, " "))
+		},
+		// Without it the flags of a misspelt action would be complained about.
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
+		RunE:               func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
 		newOperation(env, rules.ReleaseRetry, &cobra.Command{

@@ -196,6 +196,11 @@ func (q *Queue) followRelease(ctx context.Context, args followReleaseArgs) (time
 	if err != nil || !b.release.State.Followed() {
 		return 0, err
 	}
+	if b.release.JustSent(q.now(), remoteTimeout) {
+		// There may be two jobs of it, because a person ordered something. The other one
+		// has, or will have, the answer.
+		return staleWait, nil
+	}
 	b.release.Known = b.known()
 	next, send, wait, err := q.lookAtRelease(ctx, b.release)
 	if err == nil && send {

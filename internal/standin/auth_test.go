@@ -46,6 +46,8 @@ func (v vector) signed(t *testing.T, server *standin.Server) (int, string) {
 	}
 	req := httptest.NewRequest(v.Method, target.RequestURI(), strings.NewReader(v.Body))
 	req.Host = target.Host
+	// Mandatory for an action of ServiceStage, and not signed.
+	req.Header.Set("Content-Type", "application/json;charset=utf8")
 	for name, value := range v.Headers {
 		req.Header.Set(name, value)
 	}

@@ -37,7 +37,7 @@ func TestFaultsOfAnAction(t *testing.T) {
 			if err := c.server.SetFaults(standin.Faults{Faults: []standin.Fault{test.fault}}); err != nil {
 				t.Fatal(err)
 			}
-			res, raw, err := c.try(http.MethodPost, pipelines+"/"+pipeline+"/action?action_id=start", "{}", map[string]string{"X-Auth-Token": c.token})
+			res, raw, err := c.try(http.MethodPost, pipelines+"/"+pipeline+"/action?action_id=start", "{}", map[string]string{"X-Auth-Token": c.token, "Content-Type": "application/json"})
 			switch {
 			case test.status == 0:
 				if !errors.Is(err, io.EOF) {

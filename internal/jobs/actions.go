@@ -412,6 +412,9 @@ func (in *Inserter) Operate(ctx context.Context, id string, action rules.Release
 		now := in.queue.now().UTC()
 		r := b.release
 		if r.State.Ended() {
+			if as, err := tx.RerunAs(ctx, store.RecordRelease, id); err != nil || as != "" {
+				return "", cmp.Or(err, fmt.Errorf("release %s repeats it already: order it on that one", as))
+			}
 			b.release = in.continued(r, action).Order(action, o.Actor, o.Reason, now)
 			err := in.addRepeated(ctx, tx, b.release, done)
 			if err == nil && action.Releases() {

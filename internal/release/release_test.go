@@ -54,6 +54,32 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestJustSent holds when the answer to an operation is left to the step that sends it.
+func TestJustSent(t *testing.T) {
+	op := func(ago time.Duration, answered bool) Release {
+		return Release{State: Running, Operation: &Operation{Action: rules.ReleaseRetry, SentAt: epoch().Add(-ago), Answered: answered}}
+	}
+	lost := op(time.Second, false)
+	lost.Polls = 1
+	for name, c := range map[string]struct {
+		r    Release
+		want bool
+	}{
+		"no operation": {Release{State: Running}, false},
+		"ordered":      {Release{State: Running, Operation: &Operation{Action: rules.ReleaseRetry}}, false},
+		"being sent":   {op(time.Second, false), true},
+		"long ago":     {op(time.Minute, false), false},
+		"in future":    {op(-time.Hour, false), false},
+		"answered":     {op(time.Second, true), false},
+		"lost":         {lost, false},
+		"a start":      {Release{State: Starting, Intent: &Intent{SentAt: epoch()}}, false},
+	} {
+		if got := c.r.JustSent(epoch(), 40*time.Second); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}
+
 func TestStates(t *testing.T) {
 	for _, state := range ActiveStates() {
 		if state.Ended() {

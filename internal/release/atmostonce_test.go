@@ -126,6 +126,9 @@ func TestNoSequenceOfFaultsOperatesTwice(t *testing.T) {
 		{rules.ReleaseRollback, instant(), []string{"start"}, RolledBack},
 	} {
 		for _, other := range []bool{false, true} {
+			if other && c.action != rules.ReleaseRetry {
+				continue // they differ in the id that is answered, and no more
+			}
 			t.Run(fmt.Sprintf("%s, new execution %t", c.action, other), func(t *testing.T) {
 				t.Parallel()
 				ends := map[State]int{}

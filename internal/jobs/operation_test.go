@@ -386,3 +386,52 @@ func TestOperateRefuses(t *testing.T) {
 		refused(t, "start", err, `"start" is not an action on an execution`)
 	})
 }
+
+// TestSupersededIsStoppedAndNotRefused holds that the checkpoint of an execution which its
+// rule stops is not refused too.
+func TestSupersededIsStoppedAndNotRefused(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("stops")
+			r.Plan.Pipeline, r.Plan.OnSuperseded = gateID(number(r.Event)), rules.ReactionStop
+			l.addWaiting(r)
+			r.ID, r.Index, r.After, r.State = "approves", 1, "stops", release.Starting
+			r.Plan.Action, r.Plan.Task, r.Plan.OnSuperseded = rules.ReleaseApprove, "gate", ""
+			_, err := l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+		})
+		p.moveOn(t, p.release(t, "stops").Event)
+		p.start(t, jobs.Options{})
+		p.untilState(t, "stops", "stopped")
+		p.untilState(t, "approves", "refused")
+		if r := p.release(t, "approves"); !slices.Equal(p.acted(r), []string{"stop"}) || !strings.Contains(r.Reason, "has the newer commit") {
+			t.Errorf("%s; acted %q", r.Reason, p.acted(r))
+		}
+	})
+}
+
+// TestApprovalWaitsForTheRetry lets an execution fail before its checkpoint: the rule's
+// approval waits until the retry got there.
+func TestApprovalWaitsForTheRetry(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("starts")
+			r.Plan.Pipeline = heldPipeline
+			r.State, r.StartedAt = release.Starting, time.Time{}
+			r.Plan.OnFailure = []rules.FailureStep{{Action: rules.ReleaseRetry, Times: 1}}
+			_, err := l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+			r.ID, r.Index, r.After = "approves", 1, "starts"
+			r.Plan.Action, r.Plan.Task, r.Plan.OnFailure = rules.ReleaseApprove, "gate", nil
+			_, err = l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+		})
+		p.change(t, p.release(t, "starts"), standin.PipelineChange{Fail: map[string]int{"before": 1}})
+		p.start(t, jobs.Options{})
+		p.untilState(t, "starts", "succeeded")
+		p.untilState(t, "approves", "succeeded")
+		if acted := p.acted(p.release(t, "starts")); !slices.Equal(acted, []string{"start", "retry", "approval agree"}) {
+			t.Errorf("acted %q", acted)
+		}
+	})
+}

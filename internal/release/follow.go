@@ -76,9 +76,8 @@ func (o *Operator) follow(ctx context.Context, r Release) (Release, time.Duratio
 	}
 	switch {
 	case o.expired(r) && r.Plan.OnDeadline == rules.ReactionStop && status != StatusPaused && mayStop(r, status):
-		r = r.Order(rules.ReleaseStop, "", "on_deadline: it took longer than it may, last as "+status.String(), o.options.Now())
-		r.Deadline, r.WaitsForPersonSince = o.options.Now().Add(stopTime), time.Time{}
-		return o.orderByRule(r, now, status)
+		reason := "on_deadline: it took longer than it may, last as " + status.String()
+		return o.orderByRule(r.Order(rules.ReleaseStop, "", reason, o.options.Now()), now, status)
 	case o.expired(r) && !r.WaitsForPersonSince.IsZero():
 		return o.end(r, Expired, fmt.Sprintf("execution %s has waited for a person since %s, and nobody acted in time; last: %s; it was not stopped",
 			r.ExecutionID, formatTime(r.WaitsForPersonSince), Status(r.Status)))

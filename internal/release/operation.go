@@ -30,7 +30,7 @@ type Operation struct {
 	Confirmed bool `json:"confirmed,omitempty"`
 }
 
-// stopTime is how long an execution that is stopped after its deadline may take to stop.
+// stopTime is how long an execution may take to stop at least, also after its deadline.
 const stopTime = 10 * time.Minute
 
 // allowedIn lists the statuses in which the service takes an action on an execution
@@ -71,13 +71,16 @@ func becomesAllowed(action rules.ReleaseAction, s Status) bool {
 }
 
 // Order returns r with the order to take an action on its execution; Follow carries it
-// out. by is a person, or empty for the rule. The release has its whole time again, but
-// for a stop.
+// out. by is a person, or empty for the rule. The release has its whole time again, and for
+// a stop at least ten minutes.
 func (r Release) Order(action rules.ReleaseAction, by, reason string, now time.Time) Release {
 	r.Operation = &Operation{Action: action, By: by, Reason: reason}
 	r.Polls = 0
-	if action != rules.ReleaseStop && r.Plan.Timeout > 0 {
+	switch until := now.Add(stopTime); {
+	case action != rules.ReleaseStop && r.Plan.Timeout > 0:
 		r.Deadline, r.WaitsForPersonSince = now.Add(r.Plan.Timeout), time.Time{}
+	case action == rules.ReleaseStop && r.Deadline.Before(until):
+		r.Deadline, r.WaitsForPersonSince = until, time.Time{}
 	}
 	r.Reason = fmt.Sprintf("%s is ordered: %s", action, reason)
 	return r

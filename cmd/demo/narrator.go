@@ -56,7 +56,7 @@ func colourOf(step string) color.Attribute {
 		return color.FgCyan
 	case "passed", "approved", "released", "done":
 		return color.FgGreen
-	case "failed", "broken":
+	case "failed", "broken", "rolled_back":
 		return color.FgRed
 	}
 	return color.FgYellow
@@ -146,9 +146,12 @@ func (w *watcher) tellRun(run view.RunDetail) {
 func (w *watcher) tellRelease(rel view.Release) {
 	host := w.hosts[rel.RunID]
 	for i, action := range rel.Actions {
-		step, what := "release", "started pipeline "+rel.Pipeline
-		if rel.Action != rules.ReleaseStart {
+		step, what := "release", "started pipeline "+rel.PipelineLabel()
+		switch {
+		case action.Name.Decides():
 			step, what = "approved", fmt.Sprintf("checkpoint %q", action.Task)
+		case action.Name != rules.ReleaseStart:
+			step, what = string(action.Name), fmt.Sprintf("pipeline %s, because of %s", rel.PipelineLabel(), action.Reason)
 		}
 		// Until its answer is known, the result of an action is unknown.
 		answered := action.Result != release.ResultUnknown || rel.State.Ended()

@@ -68,16 +68,18 @@ type demoRun struct {
 }
 
 type demoRelease struct {
-	ID          string              `json:"id"`
-	Run         string              `json:"run"`
-	Host        event.Host          `json:"host"`
-	SHA         string              `json:"sha"`
-	Pipeline    string              `json:"pipeline"`
-	Action      rules.ReleaseAction `json:"action"`
-	State       release.State       `json:"state"`
-	Reason      string              `json:"reason,omitempty"`
-	ExecutionID string              `json:"execution_id"`
-	Actions     []release.Action    `json:"actions"`
+	ID       string     `json:"id"`
+	Run      string     `json:"run"`
+	Host     event.Host `json:"host"`
+	SHA      string     `json:"sha"`
+	Pipeline string     `json:"pipeline"`
+	// PipelineName is what the server file calls it.
+	PipelineName string              `json:"pipeline_name"`
+	Action       rules.ReleaseAction `json:"action"`
+	State        release.State       `json:"state"`
+	Reason       string              `json:"reason,omitempty"`
+	ExecutionID  string              `json:"execution_id"`
+	Actions      []release.Action    `json:"actions"`
 }
 
 // makeReport collects what happened from the database and from the stand-in.
@@ -123,7 +125,7 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told) (demoReport, er
 	}
 	for _, rel := range r.Releases {
 		report.Releases = append(report.Releases, demoRelease{
-			ID: rel.ID, Run: rel.RunID, Host: hosts[rel.RunID], SHA: rel.Commit, Pipeline: rel.Pipeline,
+			ID: rel.ID, Run: rel.RunID, Host: hosts[rel.RunID], SHA: rel.Commit, Pipeline: rel.Pipeline, PipelineName: rel.PipelineName,
 			Action: rel.Action, State: rel.State, Reason: rel.Reason, ExecutionID: rel.ExecutionID, Actions: rel.Actions,
 		})
 	}
@@ -181,9 +183,18 @@ func brokenExpectations(r demoReport) []string {
 	}) == 1,
 		"GitHub's merge request is pulled with the other ref")
 
-	expect(len(r.Releases) == 2, "one verdict starts a release and approves its checkpoint")
+	expect(len(r.Releases) == 3, "one verdict starts a release and approves its checkpoint, another one starts a release")
 	for _, rel := range r.Releases {
+		if rel.PipelineName == "web" {
+			expect(rel.State == release.RolledBack && slices.EqualFunc(rel.Actions, []rules.ReleaseAction{rules.ReleaseStart, rules.ReleaseRetry, rules.ReleaseRollback},
+				func(sent release.Action, want rules.ReleaseAction) bool {
+					return sent.Name == want && sent.Result == release.ResultAccepted
+				}),
+				"the release that fails is retried once by its rule, and then rolled back")
+			continue
+		}
 		expect(rel.State == release.Succeeded && len(rel.Actions) == 1 && rel.ExecutionID != "", "the release's "+string(rel.Action)+" succeeds with one action")
 	}
+	expect(slices.ContainsFunc(r.Releases, func(rel demoRelease) bool { return rel.PipelineName == "web" }), "a release fails")
 	return broken
 }

@@ -48,7 +48,10 @@ configs/standin/code-pipelines.yaml do.
 
 Where the documents contradict themselves or are silent there is a switch; each
 is a flag, and GET and PATCH /standin/switches read and change them while it
-runs. GET /standin/calls and /standin/counts tell what it was asked to do; PUT
+runs. GET /standin/pipelines tells how the ServiceStage pipelines stand, and PATCH
+/standin/pipelines/ID changes them: {"fail": {"ax8hus": 2}} lets a task fail twice (-1:
+always), {"rollback_fails": true} lets rollbacks fail, {"action": "stop"} is what somebody
+does in the console, {"forget": true} lets the newest execution vanish. GET /standin/calls and /standin/counts tell what it was asked to do; PUT
 /standin/faults switches faults on. docs/standin.md describes all of it.`,
 		Example: `  gatewright-demo standin --addr 127.0.0.1:9090
   gatewright-demo standin --access-key AK --secret-key SK --user ci --password hush

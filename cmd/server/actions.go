@@ -213,6 +213,71 @@ tell executions apart, the execution ends by itself.`,
 	}).Command
 }
 
+func newPipeline(env command.Environment) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "pipeline",
+		Short: "Retry, continue, roll back or stop the execution of a release",
+		Long: `Acts on the execution of a ServiceStage pipeline that a release started. ServiceStage takes
+these actions for a pipeline and not for an execution, so each is sent only while the
+newest execution of the pipeline is that of the release, and otherwise not at all; show
+says why. Each is sent once: after a lost answer its effect is looked for.
+
+A release that has not ended carries the action out itself. One that has ended stays as it
+is, and a new release that names it does.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			return fmt.Errorf("write pipeline retry, continue, rollback or stop, and not %q", strings.Join(args, " "))
+		},
+		// Without it the flags of a misspelt action would be complained about.
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
+		RunE:               func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		newOperation(env, rules.ReleaseRetry, &cobra.Command{
+			Short: "Let a failed execution go on from the task that failed",
+			Long: `Lets the execution of a release that failed go on from the task that failed. The verdict
+must have passed, and the commit must be the newest of its branch. Checkpoints after that
+task wait again, and the rule's decisions of them are repeated.`,
+			Example: `  gatewright pipeline retry 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "the registry is back"`,
+		}),
+		newOperation(env, rules.ReleaseContinue, &cobra.Command{
+			Short: "Let a paused execution go on",
+			Long: `Lets the execution of a release go on that is paused, by somebody in the console or by a
+stop. The verdict must have passed, and the commit must be the newest of its branch.`,
+			Example: `  gatewright pipeline continue 019aab6e-7d0c --reason "the node is drained" --actor ann`,
+		}),
+		newOperation(env, rules.ReleaseRollback, &cobra.Command{
+			Short:   "Undo an execution that failed or succeeded",
+			Long:    `Undoes the execution of a release that failed or succeeded.`,
+			Example: `  gatewright pipeline rollback 019aab6e-7d0c --reason "errors in production"`,
+		}),
+		newOperation(env, rules.ReleaseStop, &cobra.Command{
+			Short: "Stop an execution",
+			Long: `Stops the execution of a release. ServiceStage shows it as paused then, and continue lets
+it go on. A release whose execution is paused already ends as stopped, and nothing is sent.`,
+			Example: `  gatewright pipeline stop 019aab6e-7d0c --reason "wrong configuration" --json`,
+		}),
+	)
+	return cmd
+}
+
+// newOperation makes the command for one action on the execution of a release.
+func newOperation(env command.Environment, action rules.ReleaseAction, about *cobra.Command) *cobra.Command {
+	a := newAction(env, string(action), []string{"release"}, about, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
+		return in.Operate(ctx, id, action, o)
+	})
+	a.Use = string(action) + " RELEASE"
+	a.ValidArgs = nil
+	a.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("write pipeline %s and the id of one release", action)
+		}
+		return nil
+	}
+	work := a.RunE
+	a.RunE = func(cmd *cobra.Command, args []string) error { return work(cmd, []string{"release", args[0]}) }
+	return a.Command
+}
+
 func newResolve(env command.Environment) *cobra.Command {
 	var as string
 	a := newAction(env, "resolve", []string{"release"}, &cobra.Command{

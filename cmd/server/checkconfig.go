@@ -40,7 +40,7 @@ With --rules and no --config only the rules are checked.`,
 			var warnings strictyaml.Complaints
 			var err error
 			if rulesPath != "" {
-				policy, err = app.LoadRules(rulesPath)
+				policy, err = app.LoadRules(rulesPath, nil)
 			} else {
 				cfg, policy, err = app.Load(path, env.LookupEnv)
 			}

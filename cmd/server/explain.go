@@ -188,7 +188,11 @@ another rule than --expect wins.`,
 			if rulesPath == "" {
 				rulesPath = delivery.cfg.Rules
 			}
-			policy, err := app.LoadRules(rulesPath)
+			var pipelines map[string]string
+			if delivery.cfg != nil {
+				pipelines = delivery.cfg.HuaweiCloud.Pipelines
+			}
+			policy, err := app.LoadRules(rulesPath, pipelines)
 			if err != nil {
 				return err
 			}

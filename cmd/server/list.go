@@ -81,7 +81,7 @@ func listings() map[string]listing {
 		"releases": listingOf(release.States(), "RELEASE\tCREATED\tCONNECTION\tREPOSITORY\tEVENT\tCOMMIT\tRULE\tPIPELINE\tACTION\tEXECUTION\tSTATE\tREASON", view.Releases,
 			func(r view.Release) string { return r.ID },
 			func(r view.Release) []string {
-				return []string{r.ID, stamp(r.CreatedAt), r.Connection, r.Repository, what(r.Subject), command.ShortSHA(r.Commit), r.Rule, r.Pipeline,
+				return []string{r.ID, stamp(r.CreatedAt), r.Connection, r.Repository, what(r.Subject), command.ShortSHA(r.Commit), r.Rule, r.PipelineLabel(),
 					strings.TrimSpace(string(r.Action) + " " + r.Checkpoint), r.ExecutionID, string(r.State), r.Reason}
 			}),
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,14 +57,15 @@ cannot be judged.`,
 			if strings.TrimSpace(actor) == "" {
 				return command.UsageError{Err: errors.New("--actor: say who you are; it is kept with the remark")}
 			}
-			if rulesPath == "" {
-				cfg, err := app.LoadConfigFor(config.Needs{}, database.config, env.LookupEnv)
-				if err != nil {
-					return fmt.Errorf("find the rules (or give --rules): %w", err)
-				}
-				rulesPath = cfg.Rules
+			// With --rules the server file may be missing; it gives the names of pipelines.
+			var pipelines map[string]string
+			cfg, err := app.LoadConfigFor(config.Needs{}, database.config, env.LookupEnv)
+			if err == nil {
+				pipelines, rulesPath = cfg.HuaweiCloud.Pipelines, cmp.Or(rulesPath, cfg.Rules)
+			} else if rulesPath == "" {
+				return fmt.Errorf("find the rules (or give --rules): %w", err)
 			}
-			policy, err := app.LoadRules(rulesPath)
+			policy, err := app.LoadRules(rulesPath, pipelines)
 			if err != nil {
 				return err
 			}

@@ -201,8 +201,16 @@ func showRun(w io.Writer, r view.RunDetail) {
 	showHistory(w, r.History)
 	for _, rel := range r.Releases {
 		heading(w, "release", rel.ID)
-		fields(w, "rerun of", rel.RerunOf, "pipeline", rel.Pipeline, "action", string(rel.Action)+" "+rel.Checkpoint, "state", string(rel.State), "reason", rel.Reason)
+		fields(w, "rerun of", rel.RerunOf, "continues", rel.Continues, "pipeline", pipelineOf(rel), "action", string(rel.Action)+" "+rel.Checkpoint, "state", string(rel.State), "reason", rel.Reason)
 	}
+}
+
+// pipelineOf names a pipeline by its id, and by its name where it has one.
+func pipelineOf(r view.Release) string {
+	if r.PipelineName == "" {
+		return r.Pipeline
+	}
+	return r.PipelineName + " (" + r.Pipeline + ")"
 }
 
 func showRelease(w io.Writer, r view.ReleaseDetail) {
@@ -218,9 +226,10 @@ func showRelease(w io.Writer, r view.ReleaseDetail) {
 		"rule", r.Rule,
 		"run", r.RunID,
 		"rerun of", r.RerunOf,
-		"pipeline", r.Pipeline,
+		"continues", r.Continues,
+		"pipeline", pipelineOf(r.Release),
 		"action", string(r.Action)+" "+r.Checkpoint,
-		"execution", r.ExecutionID,
+		"execution", strings.Join(append([]string{r.ExecutionID}, r.OtherExecutionIDs...), ", also "),
 		"status", status,
 		"waits at", strings.Join(r.Waiting, ", "),
 		"decided by", r.DecidedBy,
@@ -228,7 +237,12 @@ func showRelease(w io.Writer, r view.ReleaseDetail) {
 		"created", stamp(r.CreatedAt),
 		"finished", ended(r.FinishedAt, r.Took, r.Deadline))
 	for _, action := range r.Actions {
-		fields(w, "sent", strings.TrimSpace(fmt.Sprintf("%s %s at %s: %s %s", action.Name, action.Task, stamp(action.At), action.Result, bracketed(action.Detail))))
+		label := "sent"
+		if strings.HasPrefix(action.Detail, "not sent: ") {
+			label = "not sent"
+		}
+		fields(w, label, strings.TrimSpace(fmt.Sprintf("%s at %s: %s %s", strings.TrimSpace(string(action.Name)+" "+action.Task), stamp(action.At), action.Result, bracketed(action.Detail))),
+			"  because", strings.TrimSpace(action.Reason+" "+bracketed(action.By)))
 	}
 	showHistory(w, r.History)
 }

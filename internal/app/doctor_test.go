@@ -22,6 +22,9 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	r := reloadingOf(apptest.OnSQLite(t))
 	r.hash(t)
+	// One pipeline is enough.
+	r.edit(t, "rules.yaml", "pipeline: web", "pipeline: shop")
+	shop := "shop (" + r.World.Pipeline + ")"
 	database := filepath.Join(r.folder, "gatewright.db")
 	projectID := "41b8df4bf53f4d51b8e6c5b32e8d2a07"
 	otherID := strings.Repeat("f", 32)
@@ -45,11 +48,11 @@ func TestDoctor(t *testing.T) {
 		{"a task that cannot be created", func() { r.edit(t, "rules.yaml", ", auth_id: 6f1d0c52-8a0e-4a57-9a4d-2f7d3c9be001", "") },
 			[]string{"task of acme/shop main (gitlab): the task for branch|create the task", "task of acme/shop main (gitee): the task for branch|"}, nil},
 		{"no such pipeline", func() {
-			r.edit(t, "rules.yaml", "pipeline: "+r.World.Pipeline, "pipeline: 00000000-10df-483a-b14d-7b05f7e12c88")
+			r.edit(t, "rules.yaml", "pipeline: shop", "pipeline: 00000000-10df-483a-b14d-7b05f7e12c88")
 		},
 			[]string{"pipeline 00000000-10df-483a-b14d-7b05f7e12c88: show pipeline: SVCSTG.00100433|compare the pipeline's id in rule release-main"}, nil},
 		{"no such checkpoint", func() { r.edit(t, "rules.yaml", r.World.Checkpoint, "k2m8qq") },
-			[]string{`checkpoint k2m8qq of pipeline ` + r.World.Pipeline + `: the pipeline has no task "k2m8qq"; it has|correct rule release-main`}, nil},
+			[]string{`checkpoint k2m8qq of pipeline ` + shop + `: the pipeline has no task "k2m8qq"; it has|correct rule release-main`}, nil},
 		{"no such stage", func() {
 			r.edit(t, "rules.yaml", "action: start", "action: start\n        select: [{stage: 899tix, tasks: [ujgdh4]}]")
 		},
@@ -59,13 +62,13 @@ func TestDoctor(t *testing.T) {
 		},
 			[]string{`the pipeline has no task "ax8hus"; it has ["ujgdh4"]|`}, nil},
 		{"no right to pipelines", answer("show_pipeline", `{"error_code":"CC.00050010","error_msg":"no permission"}`),
-			[]string{"pipeline " + r.World.Pipeline + ": show pipeline: CC.00050010|servicestage:pipeline:get", "checkpoint "}, nil},
+			[]string{"pipeline " + shop + ": show pipeline: CC.00050010|servicestage:pipeline:get", "checkpoint "}, nil},
 		{"pipelines without tasks", answer("show_pipeline", `{"id":"`+r.World.Pipeline+`","name":"release-shop"}`),
-			nil, []string{"checkpoint k2m8qa of pipeline " + r.World.Pipeline + ": the service shows the pipeline without its tasks"}},
+			nil, []string{"checkpoint k2m8qa of pipeline " + shop + ": the service shows the pipeline without its tasks"}},
 		{"an endpoint that does not answer", func() {
 			r.edit(t, "gatewright.yaml", `servicestage: "`+r.Endpoint(), `servicestage: "http://127.0.0.1:1`)
 		},
-			[]string{"endpoint http://127.0.0.1:1: does not answer|firewall"}, []string{"pipeline " + r.World.Pipeline + ": http://127.0.0.1:1 does not answer", "checkpoint "}},
+			[]string{"endpoint http://127.0.0.1:1: does not answer|firewall"}, []string{"pipeline " + shop + ": http://127.0.0.1:1 does not answer", "checkpoint "}},
 		{"a token of a git host", func() {
 			r.write(t, "token", "a-token")
 			r.edit(t, "gatewright.yaml", "token: {env: DEMO_GITHUB_API}", "token: {file: token}")
@@ -90,9 +93,9 @@ func TestDoctor(t *testing.T) {
 			r.write(t, "key", "wrong-secret-key")
 			r.edit(t, "gatewright.yaml", "{env: DEMO_SECRET_KEY}", "{file: key}")
 		},
-			[]string{"credentials: list tasks: APIGW.0301|huaweicloud.auth"}, []string{"project " + projectID + ": the credentials are refused", "task of acme/shop main (github): the tasks of project", "pipeline " + r.World.Pipeline + ": the credentials"}},
+			[]string{"credentials: list tasks: APIGW.0301|huaweicloud.auth"}, []string{"project " + projectID + ": the credentials are refused", "task of acme/shop main (github): the tasks of project", "pipeline " + shop + ": the credentials"}},
 		{"a pause of the credentials", func() { pauseFor(t, r, time.Hour) },
-			[]string{"credentials: all replicas pause until |huaweicloud.auth"}, []string{"project " + projectID + ": the credentials are refused", "task of acme/shop main (github): the tasks of project", "pipeline " + r.World.Pipeline + ": the credentials"}},
+			[]string{"credentials: all replicas pause until |huaweicloud.auth"}, []string{"project " + projectID + ": the credentials are refused", "task of acme/shop main (github): the tasks of project", "pipeline " + shop + ": the credentials"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server, rules := r.read(t, "gatewright.yaml"), r.read(t, "rules.yaml")
@@ -176,7 +179,8 @@ func TestDoctorOfTheDemo(t *testing.T) {
 		}
 		for _, want := range []string{"endpoint " + r.Endpoint(), "clock", "credentials", "project 41b8df4bf53f4d51b8e6c5b32e8d2a07",
 			"task of acme/shop main (github)", "task of acme/shop main (gitlab)", "task of acme/shop main (gitee)",
-			"pipeline " + r.World.Pipeline, "checkpoint k2m8qa of pipeline " + r.World.Pipeline, "database", "file rights"} {
+			"pipeline shop (" + r.World.Pipeline + ")", "checkpoint k2m8qa of pipeline shop (" + r.World.Pipeline + ")", "pipeline web (" + r.World.FailingPipeline + ")",
+			"database", "file rights"} {
 			if !strings.Contains(strings.Join(ok, "\n"), want) {
 				t.Errorf("not ok: %s, only\n%s", want, strings.Join(ok, "\n"))
 			}

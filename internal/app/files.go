@@ -78,14 +78,15 @@ func LogSettings(path string) config.Log {
 	return config.LogSettings(path, data)
 }
 
-// LoadRules reads a rules file, or every .yaml and .yml file of a folder. The
-// error lists every complaint.
-func LoadRules(path string) (*rules.Policy, error) {
+// LoadRules reads a rules file, or every .yaml and .yml file of a folder. pipelines are the
+// ids of the pipelines that the server file names, by their names; nil without a server
+// file. The error lists every complaint.
+func LoadRules(path string, pipelines map[string]string) (*rules.Policy, error) {
 	sources, err := ruleSources(path)
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
-	policy, complaints := rules.Load(sources...)
+	policy, complaints := rules.LoadWith(pipelines, sources...)
 	if len(complaints) > 0 {
 		return nil, complaints
 	}
@@ -149,8 +150,9 @@ func Load(path string, lookup LookupEnv) (*config.Config, *rules.Policy, error) 
 func load(path string, lookup LookupEnv, in *inputs) (*config.Config, *rules.Policy, error) {
 	cfg, cfgErr := loadConfig(path, lookup, in)
 	rulesPath := ""
+	var pipelines map[string]string
 	if cfg != nil {
-		rulesPath = cfg.Rules
+		rulesPath, pipelines = cfg.Rules, cfg.HuaweiCloud.Pipelines
 	} else if data, err := os.ReadFile(path); err == nil {
 		rulesPath = config.RulesPath(path, data)
 	}
@@ -158,7 +160,7 @@ func load(path string, lookup LookupEnv, in *inputs) (*config.Config, *rules.Pol
 		return nil, nil, cfgErr
 	}
 	in.rules = rulesPath
-	policy, err := LoadRules(rulesPath)
+	policy, err := LoadRules(rulesPath, pipelines)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: write the rules there, or say in %s where they are (rules: PATH)", err, path)
 	}

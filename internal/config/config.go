@@ -135,6 +135,9 @@ type HuaweiCloud struct {
 	// rules with releases need it.
 	ProjectID string `yaml:"project_id,omitempty"`
 	Auth      Auth   `yaml:"auth"`
+	// Pipelines are names of release pipelines, which rules and output then use, and their
+	// ids. Default: none.
+	Pipelines Pipelines `yaml:"pipelines,omitempty"`
 	// Language is that of the services' messages, sent as X-Language: zh-cn or en-us
 	// (specs/codearts-check.md 1). Default: none is sent, which the services take as zh-cn.
 	Language string `yaml:"language,omitempty"`
@@ -246,6 +249,15 @@ type AccessKeyAuth struct {
 	// ProjectID is the id of the region's IAM project, sent as X-Project-Id. Default:
 	// huaweicloud.project_id; where neither is given none is sent.
 	ProjectID string `yaml:"project_id,omitempty"`
+}
+
+// Pipelines are the ids of pipelines by their names.
+type Pipelines map[string]string
+
+// UnmarshalYAMLNode reads a mapping of names to ids.
+func (p *Pipelines) UnmarshalYAMLNode(node strictyaml.Node) (err error) {
+	*p, err = node.Texts()
+	return err
 }
 
 // Dialect is an edition of CodeArts Check's API.
@@ -454,6 +466,7 @@ func defaults() *Config {
 		},
 		Store: Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: HuaweiCloud{
+			Pipelines:    Pipelines{},
 			Dialect:      Dialect2026,
 			Capabilities: Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto", BranchTasks: "auto", CheckTimes: "auto"},
 			AccessPassed: []string{"1", "true", "success", "pass"},

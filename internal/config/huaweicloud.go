@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -39,6 +40,7 @@ func (k *checker) huaweiCloud(h *HuaweiCloud) {
 		h.Proxy, _ = k.url(path+".proxy", h.Proxy)
 	}
 	k.id(path+".project_id", h.ProjectID)
+	k.pipelines(path+".pipelines", h.Pipelines)
 	if key := h.Auth.AccessKey; key != nil {
 		if h.ProjectID == "" {
 			h.ProjectID = key.ProjectID
@@ -73,6 +75,30 @@ func (k *checker) huaweiCloud(h *HuaweiCloud) {
 	k.limit(path+".limits.pipeline", h.Limits.Pipeline)
 	k.poll(path+".poll", h.Poll)
 	k.poll(path+".release_poll", h.ReleasePoll)
+}
+
+var (
+	pipelineNamePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+	pipelineIDPattern   = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+)
+
+// pipelines checks the names of pipelines and their ids.
+func (k *checker) pipelines(path string, pipelines Pipelines) {
+	nameOf := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(pipelines)) {
+		id := pipelines[name]
+		at := path + "." + name
+		switch other := nameOf[id]; {
+		case !pipelineNamePattern.MatchString(name) || pipelineIDPattern.MatchString(name) || idPattern.MatchString(name):
+			k.complain(fmt.Sprintf("%s[%q]", path, name), fmt.Sprintf("%q is not a name for a pipeline", name), "write lower-case letters, digits, - and _, at most 63, and not an id")
+		case !pipelineIDPattern.MatchString(id):
+			k.complain(at, fmt.Sprintf("%q is not a pipeline id", id), "write it with its dashes and in lower case, as caf409b1-10df-483a-b14d-7b05f7e12c88")
+		case other != "":
+			k.complain(at, fmt.Sprintf("pipeline %s has the name %q already", id, other), "keep one name for each pipeline")
+		default:
+			nameOf[id] = name
+		}
+	}
 }
 
 func (k *checker) limit(path string, l Limit) {

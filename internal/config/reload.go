@@ -13,7 +13,7 @@ import (
 )
 
 // Reloaded returns what is in force when a server that runs with c reads its file
-// again as next: c with the secrets of next and its path of the rules. The secrets of
+// again as next: c with the secrets of next, its path of the rules and its names of pipelines. The secrets of
 // a connection are those of the connection of the same name, with their max_age, whose
 // default depends on them. restart names the other settings that differ, by their path
 // in the file: they take effect with a restart. Neither c nor next is changed.
@@ -31,6 +31,7 @@ func (c *Config) Reloaded(next *Config) (inForce *Config, restart []string, err 
 			old.Clone = renewed.Clone
 		}
 	}
+	merged.HuaweiCloud.Pipelines = next.HuaweiCloud.Pipelines
 	merged.HuaweiCloud.Auth = c.HuaweiCloud.Auth.reloaded(next.HuaweiCloud.Auth)
 	restart, err = merged.differences(next)
 	return &merged, restart, err

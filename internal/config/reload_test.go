@@ -85,6 +85,8 @@ func TestReloaded(t *testing.T) {
 		{"secret key", map[string]string{"file sk": "sk two"}, nil,
 			func(c *config.Config) string { return c.HuaweiCloud.Auth.AccessKey.Secret.Value() }, "sk two"},
 		{"rules", map[string]string{"http:": "rules: other.yaml\nhttp:"}, nil, func(c *config.Config) string { return c.Rules }, "other.yaml"},
+		{"a name of a pipeline", map[string]string{"huaweicloud:": "huaweicloud:\n  pipelines: {shop: caf409b1-10df-483a-b14d-7b05f7e12c88}"}, nil,
+			func(c *config.Config) string { return c.HuaweiCloud.Pipelines["shop"] }, "caf409b1-10df-483a-b14d-7b05f7e12c88"},
 		{"address", map[string]string{":8080": ":9090"}, []string{"http.addr"}, func(c *config.Config) string { return c.HTTP.Addr }, "127.0.0.1:8080"},
 		{"database password", map[string]string{"file dsn": "postgres://two"}, []string{"store.postgres.dsn"},
 			func(c *config.Config) string { return c.Store.Postgres.DSN.Value() }, "postgres://one"},

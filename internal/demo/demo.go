@@ -198,7 +198,7 @@ func (d *Demo) writeFiles(l app.Listeners) error {
 	fill := map[string]string{
 		"ADDR": l.Public.Addr().String(), "PRIVATE_ADDR": l.Private.Addr().String(), "HTTP": d.opts.HTTP, "STANDIN": d.endpoint, "STORE": d.opts.Store,
 		"REGION_PROJECT": d.World.RegionProject(), "PROJECT": d.World.options.Projects[0].ID,
-		"PIPELINE": d.World.Pipeline, "CHECKPOINT": d.World.Checkpoint,
+		"PIPELINE": d.World.Pipeline, "FAILING_PIPELINE": d.World.FailingPipeline, "CHECKPOINT": d.World.Checkpoint,
 	}
 	for _, name := range []string{"gatewright.yaml", "rules.yaml"} {
 		text, err := fs.ReadFile(files, "files/"+name)

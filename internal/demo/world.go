@@ -16,14 +16,14 @@ import (
 const MergeRequest = 7
 
 // World is what a demo is about: the repository acme/shop on three hosts, a CodeArts
-// project with one task, and a pipeline.
+// project with one task, and two pipelines.
 type World struct {
 	// Clean is the commit on main, Parent the one before it, Bad the one on the
 	// merge request's branch, with a secret and a syntax error.
 	Clean, Parent, Bad string
 	// Pipeline is the id of the pipeline, Checkpoint the name of the task in it that
-	// waits for approval.
-	Pipeline, Checkpoint string
+	// waits for approval. FailingPipeline is the id of the one that always fails.
+	Pipeline, Checkpoint, FailingPipeline string
 
 	options  standin.Options
 	payloads *template.Template
@@ -61,7 +61,8 @@ func makeWorld(folder string) (*World, error) {
 	if w.options.Pipelines, err = standin.LoadPipelines("pipelines.yaml", pipelines); err != nil {
 		return nil, fmt.Errorf("load pipelines: %w", err)
 	}
-	w.Pipeline = w.options.Pipelines[0].ID
+	w.Pipeline, w.FailingPipeline = w.options.Pipelines[0].ID, w.options.Pipelines[1].ID
+	w.options.Release = standin.ReleaseSettings{StopDelay: 400 * time.Millisecond, RestartDelay: 400 * time.Millisecond, RollbackDelay: 400 * time.Millisecond}
 	w.payloads, err = template.ParseFS(files, "files/*.json")
 	return w, err
 }

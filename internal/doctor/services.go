@@ -324,12 +324,16 @@ func pipelinesOf(targets []rules.Target) []namedRelease {
 // pipeline checks that a pipeline is there, with the checkpoint or the tasks that the
 // rule names.
 func (e *examination) pipeline(ctx context.Context, r namedRelease) (answered bool) {
-	subject := "pipeline " + r.Pipeline
+	pipeline := r.Pipeline
+	if r.PipelineName != "" {
+		pipeline = fmt.Sprintf("%s (%s)", r.PipelineName, r.Pipeline)
+	}
+	subject := "pipeline " + pipeline
 	switch {
 	case r.Task != "":
-		subject = fmt.Sprintf("checkpoint %s of pipeline %s", r.Task, r.Pipeline)
+		subject = fmt.Sprintf("checkpoint %s of pipeline %s", r.Task, pipeline)
 	case len(r.Select) > 0:
-		subject = fmt.Sprintf("pipeline %s with the tasks that rule %s selects", r.Pipeline, r.rule)
+		subject = fmt.Sprintf("pipeline %s with the tasks that rule %s selects", pipeline, r.rule)
 	}
 	answered, done, err := e.ask(subject, e.Config.HuaweiCloud.Endpoints.ServiceStage, func() error { return e.Operator.Inspect(ctx, r.Release) })
 	var remote *huaweicloud.Error

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,31 +122,56 @@ func (in *Inserter) RerunRelease(ctx context.Context, id string, o Order) (Done,
 		if err != nil {
 			return "", err
 		}
-		b.release = in.repeated(old, b.run, after)
+		first, err := firstRelease(ctx, tx, old)
+		if err != nil {
+			return "", err
+		}
+		b.release = in.repeated(first, b.run, after)
+		b.release.RerunOf = old.ID
 		if reason := b.notAllowed(); reason != "" {
 			return "", errors.New(reason)
 		}
 		if err := in.addRepeated(ctx, tx, b.release, done); err != nil {
 			return "", err
 		}
-		releases, err := tx.ReleasesOf(ctx, old.RunID)
-		if err != nil {
-			return "", err
-		}
-		for _, decision := range releases {
-			if decision.After != old.ID || decision.DecidedBy != "" || !decision.State.Ended() {
-				continue
-			}
-			again := in.repeated(decision, b.run, b.release.ID)
-			if err := in.addRepeated(ctx, tx, again, done); err != nil {
-				return "", err
-			}
-			if _, err := in.addAction(ctx, tx, o, store.ActionRerun, store.RecordRelease, decision.ID, again.ID); err != nil {
-				return "", err
-			}
-		}
-		return b.release.ID, nil
+		// A rerun goes through all checkpoints again.
+		return b.release.ID, in.repeatDecisions(ctx, tx, o, b, first.ID, done, func(release.Release) bool { return true })
 	})
+}
+
+// firstRelease is the release that started the execution on which r acts: r itself, unless
+// a person ordered it.
+func firstRelease(ctx context.Context, tx *transaction, r release.Release) (release.Release, error) {
+	for r.Continues != "" {
+		before, err := tx.Release(ctx, r.Continues)
+		if err != nil {
+			return r, err
+		}
+		r = before
+	}
+	return r, nil
+}
+
+// repeatDecisions repeats the rule's decisions of the checkpoints of a release for the new
+// one in b, those that again is true for.
+func (in *Inserter) repeatDecisions(ctx context.Context, tx *transaction, o Order, b basis, starter string, done *Done, again func(release.Release) bool) error {
+	releases, err := tx.ReleasesOf(ctx, b.run.ID)
+	if err != nil {
+		return err
+	}
+	for _, decision := range releases {
+		if decision.After != starter || decision.DecidedBy != "" || !decision.State.Ended() || !again(decision) {
+			continue
+		}
+		repeated := in.repeated(decision, b.run, b.release.ID)
+		if err := in.addRepeated(ctx, tx, repeated, done); err != nil {
+			return err
+		}
+		if _, err := in.addAction(ctx, tx, o, store.ActionRerun, store.RecordRelease, decision.ID, repeated.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newestStarter is the release that starts the execution whose checkpoint a release
@@ -182,7 +208,7 @@ func (in *Inserter) repeated(old release.Release, run codecheck.Run, after strin
 }
 
 func (in *Inserter) addRepeated(ctx context.Context, tx *transaction, r release.Release, done *Done) error {
-	if err := markRerun(ctx, tx, store.RecordRelease, r.RerunOf, r.ID); err != nil {
+	if err := markRerun(ctx, tx, store.RecordRelease, cmp.Or(r.RerunOf, r.Continues), r.ID); err != nil {
 		return err
 	}
 	done.Releases = append(done.Releases, r)
@@ -244,7 +270,7 @@ func (in *Inserter) Decide(ctx context.Context, id string, decision rules.Releas
 // there is one that has not acted, else a new one.
 func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Versioned[release.Release], task string) (decider store.Versioned[release.Release], isNew bool, err error) {
 	r := asked.Record
-	if r.Plan.Action != rules.ReleaseStart {
+	if r.Plan.Action.Decides() {
 		if task != "" && task != r.Plan.Task {
 			return decider, false, fmt.Errorf("it decides checkpoint %q", r.Plan.Task)
 		}

@@ -26,6 +26,9 @@ type basis struct {
 	// none has, or when this one may take it again. It counts only while once holds: an
 	// order makes another release of this one.
 	earlier *store.Released
+	// leftPaused are the executions of the pipeline that no release of ours follows any
+	// more, for a start.
+	leftPaused []string
 	// undecided: a delivery that was received before the check was asked for has no
 	// decision yet. It may announce a newer commit, and then that one was checked.
 	undecided bool
@@ -56,6 +59,11 @@ func readBasis(ctx context.Context, tx *store.Tx, id string, head func(context.C
 		}
 		b.starter = &starter
 	}
+	if b.release.Plan.Action == rules.ReleaseStart && b.release.State == release.Starting {
+		if b.leftPaused, err = tx.AbandonedExecutions(ctx, b.release.Plan.Pipeline, maxTaken); err != nil {
+			return b, err
+		}
+	}
 	if b.once() {
 		earlier, known, err := tx.Released(ctx, b.release)
 		if err != nil {
@@ -74,11 +82,22 @@ func readBasis(ctx context.Context, tx *store.Tx, id string, head func(context.C
 
 // once reports whether the release must be the only one that takes its action for its
 // commit. What a person orders need not: a rerun of it or of its run, and a decision. Nor
-// need a refusal, which releases nothing, nor the approval of an execution that we started:
+// need a refusal, which releases nothing, an action on an execution that was started, nor the approval of an execution that we started:
 // its start is what happens once.
 func (b basis) once() bool {
-	ordered := b.release.RerunOf != "" || b.run.RerunOf != "" || b.release.DecidedBy != ""
+	ordered := b.release.RerunOf != "" || b.run.RerunOf != "" || b.release.DecidedBy != "" || b.release.Continues != ""
 	return !ordered && b.release.Plan.Action != rules.ReleaseRefuse && b.starter == nil
+}
+
+// known is what the next step of the release must know.
+func (b basis) known() release.Known {
+	known := release.Known{Outdated: b.notAllowed(), LeftPaused: b.leftPaused}
+	head, ev := b.head, b.run.Event
+	if b.headKnown && !head.Ended && !head.Uncertain && head.Branch == ev.Branch && head.SHA != ev.HeadSHA {
+		known.Superseded = staleReason(ev, head)
+	}
+	known.StarterGoesOn = b.starter != nil && !b.starter.State.Ended() && b.starter.Plan.Retries() > 0
+	return known
 }
 
 // needsDecision reports that the release must wait for a delivery to be decided.
@@ -121,10 +140,11 @@ func (b basis) notAllowed() string {
 
 // withdraw turns an approval that is not allowed any more into a refusal, when the
 // execution that waits is our own: left waiting, it would block the pipeline for the
-// newer commit until a person acts.
+// newer commit until a person acts. Where the rule stops such an execution, nothing needs
+// to be refused.
 func (b *basis) withdraw(reason string) bool {
 	ours := b.starter != nil && b.starter.ExecutionID != "" && !b.starter.State.Ended()
-	if !ours || b.release.Plan.Action != rules.ReleaseApprove {
+	if !ours || b.release.Plan.Action != rules.ReleaseApprove || b.starter.Plan.OnSuperseded == rules.ReactionStop {
 		return false
 	}
 	b.release.Withdrawn, b.release.ExecutionID = reason, b.starter.ExecutionID

@@ -58,7 +58,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		}, []string{"state"}),
 		actions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatewright_release_actions_total",
-			Help: "Starts and checkpoint decisions sent to ServiceStage, by action and result.",
+			Help: "Actions sent to ServiceStage, by action and result.",
 		}, []string{"action", "result"}),
 		jobs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "gatewright_job_seconds",
@@ -88,7 +88,7 @@ func (m *Metrics) initialize() {
 	for _, state := range release.EndStates() {
 		m.releases.WithLabelValues(string(state))
 	}
-	for _, action := range []rules.ReleaseAction{rules.ReleaseStart, rules.ReleaseApprove, rules.ReleaseRefuse} {
+	for _, action := range rules.ReleaseActions() {
 		for _, result := range release.Results() {
 			m.actions.WithLabelValues(string(action), string(result))
 		}

@@ -40,7 +40,7 @@ type Checker interface {
 type Releaser interface {
 	Prepare(ctx context.Context, r release.Release) (next release.Release, send bool, wait time.Duration, err error)
 	Send(ctx context.Context, r release.Release) (next release.Release, wait time.Duration, err error)
-	Follow(ctx context.Context, r release.Release) (next release.Release, wait time.Duration, err error)
+	Follow(ctx context.Context, r release.Release) (next release.Release, send bool, wait time.Duration, err error)
 }
 
 // Options configure a Queue. Those above Forge are mandatory.

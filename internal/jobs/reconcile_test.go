@@ -150,7 +150,25 @@ func leftReleases() []left[release.Release, release.State] {
 			decided(l, r, rules.ReleaseStart, "agree")
 			r.Plan.Task, r.Waiting = "", []string{"gate"}
 		}, succeeded, failed, 0, ""},
-		{state: release.Succeeded}, {state: release.Failed}, {state: release.Refused}, {state: release.Stopped}, {state: release.Expired}, {state: release.Unknown},
+		{release.Running, "to be rolled back", func(l *lost, r *rel) {
+			r.ExecutionID = starts(l, r, release.StatusSucceeded)
+			r.Operation = &release.Operation{Action: rules.ReleaseRollback, By: "ann", Reason: "errors in production"}
+		}, release.RolledBack, failed, 0, ""},
+		{release.Running, "rolled back, without an answer", func(l *lost, r *rel) {
+			r.ExecutionID = starts(l, r, release.StatusSucceeded)
+			_, err := l.services.operate(l.ctx, r.Plan.Pipeline, "rollback", struct{}{})
+			l.check(err)
+			r.Actions = []release.Action{{Name: rules.ReleaseRollback, At: l.at, Result: release.ResultUnknown}}
+			r.Operation = &release.Operation{Action: rules.ReleaseRollback, SentAt: l.at, Before: int(release.StatusSucceeded)}
+		}, release.RolledBack, unknown, 0, ""},
+		{release.Paused, "to be stopped", func(l *lost, r *rel) {
+			r.ExecutionID = waits(l, r, rules.ReleaseStart)
+			r.Plan.Task = ""
+			_, err := l.services.operate(l.ctx, r.Plan.Pipeline, "stop", struct{}{})
+			l.check(err)
+			r.Operation = &release.Operation{Action: rules.ReleaseStop, By: "ann", Reason: "not today"}
+		}, release.Stopped, failed, 0, ""},
+		{state: release.Succeeded}, {state: release.Failed}, {state: release.Refused}, {state: release.Stopped}, {state: release.RolledBack}, {state: release.Expired}, {state: release.Unknown},
 	}
 }
 
@@ -234,7 +252,7 @@ func testReconcile(t *testing.T, db storetest.Database, late bool) {
 			case call.Pipeline != before[left.name()].pipeline:
 			case call.Action == "start":
 				gotStarts++
-			default:
+			case call.ApprovalType != "":
 				gotDecisions = append(gotDecisions, call.ApprovalType)
 			}
 		}

@@ -47,9 +47,10 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 				}
 				return q.endRelease(ctx, b, state, "release "+b.starter.ID+", which starts the pipeline, ended without an execution, as "+string(b.starter.State)+": "+b.starter.Reason)
 			}
-			b.release.ExecutionID = b.starter.ExecutionID
+			b.release.ExecutionID, b.release.OtherIDs = b.starter.ExecutionID, b.starter.OtherIDs
 		}
 	}
+	b.release.Known = b.known()
 	next, send, wait, err := q.prepareRelease(ctx, &b)
 	if err == nil && send {
 		if err = q.commitRelease(ctx, &b, next); err != nil {
@@ -133,6 +134,29 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 	return err
 }
 
+// commitOperation saves a release with the intent of an operation on its execution, before
+// that is sent, if it is still allowed in that same transaction.
+func (q *Queue) commitOperation(ctx context.Context, b *basis, next release.Release) error {
+	err := q.update(ctx, func(tx *transaction) error {
+		if next.Operation.Action.Releases() {
+			now, err := readBasis(ctx, tx.Tx, next.ID, tx.LockHead)
+			switch {
+			case err != nil:
+				return err
+			case now.notAllowed() != "":
+				return errNotAllowed
+			case now.head.Uncertain:
+				return errUncertainHead
+			}
+		}
+		return q.saveRelease(ctx, tx, b.release, next, &b.version)
+	})
+	if err == nil {
+		b.release = next
+	}
+	return err
+}
+
 // claimReleased notes for good that the release acts for its commit. It fails when another
 // one has done so since the basis was read.
 func claimReleased(ctx context.Context, tx *transaction, b basis) error {
@@ -165,20 +189,43 @@ func (q *Queue) afterRefusedIntent(ctx context.Context, b basis, refusal error) 
 	})
 }
 
-// followRelease looks at a started pipeline until it has ended.
+// followRelease looks at a started pipeline until it has ended, and takes the actions on
+// its execution that the rule or a person wants: it commits the intent of each and sends it.
 func (q *Queue) followRelease(ctx context.Context, args followReleaseArgs) (time.Duration, error) {
 	b, err := q.loadRelease(ctx, args.ReleaseID)
-	if err != nil || (b.release.State != release.Running && b.release.State != release.AwaitingApproval) {
+	if err != nil || !b.release.State.Followed() {
 		return 0, err
 	}
-	next, wait, err := q.opts.Releaser.Follow(ctx, b.release)
-	if err == nil && next.State == release.Failed {
-		var seen release.Release
-		if seen, err = q.withRefused(ctx, b.release); err == nil {
-			next, wait, err = q.opts.Releaser.Follow(ctx, seen)
+	if b.release.JustSent(q.now(), remoteTimeout) {
+		// There may be two jobs of it, because a person ordered something. The other one
+		// has, or will have, the answer.
+		return staleWait, nil
+	}
+	b.release.Known = b.known()
+	next, send, wait, err := q.lookAtRelease(ctx, b.release)
+	if err == nil && send {
+		if err = q.commitOperation(ctx, &b, next); err != nil {
+			return q.afterRefusedIntent(ctx, b, err)
 		}
+		next, wait, err = q.opts.Releaser.Send(ctx, b.release)
 	}
 	return q.saveReleaseStep(ctx, b, next, wait, err)
+}
+
+// lookAtRelease follows a release for one step. Where its execution failed it looks once
+// more, with the checkpoints that we refuse.
+func (q *Queue) lookAtRelease(ctx context.Context, r release.Release) (next release.Release, send bool, wait time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+	defer cancel()
+	next, send, wait, err = q.opts.Releaser.Follow(ctx, r)
+	failed := next.State == release.Failed || r.Operation == nil && next.Operation != nil && next.Operation.Action != rules.ReleaseStop
+	if err != nil || !failed {
+		return next, send, wait, err
+	}
+	if r, err = q.withRefused(ctx, r); err != nil {
+		return next, false, 0, err
+	}
+	return q.opts.Releaser.Follow(ctx, r)
 }
 
 // withRefused is r with the checkpoints that we refuse among those that wait: the
@@ -217,7 +264,7 @@ func (q *Queue) saveReleaseStep(ctx context.Context, b basis, next release.Relea
 	}
 	if failure != nil {
 		next = before
-		next.State, next.Reason = release.Failed, failure.Error()
+		next.State, next.Reason, next.Operation = release.Failed, failure.Error(), nil
 		if before.Unanswered() {
 			// The action may have been sent, and a person must look at its effect.
 			next.State = release.Unknown

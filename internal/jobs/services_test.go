@@ -65,6 +65,7 @@ func newServices(t *testing.T) *services {
 		RegionProject: standin.RegionProject{ID: regionProject, Name: "cn-north-4"},
 		Projects:      []standin.Project{{ID: projectID, Name: "demo"}},
 		Repositories:  map[string]string{},
+		Release:       standin.ReleaseSettings{StopDelay: 100 * time.Millisecond, RestartDelay: 150 * time.Millisecond, RollbackDelay: 100 * time.Millisecond},
 	}
 	add := func(name, id string) {
 		url := "https://github.com/acme/" + name + ".git"

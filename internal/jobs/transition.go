@@ -93,10 +93,11 @@ func (q *Queue) addRelease(ctx context.Context, tx *transaction, r release.Relea
 // saveRelease writes a release that a step has changed; the error is that of
 // [store.Tx.SaveRelease].
 func (q *Queue) saveRelease(ctx context.Context, tx *transaction, before, r release.Release, version *store.Version) error {
+	r.Known = release.Known{}
 	if err := tx.SaveRelease(ctx, r, version); err != nil {
 		return err
 	}
-	if before.Unanswered() && r.Intent == nil {
+	if before.Intent != nil && before.State == release.Starting && r.Intent == nil {
 		if err := tx.UnclaimReleased(ctx, r.ID); err != nil {
 			return err
 		}
@@ -144,7 +145,7 @@ func releaseJob(id string, state release.State) river.JobArgs {
 	switch state {
 	case release.Starting:
 		return actReleaseArgs{ReleaseID: id}
-	case release.Running, release.AwaitingApproval:
+	case release.Running, release.AwaitingApproval, release.Paused:
 		return followReleaseArgs{ReleaseID: id}
 	}
 	return nil

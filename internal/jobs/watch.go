@@ -37,7 +37,9 @@ func (q *Queue) watchRelease(ctx context.Context, args watchReleaseArgs) (time.D
 	}
 	seen := expired
 	seen.State, seen.Deadline = release.Running, now.Add(watchFor)
-	seen, _, err = q.opts.Releaser.Follow(ctx, seen)
+	// It is only looked at: the rule does nothing any more.
+	seen.Plan.OnFailure, seen.Plan.OnDeadline, seen.Plan.OnSuperseded = nil, "", ""
+	seen, _, _, err = q.opts.Releaser.Follow(ctx, seen)
 	if err != nil || (!seen.State.Ended() && seen.Status == expired.Status) {
 		// What cannot be read now may be read the next time.
 		return watchEvery, nil

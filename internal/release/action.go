@@ -27,12 +27,16 @@ type Intent struct {
 
 // Action is one request that changed something, or tried to.
 type Action struct {
-	Name        rules.ReleaseAction `json:"name"`
-	Task        string              `json:"task,omitempty"`
-	At          time.Time           `json:"at"`
-	ExecutionID string              `json:"execution_id,omitempty"`
-	Result      Result              `json:"result"`
-	Detail      string              `json:"detail,omitempty"`
+	Name rules.ReleaseAction `json:"name"`
+	Task string              `json:"task,omitempty"`
+	// By is the person who ordered an action on the execution, and Reason why it was
+	// ordered; By is empty for the rule's own.
+	By          string    `json:"by,omitempty"`
+	Reason      string    `json:"reason,omitempty"`
+	At          time.Time `json:"at"`
+	ExecutionID string    `json:"execution_id,omitempty"`
+	Result      Result    `json:"result"`
+	Detail      string    `json:"detail,omitempty"`
 }
 
 // Result is what came of an Action.
@@ -63,11 +67,39 @@ func ActionResult(before, after Release) (Action, bool) {
 		return Action{}, false
 	}
 	last := after.Actions[len(after.Actions)-1]
-	return last, last.At.Equal(before.Intent.SentAt)
+	return last, last.At.Equal(before.sentAt())
 }
 
 // Unanswered reports whether an action was announced whose result is not known.
-func (r Release) Unanswered() bool { return r.State == Starting && r.Intent != nil }
+func (r Release) Unanswered() bool {
+	return r.State == Starting && r.Intent != nil || r.operationUnanswered()
+}
+
+func (r Release) operationUnanswered() bool {
+	return r.Operation != nil && !r.Operation.SentAt.IsZero() && !r.Operation.Answered
+}
+
+// JustSent reports whether the intent of an operation was committed less than d ago, and
+// neither an answer nor its loss was saved since: another step may be sending it.
+func (r Release) JustSent(now time.Time, d time.Duration) bool {
+	return r.operationUnanswered() && r.Polls == 0 && now.Sub(r.Operation.SentAt).Abs() < d
+}
+
+// sentAt is when the action of an unanswered release was sent, or the operation that was
+// answered last; unanswered is that action.
+func (r Release) sentAt() time.Time {
+	if r.Operation != nil {
+		return r.Operation.SentAt
+	}
+	return r.Intent.SentAt
+}
+
+func (r Release) unanswered() rules.ReleaseAction {
+	if r.Operation != nil {
+		return r.Operation.Action
+	}
+	return r.Intent.Action
+}
 
 // withIntent returns r with the intent to send its action. Until an answer is
 // known the action's result is unknown; the search for its effect begins with

@@ -107,3 +107,85 @@ func wantStates(t *testing.T, ends map[State]int, want ...State) {
 		t.Errorf("the sequences ended as %v, want each of %v", ends, want)
 	}
 }
+
+// TestNoSequenceOfFaultsOperatesTwice holds that stop, retry, continue and rollback are each
+// sent once, whatever goes wrong in two steps, and that the end tells what happened.
+func TestNoSequenceOfFaultsOperatesTwice(t *testing.T) {
+	t.Parallel()
+	gate := []standin.PipelineTask{{Name: "gate", Kind: "approval"}}
+	for _, c := range []struct {
+		action rules.ReleaseAction
+		tasks  []standin.PipelineTask
+		before []string
+		// done is the end state of a release whose action took effect.
+		done State
+	}{
+		{rules.ReleaseStop, gate, []string{"start"}, Stopped},
+		{rules.ReleaseRetry, []standin.PipelineTask{{Name: "deploy", Seconds: new(0.0), FailTimes: 1}}, []string{"start"}, Succeeded},
+		{rules.ReleaseContinue, gate, []string{"start", "stop"}, Expired},
+		{rules.ReleaseRollback, instant(), []string{"start"}, RolledBack},
+	} {
+		for _, other := range []bool{false, true} {
+			if other && c.action != rules.ReleaseRetry {
+				continue // they differ in the id that is answered, and no more
+			}
+			t.Run(fmt.Sprintf("%s, new execution %t", c.action, other), func(t *testing.T) {
+				t.Parallel()
+				ends := map[State]int{}
+				for _, sequence := range sequences(allFaults(), 2) {
+					inWorld(t, standin.ReleaseSettings{NewExecutions: other}, c.tasks, func(t *testing.T, w *world) {
+						for _, action := range c.before {
+							w.operate(action)
+							time.Sleep(time.Minute)
+						}
+						r := newRelease(rules.ReleaseStart, time.Now())
+						r.State, r.ExecutionID, r.Continues = Running, "286540", "rel-0"
+						r.Plan.ApprovalTimeout = 5 * time.Minute
+						end := w.keeper(r.Order(c.action, "ann", "a reason", time.Now())).run(sequence)
+						ends[end.State]++
+						acted := w.acted()[len(c.before):]
+						switch {
+						case len(acted) > 1:
+							t.Fatalf("%q: acted %q", sequence, acted)
+						case end.State == c.done && !slices.Equal(acted, []string{string(c.action)}):
+							t.Fatalf("%q: %s with actions %q", sequence, end.State, acted)
+						case end.State == Failed && len(acted) != 0:
+							t.Fatalf("%q: failed (%s) although it acted %q", sequence, end.Reason, acted)
+						case end.Operation != nil || len(end.Actions) == 0:
+							t.Fatalf("%q: ended with operation %+v and actions %+v", sequence, end.Operation, end.Actions)
+						}
+					})
+				}
+				wantStates(t, ends, c.done, Failed, Unknown)
+			})
+		}
+	}
+}
+
+// TestTheRuleWalksItsStepsOnce lets an execution fail again and again, with a fault in two
+// of the steps.
+func TestTheRuleWalksItsStepsOnce(t *testing.T) {
+	t.Parallel()
+	steps := []rules.FailureStep{{Action: rules.ReleaseRetry, Times: 2}, {Action: rules.ReleaseRollback, Times: 1}}
+	tasks := []standin.PipelineTask{{Name: "deploy", Seconds: new(0.0), Fail: true}}
+	ends := map[State]int{}
+	for _, sequence := range sequences(allFaults(), 2) {
+		inWorld(t, standin.ReleaseSettings{RestartDelay: 20 * time.Second}, tasks, func(t *testing.T, w *world) {
+			w.operate("start")
+			time.Sleep(time.Minute)
+			r := newRelease(rules.ReleaseStart, time.Now())
+			r.State, r.ExecutionID, r.Plan.OnFailure = Running, "286540", steps
+			end := w.keeper(r).run(sequence)
+			ends[end.State]++
+			acted := w.acted()[1:]
+			retries := slices.DeleteFunc(slices.Clone(acted), func(a string) bool { return a != "retry" })
+			if len(retries) > 2 || len(acted)-len(retries) > 1 || slices.Contains(acted, "rollback") && acted[len(acted)-1] != "rollback" {
+				t.Fatalf("%q: acted %q", sequence, acted)
+			}
+			if end.State == RolledBack && acted[len(acted)-1] != "rollback" {
+				t.Fatalf("%q: rolled back by %q", sequence, acted)
+			}
+		})
+	}
+	wantStates(t, ends, RolledBack, Failed, Unknown)
+}

@@ -62,6 +62,8 @@ type outcome struct {
 	Status      int        `json:"status,omitempty"`
 	Waiting     []string   `json:"waiting,omitempty"`
 	Intent      *Intent    `json:"intent,omitempty"`
+	Operation   *Operation `json:"operation,omitempty"`
+	OtherIDs    []string   `json:"other_execution_ids,omitempty"`
 	Actions     []string   `json:"actions,omitempty"`
 	FinishedAt  *time.Time `json:"finished_at,omitempty"`
 	// Deadline is given where the step moved it.
@@ -106,10 +108,16 @@ func playCase(t *testing.T, archive *txtar.Archive) []byte {
 		}
 		r, wait, err = act(t.Context(), op, r, save)
 	} else {
-		r, wait, err = op.Follow(t.Context(), r)
+		var send bool
+		if r, send, wait, err = op.Follow(t.Context(), r); send {
+			before = r
+			got.Saved = append(got.Saved, "operation: "+r.Reason)
+			r, wait, err = op.Send(t.Context(), r)
+		}
 	}
 	script.checkDone()
 	got.State, got.Reason, got.ExecutionID, got.Status, got.Waiting, got.Intent = r.State, r.Reason, r.ExecutionID, r.Status, r.Waiting, r.Intent
+	got.Operation, got.OtherIDs = r.Operation, r.OtherIDs
 	if wait > 0 {
 		got.Wait = wait.Round(time.Second).String()
 	}
@@ -179,6 +187,10 @@ func (s *script) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer s.mu.Unlock()
 	body, _ := io.ReadAll(req.Body)
 	got := strings.TrimSpace("> " + req.Method + " " + strings.TrimPrefix(req.URL.RequestURI(), "/v3/"+projectID) + " " + string(body))
+	// 004_192d3ad45852e13d.txt, row Content-Type; the charset is compared without regard to case.
+	if kind := strings.ToLower(req.Header.Get("Content-Type")); req.Method == http.MethodPost && kind != "application/json;charset=utf-8" {
+		s.t.Errorf("Content-Type %q", kind)
+	}
 	if len(s.left) < 2 || s.left[0] != got {
 		s.t.Errorf("request %q, want %q", got, s.left)
 		http.Error(w, "not in the script", http.StatusTeapot)

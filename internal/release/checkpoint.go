@@ -38,14 +38,17 @@ func (o *Operator) prepareDecision(ctx context.Context, s service, r Release) (R
 	if r.ExecutionID == "" {
 		return o.bindExecution(r, string(newest.ID), now)
 	}
-	if other, newer := now.newerThan(r.ExecutionID); newer {
+	if other, newer := now.newerThan(r.executions()...); newer {
 		return o.end(r, Failed, fmt.Sprintf("execution %s took over from execution %s before checkpoint %q was decided",
 			other.ID, r.ExecutionID, r.Plan.Task))
 	}
-	if string(newest.ID) != r.ExecutionID {
+	if !slices.Contains(r.executions(), string(newest.ID)) {
 		return o.wait(r, fmt.Sprintf("waits for execution %s to appear in the records", r.ExecutionID))
 	}
-	if status := now.status(r.ExecutionID, false); status.Ended() {
+	if status := now.status(now.latest(r.executions()), false); status.Ended() {
+		if r.Known.StarterGoesOn {
+			return o.wait(r, fmt.Sprintf("waits for checkpoint %q: execution %s is %s, and release %s may retry it", r.Plan.Task, r.ExecutionID, status, r.After))
+		}
 		return o.end(r, Failed, fmt.Sprintf("execution %s ended before checkpoint %q was decided: %s", r.ExecutionID, r.Plan.Task, status))
 	}
 	return o.awaitCheckpoint(ctx, s, r, newest, now)
@@ -62,7 +65,7 @@ func (o *Operator) awaitCheckpoint(ctx context.Context, s service, r Release, ne
 	if len(tasks) > 0 && !found {
 		return o.end(r, Failed, fmt.Sprintf("the pipeline has no task %q; it has %s", r.Plan.Task, quoted(tasks)))
 	}
-	status := now.status(r.ExecutionID, false)
+	status := now.status(now.latest(r.executions()), false)
 	r.Status = int(status)
 	if !waitsForDecision(checkpoint.Status, status) {
 		// Another checkpoint may wait for a person first.
@@ -132,7 +135,7 @@ func (o *Operator) findDecision(ctx context.Context, s service, r Release) (Rele
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
-	if other, newer := now.newerThan(r.ExecutionID); newer {
+	if other, newer := now.newerThan(r.executions()...); newer {
 		return o.end(withResult(r, ResultUnknown, "", "another execution took over"), Unknown,
 			fmt.Sprintf("the answer to %s was lost, and execution %s took over from execution %s before its effect could be seen",
 				r.Intent.Action, other.ID, r.ExecutionID))
@@ -142,7 +145,7 @@ func (o *Operator) findDecision(ctx context.Context, s service, r Release) (Rele
 		return o.readFailed(ctx, r, err)
 	}
 	checkpoint, _ := findTask(tasks, r.Plan.Task)
-	switch found := decisionOf(checkpoint.Status, now.status(r.ExecutionID, false)); {
+	switch found := decisionOf(checkpoint.Status, now.status(now.latest(r.executions()), false)); {
 	case found == r.Intent.Action:
 		return o.decided(withResult(r, ResultAdopted, "", "the answer was lost; the checkpoint shows the decision"),
 			"; seen at the checkpoint after the answer was lost")

@@ -16,10 +16,15 @@ import (
 // was written; null is empty.
 type text string
 
-// UnmarshalJSON accepts a string, a number or null. A number of any size keeps
-// all its digits.
+// maxText bounds, in bytes, an id that the service sends: those that are documented have 36
+// at most.
+const maxText = 128
+
+// UnmarshalJSON accepts a string, a number or null. A number keeps all its digits.
 func (t *text) UnmarshalJSON(data []byte) error {
 	switch {
+	case len(data) > maxText:
+		return fmt.Errorf("read id: it is longer than %d bytes", maxText)
 	case bytes.Equal(data, []byte("null")):
 		*t = ""
 	case len(data) > 0 && data[0] == '"':

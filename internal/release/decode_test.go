@@ -78,6 +78,25 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("newest of %d records is %v, %t", len(records), newest, ok)
 			}
 		}
+		var answer actionResponse
+		if err := json.Unmarshal(data, &answer); err == nil && len(answer.ID) > maxText {
+			t.Errorf("an id of %d bytes was read", len(answer.ID))
+		}
+		if records, err := decodeList[record](data, "records"); err == nil {
+			for _, r := range records {
+				if len(r.ID) > maxText {
+					t.Errorf("an id of %d bytes was read", len(r.ID))
+				}
+			}
+			v := snapshot{records: records, listed: true}
+			ids := []string{"286541", "286542"}
+			if newer, is := v.newerThan(ids...); is && (string(newer.ID) == ids[0] || string(newer.ID) == ids[1]) {
+				t.Errorf("execution %s is newer than itself", newer.ID)
+			}
+			if latest := v.latest(ids); latest != ids[0] && latest != ids[1] {
+				t.Errorf("the latest of %q is %q", ids, latest)
+			}
+		}
 		tasks, _ := decodeTasks(data)
 		for _, task := range tasks {
 			if task.Name == "" || len(task.Error) > maxTaskError+len("…") {

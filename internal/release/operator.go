@@ -103,7 +103,7 @@ func New(o Options) (*Operator, error) {
 // then. The deadline ends the release as Failed when nothing was sent, or as Expired
 // when a person did not act in time; a release without a deadline is past it.
 func (o *Operator) Prepare(ctx context.Context, r Release) (next Release, send bool, wait time.Duration, err error) {
-	if r.State.Ended() || r.State == Running || r.State == AwaitingApproval {
+	if r.State.Ended() || r.State.Followed() {
 		return r, false, 0, nil
 	}
 	if r.State != Starting {
@@ -133,10 +133,10 @@ func (o *Operator) prepare(ctx context.Context, r Release) (Release, time.Durati
 	return o.end(r, Failed, fmt.Sprintf("action %q is not known", r.Plan.Action))
 }
 
-// Send sends the one request that the committed intent of r announces, and
-// returns the release as the answer makes it; it is always to be saved, also
+// Send sends the one request that the committed intent of r announces, or its operation,
+// and returns the release as the answer makes it; it is always to be saved, also
 // when ctx has ended. A start ends up Running (then Follow it), a decision of a
-// checkpoint Succeeded. When the answer was lost the intent stays, and Prepare
+// checkpoint Succeeded; after an operation the release is followed further. When the answer was lost the intent stays, and Prepare
 // looks for the effect after wait. When the service certainly did not act the
 // intent is gone, and Prepare begins again after wait, or the release has ended
 // as Failed because the refusal is final.
@@ -155,8 +155,12 @@ func (o *Operator) Send(ctx context.Context, r Release) (next Release, wait time
 	}
 	s, err := o.service(ctx)
 	switch {
+	case err != nil && r.operationUnanswered():
+		return o.waitAfter(takenBack(r), err)
 	case err != nil:
 		return o.readFailedAfterRefusal(ctx, withoutIntent(r), err)
+	case r.operationUnanswered():
+		return o.sendOperation(ctx, s, r)
 	case r.Intent.Action == rules.ReleaseStart:
 		return o.sendStart(ctx, s, r)
 	}
@@ -183,8 +187,13 @@ func (o *Operator) readFailed(ctx context.Context, r Release, err error) (Releas
 		// deadline only a step that was cancelled is tried again.
 		return r, 0, err
 	case o.expired(r) && r.Unanswered():
-		return o.end(withResult(r, ResultUnknown, "", "the pipeline could not be read"), Unknown,
-			fmt.Sprintf("the answer to %s was lost and the pipeline could not be read before the deadline: %s", r.Intent.Action, err))
+		action := r.unanswered()
+		if r.operationUnanswered() {
+			r = withoutOperation(withOperationResult(r, ResultUnknown, "", "the pipeline could not be read"))
+		} else {
+			r = withResult(r, ResultUnknown, "", "the pipeline could not be read")
+		}
+		return o.end(r, Unknown, fmt.Sprintf("the answer to %s was lost and the pipeline could not be read before the deadline: %s", action, err))
 	case o.expired(r) && !r.WaitsForPersonSince.IsZero():
 		return o.end(r, Expired, fmt.Sprintf("nobody acted in time, and the pipeline cannot be read: %s", err))
 	case o.expired(r):
@@ -209,7 +218,7 @@ func (o *Operator) readFailedAfterRefusal(ctx context.Context, r Release, err er
 
 // end ends r.
 func (o *Operator) end(r Release, state State, reason string) (Release, time.Duration, error) {
-	r.State, r.Reason, r.Waiting, r.FinishedAt = state, reason, nil, o.options.Now()
+	r.State, r.Reason, r.Waiting, r.Operation, r.FinishedAt = state, reason, nil, nil, o.options.Now()
 	return r, 0, nil
 }
 
@@ -259,5 +268,5 @@ func (o *Operator) expired(r Release) bool { return !o.options.Now().Before(r.De
 // clock that was set back further than that it may not: nothing waits for a
 // clock to catch up.
 func (o *Operator) effectMayShow(r Release) bool {
-	return o.options.Now().Sub(r.Intent.SentAt).Abs() < o.options.EffectTimeout
+	return o.options.Now().Sub(r.sentAt()).Abs() < o.options.EffectTimeout
 }

@@ -23,6 +23,8 @@ const (
 	Running State = "running"
 	// AwaitingApproval has an execution that waits at a checkpoint.
 	AwaitingApproval State = "awaiting_approval"
+	// Paused has an execution that somebody else paused: a person can continue or stop it.
+	Paused State = "paused"
 	// Succeeded: the pipeline released, or the checkpoint was decided as asked.
 	Succeeded State = "succeeded"
 	// Failed: the pipeline or the call failed, or the deadline passed.
@@ -31,8 +33,11 @@ const (
 	Expired State = "expired"
 	// Refused: a checkpoint was refused, or the release was.
 	Refused State = "refused"
-	// Stopped: somebody stopped or rolled back the execution.
+	// Stopped: we stopped the execution, by rule or for a person. The service shows it as
+	// paused.
 	Stopped State = "stopped"
+	// RolledBack: the execution was undone.
+	RolledBack State = "rolled_back"
 	// Unknown: an action was sent and its effect is not known; a person must check.
 	// It is never sent again.
 	Unknown State = "unknown"
@@ -40,10 +45,12 @@ const (
 
 // ActiveStates lists the states that lead to another one: what a database query
 // for releases that have not ended must name. Held is among them.
-func ActiveStates() []State { return []State{Held, Starting, Running, AwaitingApproval} }
+func ActiveStates() []State { return []State{Held, Starting, Running, AwaitingApproval, Paused} }
 
 // EndStates lists the states that are final.
-func EndStates() []State { return []State{Succeeded, Failed, Refused, Stopped, Expired, Unknown} }
+func EndStates() []State {
+	return []State{Succeeded, Failed, Refused, Stopped, RolledBack, Expired, Unknown}
+}
 
 // AttentionStates lists the end states after which a person must look at the pipeline.
 func AttentionStates() []State { return []State{Failed, Expired, Unknown} }
@@ -51,8 +58,11 @@ func AttentionStates() []State { return []State{Failed, Expired, Unknown} }
 // States lists the states to show and to choose from, in lists, filters and
 // metrics: all but Held, which nothing produces yet.
 func States() []State {
-	return []State{Starting, Running, AwaitingApproval, Succeeded, Failed, Refused, Stopped, Expired, Unknown}
+	return []State{Starting, Running, AwaitingApproval, Paused, Succeeded, Failed, Refused, Stopped, RolledBack, Expired, Unknown}
 }
+
+// Followed reports whether a release in this state has an execution that is followed.
+func (s State) Followed() bool { return s == Running || s == AwaitingApproval || s == Paused }
 
 // Ended reports whether s is final. A state that is not known is.
 func (s State) Ended() bool { return !slices.Contains(ActiveStates(), s) }
@@ -76,6 +86,10 @@ type Release struct {
 	// RerunOf is the id of the ended release that this one repeats, because a person
 	// asked for it; empty otherwise.
 	RerunOf string `json:"rerun_of,omitempty"`
+	// Continues is the id of the ended release on whose execution this one acts, because a
+	// person asked for it: the plan's action is stop, retry, continue or rollback. Empty
+	// otherwise.
+	Continues string `json:"continues,omitempty"`
 	// DecidedBy is the person whose decision of the checkpoint this is; empty for the
 	// rule's own.
 	DecidedBy string `json:"decided_by,omitempty"`
@@ -94,6 +108,12 @@ type Release struct {
 	// ExecutionID is the execution that we started, or whose checkpoint we
 	// decide; as text, whatever the service sent.
 	ExecutionID string `json:"execution_id,omitempty"`
+	// OtherIDs are further ids that the service answered to actions on that execution: it
+	// does not say whether they are of the same one (specs/servicestage-release.md 2).
+	OtherIDs []string `json:"other_execution_ids,omitempty"`
+	// Operation is the action on the execution that is ordered or sent and not finished;
+	// nil for none.
+	Operation *Operation `json:"operation,omitempty"`
 	// Status is the last status number that the service sent; 0: none yet.
 	Status int `json:"status,omitempty"`
 	// Waiting names the checkpoints that wait, as far as the service tells.
@@ -106,9 +126,27 @@ type Release struct {
 	// or paused; the deadline is then that of the wait. Zero otherwise.
 	WaitsForPersonSince time.Time `json:"waits_for_person_since,omitzero"`
 
+	// Known is what the caller tells the next step; it is not stored.
+	Known Known `json:"known,omitzero"`
+
 	Polls      int       `json:"polls"`
 	Deadline   time.Time `json:"deadline"`
 	CreatedAt  time.Time `json:"created_at"`
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
+}
+
+// Known is what a step must know and cannot see at the service.
+type Known struct {
+	// Outdated says why nothing may be released for the release's commit any more:
+	// nothing is retried or continued then. Superseded says that its branch has a newer
+	// commit. Both empty otherwise.
+	Outdated   string `json:"outdated,omitempty"`
+	Superseded string `json:"superseded,omitempty"`
+	// LeftPaused are executions of the pipeline that releases of ours began and that none
+	// follows any more: a start does not wait for one of them that is paused.
+	LeftPaused []string `json:"left_paused,omitempty"`
+	// StarterGoesOn: the release that starts the execution may retry it, so that its
+	// failure is no end yet for the decision of a checkpoint.
+	StarterGoesOn bool `json:"starter_goes_on,omitempty"`
 }

@@ -54,6 +54,32 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestJustSent holds when the answer to an operation is left to the step that sends it.
+func TestJustSent(t *testing.T) {
+	op := func(ago time.Duration, answered bool) Release {
+		return Release{State: Running, Operation: &Operation{Action: rules.ReleaseRetry, SentAt: epoch().Add(-ago), Answered: answered}}
+	}
+	lost := op(time.Second, false)
+	lost.Polls = 1
+	for name, c := range map[string]struct {
+		r    Release
+		want bool
+	}{
+		"no operation": {Release{State: Running}, false},
+		"ordered":      {Release{State: Running, Operation: &Operation{Action: rules.ReleaseRetry}}, false},
+		"being sent":   {op(time.Second, false), true},
+		"long ago":     {op(time.Minute, false), false},
+		"in future":    {op(-time.Hour, false), false},
+		"answered":     {op(time.Second, true), false},
+		"lost":         {lost, false},
+		"a start":      {Release{State: Starting, Intent: &Intent{SentAt: epoch()}}, false},
+	} {
+		if got := c.r.JustSent(epoch(), 40*time.Second); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}
+
 func TestStates(t *testing.T) {
 	for _, state := range ActiveStates() {
 		if state.Ended() {
@@ -247,8 +273,8 @@ func TestOthersAreLeftAlone(t *testing.T) {
 				t.Errorf("preparing a %s release: %s, %t, %s, %v", state, got.State, send, wait, err)
 			}
 		}
-		if state != Running && state != AwaitingApproval {
-			if got, wait, err := o.Follow(t.Context(), r); got.State != state || wait != 0 || err != nil {
+		if !state.Followed() {
+			if got, send, wait, err := o.Follow(t.Context(), r); got.State != state || send || wait != 0 || err != nil {
 				t.Errorf("following a %s release: %s, %s, %v", state, got.State, wait, err)
 			}
 		}
@@ -328,7 +354,7 @@ func TestCancelled(t *testing.T) {
 		cancel()
 		r := newRelease(rules.ReleaseStart, time.Now().Add(-2*time.Hour))
 		r.State, r.ExecutionID = Running, "286541"
-		got, _, err := w.op.Follow(ctx, r)
+		got, _, _, err := w.op.Follow(ctx, r)
 		if !errors.Is(err, context.Canceled) || got.State != Running {
 			t.Errorf("%s, %v", got.State, err)
 		}
@@ -344,7 +370,7 @@ func TestDeadlineWithoutAnyAnswer(t *testing.T) {
 		defer cancel()
 		r := newRelease(rules.ReleaseStart, time.Now().Add(-2*time.Hour))
 		r.State, r.ExecutionID = Running, "286541"
-		if got, _, err := w.op.Follow(ctx, r); err != nil || got.State != Failed {
+		if got, _, _, err := w.op.Follow(ctx, r); err != nil || got.State != Failed {
 			t.Errorf("%s, %v", got.State, err)
 		}
 	})

@@ -55,13 +55,27 @@ func (v snapshot) find(id string) (record, bool) {
 	return v.records[i], true
 }
 
-// newerThan returns the newest execution when it came after the one with this id;
-// false when it did not.
-func (v snapshot) newerThan(id string) (record, bool) {
+// latest returns the newest of the executions with these ids that the records show; the
+// first id when they show none.
+func (v snapshot) latest(ids []string) string {
+	found := ids[0]
+	ours, seen := v.find(found)
+	for _, id := range ids[1:] {
+		if r, shown := v.find(id); shown && (!seen || compareAge(r, ours) > 0) {
+			found, ours, seen = id, r, true
+		}
+	}
+	return found
+}
+
+// newerThan returns the newest execution when it came after those with these ids, at least
+// one; false when it did not.
+func (v snapshot) newerThan(ids ...string) (record, bool) {
 	newest, ok := v.newest()
-	if !ok || string(newest.ID) == id {
+	if !ok || slices.Contains(ids, string(newest.ID)) {
 		return record{}, false
 	}
+	id := v.latest(ids)
 	if ours, seen := v.find(id); seen {
 		return newest, compareAge(newest, ours) > 0
 	}

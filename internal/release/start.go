@@ -19,7 +19,7 @@ func (o *Operator) prepareStart(ctx context.Context, s service, r Release) (Rele
 	if !now.listed {
 		return o.end(r, Failed, fmt.Sprintf("pipeline %s is not among the project's %d pipelines", r.Plan.Pipeline, now.pipelines))
 	}
-	if by := o.takenBy(now); by != "" {
+	if by := o.takenBy(r, now); by != "" {
 		return o.wait(r, "waits for the pipeline: "+by)
 	}
 	last, _ := now.newest()
@@ -57,7 +57,7 @@ func (o *Operator) startRefused(ctx context.Context, s service, r Release, refus
 	if err != nil {
 		return o.readFailedAfterRefusal(ctx, r, err)
 	}
-	if by := o.takenBy(now); by != "" {
+	if by := o.takenBy(r, now); by != "" {
 		return o.wait(r, "waits for the pipeline: "+by)
 	}
 	if newer := now.executionsSince(intent); len(newer) > 0 {
@@ -100,9 +100,13 @@ func (o *Operator) started(r Release, status Status, reason string) (Release, ti
 	return o.wait(r, reason)
 }
 
-// takenBy says by what the pipeline is taken; empty when it can be started.
-func (o *Operator) takenBy(now snapshot) string {
+// takenBy says by what the pipeline is taken; empty when it can be started. A pause of an
+// execution of ours that no release follows any more does not take it.
+func (o *Operator) takenBy(r Release, now snapshot) string {
 	newest, _ := now.newest()
+	if slices.Contains(r.Known.LeftPaused, string(newest.ID)) && now.status(string(newest.ID), true) == StatusPaused {
+		return ""
+	}
 	switch {
 	case newest.Status != StatusNone && !slices.Contains(o.options.Startable, newest.Status):
 		return describe(newest)

@@ -130,6 +130,12 @@ func (s service) decide(ctx context.Context, id, task string, decision rules.Rel
 	return s.act(ctx, "decide checkpoint", id, "approval", approvalBody{TaskName: task, ApprovalType: approvalType, Message: message})
 }
 
+// operate takes an action on the newest execution of the pipeline: stop, retry, continue or
+// rollback. No parameter of these is documented.
+func (s service) operate(ctx context.Context, id string, action rules.ReleaseAction) (actionResponse, error) {
+	return s.act(ctx, string(action)+" pipeline", id, string(action), struct{}{})
+}
+
 func (s service) act(ctx context.Context, operation, id, action string, body any) (actionResponse, error) {
 	var got actionResponse
 	err := s.client.Do(ctx, huaweicloud.Call{

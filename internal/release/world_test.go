@@ -259,20 +259,20 @@ func (k *keeper) step(f fault) Release {
 // take calls the operator and saves as a caller does.
 func (k *keeper) take(f fault) (wait time.Duration, err error) {
 	r := k.load()
-	if r.State != Starting {
-		r, wait, err = k.op.Follow(k.t.Context(), r)
-	} else {
-		var send bool
-		if r, send, wait, err = k.op.Prepare(k.t.Context(), r); send {
-			if f == saveFails {
-				return wait, fmt.Errorf("save intent: disk is full")
-			}
-			k.save(r)
-			if f == crashBefore {
-				return wait, fmt.Errorf("the process died")
-			}
-			r, wait, err = k.op.Send(k.t.Context(), r)
+	prepare := k.op.Follow
+	if r.State == Starting {
+		prepare = k.op.Prepare
+	}
+	r, send, wait, err := prepare(k.t.Context(), r)
+	if send {
+		if f == saveFails {
+			return wait, fmt.Errorf("save intent: disk is full")
 		}
+		k.save(r)
+		if f == crashBefore {
+			return wait, fmt.Errorf("the process died")
+		}
+		r, wait, err = k.op.Send(k.t.Context(), r)
 	}
 	if err == nil && f != crashAfter && f != saveFails {
 		k.save(r)

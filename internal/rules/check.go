@@ -2,11 +2,13 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/strictyaml"
 )
 
 // checkShape checks which keys of a rule are given together.
@@ -187,12 +189,8 @@ func (l *loader) checkPositive(d *decodedFile, path string, timeout *time.Durati
 // checkRelease checks one release of a rule; before are those above it.
 func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec, before []releaseSpec) {
 	complain := func(key, problem, instead string) { l.complain(d, path+key, problem, instead) }
-	switch {
-	case release.Pipeline == "":
-		complain(".pipeline", "is missing", "write the id of the release pipeline")
-	case !dashedUUID(release.Pipeline):
-		complain(".pipeline", quote(release.Pipeline)+" is not a pipeline id", "write it with its dashes, as caf409b1-10df-483a-b14d-7b05f7e12c88")
-	}
+	l.checkPipeline(d, path+".pipeline", release.Pipeline)
+	l.checkReactions(d, path, release)
 	l.checkTimeout(d, path+".timeout", release.Timeout)
 	l.checkPositive(d, path+".approval_timeout", release.ApprovalTimeout)
 
@@ -225,7 +223,7 @@ func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec,
 		}
 	}
 	for _, other := range before {
-		if release.Pipeline == "" || release.Action != other.Action || release.Pipeline != other.Pipeline || release.Task != other.Task {
+		if release.Pipeline == "" || release.Action != other.Action || l.pipelineID(release.Pipeline) != l.pipelineID(other.Pipeline) || release.Task != other.Task {
 			continue
 		}
 		if release.Action == string(ReleaseStart) {
@@ -235,6 +233,33 @@ func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec,
 		}
 		return
 	}
+}
+
+// checkPipeline checks the id of a pipeline, or the name that the server file gives it.
+func (l *loader) checkPipeline(d *decodedFile, path, pipeline string) {
+	switch {
+	case pipeline == "":
+		l.complain(d, path, "is missing", "write the id of the release pipeline, or its name in huaweicloud.pipelines of the server file")
+	case dashedUUID(pipeline):
+	case !legalName(pipeline) || projectID(pipeline):
+		l.complain(d, path, quote(pipeline)+" is not a pipeline id", "write it with its dashes, as caf409b1-10df-483a-b14d-7b05f7e12c88")
+	case l.pipelines == nil:
+		l.warn(d, path, quote(pipeline)+" is a name, which only the server file can resolve", "check the rules together with the server file: --config")
+	case len(l.pipelines) == 0:
+		l.complain(d, path, quote(pipeline)+" is not a pipeline id, and the server file names no pipelines", "write huaweicloud.pipelines: {"+pipeline+": ID} there, or the id here")
+	case l.pipelines[pipeline] == "":
+		l.complain(d, path, quote(pipeline)+" is not a name in huaweicloud.pipelines of the server file",
+			strictyaml.Suggest(pipeline, slices.Sorted(maps.Keys(l.pipelines))))
+	}
+}
+
+// pipelineID is the id of a pipeline that is named by its id or by its name; the name where
+// that cannot be resolved.
+func (l *loader) pipelineID(pipeline string) string {
+	if id := l.pipelines[pipeline]; id != "" {
+		return id
+	}
+	return pipeline
 }
 
 // clauses compiles the conditions of a rule, in the order in which they are

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
@@ -227,13 +228,59 @@ const (
 	ReleaseApprove ReleaseAction = "approve"
 	// ReleaseRefuse refuses a waiting checkpoint when the verdict is failed.
 	ReleaseRefuse ReleaseAction = "refuse"
+
+	// The others act on an execution that a release has started. A rule does not write
+	// them as its action, but says when they are taken; or a person orders them.
+
+	// ReleaseStop stops the execution.
+	ReleaseStop ReleaseAction = "stop"
+	// ReleaseRetry lets a failed execution go on from the task that failed.
+	ReleaseRetry ReleaseAction = "retry"
+	// ReleaseContinue lets a paused execution go on.
+	ReleaseContinue ReleaseAction = "continue"
+	// ReleaseRollback undoes an execution that failed or succeeded.
+	ReleaseRollback ReleaseAction = "rollback"
 )
+
+// ReleaseActions lists every action.
+func ReleaseActions() []ReleaseAction {
+	return []ReleaseAction{ReleaseStart, ReleaseApprove, ReleaseRefuse, ReleaseStop, ReleaseRetry, ReleaseContinue, ReleaseRollback}
+}
+
+// Decides reports whether the action decides a checkpoint.
+func (a ReleaseAction) Decides() bool { return a == ReleaseApprove || a == ReleaseRefuse }
+
+// Releases reports whether the action puts something into production, which needs a
+// passed verdict for the newest commit.
+func (a ReleaseAction) Releases() bool {
+	return a == ReleaseStart || a == ReleaseApprove || a == ReleaseRetry || a == ReleaseContinue
+}
+
+// Reaction is what a rule wants done with an execution that it started.
+type Reaction string
+
+const (
+	// ReactionLeave leaves it as it is.
+	ReactionLeave Reaction = "leave"
+	// ReactionStop stops it.
+	ReactionStop Reaction = "stop"
+)
+
+// FailureStep is one thing that is done after an execution has failed.
+type FailureStep struct {
+	// Action is ReleaseRetry or ReleaseRollback.
+	Action ReleaseAction `json:"action"`
+	// Times is how often at most: 1 to 10 for a retry, 1 for a rollback.
+	Times int `json:"times"`
+}
 
 // Release is one thing that a rule wants done with a pipeline after the verdict.
 type Release struct {
 	// Pipeline is the id of a ServiceStage release task (UUID with dashes).
-	Pipeline string        `json:"pipeline"`
-	Action   ReleaseAction `json:"action"`
+	Pipeline string `json:"pipeline"`
+	// PipelineName is what the server file calls it; empty for none.
+	PipelineName string        `json:"pipeline_name,omitempty"`
+	Action       ReleaseAction `json:"action"`
 	// Select narrows a start to these tasks; empty starts all.
 	Select []Select `json:"select,omitempty"`
 	// Task names the checkpoint to decide (the machine name); only with approve
@@ -246,6 +293,28 @@ type Release struct {
 	Timeout time.Duration `json:"timeout"`
 	// ApprovalTimeout is how long the release may wait for a person each time.
 	ApprovalTimeout time.Duration `json:"approval_timeout"`
+	// OnFailure is what is done after the execution has failed, one step after the other;
+	// empty: nothing. Only with start, as are the other two.
+	OnFailure []FailureStep `json:"on_failure,omitempty"`
+	// OnDeadline is what is done when the release takes longer than it may, OnSuperseded
+	// when its branch has a newer commit; empty means leave.
+	OnDeadline   Reaction `json:"on_deadline,omitempty"`
+	OnSuperseded Reaction `json:"on_superseded,omitempty"`
+}
+
+// Retries is how often the rule retries a failed execution at most.
+func (r Release) Retries() int {
+	for _, step := range r.OnFailure {
+		if step.Action == ReleaseRetry {
+			return step.Times
+		}
+	}
+	return 0
+}
+
+// RollsBack reports whether the rule rolls a failed execution back in the end.
+func (r Release) RollsBack() bool {
+	return slices.ContainsFunc(r.OnFailure, func(step FailureStep) bool { return step.Action == ReleaseRollback })
 }
 
 // Select names tasks of one stage of a pipeline.

@@ -177,9 +177,17 @@ func (l Limits) text(prefix string) []string {
 	return limits
 }
 
-// text returns the release on one line, e.g. `caf409b1… start deploy[api]`.
+// text returns the release on one line, e.g. `caf409b1… start deploy[api]`, or with the
+// name of the pipeline.
 func (r *Release) text() string {
-	text := r.Pipeline[:min(8, len(r.Pipeline))] + "… " + string(r.Action)
+	text := r.Pipeline[:min(8, len(r.Pipeline))] + "…"
+	switch {
+	case r.Pipeline == "":
+		text = plain(r.PipelineName) + " (a name that cannot be resolved without the server file: --config)"
+	case r.PipelineName != "":
+		text = plain(r.PipelineName)
+	}
+	text += " " + string(r.Action)
 	for _, s := range r.Select {
 		tasks := make([]string, 0, len(s.Tasks))
 		for _, task := range s.Tasks {
@@ -189,6 +197,33 @@ func (r *Release) text() string {
 	}
 	if r.Task != "" {
 		text += " " + plain(r.Task)
+	}
+	return text + r.reactions()
+}
+
+// reactions says what the rule does with the execution later, e.g. `, on failure retry 2
+// times, then roll back`; empty for nothing.
+func (r *Release) reactions() string {
+	var steps []string
+	for _, step := range r.OnFailure {
+		switch {
+		case step.Action == ReleaseRollback:
+			steps = append(steps, "roll back")
+		case step.Times == 1:
+			steps = append(steps, "retry once")
+		default:
+			steps = append(steps, fmt.Sprintf("retry up to %d times", step.Times))
+		}
+	}
+	text := ""
+	if len(steps) > 0 {
+		text += ", on failure " + strings.Join(steps, ", then ")
+	}
+	if r.OnDeadline == ReactionStop {
+		text += ", stop at the deadline"
+	}
+	if r.OnSuperseded == ReactionStop {
+		text += ", stop when superseded"
 	}
 	return text
 }

@@ -122,6 +122,8 @@ type limitsSpec struct {
 }
 
 type releaseSpec struct {
+	// Pipeline is the id of a ServiceStage release task, or the name that the server file
+	// gives it.
 	Pipeline string         `yaml:"pipeline"`
 	Action   string         `yaml:"action"`
 	Select   []selectSpec   `yaml:"select,omitempty" json:",omitempty"`
@@ -130,7 +132,12 @@ type releaseSpec struct {
 	Timeout  *time.Duration `yaml:"timeout,omitempty"`
 	// ApprovalTimeout is for the time in which the pipeline waits for a person.
 	ApprovalTimeout *time.Duration `yaml:"approval_timeout,omitempty"`
-	Hold            *later         `yaml:"hold,omitempty" hidden:"true"`
+	// OnFailure is what is done after the execution has failed, OnDeadline when it takes
+	// longer than it may, OnSuperseded when the branch has a newer commit.
+	OnFailure    failureSteps `yaml:"on_failure,flow,omitempty" json:",omitempty"`
+	OnDeadline   string       `yaml:"on_deadline,omitempty" json:",omitempty"`
+	OnSuperseded string       `yaml:"on_superseded,omitempty" json:",omitempty"`
+	Hold         *later       `yaml:"hold,omitempty" hidden:"true"`
 }
 
 type selectSpec struct {

@@ -179,17 +179,30 @@ func (l *limit) number() *int {
 }
 
 // compileRelease fills in the timeouts of a release and returns it compiled.
-func compileRelease(spec *releaseSpec) Release {
+func (l *loader) compileRelease(spec *releaseSpec) Release {
 	spec.Timeout = or(spec.Timeout, new(defaultReleaseTimeout), nil)
 	spec.ApprovalTimeout = or(spec.ApprovalTimeout, new(defaultApprovalTimeout), nil)
 	compiled := Release{
-		Pipeline: spec.Pipeline,
+		Pipeline: l.pipelineID(spec.Pipeline),
 		Action:   ReleaseAction(spec.Action),
 		Task:     spec.Task,
 		Message:  spec.Message,
 		Timeout:  *spec.Timeout,
 
 		ApprovalTimeout: *spec.ApprovalTimeout,
+		OnDeadline:      Reaction(spec.OnDeadline),
+		OnSuperseded:    Reaction(spec.OnSuperseded),
+	}
+	for _, step := range spec.OnFailure {
+		compiled.OnFailure = append(compiled.OnFailure, FailureStep(step))
+	}
+	if !dashedUUID(compiled.Pipeline) {
+		compiled.Pipeline, compiled.PipelineName = "", spec.Pipeline
+	}
+	for name, id := range l.pipelines {
+		if strings.EqualFold(id, compiled.Pipeline) {
+			compiled.PipelineName = name
+		}
 	}
 	for _, s := range spec.Select {
 		compiled.Select = append(compiled.Select, Select(s))

@@ -22,8 +22,15 @@ type Source struct {
 // hold for all of them.
 //
 // It returns a policy, or every complaint about the files at once; never both.
-func Load(sources ...Source) (*Policy, strictyaml.Complaints) {
-	l := &loader{rulesByName: map[string]*rule{}, caught: map[event.Kind]string{}}
+//
+// The name of a pipeline cannot be resolved without the server file: then it is only warned
+// of, and its release has no pipeline id. LoadWith resolves names.
+func Load(sources ...Source) (*Policy, strictyaml.Complaints) { return LoadWith(nil, sources...) }
+
+// LoadWith is Load with the pipelines that the server file names: their ids by their names.
+// A name that is not among them is a complaint; nil stands for no server file.
+func LoadWith(pipelines map[string]string, sources ...Source) (*Policy, strictyaml.Complaints) {
+	l := &loader{pipelines: pipelines, rulesByName: map[string]*rule{}, caught: map[event.Kind]string{}}
 	sources = slices.Clone(sources)
 	slices.SortStableFunc(sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
 	l.decode(sources)
@@ -60,6 +67,8 @@ func noRules(sources []Source) strictyaml.Complaint {
 
 // loader collects the complaints about all files while it compiles their rules.
 type loader struct {
+	// pipelines are the ids of pipelines by their names; nil: not known.
+	pipelines            map[string]string
 	complaints, warnings strictyaml.Complaints
 	decoded              []*decodedFile
 	defaults             defaultsSpec
@@ -175,7 +184,7 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 	for n := range spec.Release {
 		place := fmt.Sprintf("%s.release[%d]", path, n)
 		l.checkRelease(d, place, &spec.Release[n], spec.Release[:n])
-		r.releases = append(r.releases, compileRelease(&spec.Release[n]))
+		r.releases = append(r.releases, l.compileRelease(&spec.Release[n]))
 	}
 	l.checkReachable(d, path, r)
 	l.warnOfRule(d, path, r, &spec)

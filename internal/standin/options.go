@@ -113,6 +113,12 @@ type ReleaseSettings struct {
 	// FailuresEndGood ends a release with failed tasks under fail_mode continue
 	// as 2; default: 3.
 	FailuresEndGood bool
+	// NewExecutions lets retry, continue and rollback make a new execution, whose id they
+	// answer; default: they go on with the execution and answer its id.
+	NewExecutions bool
+	// PauseBlocksStart refuses a start while the pipeline is paused; default: it makes a new
+	// execution.
+	PauseBlocksStart bool
 	// StopDelay is spent in 13, RestartDelay in 14, RollbackDelay in 10.
 	// Defaults 2 s, 1 s and 2 s; negative: none.
 	StopDelay     time.Duration

@@ -60,8 +60,9 @@ type PipelineTask struct {
 	// Seconds is how long a task without a command takes (default 3), or how
 	// long a command may take (default 60).
 	Seconds *float64 `yaml:"seconds"`
-	// Fail makes a task fail at its end.
-	Fail bool `yaml:"fail"`
+	// Fail makes a task fail at its end, FailTimes only the first times.
+	Fail      bool `yaml:"fail"`
+	FailTimes int  `yaml:"fail_times"`
 }
 
 const (
@@ -234,8 +235,10 @@ func (t PipelineTask) complaint() string {
 	switch {
 	case t.Kind != "" && t.Kind != kindCommand && !t.checkpoint():
 		return fmt.Sprintf("kind %q is none of command, approval, trigger", t.Kind)
-	case t.checkpoint() && (len(t.Command) > 0 || t.Seconds != nil || t.Fail):
-		return "a checkpoint has no command, seconds or fail"
+	case t.checkpoint() && (len(t.Command) > 0 || t.Seconds != nil || t.Fail || t.FailTimes != 0):
+		return "a checkpoint has no command, seconds, fail or fail_times"
+	case t.FailTimes < 0 || t.Fail && t.FailTimes != 0:
+		return "fail_times is a number from 1 on, in place of fail"
 	case t.Seconds != nil && !(*t.Seconds >= 0 && *t.Seconds <= 86400):
 		return "seconds is 0 to 86400"
 	case len(t.Command) > 0 && t.Command[0] == "":

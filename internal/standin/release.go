@@ -26,6 +26,8 @@ type releasePipeline struct {
 	releases  []*release // oldest first
 	// idle is what details show before the first release.
 	idle *release
+	// failing is how often each task fails yet; -1: always.
+	failing map[string]int
 }
 
 // releasesKept bounds what is remembered of one pipeline.
@@ -35,8 +37,13 @@ func newReleaseService(opts Options, spawn background) *releaseService {
 	s := &releaseService{opts: opts, spawn: spawn, nextID: opts.ExecutionIDFirst, nextPart: 1}
 	for _, spec := range opts.Pipelines {
 		setDefault(&spec.FailMode, failStop)
-		p := &releasePipeline{spec: spec, createdAt: opts.Now()}
+		p := &releasePipeline{spec: spec, createdAt: opts.Now(), failing: map[string]int{}}
 		p.idle = s.newRelease(p)
+		p.idle.tasks(func(t *taskState) {
+			if p.failing[t.spec.Name] = t.spec.FailTimes; t.spec.Fail {
+				p.failing[t.spec.Name] = -1
+			}
+		})
 		s.pipelines = append(s.pipelines, p)
 	}
 	return s
@@ -139,11 +146,11 @@ type pipelineItem struct {
 
 // list is GET /v3/{project_id}/pipeline/pipelines.
 func (s *releaseService) list(c *call) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if c.project() != s.opts.RegionProject.ID {
 		return s.errNoPipeline()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	items := []pipelineItem{}
 	for _, p := range s.pipelines {
 		item := pipelineItem{

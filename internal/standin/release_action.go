@@ -32,12 +32,12 @@ func (s *releaseService) operate(c *call) answer {
 	action := c.query("action_id")
 	if !slices.Contains([]string{"start", "approval", "stop", "continue", "retry", "rollback"}, action) {
 		c.entry.Action = "unknown"
-		return s.badRequest(c, "action_id is none of start, stop, retry, approval, continue, rollback")
+		return s.refuse(c, "action_id is none of start, stop, retry, approval, continue, rollback")
 	}
 	c.entry.Action = action
 	var body actionRequest
 	if len(bytes.TrimSpace(c.body)) > 0 && !c.object(&body) {
-		return s.badRequest(c, "the body is not a JSON object with the documented types")
+		return s.refuse(c, "the body is not a JSON object with the documented types")
 	}
 	c.entry.TaskName, c.entry.ApprovalType, c.entry.Message = body.TaskName, body.ApprovalType, body.Message
 	s.mu.Lock()
@@ -46,22 +46,7 @@ func (s *releaseService) operate(c *call) answer {
 	if !found {
 		return s.errNoPipeline()
 	}
-	r := p.current()
-	var problem string
-	switch action {
-	case "start":
-		r, problem = s.start(c, p, body)
-	case "approval":
-		problem = s.approve(r, body)
-	case "stop":
-		problem = s.stopRelease(r)
-	case "continue":
-		problem = s.restart(r, statusPaused)
-	case "retry":
-		problem = s.restart(r, statusFailed)
-	case "rollback":
-		problem = s.rollback(r)
-	}
+	r, problem := s.act(p, action, c.actor, body)
 	if problem != "" {
 		return s.badRequest(c, problem)
 	}
@@ -69,12 +54,41 @@ func (s *releaseService) operate(c *call) answer {
 	return ok(actionAnswer{ID: s.executionID(r.id), PipelineID: p.spec.ID, Status: r.status})
 }
 
-// start makes a new release and runs it. The methods from here on return what
+// refuse is badRequest before anything was looked at.
+func (s *releaseService) refuse(c *call, detail string) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.badRequest(c, detail)
+}
+
+// act takes one of the six actions for trigger. The methods from here on return what
 // forbids the action, and change nothing then. The caller holds mu.
-func (s *releaseService) start(c *call, p *releasePipeline, body actionRequest) (*release, string) {
-	if busy := p.current().status; slices.Contains([]status{
-		statusReleasing, statusToBeApproved, statusRollingBack, statusStopping, statusRestarting,
-	}, busy) {
+func (s *releaseService) act(p *releasePipeline, action, trigger string, body actionRequest) (r *release, problem string) {
+	r = p.current()
+	switch action {
+	case "start":
+		return s.start(p, trigger, body)
+	case "approval":
+		return r, s.approve(r, body)
+	case "stop":
+		return r, s.stopRelease(r)
+	case "continue":
+		return s.restart(r, statusPaused)
+	case "retry":
+		return s.restart(r, statusFailed)
+	case "rollback":
+		return s.rollback(r)
+	}
+	return nil, "there is no such action"
+}
+
+// start makes a new release and runs it.
+func (s *releaseService) start(p *releasePipeline, trigger string, body actionRequest) (*release, string) {
+	busy := []status{statusReleasing, statusToBeApproved, statusRollingBack, statusStopping, statusRestarting}
+	if s.opts.Release.PauseBlocksStart {
+		busy = append(busy, statusPaused)
+	}
+	if slices.Contains(busy, p.current().status) {
 		return nil, "the release task is not idle"
 	}
 	r := s.newRelease(p)
@@ -83,7 +97,7 @@ func (s *releaseService) start(c *call, p *releasePipeline, body actionRequest) 
 			return nil, problem
 		}
 	}
-	r.id, r.trigger, r.at, r.status = s.nextID, c.actor, s.opts.Now(), statusReleasing
+	r.id, r.trigger, r.at, r.status = s.nextID, trigger, s.opts.Now(), statusReleasing
 	s.nextID++
 	p.releases = append(p.releases, r)
 	if len(p.releases) > releasesKept {
@@ -183,33 +197,35 @@ func (s *releaseService) stopRelease(r *release) string {
 
 // restart goes on with a paused or failed release, its from tasks first: 14,
 // then 4.
-func (s *releaseService) restart(r *release, from status) string {
+func (s *releaseService) restart(r *release, from status) (*release, string) {
 	if r.status != from {
-		return "the state does not allow this action"
+		return nil, "the state does not allow this action"
 	}
+	r = s.next(r)
 	r.status = statusRestarting
 	s.later(r, s.opts.Release.RestartDelay, func() {
 		r.replace(statusInitialized, from)
 		r.status = statusReleasing
 		s.drive(r)
 	})
-	return ""
+	return r, ""
 }
 
 // rollback undoes a release that has ended: 10, then 11 or 12.
-func (s *releaseService) rollback(r *release) string {
+func (s *releaseService) rollback(r *release) (*release, string) {
 	if r.status != statusSucceeded && r.status != statusFailed {
-		return "only a release that succeeded or failed can be rolled back"
+		return nil, "only a release that succeeded or failed can be rolled back"
 	}
 	end := statusRolledBack
 	if r.pipeline.spec.RollbackFails {
 		end = statusRollbackFailed
 	}
+	r = s.next(r)
 	r.status = statusRollingBack
 	r.replace(statusRollingBack, statusSucceeded, statusFailed)
 	s.later(r, s.opts.Release.RollbackDelay, func() {
 		r.replace(end, statusRollingBack)
 		r.status = end
 	})
-	return ""
+	return r, ""
 }

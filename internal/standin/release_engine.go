@@ -77,6 +77,29 @@ func (s *stageState) tasks(visit func(*taskState)) {
 	}
 }
 
+// next is the execution in which an action on r goes on: r itself, or a new one with the
+// same tasks where the settings want that. The caller holds mu.
+func (s *releaseService) next(r *release) *release {
+	if !s.opts.Release.NewExecutions {
+		return r
+	}
+	made := &release{id: s.nextID, pipeline: r.pipeline, trigger: r.trigger, at: s.opts.Now(), status: r.status, stop: r.stop, idle: r.idle}
+	s.nextID++
+	for _, stage := range r.stages {
+		state := &stageState{id: s.part(), spec: stage.spec}
+		for _, group := range stage.groups {
+			var tasks []*taskState
+			for _, t := range group {
+				tasks = append(tasks, &taskState{id: s.part(), spec: t.spec, status: t.status, problem: t.problem})
+			}
+			state.groups = append(state.groups, tasks)
+		}
+		made.stages = append(made.stages, state)
+	}
+	r.pipeline.releases = append(r.pipeline.releases, made)
+	return made
+}
+
 // replace gives every task in one of the old states the new one.
 func (r *release) replace(to status, from ...status) {
 	r.tasks(func(t *taskState) {
@@ -204,6 +227,9 @@ func (s *releaseService) driveTask(ctx context.Context, r *release, t *taskState
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil && ctx.Err() == nil && !t.spec.checkpoint() && r.pipeline.fails(t.spec) {
+		err = errors.New("the task is configured to fail")
+	}
 	defer r.settle()
 	switch {
 	case t.status != statusReleasing && t.status != statusToBeApproved: // decided
@@ -229,13 +255,9 @@ func (t PipelineTask) work(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	} else if err := t.runCommand(ctx); err != nil {
-		return err
+		return nil
 	}
-	if t.Fail {
-		return errors.New("the task is configured to fail")
-	}
-	return nil
+	return t.runCommand(ctx)
 }
 
 // runCommand runs the command with little more than a PATH in its environment.

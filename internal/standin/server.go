@@ -218,6 +218,8 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /standin/switches", helper(s.serveSwitches))
 	s.mux.HandleFunc("PATCH /standin/switches", helper(s.patchSwitches))
 	s.mux.HandleFunc("POST /standin/tasks", helper(s.addTask))
+	s.mux.HandleFunc("GET /standin/pipelines", helper(s.servePipelines))
+	s.mux.HandleFunc("PATCH /standin/pipelines/{pipeline_id}", helper(s.patchPipeline))
 }
 
 // handler serves one route: it reads the request, applies the faults, checks

@@ -41,8 +41,13 @@ const (
 	// id of the release that sends the decision.
 	ActionApprove ActionName = "approve"
 	ActionRefuse  ActionName = "refuse"
-	// ActionStop: a person ended a run.
-	ActionStop ActionName = "stop"
+	// ActionStop: a person ended a run, or ordered that the execution of a release is
+	// stopped. ActionRetry, ActionContinue and ActionRollback order that of such an
+	// execution. The details are the id of the release that sends it.
+	ActionStop     ActionName = "stop"
+	ActionRetry    ActionName = "retry"
+	ActionContinue ActionName = "continue"
+	ActionRollback ActionName = "rollback"
 	// ActionResolve: a person found out what really happened. The details are succeeded
 	// or failed.
 	ActionResolve ActionName = "resolve"

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/internal/release"
-	"github.com/gatewright/gatewright/internal/rules"
 )
 
 // AddRelease stores a new release. added is false, and nothing is stored, when
@@ -114,13 +113,35 @@ func (tx *Tx) ReleasesOf(ctx context.Context, runID string) ([]release.Release, 
 	return records[release.Release](ctx, tx, `SELECT data FROM releases WHERE run_id = $1 ORDER BY place, created_at, id`, runID)
 }
 
-// ExecutionsOf lists the executions that releases of a pipeline began, but for one
-// release: those of the releases that were saved last, at most limit of them.
+// ExecutionsOf lists the executions that releases of a pipeline began, by a start or by an
+// action on another one, but for one release: those of the releases that were saved last, at most limit of them.
 func (tx *Tx) ExecutionsOf(ctx context.Context, pipeline, except string, limit int) (ids []string, err error) {
 	list, err := records[release.Release](ctx, tx, `SELECT data FROM releases WHERE pipeline = $1 AND id <> $2 ORDER BY updated_at DESC LIMIT $3`, pipeline, except, limit)
 	for _, r := range list {
-		if r.Plan.Action == rules.ReleaseStart && r.ExecutionID != "" {
-			ids = append(ids, r.ExecutionID)
+		if !r.Plan.Action.Decides() && r.ExecutionID != "" {
+			ids = append(append(ids, r.ExecutionID), r.OtherIDs...)
+		}
+	}
+	return ids, err
+}
+
+// AbandonedExecutions lists the executions of a pipeline that releases began and that no
+// release follows any more: those of the releases that were saved last, at most limit of
+// them.
+func (tx *Tx) AbandonedExecutions(ctx context.Context, pipeline string, limit int) (ids []string, err error) {
+	list, err := records[release.Release](ctx, tx, `SELECT data FROM releases WHERE pipeline = $1 ORDER BY updated_at DESC LIMIT $2`, pipeline, limit)
+	followed := map[string]bool{}
+	for _, r := range list {
+		if r.Plan.Action.Decides() || r.ExecutionID == "" {
+			continue
+		}
+		for _, id := range append([]string{r.ExecutionID}, r.OtherIDs...) {
+			followed[id] = followed[id] || !r.State.Ended()
+		}
+	}
+	for id, yes := range followed {
+		if !yes {
+			ids = append(ids, id)
 		}
 	}
 	return ids, err

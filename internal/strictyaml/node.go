@@ -78,6 +78,36 @@ func (n Node) Decode(into any) error {
 	return n.d.complaints.Err()
 }
 
+// Texts reads a mapping of words to texts, whose keys the file chooses. The error holds the
+// complaints and is to be returned as it is.
+func (n Node) Texts() (map[string]string, error) {
+	n.d = &decoder{file: n.d.file, keys: n.d.keys}
+	if n.Kind() != Map {
+		return nil, n.Complain("is "+string(n.Kind())+", not "+string(Map), "write {name: value}")
+	}
+	texts := map[string]string{}
+	for entries := n.node.Content; len(entries) > 0; entries = entries[2:] {
+		key := Node{d: n.d, node: entries[0], at: entries[0], parent: &n, key: entries[0].Value}
+		problem, instead := key.refused()
+		_, twice := texts[key.key]
+		switch {
+		case problem != "":
+			key.complain(problem, instead)
+		case !isScalar(key.node):
+			n.complain("has a key that is "+string(key.Kind()), "write a word as the key")
+		case twice:
+			key.complain(fmt.Sprintf("key %q is given twice", key.key), "keep one of them")
+		default:
+			var text string
+			value := key
+			value.node, value.at = entries[1], entryAt(entries[0], entries[1])
+			value.decode(reflect.ValueOf(&text).Elem())
+			texts[key.key] = text
+		}
+	}
+	return texts, n.d.complaints.Err()
+}
+
 // Complain returns an error that complains about the value.
 func (n Node) Complain(problem, instead string) error {
 	return Complaints{n.complaint(problem, instead)}

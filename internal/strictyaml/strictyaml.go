@@ -95,7 +95,7 @@ func (d *Document) At(path string) (line, column int) {
 	}
 	node, at := d.root, d.root
 	for _, step := range strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(".[]", r) }) {
-		value, place := child(node, step)
+		value, place := child(node, strings.Trim(step, `"`))
 		if value == nil {
 			break
 		}

@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// Suggest says what to write instead of an unknown word: the nearest known one, or all of
+// them when none is near.
+func Suggest(unknown string, known []string) string { return suggest(unknown, known) }
+
 // suggest says what to write instead of an unknown key: the nearest known one,
 // or all of them when none is near.
 func suggest(unknown string, known []string) string {

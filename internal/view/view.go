@@ -6,6 +6,7 @@
 package view
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -240,13 +241,18 @@ type Release struct {
 	Place int `json:"place"`
 	// RerunOf is the release that this one repeats; empty for none.
 	RerunOf string `json:"rerun_of"`
+	// Continues is the ended release on whose execution this one acts, because a person
+	// asked for it; empty for none.
+	Continues string `json:"continues"`
 	// DecidedBy is the person whose decision of the checkpoint this is; empty for the
 	// rule's own.
 	DecidedBy string `json:"decided_by"`
 	Subject
-	Rule     string              `json:"rule"`
-	Pipeline string              `json:"pipeline"`
-	Action   rules.ReleaseAction `json:"action"`
+	Rule     string `json:"rule"`
+	Pipeline string `json:"pipeline"`
+	// PipelineName is what the server file calls the pipeline; empty for none.
+	PipelineName string              `json:"pipeline_name"`
+	Action       rules.ReleaseAction `json:"action"`
 	// Checkpoint is the task that is approved or refused; empty for a start.
 	Checkpoint string `json:"checkpoint"`
 	// Select are the stages and tasks that a start is limited to; empty means all.
@@ -259,6 +265,11 @@ type Release struct {
 	// Withdrawn says why an approval was turned into a refusal; empty otherwise.
 	Withdrawn   string `json:"withdrawn"`
 	ExecutionID string `json:"execution_id"`
+	// OtherExecutionIDs are further ids that the service answered to actions on it.
+	OtherExecutionIDs []string `json:"other_execution_ids"`
+	// Operation is the action on the execution that is ordered and not finished; null for
+	// none.
+	Operation *release.Operation `json:"operation"`
 	// PipelineStatus is what ServiceStage said last; null before.
 	PipelineStatus *Status `json:"pipeline_status"`
 	// Waiting are the checkpoints that wait for approval.
@@ -285,9 +296,9 @@ type Status struct {
 // NewRelease is the view of a stored release.
 func NewRelease(r release.Release) Release {
 	view := Release{
-		ID: r.ID, RunID: r.RunID, Place: r.Index, RerunOf: r.RerunOf, DecidedBy: r.DecidedBy, Subject: subjectOf(r.Event), Rule: r.Rule,
-		Pipeline: r.Plan.Pipeline, Action: r.Plan.Action, Checkpoint: r.Plan.Task, Select: list(r.Plan.Select), StartedBy: r.After,
-		State: r.State, Reason: r.Reason, Withdrawn: r.Withdrawn, ExecutionID: r.ExecutionID,
+		ID: r.ID, RunID: r.RunID, Place: r.Index, RerunOf: r.RerunOf, Continues: r.Continues, DecidedBy: r.DecidedBy, Subject: subjectOf(r.Event), Rule: r.Rule,
+		Pipeline: r.Plan.Pipeline, PipelineName: r.Plan.PipelineName, Action: r.Plan.Action, Checkpoint: r.Plan.Task, Select: list(r.Plan.Select), StartedBy: r.After,
+		State: r.State, Reason: r.Reason, Withdrawn: r.Withdrawn, ExecutionID: r.ExecutionID, OtherExecutionIDs: list(r.OtherIDs), Operation: r.Operation,
 		Waiting: list(r.Waiting), WaitsForPersonSince: moment(r.WaitsForPersonSince), Actions: list(r.Actions),
 		CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,
 		Took: took(r.CreatedAt, r.FinishedAt),
@@ -329,3 +340,6 @@ func languages(l *codecheck.Languages) string {
 	}
 	return strings.TrimPrefix(strings.Join(l.Names, ", ")+"; "+l.Reason, "; ")
 }
+
+// PipelineLabel is how a page calls the pipeline of a release: its name where it has one.
+func (r Release) PipelineLabel() string { return cmp.Or(r.PipelineName, r.Pipeline) }

@@ -87,7 +87,7 @@ func (o ours) started(id string, gate rules.Gate) codecheck.Run {
 			Connection: "github-acme", Kind: event.Push, Action: event.Updated, Branch: "main", HeadSHA: strings.Repeat("a", 40),
 			Repository: event.Repository{Host: event.GitHub, ID: "1", FullName: "acme/api", HTTPSURL: oursAddress},
 		},
-		Check: rules.Check{ProjectID: projectID, ProjectName: "payments", Scan: rules.ScanFull, TaskName: "api-main", Gate: gate},
+		Check: rules.Check{ProjectID: projectID, ProjectName: "payments", Scan: rules.ScanFull, TaskName: "api-main", Languages: []string{"GO"}, Gate: gate},
 	})
 	if err == nil {
 		run, _, err = o.checker.Send(o.t.Context(), run)

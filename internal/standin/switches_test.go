@@ -161,6 +161,17 @@ func switchCases(opts standin.Options) map[string]struct {
 			until(c.t, "the release to end", func() bool { return !strings.Contains(c.get(pipelines), `"status":4`) })
 			return c.get(pipelines)
 		}, map[string]string{"false": `"status":3`, "true": `"status":2`}},
+		"release_new_executions": {func(c *client) string {
+			failed(c)
+			return release("retry")(c)
+		}, map[string]string{"false": `"id":286541,`, "true": `"id":286542,`}},
+		"release_pause_blocks_start": {func(c *client) string {
+			c.patch(204, `{"release_stop_delay":"0s"}`)
+			release("start")(c)
+			release("stop")(c)
+			until(c.t, "the pipeline to pause", func() bool { return strings.Contains(c.get(pipelines), `"status":7`) })
+			return release("start")(c)
+		}, map[string]string{"false": "200 ", "true": "400 "}},
 		"release_stop_delay": {func(c *client) string {
 			release("start")(c)
 			return release("stop")(c) + c.get(pipelines)

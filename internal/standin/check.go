@@ -112,7 +112,7 @@ func (s *checkService) seed(seed TaskSeed) *checkTask {
 	setDefault(&seed.ID, newID())
 	setDefault(&seed.ProjectID, s.opts.Projects[0].ID)
 	task := s.newTask(seed.ProjectID, seed.RepoURL, seed.Branch)
-	task.id, task.name = seed.ID, seed.Name
+	task.id, task.name, task.languages = seed.ID, seed.Name, seed.Languages
 	if full, found := s.find(seed.Parent); found && seed.MergeID == "" {
 		task.trunk = full
 	} else if found {

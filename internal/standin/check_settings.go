@@ -177,3 +177,34 @@ func (s *checkService) listRuleSets(c *call) answer {
 		Total int           `json:"total"`
 	}{items[first:last], len(items)})
 }
+
+// taskRuleSet is a rule set of a task, specs/codearts-check.md 1.15: all strings.
+type taskRuleSet struct {
+	TemplateID   string `json:"template_id"`
+	Language     string `json:"language"`
+	TemplateName string `json:"template_name"`
+	Type         string `json:"type"`
+	Status       string `json:"status"`
+}
+
+// taskRuleSets is GET /v2/{project_id}/tasks/{task_id}/rulesets: a bare array, of the rule set of
+// each language that the task checks. A language that has none gets one of its name.
+func (s *checkService) taskRuleSets(c *call) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	task, found := s.find(c.task())
+	if !found || task.project != c.project() {
+		return errNoProject()
+	}
+	sets := []taskRuleSet{}
+	for _, language := range task.languages {
+		chosen := RuleSet{ID: stableID("ruleset", language), Name: language + " default rules"}
+		for _, set := range s.ruleSets() {
+			if set.Language == language && slices.Contains(task.ruleSets, set.ID) {
+				chosen = set
+			}
+		}
+		sets = append(sets, taskRuleSet{TemplateID: chosen.ID, Language: language, TemplateName: chosen.Name, Type: "selected", Status: "1"})
+	}
+	return ok(sets)
+}

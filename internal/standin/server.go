@@ -182,6 +182,7 @@ func (s *Server) routes() {
 		{"GET /v2/{project_id}/tasks/{task_id}/checkrecord", "list_check_records", serviceCheck, s.check.records},
 		{"GET /v2/{project_id}/tasks/{task_id}/log-detail", "show_log", serviceCheck, s.check.logDetail},
 		{"GET /v2/{project_id}/rulesets", "list_rule_sets", serviceCheck, s.check.listRuleSets},
+		{"GET /v2/{project_id}/tasks/{task_id}/rulesets", "list_task_rule_sets", serviceCheck, s.check.taskRuleSets},
 		{"GET /v3/{project_id}/tasks/{task_id}/branches", "list_branch_tasks", serviceCheck, s.check.branches},
 		{"GET /v3/task/{task_id}", "show_task", serviceCheck, s.check.info},
 		{"GET /v4/tasks/{task_id}/jobs", "list_jobs", serviceCheck, s.check.jobs},

@@ -12,6 +12,8 @@ type TaskSeed struct {
 	Name      string `json:"name"`
 	RepoURL   string `json:"repo_url"`
 	Branch    string `json:"branch"`
+	// Languages are those that it checks; none: it does not tell.
+	Languages []string `json:"languages"`
 	// Parent is the id of the full task that this one belongs to; empty: it is one itself. Then
 	// MergeID, SourceBranch and TargetBranch make it the task of a merge request; without MergeID
 	// it is the task of Branch.

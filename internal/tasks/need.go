@@ -40,17 +40,19 @@ func (n need) sameRepository(address string) bool {
 // name, and for the branches and merge requests that deliveries were received of.
 func (i Inventory) needs(ctx context.Context) ([]need, error) {
 	events := i.named()
-	err := i.Store.View(ctx, func(tx *store.Tx) error {
-		heads, err := tx.OpenHeads(ctx)
-		for _, h := range heads {
-			if ev, ok := i.announced(h); ok {
-				events = append(events, ev)
+	if i.Store != nil {
+		err := i.Store.View(ctx, func(tx *store.Tx) error {
+			heads, err := tx.OpenHeads(ctx)
+			for _, h := range heads {
+				if ev, ok := i.announced(h); ok {
+					events = append(events, ev)
+				}
 			}
+			return err
+		})
+		if err != nil {
+			return nil, err
 		}
-		return err
-	})
-	if err != nil {
-		return nil, err
 	}
 	var needs []need
 	for _, ev := range events {

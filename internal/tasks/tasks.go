@@ -16,7 +16,7 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// Options say what is compared. All are mandatory.
+// Options say what is compared. All but Store are mandatory.
 type Options struct {
 	Policy *rules.Policy
 	// Connections are the names of the configured connections.
@@ -24,7 +24,8 @@ type Options struct {
 	// Repository is a repository of a connection by its full name.
 	Repository func(connection, fullName string) event.Repository
 	Checker    *codecheck.Checker
-	Store      *store.Store
+	// Store is nil before there is a database.
+	Store *store.Store
 }
 
 // Inventory reads tasks. It changes nothing but by Prune.
@@ -67,7 +68,12 @@ func (i Inventory) List(ctx context.Context, project string) ([]Listed, error) {
 
 // reading says what a listed task is to us.
 func (i Inventory) reading(ctx context.Context, project string, t codecheck.ListedTask, needs []need) (string, error) {
-	known, ok, err := i.Store.TaskByID(ctx, t.ID)
+	var known codecheck.Task
+	var ok bool
+	var err error
+	if i.Store != nil {
+		known, ok, err = i.Store.TaskByID(ctx, t.ID)
+	}
 	switch {
 	case err != nil:
 		return "", err

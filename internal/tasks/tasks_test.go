@@ -74,6 +74,8 @@ func TestPlan(t *testing.T) {
 		address := func(name string) string { return "https://github.com/acme/" + name + ".git" }
 		i, _ := inventory(t, db, []standin.TaskSeed{
 			{Name: "acme-there", RepoURL: address("there"), Branch: "main"},
+			{Name: "acme-polyglot", RepoURL: address("polyglot"), Branch: "main", Languages: []string{"GO", "java"}},
+			{Name: "acme-other", RepoURL: address("other"), Branch: "main", Languages: []string{"GO"}},
 			{Name: "acme-moved", RepoURL: address("moved"), Branch: "dev"},
 			{ID: strings.Repeat("1", 32), Name: "two_1", RepoURL: address("two"), Branch: "main"},
 			{ID: strings.Repeat("2", 32), Name: "two_2", RepoURL: "git@github.com:acme/two.git", Branch: "main"},
@@ -98,12 +100,13 @@ func TestPlan(t *testing.T) {
 		}
 		want := map[string]tasks.State{
 			"acme/there main": tasks.Exists, "acme/missing main": tasks.Missing, "acme/blocked main": tasks.Blocked, "acme/moved main": tasks.WrongBranch,
+			"acme/polyglot main": tasks.Exists, "acme/other main": tasks.Languages,
 			"acme/two main": tasks.Ambiguous, "acme/there next": tasks.Missing, "acme/there topic": tasks.Missing,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("plan (-want +got):\n%s", diff)
 		}
-		for subject, text := range map[string]string{"acme/missing main": "GO, JAVA", "acme/blocked main": "check.project.name", "acme/moved main": "branch dev",
+		for subject, text := range map[string]string{"acme/other main": "the rule names JAVA, which the task does not check; it checks GO", "acme/missing main": "GO, JAVA", "acme/blocked main": "check.project.name", "acme/moved main": "branch dev",
 			"acme/two main": "check.task_id"} {
 			if !strings.Contains(details[subject], text) {
 				t.Errorf("detail of %s: %q, without %q", subject, details[subject], text)

@@ -146,6 +146,12 @@ type Run struct {
 	// Supersedes are older runs whose executions must be stopped before this one
 	// starts: the API stops whatever a task runs.
 	Supersedes []string `json:"supersedes,omitempty"`
+	// OlderStopped: they were stopped.
+	OlderStopped bool `json:"older_stopped,omitempty"`
+	// StartsAt is before when the run waits for a newer commit, and SeriesSince when the
+	// first run of the series was created; zero without a debounce.
+	StartsAt    time.Time `json:"starts_at,omitzero"`
+	SeriesSince time.Time `json:"series_since,omitzero"`
 
 	// Intent is committed before the request that starts the execution is sent.
 	Intent *Intent `json:"intent,omitempty"`

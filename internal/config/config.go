@@ -159,6 +159,10 @@ type HuaweiCloud struct {
 	// MaxFindings is how many findings of a run are read and kept, the most severe first.
 	// Default: 5000; 0 reads none.
 	MaxFindings int `yaml:"max_findings"`
+	// MaxRuns is how many runs have an execution at CodeArts Check, or are about to ask for
+	// one, at the same time: the purchased concurrency. The others wait in line. Default: 0,
+	// any number, because it is not documented whether the service queues.
+	MaxRuns int `yaml:"max_runs"`
 	// Timeout bounds one call. Default: 30s.
 	Timeout time.Duration `yaml:"timeout"`
 	// Limits bound the calls to each service.

@@ -267,7 +267,8 @@ func (q *Queue) saveRunStep(ctx context.Context, v store.Versioned[codecheck.Run
 
 // lateExecution is for a step whose run has ended in the meantime. Where the step started
 // an execution, a run that is about to check the same commit takes it over, unless its
-// task is occupied by then; otherwise the execution is stopped.
+// task is occupied by then, or it has no place where these are limited; otherwise the
+// execution is stopped.
 func (q *Queue) lateExecution(ctx context.Context, tx *transaction, before, run codecheck.Run) error {
 	if run.State != codecheck.Running || run.ExecID == before.ExecID {
 		return nil
@@ -275,6 +276,12 @@ func (q *Queue) lateExecution(ctx context.Context, tx *transaction, before, run 
 	same, found, err := tx.SameCheck(ctx, run)
 	if err != nil {
 		return err
+	}
+	if found && q.opts.MaxRuns > 0 {
+		// The place of the run that has ended may be another's by now.
+		if found, err = tx.HasPlace(ctx, same.Record.ID); err != nil {
+			return err
+		}
 	}
 	if found {
 		err = q.saveRun(ctx, tx, same.Record, same.Record.TakeOver(run), &same.Version)

@@ -63,7 +63,7 @@ func testDebounce(t *testing.T, db storetest.Database) {
 }
 
 // TestDebounceMax: a series that does not end is checked at the latest max after its first
-// commit, and the next series begins anew.
+// commit, and the next series begins at its own first.
 func TestDebounceMax(t *testing.T) { storetest.Each(t, testDebounceMax) }
 
 func testDebounceMax(t *testing.T, db storetest.Database) {
@@ -138,6 +138,9 @@ func testSupersedeWaiting(t *testing.T, db storetest.Database) {
 	b.until(t, "0 a b", func(run codecheck.Run) bool { return run.State == codecheck.Passed })
 	newest := w.runOf(t, b, "0 d e", "first")
 	w.until(t, newest.ID, func(now record) bool { return now.state == string(codecheck.Running) })
+	if before, now := w.runOf(t, b, "0 a b", "first"), w.runOf(t, b, "0 d e", "first"); before.Usual != nil || now.Usual == nil || before.ScanTook < now.Usual.From || before.ScanTook > now.Usual.To {
+		t.Errorf("the first scan took %v and was expected after %+v, the next is expected after %+v", before.ScanTook, before.Usual, now.Usual)
+	}
 	err := w.store.View(t.Context(), func(tx *store.Tx) error {
 		releases, err := tx.ReleasesOf(t.Context(), runs.ID)
 		if len(releases) != 1 || releases[0].State != release.Refused || !strings.Contains(releases[0].Reason, "newer commit") {

@@ -88,7 +88,8 @@ CREATE INDEX former_heads_by_time ON former_heads (was_at);
 -- of this one. place says where the run is in the line for max_runs: 'waits' for a place,
 -- 'granted' one and about to occupy a task, or empty; placed_at is when it got one last, or 0.
 -- priority is higher for what goes first. starts_at is before when it waits for a newer
--- commit, or 0.
+-- commit, or 0. scan_took is how long the scan of its task took, in microseconds, where that
+-- gave a verdict, or 0.
 CREATE TABLE runs (
     id            TEXT PRIMARY KEY,
     delivery_id   TEXT NOT NULL,
@@ -111,6 +112,7 @@ CREATE TABLE runs (
     place         TEXT NOT NULL,
     placed_at     BIGINT NOT NULL,
     starts_at     BIGINT NOT NULL,
+    scan_took     BIGINT NOT NULL,
     rerun_as      TEXT NOT NULL,
     version       BIGINT NOT NULL,
     deadline      BIGINT NOT NULL,
@@ -134,6 +136,7 @@ CREATE INDEX runs_by_delivery ON runs (delivery_id);
 CREATE INDEX runs_waiting ON runs (waits_for) WHERE waits_for <> '';
 CREATE INDEX runs_by_place ON runs (place, created_at, id) WHERE place <> '';
 CREATE INDEX runs_by_turn ON runs (connection, repository, placed_at) WHERE placed_at > 0;
+CREATE INDEX runs_by_task ON runs (task_key, created_at) WHERE scan_took > 0;
 CREATE INDEX runs_as_baseline ON runs (task_key, created_at) WHERE baseline;
 
 -- What the runs found: all findings of a run that are kept, as compressed JSON. A run

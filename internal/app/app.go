@@ -128,6 +128,7 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		Retention:        a.cfg.Store.Retention,
 		PayloadRetention: a.cfg.Store.PayloadRetention,
 		MaxEventAge:      a.cfg.MaxEventAge,
+		MaxRuns:          a.cfg.HuaweiCloud.MaxRuns,
 		KeepTasks:        a.cfg.HuaweiCloud.KeepMergeRequestTasks,
 	})
 }

@@ -34,6 +34,9 @@ type Memory interface {
 	// Ref gives the ref that last worked for the merge requests of an event's repository.
 	Ref(ctx context.Context, ev event.Event) (Ref, bool, error)
 	SaveRef(ctx context.Context, ev event.Event, r Ref) error
+	// ScanTimes gives how long the last scans took that ended with a verdict on the task of a
+	// run, at most five; none when there were none.
+	ScanTimes(ctx context.Context, run Run) ([]time.Duration, error)
 }
 
 // The editions of CodeArts Check's API. They set the capabilities that are Auto.
@@ -116,10 +119,10 @@ type Options struct {
 	// which names none. Default: the ten that every edition of the API names.
 	// Names are those of the V3 API (specs/codearts-check.md 1.4).
 	DefaultLanguages []string
-	// Poll bounds the wait between two questions about an execution or a busy task.
-	// The wait is a quarter of the time that has passed. Default 5 to 30
-	// seconds; the service should not be asked more often
-	// (specs/codearts-check.md 5.4).
+	// Poll bounds the wait between two questions about an execution or a busy task. Max is
+	// waited until an execution is about to end by the task's earlier ones, and Min from
+	// then on until it should have ended; otherwise a quarter of the time that has passed.
+	// Default 3 to 15 seconds.
 	Poll Interval
 	// Grace is how long an execution may be unknown to the progress after it
 	// was started. Default 2 minutes.
@@ -198,10 +201,10 @@ func New(o Options) (*Checker, error) {
 		o.DefaultLanguages = defaultLanguages()
 	}
 	if o.Poll.Min <= 0 {
-		o.Poll.Min = 5 * time.Second
+		o.Poll.Min = 3 * time.Second
 	}
 	if o.Poll.Max <= 0 {
-		o.Poll.Max = 30 * time.Second
+		o.Poll.Max = 15 * time.Second
 	}
 	o.Poll.Max = max(o.Poll.Min, o.Poll.Max)
 	if o.Grace <= 0 {
@@ -267,17 +270,6 @@ func defaultPullFailurePatterns() []string {
 		`(拉取|下载|获取|检出).{0,10}(代码|分支|合并请求).{0,20}(失败|不存在)`,
 		`(代码|分支|合并请求).{0,10}(拉取|下载|获取|检出).{0,10}(失败|不存在)`,
 	}
-}
-
-// wait is a quarter of the time since start, within the poll interval, and not
-// beyond the run's deadline.
-func (c *Checker) wait(run Run, start time.Time) time.Duration {
-	now := c.options.Now()
-	d := min(max(now.Sub(start)/4, c.options.Poll.Min), c.options.Poll.Max)
-	if left := run.Deadline.Sub(now); left > 0 {
-		d = min(d, left)
-	}
-	return d
 }
 
 func (c *Checker) deadlinePassed(run Run) bool { return !c.options.Now().Before(run.Deadline) }

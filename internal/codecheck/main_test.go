@@ -103,6 +103,8 @@ func (m *memory) Ref(_ context.Context, ev event.Event) (Ref, bool, error) {
 	return r, ok, nil
 }
 
+func (m *memory) ScanTimes(context.Context, Run) ([]time.Duration, error) { return nil, nil }
+
 func (m *memory) SaveRef(_ context.Context, ev event.Event, r Ref) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

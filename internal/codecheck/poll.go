@@ -38,9 +38,9 @@ func (c *Checker) Poll(ctx context.Context, run Run) (Run, time.Duration, error)
 	case !status.set:
 		return c.unknownExecution(run)
 	case status.n == checking:
-		run.SeenRunning = true
+		run.SeenRunning, run.LastSeen = true, c.options.Now()
 		run.Reason = "the scan is running"
-		return run, c.wait(run, run.StartedAt), nil
+		return run, c.wait(run), nil
 	case status.n == scanError || status.n == scanDone || status.n == stopped:
 		if other, err := c.showsOther(ctx, run); err != nil {
 			return c.waitOrEnd(run, err)
@@ -52,12 +52,12 @@ func (c *Checker) Poll(ctx context.Context, run Run) (Run, time.Duration, error)
 	case scanError:
 		return c.scanFailed(ctx, run)
 	case scanDone:
-		return c.results(ctx, run)
+		return c.results(ctx, c.measured(run))
 	case stopped:
 		return c.end(run, Stopped, "the execution was stopped at CodeArts Check"), 0, nil
 	}
 	run.Reason = fmt.Sprintf("the scan has the unknown status %d; waits for one that is known", status.n)
-	return run, c.wait(run, run.StartedAt), nil
+	return run, c.wait(run), nil
 }
 
 // job is the execution to ask about; empty where the service knows only the task's latest.
@@ -75,7 +75,7 @@ func (c *Checker) unknownExecution(run Run) (Run, time.Duration, error) {
 		return c.end(run, Errored, fmt.Sprintf("CodeArts Check still does not know the execution after %s", waited.Round(time.Second))), 0, nil
 	}
 	run.Reason = "CodeArts Check does not know the execution yet"
-	return run, c.wait(run, run.StartedAt), nil
+	return run, c.backoff(run, run.StartedAt), nil
 }
 
 // showsOther reports that an end may be that of another execution than ours: of the one
@@ -115,5 +115,5 @@ func (run Run) checkTimeBefore() string {
 // waitForOurs waits for our execution to show, until the deadline.
 func (c *Checker) waitForOurs(run Run) (Run, time.Duration, error) {
 	run.Reason = "the task shows the end of an execution that cannot be told from the one before ours"
-	return run, c.wait(run, run.StartedAt), nil
+	return run, c.wait(run), nil
 }

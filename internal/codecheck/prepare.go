@@ -68,6 +68,11 @@ func (c *Checker) prepare(ctx context.Context, run *Run) error {
 	if err != nil {
 		return err
 	}
+	took, err := c.options.Memory.ScanTimes(ctx, *run)
+	if err != nil {
+		return err
+	}
+	run.Usual = usualOf(took)
 	run.Intent = &Intent{SentAt: c.options.Now(), LastCheckTime: last}
 	return nil
 }

@@ -146,6 +146,12 @@ type Run struct {
 	// Supersedes are older runs whose executions must be stopped before this one
 	// starts: the API stops whatever a task runs.
 	Supersedes []string `json:"supersedes,omitempty"`
+	// OlderStopped: they were stopped.
+	OlderStopped bool `json:"older_stopped,omitempty"`
+	// StartsAt is before when the run waits for a newer commit, and SeriesSince when the
+	// first run of the series was created; zero without a debounce.
+	StartsAt    time.Time `json:"starts_at,omitzero"`
+	SeriesSince time.Time `json:"series_since,omitzero"`
 
 	// Intent is committed before the request that starts the execution is sent.
 	Intent *Intent `json:"intent,omitempty"`
@@ -170,6 +176,12 @@ type Run struct {
 	// SeenRunning says that the progress of this execution was seen as running:
 	// a later end is then its own and not that of the one before.
 	SeenRunning bool `json:"seen_running,omitempty"`
+	// LastSeen is when it was seen as running last, ScanTook how long it took, to the middle
+	// of the time between that look and the next; zero before. Usual is when it is expected
+	// to end, nil where nothing is known of that.
+	LastSeen time.Time     `json:"last_seen,omitzero"`
+	ScanTook time.Duration `json:"scan_took,omitempty"`
+	Usual    *Usual        `json:"usual,omitempty"`
 
 	Deadline time.Time `json:"deadline"`
 	// ReceivedAt is when the delivery that caused the run was received, or when a person

@@ -24,7 +24,7 @@ func (c *Checker) Send(ctx context.Context, run Run) (next Run, wait time.Durati
 	switch {
 	case busy(err):
 		run.Reason = "the task is running, for another run or for this one before its response was lost; waits until it is free"
-		return run, c.wait(run, run.CreatedAt), nil
+		return run, c.backoff(run, run.CreatedAt), nil
 	case notFound(err) && run.GoneTask == nil && run.Origin != Created:
 		run.Reason = fmt.Sprintf("the task %s no longer exists; looks for another one", run.Task.ID)
 		gone := run.Task
@@ -34,12 +34,12 @@ func (c *Checker) Send(ctx context.Context, run Run) (next Run, wait time.Durati
 		return c.waitOrEnd(run, err)
 	}
 	run.State, run.ExecID, run.StartedAt, run.GoneTask = Running, exec, c.options.Now(), nil
-	run.SeenRunning, run.Polls, run.Reads = false, 0, 0
+	run.SeenRunning, run.Polls, run.Reads, run.LastSeen, run.ScanTook = false, 0, 0, time.Time{}, 0
 	if run.Ref != "" {
 		run.RefsTried = append(run.RefsTried[:len(run.RefsTried):len(run.RefsTried)], run.Ref)
 	}
 	run.Reason = "the scan is running"
-	return run, c.options.Poll.Min, nil
+	return run, c.wait(run), nil
 }
 
 // runBody is what a run sends: its ref, or the temporary repository that it scans.

@@ -32,5 +32,6 @@ func (run Run) TakeOver(other Run) Run {
 	run.State, run.Intent, run.ExecID, run.StartedAt = Running, other.Intent, other.ExecID, other.StartedAt
 	run.Ref, run.RefReason, run.RefsTried = other.Ref, other.RefReason, other.RefsTried
 	run.SeenRunning, run.Polls, run.Reads = other.SeenRunning, other.Polls, other.Reads
+	run.Usual, run.LastSeen, run.ScanTook = other.Usual, other.LastSeen, other.ScanTook
 	return run
 }

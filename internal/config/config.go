@@ -159,12 +159,17 @@ type HuaweiCloud struct {
 	// MaxFindings is how many findings of a run are read and kept, the most severe first.
 	// Default: 5000; 0 reads none.
 	MaxFindings int `yaml:"max_findings"`
+	// MaxRuns is how many runs have an execution at CodeArts Check, or are about to ask for
+	// one, at the same time: the purchased concurrency. The others wait in line. Default: 0,
+	// any number, because it is not documented whether the service queues.
+	MaxRuns int `yaml:"max_runs"`
 	// Timeout bounds one call. Default: 30s.
 	Timeout time.Duration `yaml:"timeout"`
 	// Limits bound the calls to each service.
 	Limits Limits `yaml:"limits"`
-	// Poll is how often a running check is looked at. Default: 5s to 30s, as
-	// specs/codearts-check.md 5.4 advises.
+	// Poll is how often a running check is looked at: every max until its usual end is near,
+	// every min around that, and between both otherwise. Default: 3s to 15s, so that a check
+	// of usual length is noticed within 3s and any other within 15s.
 	Poll Poll `yaml:"poll"`
 	// ReleasePoll is how often a running release is looked at. Default: 5s to 30s.
 	ReleasePoll Poll `yaml:"release_poll"`
@@ -473,7 +478,7 @@ func defaults() *Config {
 			MaxFindings:  5000,
 			Timeout:      30 * time.Second,
 			Limits:       Limits{CodeCheck: Limit{AtOnce: 16}, ServiceStage: Limit{AtOnce: 16}, Pipeline: Limit{AtOnce: 16}},
-			Poll:         Poll{Min: 5 * time.Second, Max: 30 * time.Second},
+			Poll:         Poll{Min: 3 * time.Second, Max: 15 * time.Second},
 			ReleasePoll:  Poll{Min: 5 * time.Second, Max: 30 * time.Second},
 		},
 		MaxEventAge: 7 * 24 * time.Hour,

@@ -31,6 +31,9 @@ func rootCAs(ca []byte) (*x509.CertPool, error) {
 // largestMaxFindings bounds the memory that the findings of one run take.
 const largestMaxFindings = 20000
 
+// largestMaxRuns is more than anybody has bought: a larger number is a mistake.
+const largestMaxRuns = 10000
+
 func (k *checker) huaweiCloud(h *HuaweiCloud) {
 	const path = "huaweicloud"
 	k.auth(path+".auth", h)
@@ -63,6 +66,9 @@ func (k *checker) huaweiCloud(h *HuaweiCloud) {
 	}
 	if h.MaxFindings < 0 || h.MaxFindings > largestMaxFindings {
 		k.complain(path+".max_findings", fmt.Sprintf("%d is not from 0 to %d", h.MaxFindings, largestMaxFindings), "write a number such as 5000, or 0 to read no findings")
+	}
+	if h.MaxRuns < 0 || h.MaxRuns > largestMaxRuns {
+		k.complain(path+".max_runs", fmt.Sprintf("%d is not from 0 to %d", h.MaxRuns, largestMaxRuns), "write how many checks may run at the same time, or 0 for any number")
 	}
 	for i, pattern := range h.PullFailurePatterns {
 		if _, err := regexp.Compile(pattern); err != nil {

@@ -225,7 +225,7 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		tx.enqueue(closeTasksArgs{RefKey: e.event.RefKey(), Until: q.now().Add(closeFor)})
 	}
 	if ignored {
-		enqueueStops(tx, superseded)
+		enqueueStops(tx, superseded.stops)
 		r := result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}
 		if change == store.HeadRepeated {
 			r.reason += "; it does not start at the head, so it may be an old delivery that was sent again, and changes nothing"
@@ -244,7 +244,7 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 	default:
 		return r, q.addRuns(ctx, tx, e, superseded, &r)
 	}
-	enqueueStops(tx, superseded)
+	enqueueStops(tx, superseded.stops)
 	return r, nil
 }
 
@@ -263,11 +263,11 @@ func (q *Queue) tooOld(e evaluation) string {
 // addRuns adds a run for each check of the decision. The first new run stops the
 // executions of the superseded runs before it starts, because the API stops whatever
 // a task runs.
-func (q *Queue) addRuns(ctx context.Context, tx *transaction, e evaluation, superseded []codecheck.Run, r *result) error {
+func (q *Queue) addRuns(ctx context.Context, tx *transaction, e evaluation, superseded superseded, r *result) error {
 	added := false
 	for _, match := range e.decision.Matches {
-		run := q.newRun(e, match)
-		for _, older := range superseded {
+		run := q.newRun(e, match, superseded.series[match.Rule])
+		for _, older := range superseded.stops {
 			run.Supersedes = append(run.Supersedes, older.ID)
 		}
 		var err error
@@ -284,14 +284,16 @@ func (q *Queue) addRuns(ctx context.Context, tx *transaction, e evaluation, supe
 		added = added || isNew
 	}
 	if !added {
-		enqueueStops(tx, superseded)
+		enqueueStops(tx, superseded.stops)
 	}
 	return nil
 }
 
-func (q *Queue) newRun(e evaluation, match rules.Match) codecheck.Run {
+// newRun is the run of a match. since is when the first run of the series was created that it
+// is the latest of; zero when it is the first.
+func (q *Queue) newRun(e evaluation, match rules.Match, since time.Time) codecheck.Run {
 	now := q.now().UTC()
-	return codecheck.Run{
+	run := codecheck.Run{
 		ID:         q.opts.NewID(),
 		DeliveryID: e.delivery.ID,
 		ReceivedAt: e.delivery.ReceivedAt,
@@ -303,6 +305,16 @@ func (q *Queue) newRun(e evaluation, match rules.Match) codecheck.Run {
 		CreatedAt:  now,
 		Deadline:   now.Add(match.Check.Timeout),
 	}
+	if d := match.Check.Debounce; d != nil {
+		if run.SeriesSince = since; since.IsZero() {
+			run.SeriesSince = now
+		}
+		if run.StartsAt = now.Add(d.Quiet); run.StartsAt.After(run.SeriesSince.Add(d.Max)) {
+			run.StartsAt = run.SeriesSince.Add(d.Max)
+		}
+		run.Reason = "waits until " + run.StartsAt.Format("15:04:05") + " UTC for a newer commit (debounce)"
+	}
+	return run
 }
 
 // enqueueStops has the executions of superseded runs stopped, where no new run does

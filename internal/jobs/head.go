@@ -2,7 +2,10 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
@@ -11,38 +14,111 @@ import (
 
 // advanceHead makes what an event says the newest known state of its branch, tag or
 // merge request, and supersedes the unfinished runs of older commits: CodeArts Check
-// scans the tip, so their answer would speak of another commit. stops are the superseded runs whose executions
-// must be stopped.
-func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) (change store.HeadChange, stops []codecheck.Run, err error) {
+// scans the tip, so their answer would speak of another commit.
+func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) (change store.HeadChange, s superseded, err error) {
 	if !e.event.SetsHead() {
 		head, known, err := tx.Head(ctx, e.event.RefKey())
 		if known && staleReason(e.event, head) != "" {
-			return store.HeadNewer, nil, err
+			return store.HeadNewer, s, err
 		}
-		return store.HeadAdvanced, nil, err
+		return store.HeadAdvanced, s, err
 	}
 	if change, err = tx.AdvanceHead(ctx, e.event, e.delivery.ID); err != nil || change != store.HeadAdvanced {
-		return change, nil, err
+		return change, s, err
 	}
 	head := store.Head{SHA: e.event.HeadSHA, Branch: e.event.Branch, Ended: e.event.EndsRef()}
 	active, err := tx.ActiveRuns(ctx, e.event.RefKey())
 	if err != nil {
-		return "", nil, err
+		return "", s, err
 	}
 	for _, v := range active {
 		reason := staleReason(v.Record.Event, head)
-		if reason == "" || (!head.Ended && !v.Record.Check.Supersede) {
+		if reason == "" {
+			continue
+		}
+		if finishes, err := q.finishes(ctx, tx, v.Record, active); err != nil {
+			return "", s, err
+		} else if finishes && !head.Ended {
 			continue
 		}
 		stop, err := q.supersede(ctx, tx, v, head, reason)
-		if err != nil {
-			return "", nil, err
+		if err == nil {
+			err = s.add(ctx, tx, v.Record, stop)
 		}
-		if stop {
-			stops = append(stops, v.Record)
+		if err != nil {
+			return "", s, err
 		}
 	}
-	return change, stops, nil
+	return change, s, nil
+}
+
+// superseded is what an event leaves of the unfinished runs of older commits.
+type superseded struct {
+	// stops are those whose executions must be stopped.
+	stops []codecheck.Run
+	// series is when the series of commits began that each rule waits for the end of.
+	series map[string]time.Time
+}
+
+// add notes a run that was superseded before it has ended.
+func (s *superseded) add(ctx context.Context, tx *transaction, run codecheck.Run, stop bool) error {
+	if stop {
+		s.stop(run)
+	}
+	if run.ExecID != "" {
+		return nil
+	}
+	if since := run.SeriesSince; !since.IsZero() && (s.series[run.Rule].IsZero() || since.Before(s.series[run.Rule])) {
+		if s.series == nil {
+			s.series = map[string]time.Time{}
+		}
+		s.series[run.Rule] = since
+	}
+	if run.OlderStopped {
+		return nil
+	}
+	// It was to stop others, and had no time to.
+	for _, id := range run.Supersedes {
+		older, err := tx.Run(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.stop(older)
+	}
+	return nil
+}
+
+func (s *superseded) stop(run codecheck.Run) {
+	if !slices.ContainsFunc(s.stops, func(other codecheck.Run) bool { return other.ID == run.ID }) {
+		s.stops = append(s.stops, run)
+	}
+}
+
+// finishes reports whether a run of an older commit goes on in spite of a newer one: its rule
+// supersedes no runs, or only those that have no execution yet, of their own or shared. active
+// are the runs of its ref key as they were before the newer commit.
+func (q *Queue) finishes(ctx context.Context, tx *transaction, run codecheck.Run, active []store.Versioned[codecheck.Run]) (bool, error) {
+	switch {
+	case !run.Check.Supersede:
+		return true, nil
+	case !run.Check.LetFinish:
+		return false, nil
+	case run.SharesRunID == "":
+		return run.OccupiedTask() != "", nil
+	}
+	for _, v := range active {
+		if v.Record.ID == run.SharesRunID {
+			return v.Record.OccupiedTask() != "", nil
+		}
+	}
+	other, err := tx.Run(ctx, run.SharesRunID)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return other.OccupiedTask() != "", err
 }
 
 // staleReason says why an event's commit is no longer the newest of its branch, tag or
@@ -71,7 +147,8 @@ func (q *Queue) supersede(ctx context.Context, tx *transaction, v store.Versione
 		return false, err
 	}
 	takenOver, err := q.handOver(ctx, tx, v.Record, func(next codecheck.Run) bool {
-		return next.Event.RefKey() != v.Record.Event.RefKey() || (!head.Ended && !next.Check.Supersede)
+		goesOn := !next.Check.Supersede || next.Check.LetFinish && v.Record.OccupiedTask() != ""
+		return next.Event.RefKey() != v.Record.Event.RefKey() || !head.Ended && goesOn
 	})
 	if err != nil {
 		return false, err

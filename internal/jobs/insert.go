@@ -30,7 +30,7 @@ func NewInserter(s *store.Store, log *zap.Logger) (*Inserter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new inserter: %w", err)
 	}
-	queue := &Queue{store: s, engine: engine, log: log, now: time.Now, opts: Options{
+	queue := &Queue{store: s, engine: engine, log: log, now: time.Now, limited: true, opts: Options{
 		Store: s, Log: log, Metrics: NewMetrics(prometheus.NewRegistry()), NewID: newID,
 	}}
 	return &Inserter{queue: queue, store: s, engine: engine}, nil

@@ -137,6 +137,11 @@ type StateCollector struct {
 	releases *prometheus.Desc
 	jobs     *prometheus.Desc
 	oldest   *prometheus.Desc
+	// waiting and longest are of the runs that have no execution yet, places of those that
+	// have one.
+	waiting, longest, places *prometheus.Desc
+	// without and withoutFor are of the branches without a verdict.
+	without, withoutFor *prometheus.Desc
 	// unresolved are the releases that a person must look at.
 	unresolved *prometheus.Desc
 }
@@ -154,6 +159,15 @@ func NewStateCollector(s *store.Store, now func() time.Time) *StateCollector {
 		jobs:     prometheus.NewDesc("gatewright_jobs", "Jobs by state, as the queue has them.", []string{"state"}, nil),
 		unresolved: prometheus.NewDesc("gatewright_unresolved_releases",
 			"Releases that ended in a state after which a person must look at the pipeline, and that no person has resolved or repeated.", []string{"state"}, nil),
+		waiting: prometheus.NewDesc("gatewright_waiting_runs",
+			"Runs that wait, by what for: place (max_runs), task (another run has it), shared (the run whose execution it shares), quiet (debounce).", []string{"for"}, nil),
+		longest: prometheus.NewDesc("gatewright_longest_wait_seconds",
+			"Age of the oldest run that waits, by what for; 0 when none waits.", []string{"for"}, nil),
+		places: prometheus.NewDesc("gatewright_used_places", "Runs that have an execution or are about to ask for one: what max_runs limits.", nil, nil),
+		without: prometheus.NewDesc("gatewright_refs_without_verdict",
+			"Branches, tags and merge requests with an unfinished run, of which at least 3 runs were superseded since their last verdict.", nil, nil),
+		withoutFor: prometheus.NewDesc("gatewright_longest_without_verdict_seconds",
+			"Of those, how long ago the first of these runs was created; 0 when there is none.", nil, nil),
 		oldest: prometheus.NewDesc("gatewright_oldest_undecided_delivery_seconds", "Age of the oldest delivery that waits for its decision; 0 when none waits.", nil, nil),
 	}
 }
@@ -165,6 +179,11 @@ func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.unresolved
 	ch <- c.jobs
 	ch <- c.oldest
+	ch <- c.waiting
+	ch <- c.longest
+	ch <- c.places
+	ch <- c.without
+	ch <- c.withoutFor
 }
 
 // Collect reads the database. When it cannot, the scrape says so.
@@ -192,6 +211,18 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 		if err != nil {
 			return err
 		}
+		waiting, err := tx.CountWaiting(ctx)
+		if err != nil {
+			return err
+		}
+		places, err := tx.UsedPlaces(ctx)
+		if err != nil {
+			return err
+		}
+		refs, first, err := tx.WithoutVerdict(ctx)
+		if err != nil {
+			return err
+		}
 		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 		}
@@ -212,9 +243,24 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 			age = c.now().Sub(oldest)
 		}
 		gauge(c.oldest, age.Seconds())
+		for _, reason := range store.WaitReasons() {
+			gauge(c.waiting, float64(waiting[reason].Count), reason)
+			gauge(c.longest, c.since(waiting[reason].Oldest), reason)
+		}
+		gauge(c.places, float64(places))
+		gauge(c.without, float64(refs))
+		gauge(c.withoutFor, c.since(first))
 		return nil
 	})
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(c.oldest, err)
 	}
+}
+
+// since is how long ago a time in microseconds was, in seconds; 0 for none.
+func (c *StateCollector) since(micros int64) float64 {
+	if micros == 0 {
+		return 0
+	}
+	return c.now().Sub(time.UnixMicro(micros)).Seconds()
 }

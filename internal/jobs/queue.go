@@ -69,6 +69,9 @@ type Options struct {
 	// MaxEventAge is how long before its receipt a change may have been made, by the
 	// host's own time; an older one starts nothing. Default 7 days.
 	MaxEventAge time.Duration
+	// MaxRuns is how many runs may have an execution, or be about to ask for one, at the
+	// same time, in all replicas together. Default 0, any number.
+	MaxRuns int
 	// KeepTasks: the tasks of merge requests stay at CodeArts Check when these are closed.
 	KeepTasks bool
 	// ReconcileEvery is how often records without a job are looked for; default 1
@@ -88,6 +91,8 @@ type Queue struct {
 	commits *groupCommit
 	// deciding is held by the step that decides.
 	deciding chan struct{}
+	// limited: runs may wait for a place.
+	limited bool
 	// started is when Start was called.
 	started time.Time
 	log     *zap.Logger
@@ -167,7 +172,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.NewID == nil {
 		opts.NewID = newID
 	}
-	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
+	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, limited: opts.MaxRuns > 0, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
 
 	workers := river.NewWorkers()
 	if err := q.addWorkers(workers); err != nil {

@@ -30,6 +30,10 @@ func (reconcileArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Que
 // job, and gives each the job of its state: a job can be missing after a fault that
 // nobody foresaw. A record past its deadline is ended by its job.
 func (q *Queue) reconcile(ctx context.Context, _ reconcileArgs) (time.Duration, error) {
+	// Also where the limit was just changed or removed.
+	if _, err := q.placeRuns(ctx, placeRunsArgs{}); err != nil {
+		return 0, err
+	}
 	var missing []river.InsertManyParams
 	err := q.store.View(ctx, func(tx *store.Tx) (err error) {
 		missing, err = q.missingJobs(ctx, tx)

@@ -202,7 +202,7 @@ func newReplica(ctx context.Context, dsn, url string) (*jobs.Queue, error) {
 }
 
 // start lets a queue work until stop is called or the test ends. Of extra only the
-// times count, and how commits are confirmed.
+// times count, how commits are confirmed, and how many runs there may be at once.
 func (w *world) start(t *testing.T, extra jobs.Options) (q *jobs.Queue, stop func()) {
 	t.Helper()
 	opts, client, err := queueOptions(w.store, w.services.url, cmp.Or(w.policy, policyText), w.clock.now)
@@ -213,7 +213,7 @@ func (w *world) start(t *testing.T, extra jobs.Options) (q *jobs.Queue, stop fun
 		opts.Parse = func(d event.Delivery) (event.Event, error) { return w.parse(d.HostID) }
 	}
 	opts.ReconcileEvery, opts.ReconcileAfter = extra.ReconcileEvery, extra.ReconcileAfter
-	opts.Forge, opts.Confirm = extra.Forge, extra.Confirm
+	opts.Forge, opts.Confirm, opts.MaxRuns = extra.Forge, extra.Confirm, extra.MaxRuns
 	q, err = jobs.New(t.Context(), opts)
 	if err == nil {
 		err = q.Start(t.Context())

@@ -22,8 +22,8 @@ const (
 	saveTimeout = 5 * time.Second
 )
 
-// startRun brings a run to its execution at CodeArts Check: confirm the commit, prepare,
-// commit the intent, send, save the answer.
+// startRun brings a run to its execution at CodeArts Check, unless it must wait: for a newer
+// commit, for a run that shares its own execution, or for a place.
 func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration, error) {
 	v, err := q.loadRun(ctx, args.RunID)
 	if err != nil || (v.Record.State != codecheck.Queued && v.Record.State != codecheck.Starting) {
@@ -32,9 +32,28 @@ func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration,
 	if v.Record.SharesRunID != "" {
 		return q.shareRun(ctx, v)
 	}
-	if err := q.stopSuperseded(ctx, v.Record); err != nil && !final(err) && q.now().Before(v.Record.Deadline) {
+	if ended, err := q.endStale(ctx, &v); err != nil || ended {
 		return 0, err
 	}
+	if err := q.stopOlder(ctx, &v); err != nil {
+		return afterRefusedSave(err)
+	}
+	if wait := q.quietFor(v.Record); wait > 0 {
+		return wait, nil
+	}
+	if q.opts.MaxRuns == 0 {
+		return q.beginRun(ctx, v)
+	}
+	if placed, err := q.waitForPlace(ctx, &v); err != nil || !placed {
+		return afterRefusedSave(err)
+	}
+	wait, err := q.beginRun(ctx, v)
+	return wait, errors.Join(err, q.giveUpPlace(ctx, v.Record.ID))
+}
+
+// beginRun takes the steps of a run that may have an execution now: confirm the commit,
+// prepare, commit the intent, send, save the answer.
+func (q *Queue) beginRun(ctx context.Context, v store.Versioned[codecheck.Run]) (time.Duration, error) {
 	preparing, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
 	if next, err := q.confirmRun(preparing, v.Record); err != nil || next.State.Ended() {
@@ -48,6 +67,8 @@ func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration,
 		switch err = q.commitRun(ctx, &v, next); {
 		case errors.Is(err, store.ErrTaskBusy):
 			return q.waitForTask(ctx, v, next)
+		case errors.Is(err, errNoPlace):
+			return soon, nil
 		case err != nil:
 			return afterRefusedSave(err)
 		}
@@ -82,7 +103,14 @@ func (q *Queue) findLanguages(ctx context.Context, run codecheck.Run) (codecheck
 
 // commitRun saves a run with its intent, before anything is sent.
 func (q *Queue) commitRun(ctx context.Context, v *store.Versioned[codecheck.Run], next codecheck.Run) error {
-	err := q.update(ctx, func(tx *transaction) error { return q.saveRun(ctx, tx, v.Record, next, &v.Version) })
+	err := q.update(ctx, func(tx *transaction) error {
+		if q.opts.MaxRuns > 0 && next.OccupiedTask() != "" {
+			if has, err := tx.HasPlace(ctx, next.ID); err != nil || !has {
+				return errors.Join(err, errNoPlace)
+			}
+		}
+		return q.saveRun(ctx, tx, v.Record, next, &v.Version)
+	})
 	if err == nil {
 		v.Record = next
 	}
@@ -122,8 +150,21 @@ func afterRefusedSave(err error) (time.Duration, error) {
 	return 0, err
 }
 
-// stopSuperseded stops the executions of the runs that this one supersedes. They are
-// stopped before it starts, because the API stops whatever a task runs.
+// stopOlder stops the executions of the runs that this one supersedes, once. They are stopped
+// before it starts, because the API stops whatever a task runs.
+func (q *Queue) stopOlder(ctx context.Context, v *store.Versioned[codecheck.Run]) error {
+	if len(v.Record.Supersedes) == 0 || v.Record.OlderStopped {
+		return nil
+	}
+	err := q.stopSuperseded(ctx, v.Record)
+	if err != nil && !final(err) && q.now().Before(v.Record.Deadline) {
+		return err
+	}
+	next := v.Record
+	next.OlderStopped = true
+	return q.commitRun(ctx, v, next)
+}
+
 func (q *Queue) stopSuperseded(ctx context.Context, run codecheck.Run) error {
 	for _, id := range run.Supersedes {
 		older, err := q.loadRun(ctx, id)
@@ -226,7 +267,8 @@ func (q *Queue) saveRunStep(ctx context.Context, v store.Versioned[codecheck.Run
 
 // lateExecution is for a step whose run has ended in the meantime. Where the step started
 // an execution, a run that is about to check the same commit takes it over, unless its
-// task is occupied by then; otherwise the execution is stopped.
+// task is occupied by then, or it has no place where these are limited; otherwise the
+// execution is stopped.
 func (q *Queue) lateExecution(ctx context.Context, tx *transaction, before, run codecheck.Run) error {
 	if run.State != codecheck.Running || run.ExecID == before.ExecID {
 		return nil
@@ -234,6 +276,12 @@ func (q *Queue) lateExecution(ctx context.Context, tx *transaction, before, run 
 	same, found, err := tx.SameCheck(ctx, run)
 	if err != nil {
 		return err
+	}
+	if found && q.opts.MaxRuns > 0 {
+		// The place of the run that has ended may be another's by now.
+		if found, err = tx.HasPlace(ctx, same.Record.ID); err != nil {
+			return err
+		}
 	}
 	if found {
 		err = q.saveRun(ctx, tx, same.Record, same.Record.TakeOver(run), &same.Version)

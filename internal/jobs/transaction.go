@@ -16,6 +16,9 @@ type transaction struct {
 	jobs []river.InsertManyParams
 	// changed are the ids of records for which others may have waited.
 	changed []string
+	// placeFreed: a run was saved that occupies no task, so that a place may be free now, or
+	// put in line for one.
+	placeFreed bool
 }
 
 // enqueue adds jobs.
@@ -48,6 +51,9 @@ func (q *Queue) update(ctx context.Context, fn func(*transaction) error) error {
 		err := fn(t)
 		if err == nil {
 			err = t.wakeWaiting(ctx)
+		}
+		if t.placeFreed && q.limited {
+			t.enqueue(placeRunsArgs{})
 		}
 		if err != nil || len(t.jobs) == 0 {
 			return err

@@ -53,6 +53,7 @@ func (q *Queue) saveRun(ctx context.Context, tx *transaction, before, run codech
 	if run.State.Ended() || before.OccupiedTask() != "" && run.OccupiedTask() != before.OccupiedTask() {
 		tx.changed = append(tx.changed, run.ID)
 	}
+	tx.placeFreed = tx.placeFreed || run.OccupiedTask() == ""
 	if run.State == before.State {
 		return nil
 	}

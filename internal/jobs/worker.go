@@ -28,6 +28,8 @@ type (
 	pollRunArgs struct {
 		RunID string `json:"run_id"`
 	}
+	// placeRunsArgs: let the runs go on for which a place is free (max_runs).
+	placeRunsArgs struct{}
 	// stopRunArgs: stop the execution of a run that was superseded.
 	stopRunArgs struct {
 		RunID  string `json:"run_id"`
@@ -55,6 +57,7 @@ type (
 func (decideArgs) Kind() string        { return "decide" }
 func (startRunArgs) Kind() string      { return "start_run" }
 func (pollRunArgs) Kind() string       { return "poll_run" }
+func (placeRunsArgs) Kind() string     { return "place_runs" }
 func (stopRunArgs) Kind() string       { return "stop_run" }
 func (closeTasksArgs) Kind() string    { return "close_tasks" }
 func (actReleaseArgs) Kind() string    { return "act_release" }
@@ -64,11 +67,15 @@ func (watchReleaseArgs) Kind() string  { return "watch_release" }
 // InsertOpts puts decisions into their own queue.
 func (decideArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
 
+// InsertOpts keeps it apart from remote calls.
+func (placeRunsArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
+
 func (q *Queue) addWorkers(workers *river.Workers) error {
 	for _, add := range []error{
 		addWorker(workers, q, q.decide),
 		addWorker(workers, q, q.startRun),
 		addWorker(workers, q, q.pollRun),
+		addWorker(workers, q, q.placeRuns),
 		addWorker(workers, q, q.stopRun),
 		addWorker(workers, q, q.closeTasks),
 		addWorker(workers, q, q.actRelease),
@@ -100,7 +107,7 @@ func addWorker[A river.JobArgs](workers *river.Workers, q *Queue, work func(cont
 func (w *worker[A]) Timeout(*river.Job[A]) time.Duration {
 	var args A
 	switch any(args).(type) {
-	case decideArgs, reconcileArgs, expireArgs:
+	case decideArgs, placeRunsArgs, reconcileArgs, expireArgs:
 		return localTimeout
 	}
 	return remoteTimeout

@@ -77,7 +77,9 @@ func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
 	if check.TaskID != "" && !projectID(check.TaskID) {
 		l.complain(d, path+".task_id", quote(check.TaskID)+" is not a task id", "write the 32 lower-case hex digits of the CodeArts Check task")
 	}
+	l.oneOf(d, path+".priority", check.Priority, string(PriorityHigh), string(PriorityNormal), string(PriorityLow))
 	l.checkTimeout(d, path+".timeout", check.Timeout)
+	l.checkDebounce(d, path+".debounce", check.Debounce)
 	l.checkGate(d, path+".gate", check.Gate)
 	if check.Languages != nil {
 		l.warnOfLanguages(d, path+".languages", *check.Languages)
@@ -89,6 +91,37 @@ func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
 		if _, fault := parseTemplate(create.Name); fault != "" {
 			l.complain(d, path+".create.name", fault, "known here: {"+strings.Join(placeholders(), "} {")+"}")
 		}
+	}
+}
+
+// checkDebounce checks the times of a debounce, of a rule or of the defaults.
+func (l *loader) checkDebounce(d *decodedFile, path string, debounce *debounceSpec) {
+	const instead = "write a time such as 5s, or 0s to wait for nothing"
+	switch {
+	case debounce == nil:
+	case debounce.Quiet == nil:
+		l.complain(d, path+".quiet", "is missing", instead)
+	case *debounce.Quiet < 0:
+		l.complain(d, path+".quiet", debounce.Quiet.String()+" is less than nothing", instead)
+	case debounce.Max == nil:
+	case *debounce.Quiet == 0:
+		l.complain(d, path+".max", "has no effect with quiet: 0s", "remove it")
+	case *debounce.Max < *debounce.Quiet:
+		l.complain(d, path+".max", fmt.Sprintf("%s is shorter than quiet, %s", debounce.Max, debounce.Quiet), "write a longer time, such as 60s")
+	}
+}
+
+// checkSeries checks how the check of a rule, with every key given, treats a series of commits.
+func (l *loader) checkSeries(d *decodedFile, path string, check *checkSpec) {
+	debounce := check.Debounce
+	if debounce == nil {
+		return
+	}
+	if *check.Supersede == supersedeNone {
+		l.complain(d, path+".debounce", "waits for a newer commit, and with supersede: false that ends no run", "write supersede: waiting or true, or debounce: {quiet: 0s}")
+	}
+	if debounce.Max != nil && *debounce.Max >= *check.Timeout {
+		l.complain(d, path+".debounce", fmt.Sprintf("waits up to %s, and the check may take %s in all", debounce.Max, check.Timeout), "write a shorter max, or a longer timeout")
 	}
 }
 

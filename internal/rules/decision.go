@@ -135,10 +135,42 @@ type Check struct {
 	Repository RepositoryMode `json:"repository,omitempty"`
 	// Supersede ends older runs of the same branch or merge request.
 	Supersede bool `json:"supersede"`
+	// LetFinish narrows Supersede to runs that have no execution yet.
+	LetFinish bool `json:"let_finish,omitempty"`
+	// Priority orders what waits for a free place (max_runs); empty: by the event.
+	Priority Priority `json:"priority,omitempty"`
+	// Debounce lets a run wait for a newer commit before it starts; nil does not.
+	Debounce *Debounce `json:"debounce,omitempty"`
 	// Timeout is how long a run may take from its creation to its end.
 	Timeout time.Duration `json:"timeout"`
 	Gate    Gate          `json:"gate"`
 }
+
+// Priority says which runs start first where not all can.
+type Priority string
+
+const (
+	// PriorityHigh is the default of merge requests.
+	PriorityHigh Priority = "high"
+	// PriorityNormal is the default of everything else.
+	PriorityNormal Priority = "normal"
+	PriorityLow    Priority = "low"
+)
+
+// PriorityOf is the priority of the check for an event.
+func (c Check) PriorityOf(ev event.Event) Priority {
+	switch {
+	case c.Priority != "":
+		return c.Priority
+	case ev.Number != 0:
+		return PriorityHigh
+	}
+	return PriorityNormal
+}
+
+// Debounce says how long a run waits for a newer commit: until none came for Quiet, and not
+// longer than Max after the first of a series. Both are above 0.
+type Debounce struct{ Quiet, Max time.Duration }
 
 // CheckMode says what an incremental scan looks at (specs/codearts-check.md 1.14).
 type CheckMode string

@@ -112,7 +112,7 @@ func (m *Match) write(w io.Writer, became func(rule string, place int) string) {
 	if m.Check.Ref == RefOmit {
 		ref = "ref omitted"
 	}
-	fmt.Fprintf(w, "    %-10s%s, %s scan, %s; gate %s\n", "check", m.Check.task(), m.Check.Scan, ref, m.Check.Gate.text())
+	fmt.Fprintf(w, "    %-10s%s, %s scan, %s; gate %s%s\n", "check", m.Check.task(), m.Check.Scan, ref, m.Check.Gate.text(), m.Check.order())
 	for place, release := range m.Releases {
 		wanted := "passed"
 		if release.Action == ReleaseRefuse {
@@ -137,6 +137,25 @@ func (c *Check) task() string {
 	}
 	if c.Repository == RepositoryTemporary {
 		text += " on a temporary repository"
+	}
+	return text
+}
+
+// order says when a run starts and what it supersedes, where the rule says something about
+// that.
+func (c *Check) order() string {
+	text := ""
+	if c.Priority != "" {
+		text += "; priority " + string(c.Priority)
+	}
+	if c.Debounce != nil {
+		text += fmt.Sprintf("; waits %s for a newer commit, at most %s", c.Debounce.Quiet, c.Debounce.Max)
+	}
+	switch {
+	case !c.Supersede:
+		text += "; is not superseded"
+	case c.LetFinish:
+		text += "; is superseded only while it waits"
 	}
 	return text
 }

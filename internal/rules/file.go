@@ -71,12 +71,15 @@ type checkSpec struct {
 	Scan       string `yaml:"scan,omitempty"`
 	Ref        string `yaml:"ref,omitempty"`
 	// CheckMode is changed_code, changed_files or full; empty: as the service has it.
-	CheckMode string         `yaml:"check_mode,omitempty" json:",omitempty"`
-	Languages *languages     `yaml:"languages,omitempty"`
-	Create    *createSpec    `yaml:"create,omitempty"`
-	Supersede *bool          `yaml:"supersede,omitempty"`
-	Timeout   *time.Duration `yaml:"timeout,omitempty"`
-	Gate      *gateSpec      `yaml:"gate,omitempty"`
+	CheckMode string      `yaml:"check_mode,omitempty" json:",omitempty"`
+	Languages *languages  `yaml:"languages,omitempty"`
+	Create    *createSpec `yaml:"create,omitempty"`
+	Supersede *supersede  `yaml:"supersede,omitempty"`
+	// Priority is high, normal or low; empty: high for merge requests, normal for the rest.
+	Priority string         `yaml:"priority,omitempty" json:",omitempty"`
+	Debounce *debounceSpec  `yaml:"debounce,flow,omitempty" json:",omitempty"`
+	Timeout  *time.Duration `yaml:"timeout,omitempty"`
+	Gate     *gateSpec      `yaml:"gate,omitempty"`
 }
 
 type projectSpec struct {
@@ -143,6 +146,48 @@ type releaseSpec struct {
 type selectSpec struct {
 	Stage string   `yaml:"stage"`
 	Tasks []string `yaml:"tasks,flow"`
+}
+
+// debounceSpec is taken as a whole; quiet: 0s switches off what the defaults say.
+type debounceSpec struct {
+	Quiet *time.Duration `yaml:"quiet"`
+	Max   *time.Duration `yaml:"max,omitempty"`
+}
+
+// supersede is true, waiting or false.
+type supersede string
+
+const (
+	supersedeAll     supersede = "true"
+	supersedeWaiting supersede = "waiting"
+	supersedeNone    supersede = "false"
+)
+
+// UnmarshalYAMLNode reads true, false or the word waiting.
+func (s *supersede) UnmarshalYAMLNode(node strictyaml.Node) error {
+	switch {
+	case node.Kind() == strictyaml.Text && node.Scalar() == string(supersedeWaiting):
+		*s = supersedeWaiting
+	case node.Kind() == strictyaml.Bool:
+		var all bool
+		if err := node.Decode(&all); err != nil {
+			return err
+		}
+		if *s = supersedeNone; all {
+			*s = supersedeAll
+		}
+	default:
+		return node.Complain(strconv.Quote(node.Scalar())+" is not known", "write true, waiting or false")
+	}
+	return nil
+}
+
+// MarshalYAML writes what UnmarshalYAMLNode reads.
+func (s supersede) MarshalYAML() (any, error) {
+	if s == supersedeWaiting {
+		return string(s), nil
+	}
+	return s == supersedeAll, nil
 }
 
 // limit is a number of defects from 0, or the word any. Its fields are exported

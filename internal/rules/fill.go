@@ -16,6 +16,8 @@ const (
 	// defaultApprovalTimeout is a weekend and a working day.
 	defaultApprovalTimeout = 72 * time.Hour
 	defaultTaskName        = "{repository}-{branch}"
+	// defaultDebounceMax is how long a series can put off its check.
+	defaultDebounceMax = time.Minute
 	// defaultLimit is the gate for critical and major defects where no limit is
 	// given at all; minor defects and suggestions are allowed in any number.
 	defaultLimit = 0
@@ -39,7 +41,9 @@ func (l *loader) fillCheck(d *decodedFile, path string, on []event.Kind, own *ch
 		Scan:      orWord(own.Scan, defaults.Scan, ""),
 		Ref:       orWord(own.Ref, defaults.Ref, string(RefAuto)),
 		Languages: or(own.Languages, defaults.Languages, &languages{}),
-		Supersede: or(own.Supersede, defaults.Supersede, new(true)),
+		Supersede: or(own.Supersede, defaults.Supersede, new(supersedeAll)),
+		Priority:  orWord(own.Priority, defaults.Priority, ""),
+		Debounce:  fillDebounce(or(own.Debounce, defaults.Debounce, nil)),
 		Timeout:   or(own.Timeout, defaults.Timeout, new(defaultCheckTimeout)),
 		Gate:      fillGate(own.Gate, l.defaults.Gate),
 	}
@@ -73,6 +77,14 @@ func (l *loader) fillCheck(d *decodedFile, path string, on []event.Kind, own *ch
 			"write new: {…} alone, which limits new defects beside all; new_only: false switches off what the defaults say")
 	}
 	return full
+}
+
+// fillDebounce returns a debounce with every key given; nil where nothing is waited for.
+func fillDebounce(d *debounceSpec) *debounceSpec {
+	if d == nil || d.Quiet == nil || *d.Quiet == 0 {
+		return nil
+	}
+	return &debounceSpec{Quiet: d.Quiet, Max: or(d.Max, new(max(defaultDebounceMax, *d.Quiet)), nil)}
 }
 
 func fillGate(own, defaults *gateSpec) *gateSpec {
@@ -144,7 +156,9 @@ func (r *rule) fillFrom(check *checkSpec) {
 		AuthType:    check.Create.AuthType,
 		CheckMode:   CheckMode(check.CheckMode),
 		TaskID:      check.TaskID,
-		Supersede:   *check.Supersede,
+		Supersede:   *check.Supersede != supersedeNone,
+		LetFinish:   *check.Supersede == supersedeWaiting,
+		Priority:    Priority(check.Priority),
 		Timeout:     *check.Timeout,
 		Gate: Gate{
 			Critical:   check.Gate.Critical.number(),
@@ -155,6 +169,9 @@ func (r *rule) fillFrom(check *checkSpec) {
 
 			CodeArtsGate: AccessMode(check.Gate.CodeArtsGate),
 		},
+	}
+	if d := check.Debounce; d != nil {
+		r.check.Debounce = &Debounce{Quiet: *d.Quiet, Max: *d.Max}
 	}
 	if n := check.Gate.New; n != nil {
 		r.check.Gate.New = &Limits{Critical: n.Critical.number(), Major: n.Major.number(), Minor: n.Minor.number(), Suggestion: n.Suggestion.number()}

@@ -46,6 +46,24 @@ func (c *Check) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+type debounceJSON struct {
+	Quiet duration `json:"quiet"`
+	Max   duration `json:"max"`
+}
+
+// MarshalJSON writes the times as Go writes them.
+func (d Debounce) MarshalJSON() ([]byte, error) {
+	return json.Marshal(debounceJSON{duration(d.Quiet), duration(d.Max)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (d *Debounce) UnmarshalJSON(data []byte) error {
+	var read debounceJSON
+	err := json.Unmarshal(data, &read)
+	*d = Debounce{time.Duration(read.Quiet), time.Duration(read.Max)}
+	return err
+}
+
 // MarshalJSON writes the timeouts as Go writes them.
 func (r Release) MarshalJSON() ([]byte, error) {
 	type fields Release

@@ -178,6 +178,7 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 		own := spec.Check
 		spec.Check = l.fillCheck(d, path, r.on, own)
 		l.checkTask(d, path, r, &spec)
+		l.checkSeries(d, path+".check", spec.Check)
 		r.fillFrom(spec.Check)
 		l.rememberCreation(d, path, r, own, spec.Check)
 	}

@@ -74,3 +74,48 @@ func TestBaselineUsesItsIndex(t *testing.T) {
 		t.Errorf("%s, want the index %s", plan, want)
 	}
 }
+
+// TestScanTimesUseTheirIndex: they are read at each start of a run.
+func TestScanTimesUseTheirIndex(t *testing.T) {
+	s, err := Open(t.Context(), Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var id, parent, unused int
+	var plan string
+	if err := s.SQLite().QueryRow("EXPLAIN QUERY PLAN "+scanTimesQuery, "key").Scan(&id, &parent, &unused, &plan); err != nil {
+		t.Fatal(err)
+	}
+	if want := "runs_by_task"; !strings.Contains(plan, want) {
+		t.Errorf("%s, want the index %s", plan, want)
+	}
+}
+
+// TestLineUsesItsIndexes: the line is read for each place that is granted.
+func TestLineUsesItsIndexes(t *testing.T) {
+	s, err := Open(t.Context(), Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	rows, err := s.SQLite().Query("EXPLAIN QUERY PLAN " + lineQuery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	plans := ""
+	for rows.Next() {
+		var id, parent, unused int
+		var plan string
+		if err := rows.Scan(&id, &parent, &unused, &plan); err != nil {
+			t.Fatal(err)
+		}
+		plans += plan + "\n"
+	}
+	for _, want := range []string{"runs_by_place", "runs_by_turn"} {
+		if !strings.Contains(plans, want) {
+			t.Errorf("%s, want the index %s", plans, want)
+		}
+	}
+}

@@ -24,11 +24,12 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 	ev := run.Event
 	changed, err := tx.exec(ctx, `INSERT INTO runs
 		(id, delivery_id, connection, repository, kind, branch, number, sha, actor, rule, ref_key, task_key,
-			state, shares_run_id, occupied_task, baseline, waits_for, rerun_as, version, deadline, created_at, updated_at, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', FALSE, '', '', 0, $15, $16, $17, $18)
+			state, shares_run_id, occupied_task, baseline, waits_for, priority, place, placed_at, starts_at, scan_took, rerun_as, version, deadline, created_at, updated_at, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', FALSE, '', $19, '', 0, $20, 0, '', 0, $15, $16, $17, $18)
 		ON CONFLICT DO NOTHING`,
 		run.ID, run.DeliveryID, ev.Connection, ev.Repository.FullName, string(ev.Kind), ev.Branch, ev.Number, ev.HeadSHA, ev.Sender, run.Rule, ev.RefKey(), taskKey,
-		string(run.State), run.SharesRunID, micros(run.Deadline), micros(run.CreatedAt), tx.now(), string(data))
+		string(run.State), run.SharesRunID, micros(run.Deadline), micros(run.CreatedAt), tx.now(), string(data),
+		rank(run), startsAt(run))
 	if err != nil {
 		return "", false, fmt.Errorf("add run %q: %w", run.ID, err)
 	}
@@ -86,9 +87,9 @@ func (tx *Tx) saveRun(ctx context.Context, run codecheck.Run, version Version) e
 			return ErrTaskBusy
 		}
 	}
-	changed, err := tx.exec(ctx, `UPDATE runs SET state = $3, shares_run_id = $4, occupied_task = $5, waits_for = '', version = version + 1, deadline = $6, updated_at = $7, data = $8, baseline = $9
+	changed, err := tx.exec(ctx, `UPDATE runs SET state = $3, shares_run_id = $4, occupied_task = $5, waits_for = '', place = '', version = version + 1, deadline = $6, updated_at = $7, data = $8, baseline = $9, scan_took = $10
 		WHERE id = $1 AND version = $2 AND state IN `+activeRuns,
-		run.ID, int64(version), string(run.State), run.SharesRunID, task, micros(run.Deadline), tx.now(), string(data), run.IsBaseline())
+		run.ID, int64(version), string(run.State), run.SharesRunID, task, micros(run.Deadline), tx.now(), string(data), run.IsBaseline(), scanTook(run))
 	if err == nil && changed == 0 {
 		err = tx.whyNotSaved(ctx, `SELECT state IN `+activeRuns+` FROM runs WHERE id = $1`, run.ID)
 	}
@@ -186,11 +187,11 @@ func (tx *Tx) CountRuns(ctx context.Context) (map[codecheck.State]int, error) {
 
 // StaleRuns lists the ids of runs that have not ended, were not saved since a time and
 // wait for no other record that can still change, oldest first, at most limit of
-// them. One that waits counts once its deadline has passed. As far in the future
+// them. One that waits, for a record or for a place, counts once its deadline has passed. As far in the future
 // counts as stale too: the clock was set back since.
 func (tx *Tx) StaleRuns(ctx context.Context, since time.Time, limit int) (map[string]codecheck.State, error) {
 	return statesByID[codecheck.State](ctx, tx, `SELECT t.id, t.state FROM runs AS t WHERE t.state IN `+activeRuns+`
-		AND (t.updated_at < $1 OR t.updated_at > $2) AND (t.waits_for = '' OR t.deadline <= $3 OR NOT `+stillActive+`)
+		AND (t.updated_at < $1 OR t.updated_at > $2) AND (t.deadline <= $3 OR t.place <> '`+placeWaits+`' AND (t.waits_for = '' OR NOT `+stillActive+`))
 		ORDER BY t.updated_at LIMIT $4`, micros(since), tx.mirrored(since), tx.now(), limit)
 }
 

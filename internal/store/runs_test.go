@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,4 +181,35 @@ func testSharingRuns(t *testing.T, s *store.Store) {
 		}
 		return err
 	})
+}
+
+// TestScanTimes: what is remembered of a task are the last five scans with a verdict, the
+// latest first.
+func TestScanTimes(t *testing.T) { each(t, testScanTimes) }
+
+func testScanTimes(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	add := func(number int, state codecheck.State, branch string) codecheck.Run {
+		r := run(fmt.Sprint("run ", number), "rule", fmt.Sprint(number))
+		r.Event.Branch, r.CreatedAt = branch, r.CreatedAt.Add(time.Duration(number)*time.Minute)
+		update(t, s, func(tx *store.Tx) error {
+			if _, added, err := tx.AddRun(ctx, r); err != nil || !added {
+				return fmt.Errorf("added %v: %w", added, err)
+			}
+			r.State, r.ScanTook = state, time.Duration(number)*time.Second
+			return tx.SaveRun(ctx, r, new(store.Version))
+		})
+		return r
+	}
+	add(1, codecheck.Passed, "other")
+	for number := 2; number < 8; number++ {
+		add(number, codecheck.Passed, "main")
+	}
+	add(8, codecheck.Errored, "main")
+	last := add(9, codecheck.Failed, "main")
+	took, err := s.ScanTimes(ctx, last)
+	want := []time.Duration{9 * time.Second, 7 * time.Second, 6 * time.Second, 5 * time.Second, 4 * time.Second}
+	if err != nil || !slices.Equal(took, want) {
+		t.Errorf("scans took %v, error %v; want %v", took, err, want)
+	}
 }

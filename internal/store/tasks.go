@@ -135,6 +135,33 @@ func (s *Store) SaveRef(ctx context.Context, ev event.Event, ref codecheck.Ref) 
 	return nil
 }
 
+// scanTook is how long the scan of a run took that has a verdict, in microseconds, else 0.
+func scanTook(run codecheck.Run) int64 {
+	if run.State != codecheck.Passed && run.State != codecheck.Failed {
+		return 0
+	}
+	return run.ScanTook.Microseconds()
+}
+
+const scanTimesQuery = `SELECT scan_took FROM runs WHERE task_key = $1 AND scan_took > 0 ORDER BY created_at DESC LIMIT 5`
+
+// ScanTimes returns how long the last scans of a run's task took, at most five. See
+// [codecheck.Memory].
+func (s *Store) ScanTimes(ctx context.Context, run codecheck.Run) (took []time.Duration, err error) {
+	err = s.View(ctx, func(tx *Tx) error {
+		took, err = collect(ctx, tx, func(row scanner) (time.Duration, error) {
+			var micros int64
+			err := row.Scan(&micros)
+			return time.Duration(micros) * time.Microsecond, err
+		}, scanTimesQuery, codecheck.TaskKey(run.Event, run.Check))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read scan times: %w", err)
+	}
+	return took, nil
+}
+
 // MergeRequestTasks lists the tasks that we created for the merge request of a ref key.
 func (tx *Tx) MergeRequestTasks(ctx context.Context, refKey string) ([]RememberedTask, error) {
 	return tx.rememberedTasks(ctx, `ref_key = $1`, refKey)

@@ -77,7 +77,11 @@ func findExact(ctx context.Context, tx *store.Tx, id string) (any, error) {
 			return nil, err
 		}
 		actions, err := tx.ActionsOf(ctx, id)
-		return NewRunDetail(run, releases, actions), err
+		if err != nil {
+			return nil, err
+		}
+		detail := NewRunDetail(run, releases, actions)
+		return detail, standInLine(ctx, tx, &detail.Run)
 	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return nil, err
@@ -98,5 +102,10 @@ func delivery(ctx context.Context, tx *store.Tx, d store.Delivery) (DeliveryDeta
 		releases[run.ID], failed = tx.ReleasesOf(ctx, run.ID)
 		err = errors.Join(err, failed)
 	}
-	return NewDeliveryDetail(d, runs, releases), err
+	detail := NewDeliveryDetail(d, runs, releases)
+	var views []*Run
+	for i := range detail.Runs {
+		views = append(views, &detail.Runs[i].Run)
+	}
+	return detail, errors.Join(err, standInLine(ctx, tx, views...))
 }

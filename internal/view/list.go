@@ -27,7 +27,12 @@ func Deliveries(ctx context.Context, tx *store.Tx, f store.Filter) (Page[Deliver
 // Runs is one page of runs.
 func Runs(ctx context.Context, tx *store.Tx, f store.Filter) (Page[Run], error) {
 	records, err := tx.Runs(ctx, more(f))
-	return page(records, f.Limit, NewRun, func(r Run) store.Cursor { return store.Cursor{At: r.CreatedAt, ID: r.ID} }), err
+	p := page(records, f.Limit, NewRun, func(r Run) store.Cursor { return store.Cursor{At: r.CreatedAt, ID: r.ID} })
+	var views []*Run
+	for i := range p.Records {
+		views = append(views, &p.Records[i])
+	}
+	return p, errors.Join(err, standInLine(ctx, tx, views...))
 }
 
 // Releases is one page of releases.

@@ -119,6 +119,11 @@ type Run struct {
 	ExecutionID string   `json:"execution_id"`
 	SharesRunID string   `json:"shares_run_id"`
 	Supersedes  []string `json:"supersedes"`
+	// InLine is where the run stands in the line for a place of huaweicloud.max_runs; null
+	// when it waits for none.
+	InLine *InLine `json:"in_line"`
+	// StartsAt is before when it waits for a newer commit; null without a debounce.
+	StartsAt *time.Time `json:"starts_at"`
 	// Verdict is null while there is none.
 	Verdict   *codecheck.Verdict `json:"verdict"`
 	Counts    *codecheck.Counts  `json:"counts"`
@@ -132,6 +137,12 @@ type Run struct {
 	Deadline      time.Time                 `json:"deadline"`
 	// Took is the time from the receipt of the delivery to the end; empty before.
 	Took string `json:"took"`
+}
+
+// InLine is a place in a line: from 1 on, and how many wait in all.
+type InLine struct {
+	Place int `json:"place"`
+	Of    int `json:"of"`
 }
 
 // Task is the CodeArts Check task of a run.
@@ -197,7 +208,7 @@ func NewRun(r codecheck.Run) Run {
 		Rule: r.Rule, State: r.State, Reason: r.Reason,
 		Scan: r.Check.Scan, Ref: r.Ref, RefReason: r.RefReason, RefsTried: list(r.RefsTried),
 		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin, Remark: r.TaskRemark, Languages: languages(r.Languages)},
-		ExecutionID: r.ExecID, SharesRunID: r.SharesRunID, Supersedes: list(r.Supersedes),
+		ExecutionID: r.ExecID, SharesRunID: r.SharesRunID, Supersedes: list(r.Supersedes), StartsAt: moment(r.StartsAt),
 		Verdict: r.Verdict, NewCounts: r.NewCounts, NewCountsFrom: r.NewCountsFrom,
 		ReceivedAt: r.ReceivedAt, CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,
 		Took: took(r.ReceivedAt, r.FinishedAt),

@@ -64,6 +64,7 @@ func TestEveryFigure(t *testing.T) {
 		"sustained_per_second_sqlite": {"deliveries/s", ">= 500"}, "sustained_per_second_postgres": {"deliveries/s", ">= 500"},
 		"push_to_run_ms_p50_sqlite": {"ms", "<= 100"}, "push_to_run_ms_p50_postgres": {"ms", "<= 100"},
 		"push_to_run_ms_p99_sqlite": {"ms", "<= 250"}, "push_to_run_ms_p99_postgres": {"ms", "<= 250"},
+		"notice_seconds_usual": {"s", "<= 3"}, "notice_seconds": {"s", "<= 15"}, "polls_per_run": {"polls", ""},
 		"decision_us_10": {"us", "<= 20"}, "decision_us_1000": {"us", "<= 20"}, "decision_us_100": {"us", "<= 20"},
 		"rules_load_ms_100": {"ms", ""}, "sync_ms": {"ms", ""}, "start_to_ready_ms_sqlite": {"ms", ""}, "loaded_memory_sqlite": {"MiB", ""},
 		"idle_memory_sqlite": {"MiB", "<= 32"}, "idle_memory_postgres": {"MiB", "<= 32"}, "binary_size": {"MB", "<= 26"},

@@ -1,7 +1,7 @@
 // Command bench measures what Gatewright costs: how many deliveries a second the
 // webhook endpoint accepts, how many of them can be decided without falling behind,
-// how long the answer and the way from a push to its check take, the rules, and the
-// memory, size and start of the program.
+// how long the answer and the way from a push to its check take, how soon the end of a
+// check is noticed, the rules, and the memory, size and start of the program.
 //
 // It prints one figure a line, as name, value, unit and, where there is one, the aim;
 // and writes them as JSON. Each is the median of rounds in which what is compared
@@ -109,6 +109,8 @@ type sizes struct {
 	// pushes is how many pushes one measurement sends, from repositories with three
 	// branches each: a branch must not be pushed to again before its check is over.
 	pushes, repositories int
+	// inFlight is how many runs are followed at once.
+	inFlight int
 	// loaded are the numbers of rules whose loading is timed, decided those with which
 	// decisions are.
 	loaded, decided []int
@@ -122,7 +124,7 @@ func whole() sizes {
 	return sizes{
 		warming: 500 * time.Millisecond, accepting: 10 * time.Second, answering: 5 * time.Second,
 		firstRate: 250, probing: 3 * time.Second, searching: time.Minute, sustaining: 20 * time.Second,
-		pushes: 200, repositories: 50,
+		pushes: 200, repositories: 50, inFlight: 1000,
 		loaded: []int{10_000, 100_000}, decided: []int{10, 1_000, 100_000}, deciding: 300 * time.Millisecond, idling: 3 * time.Second,
 	}
 }
@@ -131,7 +133,7 @@ func short() sizes {
 	return sizes{
 		warming: 50 * time.Millisecond, accepting: 100 * time.Millisecond, answering: 100 * time.Millisecond,
 		firstRate: 50, probing: 100 * time.Millisecond, searching: time.Millisecond, sustaining: 100 * time.Millisecond,
-		pushes: 10, repositories: 5,
+		pushes: 10, repositories: 5, inFlight: 20,
 		loaded: []int{100}, decided: []int{10, 100, 1_000}, deciding: time.Millisecond, idling: 10 * time.Millisecond,
 	}
 }
@@ -160,6 +162,7 @@ func parts() []part {
 		{"answer", (*measurer).answer},
 		{"sustained", (*measurer).sustained},
 		{"push_to_run", (*measurer).pushToRun},
+		{"notice", (*measurer).notice},
 		{"rules", (*measurer).rules},
 		{"weight", (*measurer).weight},
 	}

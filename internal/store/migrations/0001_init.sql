@@ -85,7 +85,11 @@ CREATE INDEX former_heads_by_time ON former_heads (was_at);
 -- the record that repeats this one because a person asked for it, or empty.
 -- occupied_task is the id of the CodeArts task of which the run has an execution or is
 -- about to ask for one, or empty. baseline: later runs can be compared with the findings
--- of this one.
+-- of this one. place says where the run is in the line for max_runs: 'waits' for a place,
+-- 'granted' one and about to occupy a task, or empty; placed_at is when it got one last, or 0.
+-- priority is higher for what goes first. starts_at is before when it waits for a newer
+-- commit, or 0. scan_took is how long the scan of its task took, in microseconds, where that
+-- gave a verdict, or 0.
 CREATE TABLE runs (
     id            TEXT PRIMARY KEY,
     delivery_id   TEXT NOT NULL,
@@ -104,6 +108,11 @@ CREATE TABLE runs (
     occupied_task TEXT NOT NULL,
     baseline      BOOLEAN NOT NULL,
     waits_for     TEXT NOT NULL,
+    priority      BIGINT NOT NULL,
+    place         TEXT NOT NULL,
+    placed_at     BIGINT NOT NULL,
+    starts_at     BIGINT NOT NULL,
+    scan_took     BIGINT NOT NULL,
     rerun_as      TEXT NOT NULL,
     version       BIGINT NOT NULL,
     deadline      BIGINT NOT NULL,
@@ -119,12 +128,15 @@ CREATE UNIQUE INDEX runs_once ON runs (task_key, sha, rule)
 -- otherwise one could stop the other's, or take its result for its own.
 CREATE UNIQUE INDEX runs_occupied_task ON runs (occupied_task) WHERE occupied_task <> '';
 CREATE INDEX runs_by_state ON runs (state, created_at, id);
-CREATE INDEX runs_by_ref_key ON runs (ref_key, state);
+CREATE INDEX runs_by_ref_key ON runs (ref_key, state, created_at);
 CREATE INDEX runs_by_time ON runs (created_at, id);
 CREATE INDEX runs_by_repository ON runs (repository, created_at, id);
 CREATE INDEX runs_by_sha ON runs (sha);
 CREATE INDEX runs_by_delivery ON runs (delivery_id);
 CREATE INDEX runs_waiting ON runs (waits_for) WHERE waits_for <> '';
+CREATE INDEX runs_by_place ON runs (place, created_at, id) WHERE place <> '';
+CREATE INDEX runs_by_turn ON runs (connection, repository, placed_at) WHERE placed_at > 0;
+CREATE INDEX runs_by_task ON runs (task_key, created_at) WHERE scan_took > 0;
 CREATE INDEX runs_as_baseline ON runs (task_key, created_at) WHERE baseline;
 
 -- What the runs found: all findings of a run that are kept, as compressed JSON. A run

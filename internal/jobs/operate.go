@@ -59,11 +59,15 @@ func (in *Inserter) Operate(ctx context.Context, id string, action rules.Release
 			if as, err := tx.RerunAs(ctx, store.RecordRelease, id); err != nil || as != "" {
 				return "", cmp.Or(err, fmt.Errorf("release %s repeats it already: order it on that one", as))
 			}
+			starters, err := releasesOfExecution(ctx, tx, r)
+			if err != nil {
+				return "", err
+			}
 			b.release = in.continued(r, action).Order(action, o.Actor, o.Reason, now)
-			err := in.addRepeated(ctx, tx, b.release, done)
+			err = in.addRepeated(ctx, tx, b.release, done)
 			if err == nil && action.Releases() {
 				// Checkpoints that were not decided come still.
-				err = in.repeatDecisions(ctx, tx, o, b, r.ID, done, func(d release.Release) bool { return d.State != release.Succeeded })
+				err = in.repeatDecisions(ctx, tx, o, b, starters, done, func(d release.Release) bool { return d.State != release.Succeeded })
 			}
 			return b.release.ID, err
 		}

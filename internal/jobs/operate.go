@@ -42,14 +42,17 @@ func operable(action rules.ReleaseAction) []release.State {
 // a release needs: a passed verdict, and the newest commit of the branch.
 func (in *Inserter) Operate(ctx context.Context, id string, action rules.ReleaseAction, o Order) (Done, error) {
 	return in.order(ctx, o, store.ActionName(action), store.RecordRelease, id, func(tx *transaction, done *Done) (string, error) {
-		v, err := tx.LockRelease(ctx, id)
-		if err != nil {
-			return "", err
-		}
+		// The head first and then the release, as when an intent is committed: two
+		// transactions with the other order could wait for each other.
 		b, err := readBasis(ctx, tx.Tx, id, tx.LockHead)
 		if err != nil {
 			return "", err
 		}
+		v, err := tx.LockRelease(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		b.release = v.Record
 		if err := mayOperate(b, action); err != nil {
 			return "", err
 		}

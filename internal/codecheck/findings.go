@@ -21,6 +21,8 @@ type Reading struct {
 	// Pages counts all pages that were read, Failures the calls that read none.
 	Pages    int `json:"pages"`
 	Failures int `json:"failures,omitempty"`
+	// Kept is how many findings are kept at this position.
+	Kept int `json:"kept,omitempty"`
 }
 
 // defectPages is the position in one list of defects-detail. `offset` is a record's number
@@ -75,6 +77,11 @@ func (c *Checker) readFindings(ctx context.Context, run Run) (Run, time.Duration
 	if err != nil {
 		return c.waitOrEnd(run, err)
 	}
+	if len(kept) != reading.Kept && !c.deadlinePassed(run) {
+		// Of what a step read only the findings were saved, or only the position: what it read
+		// would look like pages without news, or be missed. All is read again.
+		kept, reading.Severity, reading.List = nil, 0, defectPages{}
+	}
 	found := newFindingSet(kept, c.options.MaxFindings)
 	if c.deadlinePassed(run) {
 		return c.judge(ctx, run, found.list, fmt.Sprintf("only %d findings were read until the deadline", len(found.list)))
@@ -83,6 +90,7 @@ func (c *Checker) readFindings(ctx context.Context, run Run) (Run, time.Duration
 	defer cancel()
 	pages := reading.Pages
 	err = c.readPages(limited, run, found)
+	reading.Kept = len(found.list)
 	switch {
 	case ctx.Err() != nil:
 		return run, 0, ctx.Err()

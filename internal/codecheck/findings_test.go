@@ -357,3 +357,32 @@ func TestSharedFindings(t *testing.T) {
 		t.Error("the other one is no baseline")
 	}
 }
+
+// TestFindingsAfterALostSave: of what a step read the findings were kept and the position was
+// not, or the other way round. The next step reads from the start, and misses nothing.
+func TestFindingsAfterALostSave(t *testing.T) {
+	for _, lost := range []string{"position", "findings"} {
+		service := &defectService{defects: [4]int{0, 950, 0, 0}, from: offsets()["a page's number from 0 (2024-11)"]}
+		var requests atomic.Int64
+		checker := testChecker(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if requests.Add(1) == 5 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			service.ServeHTTP(w, r)
+		}), Options{})
+		before := reading(Counts{Major: 950})
+		run, _, err := checker.Poll(t.Context(), before)
+		if err != nil || run.Reading.Pages != 4 {
+			t.Fatalf("%+v, %v", run.Reading, err)
+		}
+		if lost == "position" {
+			run = before
+		} else if err := checker.options.Findings.SaveFindings(t.Context(), run.ID, nil); err != nil {
+			t.Fatal(err)
+		}
+		if run, _ = readAll(t, checker, run); !run.Findings.Complete || run.Findings.Count != 950 {
+			t.Errorf("%s lost: %+v", lost, run.Findings)
+		}
+	}
+}

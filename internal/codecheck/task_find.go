@@ -90,7 +90,12 @@ func (s search) mergeRequestTask(ctx context.Context, key string) (Task, Origin,
 	if t, ok, err := s.remembered(ctx, key); err != nil {
 		return t, Remembered, err
 	} else if ok {
-		return s.inMode(ctx, key, t, Remembered)
+		mode, origin, err := s.inMode(ctx, key, t, Remembered)
+		if !notFound(err) || s.run.GoneTask != nil {
+			return mode, origin, err
+		}
+		// It was deleted, as when a run of it finds that; another one is created.
+		s.run.GoneTask = &t
 	}
 	parent, origin, err := s.fullTask(ctx, fullTaskKey(s.run.Event, s.run.Check.ProjectID, s.run.Event.Branch))
 	if err != nil {

@@ -28,6 +28,8 @@ const (
 	leastPause     = time.Second
 	throttledAgain = 10 * time.Second
 	longestPause   = time.Minute
+	// clockTolerance is how far ahead of ours the clock of another replica may be.
+	clockTolerance = 10 * time.Second
 )
 
 // Pause is a time in which no replica sends what the key names.
@@ -89,8 +91,10 @@ type Replicas struct {
 	syncing sync.Mutex
 	mu      sync.Mutex
 	pauses  map[string]Pause
-	count   int
-	syncAt  time.Time
+	// ahead are the pauses, as read, whose beginning lay in the future.
+	ahead  map[string]Pause
+	count  int
+	syncAt time.Time
 }
 
 // NewReplicas returns a replica that tells the others by shared; nil when there are none.
@@ -148,10 +152,27 @@ func (r *Replicas) sync(ctx context.Context) {
 		r.log.Warn("reading pauses of the other replicas failed", zap.Error(err))
 		return
 	}
-	r.count, r.pauses = max(count, 1), map[string]Pause{}
+	r.count, r.pauses = max(count, 1), r.byOurClock(pauses)
+}
+
+// byOurClock are pauses with those moved to now that begin later than any replica's clock should
+// be ahead: one wrong clock must not keep all of them waiting. r.mu is held.
+func (r *Replicas) byOurClock(pauses []Pause) map[string]Pause {
+	now, known, ahead := r.now(), map[string]Pause{}, map[string]Pause{}
 	for _, p := range pauses {
-		r.pauses[p.Key] = p
+		read := p
+		if p.Since.Sub(now) > clockTolerance {
+			if r.ahead[p.Key] == read {
+				p = r.pauses[p.Key] // it was moved when it was seen first
+			} else {
+				p.Since, p.Until = now, now.Add(min(p.Until.Sub(p.Since), longestRetryAfter))
+			}
+			ahead[p.Key] = read
+		}
+		known[p.Key] = p
 	}
+	r.ahead = ahead
+	return known
 }
 
 func (r *Replicas) fresh() bool {

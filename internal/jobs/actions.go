@@ -122,11 +122,11 @@ func (in *Inserter) RerunRelease(ctx context.Context, id string, o Order) (Done,
 		if err != nil {
 			return "", err
 		}
-		first, err := firstRelease(ctx, tx, old)
+		starters, err := releasesOfExecution(ctx, tx, old)
 		if err != nil {
 			return "", err
 		}
-		b.release = in.repeated(first, b.run, after)
+		b.release = in.repeated(starters[len(starters)-1], b.run, after)
 		b.release.RerunOf = old.ID
 		if reason := b.notAllowed(); reason != "" {
 			return "", errors.New(reason)
@@ -135,32 +135,42 @@ func (in *Inserter) RerunRelease(ctx context.Context, id string, o Order) (Done,
 			return "", err
 		}
 		// A rerun goes through all checkpoints again.
-		return b.release.ID, in.repeatDecisions(ctx, tx, o, b, first.ID, done, func(release.Release) bool { return true })
+		return b.release.ID, in.repeatDecisions(ctx, tx, o, b, starters, done, func(release.Release) bool { return true })
 	})
 }
 
-// firstRelease is the release that started the execution on which r acts: r itself, unless
-// a person ordered it.
-func firstRelease(ctx context.Context, tx *transaction, r release.Release) (release.Release, error) {
+// releasesOfExecution are the releases that had the execution of r, the newest first: r, those
+// that it continues, and last the one that started it, if it is still kept.
+func releasesOfExecution(ctx context.Context, tx *transaction, r release.Release) ([]release.Release, error) {
+	list := []release.Release{r}
 	for r.Continues != "" {
 		before, err := tx.Release(ctx, r.Continues)
-		if err != nil {
-			return r, err
+		if errors.Is(err, store.ErrNotFound) {
+			break // it was kept no longer
 		}
-		r = before
+		if err != nil {
+			return nil, err
+		}
+		list, r = append(list, before), before
 	}
-	return r, nil
+	return list, nil
 }
 
-// repeatDecisions repeats the rule's decisions of the checkpoints of a release for the new
-// one in b, those that again is true for.
-func (in *Inserter) repeatDecisions(ctx context.Context, tx *transaction, o Order, b basis, starter string, done *Done, again func(release.Release) bool) error {
+// repeatDecisions repeats the rule's decisions of the checkpoints of starters for the new
+// release in b, those that again is true for and that were not repeated already.
+func (in *Inserter) repeatDecisions(ctx context.Context, tx *transaction, o Order, b basis, starters []release.Release, done *Done, again func(release.Release) bool) error {
 	releases, err := tx.ReleasesOf(ctx, b.run.ID)
 	if err != nil {
 		return err
 	}
 	for _, decision := range releases {
-		if decision.After != starter || decision.DecidedBy != "" || !decision.State.Ended() || !again(decision) {
+		ofThem := slices.ContainsFunc(starters, func(r release.Release) bool { return r.ID == decision.After })
+		if !ofThem || decision.DecidedBy != "" || !decision.State.Ended() || !again(decision) {
+			continue
+		}
+		if as, err := tx.RerunAs(ctx, store.RecordRelease, decision.ID); err != nil {
+			return err
+		} else if as != "" {
 			continue
 		}
 		repeated := in.repeated(decision, b.run, b.release.ID)

@@ -42,14 +42,17 @@ func operable(action rules.ReleaseAction) []release.State {
 // a release needs: a passed verdict, and the newest commit of the branch.
 func (in *Inserter) Operate(ctx context.Context, id string, action rules.ReleaseAction, o Order) (Done, error) {
 	return in.order(ctx, o, store.ActionName(action), store.RecordRelease, id, func(tx *transaction, done *Done) (string, error) {
-		v, err := tx.LockRelease(ctx, id)
-		if err != nil {
-			return "", err
-		}
+		// The head first and then the release, as when an intent is committed: two
+		// transactions with the other order could wait for each other.
 		b, err := readBasis(ctx, tx.Tx, id, tx.LockHead)
 		if err != nil {
 			return "", err
 		}
+		v, err := tx.LockRelease(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		b.release = v.Record
 		if err := mayOperate(b, action); err != nil {
 			return "", err
 		}
@@ -59,11 +62,15 @@ func (in *Inserter) Operate(ctx context.Context, id string, action rules.Release
 			if as, err := tx.RerunAs(ctx, store.RecordRelease, id); err != nil || as != "" {
 				return "", cmp.Or(err, fmt.Errorf("release %s repeats it already: order it on that one", as))
 			}
+			starters, err := releasesOfExecution(ctx, tx, r)
+			if err != nil {
+				return "", err
+			}
 			b.release = in.continued(r, action).Order(action, o.Actor, o.Reason, now)
-			err := in.addRepeated(ctx, tx, b.release, done)
+			err = in.addRepeated(ctx, tx, b.release, done)
 			if err == nil && action.Releases() {
 				// Checkpoints that were not decided come still.
-				err = in.repeatDecisions(ctx, tx, o, b, r.ID, done, func(d release.Release) bool { return d.State != release.Succeeded })
+				err = in.repeatDecisions(ctx, tx, o, b, starters, done, func(d release.Release) bool { return d.State != release.Succeeded })
 			}
 			return b.release.ID, err
 		}

@@ -435,3 +435,97 @@ func TestApprovalWaitsForTheRetry(t *testing.T) {
 		}
 	})
 }
+
+// TestRerunOfARetry repeats a release that a person retried before, with the decisions of its
+// checkpoints, which were repeated with the retry.
+func TestRerunOfARetry(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		ctx := t.Context()
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("starts")
+			r.Plan.Pipeline, r.State, r.ExecutionID = gateID(number(r.Event)), release.Failed, "1"
+			_, err := l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+			r.ID, r.Index, r.After, r.ExecutionID = "approves", 1, "starts", ""
+			r.Plan.Action, r.Plan.Task = rules.ReleaseApprove, "gate"
+			_, err = l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+		})
+		fail := func(ids ...string) {
+			t.Helper()
+			for _, id := range ids {
+				if err := p.store.Update(ctx, func(tx *store.Tx) error {
+					v, err := tx.LockRelease(ctx, id)
+					if err != nil {
+						return err
+					}
+					v.Record.State, v.Record.Operation = release.Failed, nil
+					return tx.SaveRelease(ctx, v.Record, &v.Version)
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		ids := func(done jobs.Done, err error) []string {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := []string{}
+			for _, r := range done.Releases {
+				list = append(list, r.ID)
+			}
+			if len(list) != 2 || done.Releases[1].After != list[0] || done.Releases[1].Plan.Task != "gate" {
+				t.Fatalf("releases %+v", done.Releases)
+			}
+			return list
+		}
+		retried := ids(p.Operate(ctx, "starts", rules.ReleaseRetry, ann))
+		fail(retried...)
+		again := ids(p.Operate(ctx, retried[0], rules.ReleaseRetry, ann))
+		fail(again...)
+		ids(p.RerunRelease(ctx, again[0], ann))
+	})
+}
+
+// TestRetryAfterRetryRepeatsDecisions repeats a decision that ended after the first retry was
+// ordered, with the second one.
+func TestRetryAfterRetryRepeatsDecisions(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		ctx := t.Context()
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("starts")
+			r.Plan.Pipeline, r.State, r.ExecutionID = gateID(number(r.Event)), release.Failed, "1"
+			_, err := l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+			r.ID, r.Index, r.After, r.ExecutionID, r.State = "approves", 1, "starts", "", release.Starting
+			r.Plan.Action, r.Plan.Task = rules.ReleaseApprove, "gate"
+			_, err = l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+		})
+		fail := func(id string) {
+			t.Helper()
+			if err := p.store.Update(ctx, func(tx *store.Tx) error {
+				v, err := tx.LockRelease(ctx, id)
+				if err != nil {
+					return err
+				}
+				v.Record.State, v.Record.Operation = release.Failed, nil
+				return tx.SaveRelease(ctx, v.Record, &v.Version)
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done, err := p.Operate(ctx, "starts", rules.ReleaseRetry, ann)
+		if err != nil || len(done.Releases) != 1 {
+			t.Fatalf("%+v, %v", done.Releases, err)
+		}
+		retried := done.Releases[0].ID
+		fail("approves")
+		fail(retried)
+		done, err = p.Operate(ctx, retried, rules.ReleaseRetry, ann)
+		if err != nil || len(done.Releases) != 2 || done.Releases[1].RerunOf != "approves" {
+			t.Fatalf("%+v, %v", done.Releases, err)
+		}
+	})
+}

@@ -239,11 +239,14 @@ func (o *Operator) sendOperation(ctx context.Context, s service, r Release) (Rel
 }
 
 // nextStep is what the rule wants done after another failure of the execution; false when
-// all of it was done. A retry that was refused is not repeated.
+// all of it was done. A retry that was refused is not repeated. After a person's stop the
+// rule does nothing more, also when the execution failed before that was sent.
 func nextStep(r Release) (rules.ReleaseAction, bool) {
 	retries, rolledBack := 0, false
 	for _, a := range r.Actions {
 		switch {
+		case a.By != "" && a.Name == rules.ReleaseStop:
+			return "", false
 		case a.By != "":
 		case a.Name == rules.ReleaseRetry && a.Result == ResultRefused:
 			retries = r.Plan.Retries()
@@ -290,11 +293,13 @@ func (r Release) stopped() (Action, bool) {
 	return last, sent && last.Name == rules.ReleaseStop
 }
 
-// remarks are what a reason adds of the rule's operations that were not carried out.
+// remarks are what a reason adds of the operations that were not carried out: those of the
+// rule, and a person's stop.
 func remarks(r Release) string {
 	var text strings.Builder
 	for _, a := range r.Actions {
-		if (a.Name == rules.ReleaseRetry || a.Name == rules.ReleaseRollback) && a.By == "" && a.Result != ResultAccepted && a.Result != ResultAdopted {
+		ofRule := a.By == "" && (a.Name == rules.ReleaseRetry || a.Name == rules.ReleaseRollback)
+		if (ofRule || a.By != "" && a.Name == rules.ReleaseStop) && a.Result != ResultAccepted && a.Result != ResultAdopted {
 			fmt.Fprintf(&text, "; %s %s: %s", a.Name, a.Result, a.Detail)
 		}
 	}

@@ -255,3 +255,33 @@ func TestThrottledEndpointPausesAllReplicas(t *testing.T) {
 		}
 	})
 }
+
+// TestPauseOfAWrongClock holds that the pause of a replica whose clock is a day ahead keeps the
+// others waiting for its length, from when they see it, and not for a day.
+func TestPauseOfAWrongClock(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db storetest.Database) {
+		clock, ahead := &movedClock{at: noon}, &movedClock{at: noon.Add(24 * time.Hour)}
+		var requests atomic.Int64
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if requests.Add(1) == 1 {
+				w.Header().Set("Retry-After", "30")
+				w.WriteHeader(429)
+			}
+		}))
+		defer server.Close()
+		s := openAt(t, db, clock.now)
+		wrong, right := newReplica(t, server.URL, s, ahead), newReplica(t, server.URL, s, clock)
+		wrong.call(t)
+		if got := right.call(t); !strings.Contains(got, "nothing is sent for 30s") {
+			t.Error(got)
+		}
+		clock.add(29 * time.Second)
+		if got := right.call(t); !strings.Contains(got, "nothing is sent for 1s") {
+			t.Error(got)
+		}
+		clock.add(time.Second)
+		if got := right.call(t); got != "works" {
+			t.Error(got)
+		}
+	})
+}

@@ -146,13 +146,19 @@ func (o *Operator) executionEnded(r Release, now snapshot, status Status, tasks 
 
 func (o *Operator) executionGoesOn(r Release, now snapshot, status Status, tasks []task) (Release, time.Duration, error) {
 	execution := "execution " + r.ExecutionID
-	r.State, r.Waiting = Running, nil
+	r.State, r.Waiting, r.WaitingAlso = Running, nil, nil
 	switch status {
 	case StatusToBeApproved:
 		r.State = AwaitingApproval
 		waiting := withStatus(tasks, StatusToBeApproved)
 		for _, t := range waiting {
 			r.Waiting = append(r.Waiting, t.Name)
+			if also := slices.DeleteFunc(slices.Clone(t.Also), func(name string) bool { return name == "" || name == t.Name }); len(also) > 0 {
+				if r.WaitingAlso == nil {
+					r.WaitingAlso = map[string][]string{}
+				}
+				r.WaitingAlso[t.Name] = also
+			}
 		}
 		if len(waiting) == 0 {
 			return o.wait(r, execution+" waits for approval")
@@ -205,7 +211,7 @@ func (o *Operator) executionFailed(r Release, now snapshot, execution string, ta
 	}
 	if action, more := nextStep(r); more {
 		r = r.Order(action, "", "on_failure: "+reason+remarks(r), o.options.Now())
-		r.State, r.Waiting = Running, nil
+		r.State, r.Waiting, r.WaitingAlso = Running, nil, nil
 		next, wait, goOn := o.operate(r, now, StatusFailed)
 		if goOn {
 			return o.executionFailed(next, now, execution, tasks)

@@ -234,7 +234,7 @@ func (o *Operator) readFailedAfterRefusal(ctx context.Context, r Release, err er
 
 // end ends r.
 func (o *Operator) end(r Release, state State, reason string) (Release, time.Duration, error) {
-	r.State, r.Reason, r.Waiting, r.Operation, r.FinishedAt = state, reason, nil, nil, o.options.Now()
+	r.State, r.Reason, r.Waiting, r.WaitingAlso, r.Operation, r.FinishedAt = state, reason, nil, nil, nil, o.options.Now()
 	return r, 0, nil
 }
 

@@ -26,8 +26,6 @@ type codeArtsPipeline struct {
 const (
 	// runsRead is how many runs are read, the newest ones.
 	runsRead = 20
-	// mostCandidates bounds the runs that are read one by one after a lost answer to a start.
-	mostCandidates = 5
 	// longestDescription is that of a run, in characters.
 	longestDescription = 1024
 )
@@ -57,8 +55,7 @@ func (s codeArtsPipeline) look(ctx context.Context, r Release) (snapshot, error)
 	if err != nil || r.Intent == nil || r.Intent.Action != rules.ReleaseStart {
 		return v, err
 	}
-	candidates := v.begunBy(*r.Intent)
-	for _, candidate := range candidates[:min(len(candidates), mostCandidates)] {
+	for _, candidate := range v.begunBy(*r.Intent) {
 		run, err := s.show(ctx, r.Plan.Pipeline, string(candidate.ID))
 		if err != nil {
 			return v, err

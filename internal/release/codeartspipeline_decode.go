@@ -231,7 +231,7 @@ func (j codeJob) tasks(reviews map[word]int) []task {
 	status := statusIn(words, j.Status)
 	for _, step := range j.reviews() {
 		path := string(j.Name) + "/" + string(step.Name)
-		t := task{Name: string(step.Name), Also: []string{string(step.Identifier), string(j.Name), string(j.Identifier), path},
+		t := task{Name: string(step.Name), Also: []string{string(step.Name), string(step.Identifier), string(j.Name), string(j.Identifier), path},
 			Status: statusIn(reviewWords, step.Status), Error: string(step.Message)}
 		if t.Status == StatusNone {
 			t.Status = statusUnreadable // it is not known, and not to be guessed from the run

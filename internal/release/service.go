@@ -112,5 +112,5 @@ func retryable(err error) bool {
 // state, so that reading that again cannot help: no such pipeline, no rights.
 func permanent(err error) bool {
 	var e *huaweicloud.Error
-	return errors.As(err, &e) && (e.NotFound() || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound)
+	return errors.As(err, &e) && (e.NotFound() || e.Forbidden() || e.Status == http.StatusNotFound)
 }

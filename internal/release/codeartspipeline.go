@@ -169,13 +169,13 @@ func (s codeArtsPipeline) act(ctx context.Context, r Release) (actionResponse, e
 	case rules.ReleaseStart:
 		return s.start(ctx, r)
 	case rules.ReleaseApprove:
-		return s.change(ctx, "pass review", http.MethodPost, decision("pass"))
+		return s.change(ctx, "pass review", http.MethodPost, decision("pass"), StatusReleasing)
 	case rules.ReleaseRefuse:
-		return s.change(ctx, "refuse review", http.MethodPost, decision("refuse"))
+		return s.change(ctx, "refuse review", http.MethodPost, decision("refuse"), StatusFailed)
 	case rules.ReleaseStop:
-		return s.change(ctx, "stop run", http.MethodPost, huaweicloud.Path("/v5/%s/api/pipelines/%s/pipeline-runs/%s/stop", s.project, pipeline, r.ExecutionID))
+		return s.change(ctx, "stop run", http.MethodPost, huaweicloud.Path("/v5/%s/api/pipelines/%s/pipeline-runs/%s/stop", s.project, pipeline, r.ExecutionID), StatusStopping)
 	case rules.ReleaseRetry:
-		return s.change(ctx, "retry run", http.MethodPut, huaweicloud.Path("/v5/%s/api/pipelines/%s/pipeline-runs/%s/retry", s.project, pipeline, r.ExecutionID))
+		return s.change(ctx, "retry run", http.MethodPut, huaweicloud.Path("/v5/%s/api/pipelines/%s/pipeline-runs/%s/retry", s.project, pipeline, r.ExecutionID), StatusRestarting)
 	default:
 		return actionResponse{}, fmt.Errorf("CodeArts Pipeline has no %s", action)
 	}
@@ -207,8 +207,8 @@ func purpose(r Release) string {
 }
 
 // change sends a request that changes a run, once and without a body. Only an answer that
-// says so means that the service did it.
-func (s codeArtsPipeline) change(ctx context.Context, operation, method, path string) (actionResponse, error) {
+// says so means that the service did it; then the run goes over into what shows says.
+func (s codeArtsPipeline) change(ctx context.Context, operation, method, path string, shows Status) (actionResponse, error) {
 	var data answer
 	if err := s.client.Do(ctx, huaweicloud.Call{Operation: operation, Method: method, Path: path}, &data); err != nil {
 		return actionResponse{}, err
@@ -216,5 +216,5 @@ func (s codeArtsPipeline) change(ctx context.Context, operation, method, path st
 	if !decodeSuccess(data) {
 		return actionResponse{}, fmt.Errorf("%s: the answer does not say that it was done", operation)
 	}
-	return actionResponse{}, nil
+	return actionResponse{Status: shows}, nil
 }

@@ -275,7 +275,7 @@ func (l *loader) checkPipeline(d *decodedFile, path, pipeline string, target Rel
 	case facts.isID(l.pipelineID(pipeline)):
 	case isID:
 		l.complain(d, path, quote(pipeline)+" is not a pipeline of "+facts.name+", by the form of its id",
-			fmt.Sprintf("write target: %s beside it if it is one of %s; else write %s", other, other.Name(), facts.idForm))
+			fmt.Sprintf("if it is one of %[2]s, write target: %[1]s with it; else write %[3]s", other, other.Name(), facts.idForm))
 	case !legalName(pipeline):
 		l.complain(d, path, quote(pipeline)+" is not a pipeline id", "write "+facts.idForm)
 	case l.pipelines == nil:

@@ -217,10 +217,11 @@ func newPipeline(env command.Environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pipeline",
 		Short: "Retry, continue, roll back or stop the execution of a release",
-		Long: `Acts on the execution of a ServiceStage pipeline that a release started. ServiceStage takes
-these actions for a pipeline and not for an execution, so each is sent only while the
-newest execution of the pipeline is that of the release, and otherwise not at all; show
-says why. Each is sent once: after a lost answer its effect is looked for.
+		Long: `Acts on the execution of a pipeline that a release started. ServiceStage takes these
+actions for a pipeline and not for an execution, so each is sent only while the newest
+execution of the pipeline is that of the release, and otherwise not at all; show says why.
+CodeArts Pipeline has retry and stop only. Each is sent once: after a lost answer its
+effect is looked for.
 
 A release that has not ended carries the action out itself. One that has ended stays as it
 is, and a new release that names it does.`,
@@ -253,7 +254,7 @@ stop. The verdict must have passed, and the commit must be the newest of its bra
 		newOperation(env, rules.ReleaseStop, &cobra.Command{
 			Short: "Stop an execution",
 			Long: `Stops the execution of a release. ServiceStage shows it as paused then, and continue lets
-it go on. A release whose execution is paused already ends as stopped, and nothing is sent.`,
+it go on; CodeArts Pipeline cancels it. A release whose execution is paused already ends as stopped, and nothing is sent.`,
 			Example: `  gatewright pipeline stop 019aab6e-7d0c --reason "wrong configuration" --json`,
 		}),
 	)

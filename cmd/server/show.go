@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/escape"
+	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 )
@@ -207,10 +208,14 @@ func showRun(w io.Writer, r view.RunDetail) {
 
 // pipelineOf names a pipeline by its id, and by its name where it has one.
 func pipelineOf(r view.Release) string {
-	if r.PipelineName == "" {
-		return r.Pipeline
+	text := r.Pipeline
+	if r.PipelineName != "" {
+		text = r.PipelineName + " (" + r.Pipeline + ")"
 	}
-	return r.PipelineName + " (" + r.Pipeline + ")"
+	if r.Target != rules.TargetServiceStage {
+		text += " of " + r.Target.Name()
+	}
+	return text
 }
 
 func showRelease(w io.Writer, r view.ReleaseDetail) {

@@ -166,10 +166,15 @@ func load(path string, lookup LookupEnv, in *inputs) (*config.Config, *rules.Pol
 	}
 	if cfg != nil && policy != nil {
 		complaints := policy.CheckFor(rulesServer(cfg))
-		if policy.Releases() && cfg.HuaweiCloud.ProjectID == "" && !cfg.HuaweiCloud.Auth.UsesIAM() {
+		if policy.ReleasesBy(rules.TargetServiceStage) && cfg.HuaweiCloud.ProjectID == "" && !cfg.HuaweiCloud.Auth.UsesIAM() {
 			complaints = append(complaints, cfg.Complain("huaweicloud.auth",
-				"the rules have releases, and a release needs the id of the region's IAM project, which neither an access key nor a token of a file tells",
+				"the rules have releases by ServiceStage, and such a release needs the id of the region's IAM project, which neither an access key nor a token of a file tells",
 				"write huaweicloud.project_id, the 32 hex digits that the console shows under My Credentials beside the region"))
+		}
+		if policy.ReleasesBy(rules.TargetCodeArtsPipeline) && cfg.HuaweiCloud.Endpoints.Pipeline == "" {
+			complaints = append(complaints, cfg.Complain("huaweicloud.endpoints",
+				"the rules have releases by CodeArts Pipeline, and neither its endpoint nor a region is given",
+				"write huaweicloud.region, such as cn-north-4, or huaweicloud.endpoints.pipeline"))
 		}
 		err = complaints.Err()
 	}

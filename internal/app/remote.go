@@ -19,7 +19,7 @@ import (
 	"github.com/gatewright/gatewright/internal/release"
 )
 
-// remote is the two clients of Huawei Cloud with the credentials that they share.
+// remote is the clients of Huawei Cloud with the credentials that they share.
 type remote struct {
 	checker     *codecheck.Checker
 	operator    *release.Operator
@@ -29,7 +29,7 @@ type remote struct {
 	authenticator func(config.Auth) (huaweicloud.Authenticator, error)
 }
 
-// newRemote makes the two clients of Huawei Cloud and what they share: the
+// newRemote makes the clients of Huawei Cloud and what they share: the
 // transport, the authentication, the metrics and what the replicas tell each other by
 // shared, nil for nothing.
 // findings may be nil: then none are read. login is what [codecheck.Options] wants.
@@ -68,6 +68,12 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, findings codecheck.F
 	if err != nil {
 		return nil, err
 	}
+	var pipelineClient *huaweicloud.Client // there is an endpoint unless it was left out with the region
+	if h.Endpoints.Pipeline != "" {
+		if pipelineClient, err = service("pipeline", h.Endpoints.Pipeline, "application/json;charset=UTF-8", h.Limits.Pipeline); err != nil {
+			return nil, err
+		}
+	}
 	r.checker, err = codecheck.New(codecheck.Options{
 		Client:   checkClient,
 		Memory:   memory,
@@ -94,7 +100,8 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, findings codecheck.F
 		return nil, err
 	}
 	r.operator, err = release.New(release.Options{
-		Client: releaseClient,
+		Client:   releaseClient,
+		Pipeline: pipelineClient,
 		ProjectID: func(ctx context.Context) (string, error) {
 			if h.ProjectID != "" {
 				return h.ProjectID, nil

@@ -85,7 +85,8 @@ func (k *checker) huaweiCloud(h *HuaweiCloud) {
 
 var (
 	pipelineNamePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-	pipelineIDPattern   = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	// The ids of ServiceStage, and those of CodeArts Pipeline.
+	pipelineIDPattern = regexp.MustCompile(`^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9A-Za-z]{32})$`)
 )
 
 // pipelines checks the names of pipelines and their ids.
@@ -95,10 +96,10 @@ func (k *checker) pipelines(path string, pipelines Pipelines) {
 		id := pipelines[name]
 		at := path + "." + name
 		switch other := nameOf[id]; {
-		case !pipelineNamePattern.MatchString(name) || pipelineIDPattern.MatchString(name) || idPattern.MatchString(name):
+		case !pipelineNamePattern.MatchString(name) || pipelineIDPattern.MatchString(name):
 			k.complain(fmt.Sprintf("%s[%q]", path, name), fmt.Sprintf("%q is not a name for a pipeline", name), "write lower-case letters, digits, - and _, at most 63, and not an id")
 		case !pipelineIDPattern.MatchString(id):
-			k.complain(at, fmt.Sprintf("%q is not a pipeline id", id), "write it with its dashes and in lower case, as caf409b1-10df-483a-b14d-7b05f7e12c88")
+			k.complain(at, fmt.Sprintf("%q is not a pipeline id", id), "write it with its dashes and in lower case, as caf409b1-10df-483a-b14d-7b05f7e12c88, or the 32 letters and digits of one of CodeArts Pipeline")
 		case other != "":
 			k.complain(at, fmt.Sprintf("pipeline %s has the name %q already", id, other), "keep one name for each pipeline")
 		default:

@@ -36,8 +36,8 @@ func (e *examination) endpoints(ctx context.Context) {
 	if e.Config.HuaweiCloud.Auth.UsesIAM() {
 		asked = append(asked, services.IAM)
 	}
-	if len(pipelinesOf(e.Policy.Targets())) > 0 {
-		asked = append(asked, services.ServiceStage)
+	for _, named := range pipelinesOf(e.Policy.Targets()) {
+		asked = append(asked, e.releaseService(named).endpoint)
 	}
 	slices.Sort(asked)
 	timed := false
@@ -321,6 +321,19 @@ func pipelinesOf(targets []rules.Target) []namedRelease {
 	return named
 }
 
+// releaseService is how doctor speaks of a service that releases.
+type releaseService struct{ endpoint, rights, compare string }
+
+func (e *examination) releaseService(r namedRelease) releaseService {
+	endpoints := e.Config.HuaweiCloud.Endpoints
+	if r.Target == rules.TargetCodeArtsPipeline {
+		return releaseService{endpoints.Pipeline, "make the user of the credentials a member of CodeArts project " + r.ProjectID + ", with the right to view and run the pipeline",
+			"compare the pipeline's id in rule " + r.rule + " with its URL in CodeArts, and its project, " + r.ProjectID + ", with the project's"}
+	}
+	return releaseService{endpoints.ServiceStage, "give the user of the credentials the rights servicestage:pipeline:get, list and modify",
+		"compare the pipeline's id in rule " + r.rule + " with its URL in ServiceStage, and huaweicloud.project_id with the region's project"}
+}
+
 // pipeline checks that a pipeline is there, with the checkpoint or the tasks that the
 // rule names.
 func (e *examination) pipeline(ctx context.Context, r namedRelease) (answered bool) {
@@ -328,6 +341,7 @@ func (e *examination) pipeline(ctx context.Context, r namedRelease) (answered bo
 	if r.PipelineName != "" {
 		pipeline = fmt.Sprintf("%s (%s)", r.PipelineName, r.Pipeline)
 	}
+	service := e.releaseService(r)
 	subject := "pipeline " + pipeline
 	switch {
 	case r.Task != "":
@@ -335,7 +349,7 @@ func (e *examination) pipeline(ctx context.Context, r namedRelease) (answered bo
 	case len(r.Select) > 0:
 		subject = fmt.Sprintf("pipeline %s with the tasks that rule %s selects", pipeline, r.rule)
 	}
-	answered, done, err := e.ask(subject, e.Config.HuaweiCloud.Endpoints.ServiceStage, func() error { return e.Operator.Inspect(ctx, r.Release) })
+	answered, done, err := e.ask(subject, service.endpoint, func() error { return e.Operator.Inspect(ctx, r.Release) })
 	var remote *huaweicloud.Error
 	switch {
 	case done:
@@ -344,11 +358,11 @@ func (e *examination) pipeline(ctx context.Context, r namedRelease) (answered bo
 	case errors.Is(err, release.ErrNoTasks):
 		e.unchecked(subject, err.Error())
 	case errors.As(err, &remote) && remote.Forbidden():
-		e.wrong(subject, err.Error(), "give the user of the credentials the rights servicestage:pipeline:get, list and modify")
+		e.wrong(subject, err.Error(), service.rights)
 	case errors.As(err, &remote):
-		e.wrong(subject, err.Error(), "compare the pipeline's id in rule "+r.rule+" with its URL in ServiceStage, and huaweicloud.project_id with the region's project")
+		e.wrong(subject, err.Error(), service.compare)
 	default:
-		e.wrong(subject, err.Error(), "correct rule "+r.rule+" or huaweicloud.project_id")
+		e.wrong(subject, err.Error(), "correct rule "+r.rule+", or "+service.compare)
 	}
 	return answered
 }

@@ -2,7 +2,8 @@ package huaweicloud
 
 import "strings"
 
-// meaning is what one of CodeArts Check's codes says to us, whatever status it comes with.
+// meaning is what one of the codes of CodeArts Check or CodeArts Pipeline says to us, whatever
+// status it comes with.
 type meaning struct {
 	// passes: the same call may succeed in a while.
 	passes bool
@@ -18,6 +19,8 @@ type meaning struct {
 	busy bool
 	// createFailed: a creation failed for a cause that is not named, and may have worked.
 	createFailed bool
+	// queued: it is done later, when the service has done other things.
+	queued bool
 }
 
 // meanings are the codes of CodeArts Check by number (specs/codearts-check.md 5.2). One that
@@ -42,12 +45,27 @@ var meanings = map[string]meaning{
 	"00050016": {createFailed: true},            // create task failed
 }
 
+// pipelineMeanings are the codes of CodeArts Pipeline (specs/codearts-check.md 3.6).
+var pipelineMeanings = map[string]meaning{
+	"DEVPIPE.00011401": {before: true, gone: true},      // pipeline not found
+	"DEVPIPE.00011412": {before: true, gone: true},      // project not found
+	"DEVPIPE.30021001": {before: true, gone: true},      // project not found
+	"DEV_21_100169":    {before: true, gone: true},      // project not found
+	"DEVPIPE.00011136": {before: true, gone: true},      // the pipeline is of another project
+	"DEVPIPE.30011011": {before: true, forbidden: true}, // no permission
+	"DEVPIPE.00011169": {queued: true},                  // concurrency limit, the run is queued
+	"DEVPIPE.00011170": {queued: true},                  // concurrency limit, the run is queued
+}
+
 // meaningOf looks a code up. The editions print one code with and without a status behind
 // it (CC.00050015 and CC.00050015.400): only the number counts. An unknown number with
 // the status 400 is a verification of parameters.
 func meaningOf(code string) meaning {
 	number, ok := strings.CutPrefix(code, "CC.")
 	if !ok {
+		if m, known := pipelineMeanings[code]; known {
+			return m
+		}
 		switch code { // httpStatus of the V3 creation
 		case "INTERNAL_SERVER_ERROR":
 			return meaning{passes: true}

@@ -43,6 +43,28 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+// TestPipelineCodes holds what each code of CodeArts Pipeline means (specs/codearts-check.md
+// 3.6), with the status 400 and in the body of a 200.
+func TestPipelineCodes(t *testing.T) {
+	for code, means := range map[string]string{
+		"DEVPIPE.00011401": "gone", "DEVPIPE.00011412": "gone", "DEVPIPE.30021001": "gone", "DEV_21_100169": "gone", "DEVPIPE.00011136": "gone",
+		"DEVPIPE.30011011": "forbidden", "DEVPIPE.00011169": "queued", "DEVPIPE.00011170": "queued", "DEVPIPE.00099999": "nothing",
+	} {
+		for _, status := range []int{http.StatusOK, http.StatusBadRequest} {
+			e := answered(t, status, code, "the service's words")
+			certain := means == "gone" || means == "forbidden" || means == "nothing" && status == http.StatusBadRequest
+			if e.NotSent() != certain || e.Retryable() {
+				t.Errorf("%s with %d: NotSent %v, Retryable %v", code, status, e.NotSent(), e.Retryable())
+			}
+			for what, is := range map[string]bool{"gone": e.NotFound(), "forbidden": e.Forbidden(), "queued": e.Queued(), "busy": e.Busy()} {
+				if is != (means == what) {
+					t.Errorf("%s with %d: %s %v", code, status, what, is)
+				}
+			}
+		}
+	}
+}
+
 // answered is the error of a call that a service answers with a code.
 func answered(t *testing.T, status int, code, message string) *Error {
 	t.Helper()

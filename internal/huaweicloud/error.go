@@ -152,7 +152,7 @@ func (e *Error) NotSent() bool {
 	}
 	if e.Status >= 400 && e.Status < 500 {
 		m := meaningOf(e.Code)
-		return e.Status != http.StatusRequestTimeout && !m.passes && !m.createFailed
+		return e.Status != http.StatusRequestTimeout && !m.passes && !m.createFailed && !m.queued
 	}
 	return e.Status < 300 && meaningOf(e.Code).before
 }
@@ -176,6 +176,10 @@ func (e *Error) Forbidden() bool {
 
 // Busy reports that the task has an execution that is not finished (CC.00050015).
 func (e *Error) Busy() bool { return meaningOf(e.Code).busy }
+
+// Queued reports that the service does what was asked later: CodeArts Pipeline queues a run
+// while it has as many as it takes (DEVPIPE.00011169 and 00011170).
+func (e *Error) Queued() bool { return meaningOf(e.Code).queued }
 
 // CreateFailed reports that a creation failed for a cause that is not named (CC.00050005,
 // CC.00050016): the documents ask to look first whether it worked.

@@ -296,7 +296,8 @@ func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Ve
 	place := 0
 	for _, other := range releases {
 		place = max(place, other.Index+1)
-		if other.After == r.ID && other.Plan.Task == task && !other.State.Ended() {
+		decides, _ := r.WaitsAt(other.Plan.Task)
+		if other.After == r.ID && (other.Plan.Task == task || decides == task) && !other.State.Ended() {
 			found, err := tx.LockRelease(ctx, other.ID)
 			if err == nil {
 				err = mayBeDecided(found.Record)
@@ -305,7 +306,7 @@ func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Ve
 		}
 	}
 	now := in.queue.now().UTC()
-	plan := rules.Release{Pipeline: r.Plan.Pipeline, Task: task, Timeout: r.Plan.Timeout, ApprovalTimeout: r.Plan.ApprovalTimeout}
+	plan := rules.Release{Target: r.Plan.Target, ProjectID: r.Plan.ProjectID, Pipeline: r.Plan.Pipeline, PipelineName: r.Plan.PipelineName, Task: task, Timeout: r.Plan.Timeout, ApprovalTimeout: r.Plan.ApprovalTimeout}
 	decider.Record = release.Release{
 		ID: in.queue.opts.NewID(), RunID: r.RunID, Index: place, Rule: r.Rule, Plan: plan, Event: r.Event,
 		After: r.ID, State: release.Starting, CreatedAt: now, Deadline: now.Add(plan.Timeout),
@@ -331,10 +332,13 @@ func mayBeDecided(r release.Release) error {
 
 // waitingTask is the checkpoint at which the execution of r waits.
 func waitingTask(r release.Release, task string) (string, error) {
+	name, waits := r.WaitsAt(task)
 	switch {
 	case r.State != release.AwaitingApproval:
 		return "", fmt.Errorf("it is %s, and no checkpoint waits", r.State)
-	case task != "" && (len(r.Waiting) == 0 || slices.Contains(r.Waiting, task)):
+	case waits:
+		return name, nil
+	case task != "" && len(r.Waiting) == 0:
 		return task, nil
 	case task == "" && len(r.Waiting) == 1:
 		return r.Waiting[0], nil

@@ -100,6 +100,8 @@ func mayOperate(b basis, action rules.ReleaseAction) error {
 		return fmt.Errorf("it is %s and has no execution", r.State)
 	case r.Operation != nil:
 		return fmt.Errorf("%s is ordered already and not finished: %s", r.Operation.Action, r.Operation.Reason)
+	case !r.Plan.Target.Offers(action):
+		return fmt.Errorf("%s has no %s: what it can do with an execution is stop and retry", r.Plan.Target.Name(), action)
 	case !slices.Contains(operable(action), r.State):
 		return fmt.Errorf("it is %s: %s is for a release that is %s", r.State, action, anyOf(operable(action)))
 	}

@@ -173,7 +173,7 @@ func queueOptions(s *store.Store, url, policyText string, now func() time.Time) 
 	if err != nil {
 		return opts, nil, err
 	}
-	operator, err := release.New(release.Options{Client: client, Poll: release.Poll(poll), Now: now, ProjectID: func(context.Context) (string, error) { return regionProject, nil }})
+	operator, err := release.New(release.Options{Client: client, Pipeline: client, Poll: release.Poll(poll), Now: now, ProjectID: func(context.Context) (string, error) { return regionProject, nil }})
 	if err != nil {
 		return opts, nil, err
 	}

@@ -87,6 +87,7 @@ func newServices(t *testing.T) *services {
 	options.Pipelines = append(options.Pipelines, standin.Pipeline{ID: heldPipeline, Name: "held", Stages: []standin.Stage{
 		{Name: "one", Tasks: []standin.PipelineTask{{Name: "before", Command: held}, {Name: "gate", Kind: "approval"}, {Name: "after", Command: held}}},
 	}})
+	options.CodePipelines = codePipelines()
 	if s.Server, err = standin.New(options); err != nil {
 		t.Fatal(err)
 	}

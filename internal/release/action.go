@@ -23,6 +23,11 @@ type Intent struct {
 	// CheckpointSeen says that the details showed the checkpoint itself waiting.
 	// Without that the execution may wait at another one.
 	CheckpointSeen bool `json:"checkpoint_seen,omitempty"`
+	// CheckpointID is what the service wants in the decision; empty where that is the name.
+	CheckpointID string `json:"checkpoint_id,omitempty"`
+	// Queued says that the service has put the start into a queue of its own: it shows when
+	// others have ended.
+	Queued bool `json:"queued,omitempty"`
 }
 
 // Action is one request that changed something, or tried to.

@@ -29,7 +29,8 @@ import (
 //
 //	-- release.json --    fields that differ from newRelease's
 //	-- after --           e.g. 10s
-//	-- exchanges --       > METHOD path below the project, then the JSON body
+//	-- exchanges --       > METHOD path below the project, at CodeArts Pipeline below its
+//	                      pipelines, then the JSON body
 //	                      < status, headers as Name=value, then the body; or: < drop
 //	-- want.json --       golden
 func TestCases(t *testing.T) {
@@ -186,7 +187,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	body, _ := io.ReadAll(req.Body)
-	got := strings.TrimSpace("> " + req.Method + " " + strings.TrimPrefix(req.URL.RequestURI(), "/v3/"+projectID) + " " + string(body))
+	got := strings.TrimSpace("> " + req.Method + " " + belowProject(req.URL.RequestURI()) + " " + string(body))
 	// 004_192d3ad45852e13d.txt, row Content-Type; the charset is compared without regard to case.
 	if kind := strings.ToLower(req.Header.Get("Content-Type")); req.Method == http.MethodPost && kind != "application/json;charset=utf-8" {
 		s.t.Errorf("Content-Type %q", kind)
@@ -218,6 +219,14 @@ func (s *script) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, reply)
+}
+
+// belowProject is a request's target without the project, of either service.
+func belowProject(target string) string {
+	if rest, ok := strings.CutPrefix(target, "/v5/"+codeProjectID+"/api/pipelines"); ok {
+		return rest
+	}
+	return strings.TrimPrefix(target, "/v3/"+projectID)
 }
 
 // checkDone complains about exchanges that were not made.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/rules"
@@ -24,7 +25,7 @@ func (o *Operator) prepareDecision(ctx context.Context, s service, r Release) (R
 	if r.After != "" && r.ExecutionID == "" {
 		return o.wait(r, fmt.Sprintf("waits for release %s to start its execution", r.After))
 	}
-	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
+	now, err := s.look(ctx, r)
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
@@ -42,7 +43,7 @@ func (o *Operator) prepareDecision(ctx context.Context, s service, r Release) (R
 		return o.end(r, Failed, fmt.Sprintf("execution %s took over from execution %s before checkpoint %q was decided",
 			other.ID, r.ExecutionID, r.Plan.Task))
 	}
-	if !slices.Contains(r.executions(), string(newest.ID)) {
+	if !now.actsOn(r.executions()) {
 		return o.wait(r, fmt.Sprintf("waits for execution %s to appear in the records", r.ExecutionID))
 	}
 	if status := now.status(now.latest(r.executions()), false); status.Ended() {
@@ -57,13 +58,16 @@ func (o *Operator) prepareDecision(ctx context.Context, s service, r Release) (R
 // awaitCheckpoint goes on from prepareDecision with the details of the execution,
 // the newest one, that r is bound to.
 func (o *Operator) awaitCheckpoint(ctx context.Context, s service, r Release, newest record, now snapshot) (Release, time.Duration, error) {
-	tasks, err := s.tasks(ctx, r.Plan.Pipeline)
+	tasks, err := tasksOf(ctx, s, r)
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
-	checkpoint, found := findTask(tasks, r.Plan.Task)
+	checkpoint, found := findTask(tasks, r)
 	if len(tasks) > 0 && !found {
 		return o.end(r, Failed, fmt.Sprintf("the pipeline has no task %q; it has %s", r.Plan.Task, quoted(tasks)))
+	}
+	if names := waitingAt(tasks, r.Plan.Task); len(names) > 1 {
+		return o.end(r, Failed, fmt.Sprintf("%q may be any of the checkpoints that wait now: %s; write which one", r.Plan.Task, strings.Join(names, ", ")))
 	}
 	status := now.status(now.latest(r.executions()), false)
 	r.Status = int(status)
@@ -73,7 +77,7 @@ func (o *Operator) awaitCheckpoint(ctx context.Context, s service, r Release, ne
 		return o.wait(r, fmt.Sprintf("waits for checkpoint %q (%s) of execution %s (%s)", r.Plan.Task, checkpoint.Status, r.ExecutionID, status))
 	}
 	r = o.withIntent(r, newest, now.pipeline)
-	r.Intent.CheckpointSeen = checkpoint.Status != StatusNone
+	r.Intent.CheckpointSeen, r.Intent.CheckpointID = checkpoint.Status != StatusNone, checkpoint.ID
 	return r, 0, nil
 }
 
@@ -102,7 +106,7 @@ func waitsForDecision(checkpoint, execution Status) bool {
 
 // sendDecision decides the checkpoint.
 func (o *Operator) sendDecision(ctx context.Context, s service, r Release) (Release, time.Duration, error) {
-	got, err := s.decide(ctx, r.Plan.Pipeline, r.Plan.Task, r.Intent.Action, message(r))
+	got, err := s.act(ctx, r)
 	switch {
 	case err == nil:
 		return o.decided(withResult(r, ResultAccepted, string(got.ID), ""), "")
@@ -131,7 +135,7 @@ func (o *Operator) decisionRefused(r Release, refusal error) (Release, time.Dura
 // yet take effect, and a second one would then decide the same checkpoint twice,
 // or the next one of the same name.
 func (o *Operator) findDecision(ctx context.Context, s service, r Release) (Release, time.Duration, error) {
-	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
+	now, err := s.look(ctx, r)
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
@@ -140,11 +144,11 @@ func (o *Operator) findDecision(ctx context.Context, s service, r Release) (Rele
 			fmt.Sprintf("the answer to %s was lost, and execution %s took over from execution %s before its effect could be seen",
 				r.Intent.Action, other.ID, r.ExecutionID))
 	}
-	tasks, err := s.tasks(ctx, r.Plan.Pipeline)
+	tasks, err := tasksOf(ctx, s, r)
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
-	checkpoint, _ := findTask(tasks, r.Plan.Task)
+	checkpoint, _ := findTask(tasks, r)
 	switch found := decisionOf(checkpoint.Status, now.status(now.latest(r.executions()), false)); {
 	case found == r.Intent.Action:
 		return o.decided(withResult(r, ResultAdopted, "", "the answer was lost; the checkpoint shows the decision"),
@@ -205,9 +209,15 @@ func message(r Release) string {
 	return fmt.Sprintf("Gatewright: gate %s, run %s, commit %s", verdict, r.RunID, commit[:min(len(commit), 7)])
 }
 
-// findTask returns the task with this name, and among several the one that waits.
-func findTask(tasks []task, name string) (task, bool) {
-	found := slices.DeleteFunc(slices.Clone(tasks), func(t task) bool { return t.Name != name })
+// findTask returns the task that r decides about: the one that its intent names, or the one
+// with the name in its plan, and among several the one that waits.
+func findTask(tasks []task, r Release) (task, bool) {
+	found := slices.DeleteFunc(slices.Clone(tasks), func(t task) bool {
+		if r.Intent != nil && r.Intent.CheckpointID != "" {
+			return t.ID != r.Intent.CheckpointID
+		}
+		return !t.called(r.Plan.Task)
+	})
 	if len(found) == 0 {
 		return task{}, false
 	}
@@ -215,4 +225,16 @@ func findTask(tasks []task, name string) (task, bool) {
 		return found[i], true
 	}
 	return found[0], true
+}
+
+// waitingAt are the checkpoints that wait and are not told apart by a name, quoted. Where the
+// service knows them by their names it decides which one is meant.
+func waitingAt(tasks []task, name string) []string {
+	var names []string
+	for _, t := range tasks {
+		if t.Status == StatusToBeApproved && t.ID != "" && t.called(name) {
+			names = append(names, fmt.Sprintf("%q", t.Name))
+		}
+	}
+	return names
 }

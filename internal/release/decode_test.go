@@ -20,13 +20,27 @@ func decodeAs(name string, data []byte) (any, error) {
 	case "records":
 		return decodeList[record](data, "records")
 	case "details":
-		return decodeTasks(data)
+		stages, err := decodeStages(data)
+		var tasks []shownTask
+		for _, s := range stages {
+			for _, t := range s.tasks {
+				tasks = append(tasks, shownTask{t.Name, t.Status, t.Error})
+			}
+		}
+		return tasks, err
 	case "answer":
 		var a actionResponse
 		err := json.Unmarshal(data, &a)
 		return a, err
 	}
 	return nil, fmt.Errorf("no kind %q", kind)
+}
+
+// shownTask is what ServiceStage tells of a task.
+type shownTask struct {
+	Name   string
+	Status Status
+	Error  string
 }
 
 // TestDecode reads every file of testdata/decode and compares with the golden
@@ -97,10 +111,12 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("the latest of %q is %q", ids, latest)
 			}
 		}
-		tasks, _ := decodeTasks(data)
-		for _, task := range tasks {
-			if task.Name == "" || len(task.Error) > maxTaskError+len("…") {
-				t.Errorf("task %+v", task)
+		stages, _ := decodeStages(data)
+		for _, stage := range stages {
+			for _, task := range stage.tasks {
+				if task.Name == "" || len(task.Error) > maxTaskError+len("…") {
+					t.Errorf("task %+v", task)
+				}
 			}
 		}
 	})

@@ -60,7 +60,7 @@ func TestDocumentHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.CloseIdle()
-	s := service{client: client, project: projectID}
+	s := serviceStage{client: client, project: projectID}
 	ctx := t.Context()
 	_, starts := s.start(ctx, pipelineID, nil)
 	_, decides := s.decide(ctx, pipelineID, "gate", rules.ReleaseApprove, "")

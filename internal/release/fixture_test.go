@@ -14,6 +14,9 @@ import (
 const (
 	projectID  = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 	pipelineID = "caf409b1-10df-483a-b14d-7b05f7e12c88"
+	// The CodeArts project of the pipelines of CodeArts Pipeline.
+	codePipelineID = "5d1b8a5e0c6f4b8f9e2d7a3c4b5e6f70"
+	codeProjectID  = "41b8df4bf53f4d51b8e6c5b32e8d2a07"
 )
 
 func fixedProject(context.Context) (string, error) { return projectID, nil }
@@ -49,7 +52,7 @@ func newOperator(t testing.TB, url string, c *clock) *Operator {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.CloseIdle)
-	o, err := New(Options{Client: client, ProjectID: fixedProject, Now: c.Now})
+	o, err := New(Options{Client: client, Pipeline: client, ProjectID: fixedProject, Now: c.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,12 +34,11 @@ func (o *Operator) Follow(ctx context.Context, r Release) (next Release, send bo
 }
 
 func (o *Operator) follow(ctx context.Context, r Release) (Release, time.Duration, error) {
-	s, err := o.service(ctx)
+	s, err := o.service(ctx, r, true)
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
-	s.poll = true
-	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
+	now, err := s.look(ctx, r)
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
@@ -58,12 +57,12 @@ func (o *Operator) follow(ctx context.Context, r Release) (Release, time.Duratio
 	// is still an end, and a checkpoint has no name.
 	var tasks []task
 	if _, newer := now.newerThan(r.executions()...); !newer && (status == StatusToBeApproved || status == StatusFailed) {
-		if tasks, err = s.tasks(ctx, r.Plan.Pipeline); err != nil && retryable(err) && !o.expired(r) {
+		if tasks, err = tasksOf(ctx, s, r); err != nil && retryable(err) && !o.expired(r) {
 			return o.readFailed(ctx, r, err)
 		}
 	}
 
-	if stop, stopped := r.stopped(); stopped && (status == StatusPaused || status == StatusFailed) {
+	if stop, stopped := r.stopped(); stopped && (status == StatusPaused || status == StatusFailed || status == StatusCanceled) {
 		return o.end(r, Stopped, fmt.Sprintf("execution %s was stopped and is %s: %s", r.ExecutionID, status, stop.Reason))
 	}
 	if status.Ended() {
@@ -92,7 +91,7 @@ func (o *Operator) follow(ctx context.Context, r Release) (Release, time.Duratio
 // deadline of its own, and afterwards the release has all its time again.
 func (o *Operator) waitsForPerson(r Release, status Status) Release {
 	now := o.options.Now()
-	switch waits := status == StatusToBeApproved || status == StatusPaused; {
+	switch waits := status == StatusToBeApproved || status == StatusPaused || status == StatusSuspended; {
 	case waits && r.WaitsForPersonSince.IsZero():
 		r.WaitsForPersonSince = now
 		if r.Plan.ApprovalTimeout > 0 {
@@ -137,6 +136,8 @@ func (o *Operator) executionEnded(r Release, now snapshot, status Status, tasks 
 		return o.executionFailed(r, now, execution, tasks)
 	case StatusSkipped:
 		return o.end(r, Failed, execution+": nothing was released, all was skipped")
+	case StatusCanceled:
+		return o.end(r, Failed, execution+" was canceled, and not by us")
 	case StatusRolledBack:
 		return o.end(r, RolledBack, execution+" was rolled back"+because(r))
 	}
@@ -145,13 +146,19 @@ func (o *Operator) executionEnded(r Release, now snapshot, status Status, tasks 
 
 func (o *Operator) executionGoesOn(r Release, now snapshot, status Status, tasks []task) (Release, time.Duration, error) {
 	execution := "execution " + r.ExecutionID
-	r.State, r.Waiting = Running, nil
+	r.State, r.Waiting, r.WaitingAlso = Running, nil, nil
 	switch status {
 	case StatusToBeApproved:
 		r.State = AwaitingApproval
 		waiting := withStatus(tasks, StatusToBeApproved)
 		for _, t := range waiting {
 			r.Waiting = append(r.Waiting, t.Name)
+			if also := slices.DeleteFunc(slices.Clone(t.Also), func(name string) bool { return name == "" || name == t.Name }); len(also) > 0 {
+				if r.WaitingAlso == nil {
+					r.WaitingAlso = map[string][]string{}
+				}
+				r.WaitingAlso[t.Name] = also
+			}
 		}
 		if len(waiting) == 0 {
 			return o.wait(r, execution+" waits for approval")
@@ -160,11 +167,17 @@ func (o *Operator) executionGoesOn(r Release, now snapshot, status Status, tasks
 	case StatusPaused:
 		r.State = Paused
 		return o.wait(r, execution+" is paused: gatewright pipeline continue or stop goes on from there")
+	case StatusSuspended:
+		r.State = Paused
+		return o.wait(r, execution+" is suspended: a person must let it go on in the console, or gatewright pipeline stop ends it")
 	case StatusNone:
 		if _, seen := now.find(now.latest(r.executions())); !seen && len(now.records) > 0 && o.options.Now().Sub(r.StartedAt) >= o.options.EffectTimeout {
 			return o.wait(r, execution+" is not in the records of the pipeline any more")
 		}
 		return o.wait(r, execution+": its status does not show yet")
+	}
+	if ours, _ := now.find(now.latest(r.executions())); ours.Word != "" {
+		return o.wait(r, fmt.Sprintf("%s: its status %q is not known, and not taken for an end", execution, ours.Word))
 	}
 	return o.wait(r, execution+": "+status.String())
 }
@@ -183,7 +196,7 @@ func because(r Release) string {
 func (o *Operator) executionFailed(r Release, now snapshot, execution string, tasks []task) (Release, time.Duration, error) {
 	failedTasks := withStatus(tasks, StatusFailed)
 	for _, t := range failedTasks {
-		if slices.Contains(r.Waiting, t.Name) {
+		if slices.ContainsFunc(r.Waiting, t.called) {
 			return o.end(r, Refused, fmt.Sprintf("%s: checkpoint %q was refused", execution, t.Name))
 		}
 	}
@@ -198,7 +211,7 @@ func (o *Operator) executionFailed(r Release, now snapshot, execution string, ta
 	}
 	if action, more := nextStep(r); more {
 		r = r.Order(action, "", "on_failure: "+reason+remarks(r), o.options.Now())
-		r.State, r.Waiting = Running, nil
+		r.State, r.Waiting, r.WaitingAlso = Running, nil, nil
 		next, wait, goOn := o.operate(r, now, StatusFailed)
 		if goOn {
 			return o.executionFailed(next, now, execution, tasks)

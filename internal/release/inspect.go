@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/gatewright/gatewright/internal/rules"
 )
@@ -17,17 +18,14 @@ var ErrNoTasks = errors.New("the service shows the pipeline without its tasks")
 // says that the tasks could not be compared. Whether a task is a checkpoint is not
 // documented to be shown, and not checked. It changes nothing.
 func (o *Operator) Inspect(ctx context.Context, plan rules.Release) error {
-	s, err := o.service(ctx)
+	r := Release{Plan: plan}
+	s, err := o.service(ctx, r, false)
 	if err != nil {
 		return err
 	}
-	data, err := s.details(ctx, plan.Pipeline)
+	stages, err := s.stages(ctx, r)
 	if err != nil {
 		return err
-	}
-	stages, err := decodeStages(data)
-	if err != nil {
-		return fmt.Errorf("show pipeline: %w", err)
 	}
 	named := append(slices.Clone(plan.Select), rules.Select{Tasks: []string{plan.Task}})
 	if plan.Task == "" {
@@ -44,16 +42,14 @@ func (o *Operator) Inspect(ctx context.Context, plan rules.Release) error {
 // missing returns what of a selection the stages do not have. Without a stage its tasks
 // may be in any.
 func missing(stages []stage, want rules.Select) error {
-	var tasks []string
+	var tasks []task
 	found := want.Stage == ""
 	for _, s := range stages {
-		if want.Stage != "" && s.name != want.Stage {
+		if want.Stage != "" && s.name != want.Stage && s.also != want.Stage {
 			continue
 		}
 		found = true
-		for _, t := range s.tasks {
-			tasks = append(tasks, t.Name)
-		}
+		tasks = append(tasks, s.tasks...)
 	}
 	switch {
 	case !found && len(stages) > 0:
@@ -62,8 +58,8 @@ func missing(stages []stage, want rules.Select) error {
 		return ErrNoTasks
 	}
 	for _, name := range want.Tasks {
-		if !slices.Contains(tasks, name) {
-			return fmt.Errorf("the pipeline has no task %q; it has %q", name, tasks)
+		if !slices.ContainsFunc(tasks, func(t task) bool { return t.called(name) }) {
+			return fmt.Errorf("the pipeline has no task %q; it has [%s]", name, strings.ReplaceAll(quoted(tasks), ", ", " "))
 		}
 	}
 	return nil

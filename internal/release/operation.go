@@ -11,8 +11,8 @@ import (
 )
 
 // Operation is an action on the execution of a release, stop, retry, continue or
-// rollback, from its order until its effect shows. The service takes it for the pipeline
-// and not for an execution, so it is sent only while the newest execution is ours.
+// rollback, from its order until its effect shows. ServiceStage takes it for the pipeline
+// and not for an execution, so there it is sent only while the newest execution is ours.
 type Operation struct {
 	Action rules.ReleaseAction `json:"action"`
 	// By is the person who ordered it; empty for the rule.
@@ -38,9 +38,9 @@ const stopTime = 10 * time.Minute
 func allowedIn(action rules.ReleaseAction) []Status {
 	switch action {
 	case rules.ReleaseStop:
-		return []Status{StatusReleasing, StatusToBeApproved}
+		return []Status{StatusReleasing, StatusToBeApproved, StatusSuspended}
 	case rules.ReleaseRetry:
-		return []Status{StatusFailed}
+		return []Status{StatusFailed, StatusCanceled}
 	case rules.ReleaseContinue:
 		return []Status{StatusPaused}
 	case rules.ReleaseRollback:
@@ -53,7 +53,7 @@ func allowedIn(action rules.ReleaseAction) []Status {
 func effectsOf(action rules.ReleaseAction) []Status {
 	switch action {
 	case rules.ReleaseStop:
-		return []Status{StatusStopping, StatusPaused}
+		return []Status{StatusStopping, StatusPaused, StatusCanceled}
 	case rules.ReleaseRetry:
 		return []Status{StatusRestarting, StatusReleasing, StatusToBeApproved, StatusSucceeded}
 	case rules.ReleaseContinue:
@@ -119,9 +119,10 @@ func (o *Operator) operate(r Release, now snapshot, status Status) (next Release
 func (o *Operator) prepareOperation(r Release, now snapshot, status Status) (next Release, wait time.Duration, goOn bool) {
 	op := *r.Operation
 	other, overtaken := now.newerThan(r.executions()...)
-	newest, _ := now.newest()
 	allowed := slices.Contains(allowedIn(op.Action), status)
 	switch {
+	case !r.Plan.Target.Offers(op.Action):
+		return o.notSent(r, fmt.Sprintf("%s has no %s", r.Plan.Target.Name(), op.Action))
 	case op.Action.Releases() && r.Known.Outdated != "":
 		return o.notSent(r, r.Known.Outdated)
 	case overtaken:
@@ -140,7 +141,7 @@ func (o *Operator) prepareOperation(r Release, now snapshot, status Status) (nex
 	case !allowed:
 		next, wait, _ = o.wait(r, fmt.Sprintf("%s waits: execution %s is %s", op.Action, r.ExecutionID, status))
 		return next, wait, false
-	case !slices.Contains(r.executions(), string(newest.ID)):
+	case !now.actsOn(r.executions()):
 		next, wait, _ = o.wait(r, fmt.Sprintf("%s waits for execution %s to appear in the records", op.Action, r.ExecutionID))
 		return next, wait, false
 	}
@@ -207,18 +208,18 @@ func (o *Operator) findOperation(r Release, now snapshot, status Status) (next R
 // can act on the pipeline; somebody else may have, and so the pipeline is read once more.
 func (o *Operator) sendOperation(ctx context.Context, s service, r Release) (Release, time.Duration, error) {
 	op := r.Operation
-	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
+	now, err := s.look(ctx, r)
 	if err != nil {
 		return o.waitAfter(takenBack(r), err)
 	}
 	newest, _ := now.newest()
 	status := now.status(now.latest(r.executions()), true)
-	if !slices.Contains(r.executions(), string(newest.ID)) || int(status) != op.Before {
+	if !now.actsOn(r.executions()) || int(status) != op.Before {
 		r = takenBack(r)
 		r.Reason = fmt.Sprintf("the pipeline moved before %s was sent: %s", op.Action, describe(newest))
 		return r, shortestWait, nil
 	}
-	got, err := s.operate(ctx, r.Plan.Pipeline, op.Action)
+	got, err := s.act(ctx, r)
 	switch {
 	case err == nil:
 		r = withOperationResult(r, ResultAccepted, string(got.ID), "")

@@ -15,6 +15,8 @@ import (
 type Options struct {
 	// Client speaks to ServiceStage.
 	Client *huaweicloud.Client
+	// Pipeline speaks to CodeArts Pipeline. Default: none, and releases by it fail.
+	Pipeline *huaweicloud.Client
 	// ProjectID gives the IAM region project in whose pipelines the releases
 	// are: the configured one, or the one of the token.
 	ProjectID func(ctx context.Context) (string, error)
@@ -30,7 +32,7 @@ type Options struct {
 	// also in one that we do not know, the start waits. The service documents
 	// only that it refuses while the pipeline is releasing
 	// (specs/servicestage-release.md 2). Default: never run, succeeded, failed,
-	// skipped, rolled back, rollback failed.
+	// skipped, rolled back, rollback failed, canceled.
 	Startable []Status
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
@@ -44,6 +46,8 @@ type Poll struct{ Min, Max time.Duration }
 // concurrent use with different releases.
 type Operator struct {
 	options Options
+	// services make each service for one step of a release.
+	services map[rules.ReleaseTarget]func(ctx context.Context, r Release, poll bool) (service, error)
 }
 
 // New returns an operator, or an error that names the first wrong option.
@@ -64,12 +68,17 @@ func New(o Options) (*Operator, error) {
 		o.EffectTimeout = 60 * time.Second
 	}
 	if len(o.Startable) == 0 {
-		o.Startable = []Status{StatusInitial, StatusSucceeded, StatusFailed, StatusSkipped, StatusRolledBack, StatusRollbackFailed}
+		o.Startable = []Status{StatusInitial, StatusSucceeded, StatusFailed, StatusSkipped, StatusRolledBack, StatusRollbackFailed, StatusCanceled}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Operator{options: o}, nil
+	op := &Operator{options: o}
+	op.services = map[rules.ReleaseTarget]func(context.Context, Release, bool) (service, error){
+		rules.TargetServiceStage:     op.serviceStage,
+		rules.TargetCodeArtsPipeline: op.codeArtsPipeline,
+	}
+	return op, nil
 }
 
 // Prepare takes a release that is starting up to the request that acts. It reads
@@ -114,7 +123,7 @@ func (o *Operator) Prepare(ctx context.Context, r Release) (next Release, send b
 }
 
 func (o *Operator) prepare(ctx context.Context, r Release) (Release, time.Duration, error) {
-	s, err := o.service(ctx)
+	s, err := o.service(ctx, r, false)
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
@@ -153,7 +162,7 @@ func (o *Operator) Send(ctx context.Context, r Release) (next Release, wait time
 	if !r.Unanswered() || r.Polls > 0 {
 		return r, 0, fmt.Errorf("send action of release %q: it is %s and has no fresh intent", r.ID, r.State)
 	}
-	s, err := o.service(ctx)
+	s, err := o.service(ctx, r, false)
 	switch {
 	case err != nil && r.operationUnanswered():
 		return o.waitAfter(takenBack(r), err)
@@ -167,12 +176,19 @@ func (o *Operator) Send(ctx context.Context, r Release) (next Release, wait time
 	return o.sendDecision(ctx, s, r)
 }
 
-func (o *Operator) service(ctx context.Context) (service, error) {
+func (o *Operator) serviceStage(ctx context.Context, _ Release, poll bool) (service, error) {
 	project, err := o.options.ProjectID(ctx)
 	if err != nil {
-		return service{}, fmt.Errorf("get project id: %w", err)
+		return nil, fmt.Errorf("get project id: %w", err)
 	}
-	return service{client: o.options.Client, project: project}, nil
+	return serviceStage{client: o.options.Client, project: project, poll: poll}, nil
+}
+
+func (o *Operator) codeArtsPipeline(_ context.Context, r Release, poll bool) (service, error) {
+	if o.options.Pipeline == nil {
+		return nil, errors.New("CodeArts Pipeline has no endpoint: write huaweicloud.region or huaweicloud.endpoints.pipeline")
+	}
+	return codeArtsPipeline{client: o.options.Pipeline, project: r.Plan.ProjectID, poll: poll}, nil
 }
 
 // readFailed is for a release whose pipeline could not be read. What may pass is
@@ -218,7 +234,7 @@ func (o *Operator) readFailedAfterRefusal(ctx context.Context, r Release, err er
 
 // end ends r.
 func (o *Operator) end(r Release, state State, reason string) (Release, time.Duration, error) {
-	r.State, r.Reason, r.Waiting, r.Operation, r.FinishedAt = state, reason, nil, nil, o.options.Now()
+	r.State, r.Reason, r.Waiting, r.WaitingAlso, r.Operation, r.FinishedAt = state, reason, nil, nil, nil, o.options.Now()
 	return r, 0, nil
 }
 

@@ -1,5 +1,5 @@
-// Package release speaks to ServiceStage: it starts release pipelines, decides
-// their checkpoints and follows them to the end.
+// Package release speaks to ServiceStage and CodeArts Pipeline: it starts release pipelines,
+// decides their checkpoints and follows them to the end.
 package release
 
 import (
@@ -33,8 +33,8 @@ const (
 	Expired State = "expired"
 	// Refused: a checkpoint was refused, or the release was.
 	Refused State = "refused"
-	// Stopped: we stopped the execution, by rule or for a person. The service shows it as
-	// paused.
+	// Stopped: we stopped the execution, by rule or for a person. ServiceStage shows it as
+	// paused, CodeArts Pipeline as canceled.
 	Stopped State = "stopped"
 	// RolledBack: the execution was undone.
 	RolledBack State = "rolled_back"
@@ -114,10 +114,12 @@ type Release struct {
 	// Operation is the action on the execution that is ordered or sent and not finished;
 	// nil for none.
 	Operation *Operation `json:"operation,omitempty"`
-	// Status is the last status number that the service sent; 0: none yet.
+	// Status is the last status that the service sent, as a number of [Status]; 0: none yet.
 	Status int `json:"status,omitempty"`
 	// Waiting names the checkpoints that wait, as far as the service tells.
 	Waiting []string `json:"waiting,omitempty"`
+	// WaitingAlso are further names of those checkpoints, by their names in Waiting.
+	WaitingAlso map[string][]string `json:"waiting_also,omitempty"`
 	// Actions are the requests that were sent, the oldest first, and what came of
 	// each.
 	Actions []Action `json:"actions,omitempty"`
@@ -134,6 +136,17 @@ type Release struct {
 	CreatedAt  time.Time `json:"created_at"`
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
+}
+
+// WaitsAt returns the name in Waiting of the checkpoint that is called task, by that or by
+// another of its names; false when none is.
+func (r Release) WaitsAt(task string) (name string, waits bool) {
+	for _, name := range r.Waiting {
+		if name == task || slices.Contains(r.WaitingAlso[name], task) {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // Known is what a step must know and cannot see at the service.

@@ -224,7 +224,7 @@ func TestNeverSent(t *testing.T) {
 func TestSendOnlyFreshIntents(t *testing.T) {
 	inWorld(t, standin.ReleaseSettings{RegisterDelay: time.Minute}, instant(), func(t *testing.T, w *world) {
 		fresh := newRelease(rules.ReleaseStart, time.Now())
-		w.setFaults(lostAnswer.atService()...)
+		w.setFaults(w.faults(lostAnswer)...)
 		lost, _, err := w.op.Send(t.Context(), w.prepared())
 		if err != nil || lost.Intent == nil {
 			t.Fatalf("%s (%s), %v", lost.State, lost.Reason, err)
@@ -249,7 +249,7 @@ func TestSendOnlyFreshIntents(t *testing.T) {
 func TestReadAfterRefusalFails(t *testing.T) {
 	inWorld(t, standin.ReleaseSettings{}, instant(), func(t *testing.T, w *world) {
 		r := w.prepared()
-		w.setFaults(append(refusedRequest.atService(), readsFail.atService()...)...)
+		w.setFaults(append(w.faults(refusedRequest), w.faults(readsFail)...)...)
 		got, wait, err := w.op.Send(t.Context(), r)
 		if err != nil || got.State != Starting || got.Intent != nil || wait <= 0 || !strings.Contains(got.Reason, "list pipeline records") {
 			t.Errorf("%s (%s), intent %v, wait %s, %v", got.State, got.Reason, got.Intent, wait, err)

@@ -1,41 +1,24 @@
 package release
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 )
 
-// snapshot is what the records and the list said of a pipeline.
+// snapshot is what a service said of a pipeline and its executions.
 type snapshot struct {
+	// byExecution says that the service shows each execution by itself and takes actions
+	// for an execution: then it is of no importance whether a newer one came.
+	byExecution bool
 	// listed says that the project's list has the pipeline; pipelines is the
 	// length of that list.
 	listed    bool
 	pipelines int
 	pipeline  pipeline
 	records   []record
-}
-
-// readSnapshot reads the records and then the list, so that an execution that
-// starts in between shows in the pipeline's status.
-func readSnapshot(ctx context.Context, s service, id string) (snapshot, error) {
-	records, err := s.records(ctx, id)
-	if err != nil {
-		return snapshot{}, err
-	}
-	pipelines, err := s.list(ctx)
-	if err != nil {
-		return snapshot{}, err
-	}
-	v := snapshot{records: records, pipelines: len(pipelines)}
-	for _, p := range pipelines {
-		if string(p.ID) == id {
-			v.listed, v.pipeline = true, p
-		}
-	}
-	return v, nil
 }
 
 // newest returns the latest execution; false when the records show none.
@@ -82,6 +65,16 @@ func (v snapshot) newerThan(ids ...string) (record, bool) {
 	return newest, compareAge(newest, record{ID: text(id)}) > 0
 }
 
+// actsOn reports whether an action would be taken on an execution with one of these ids.
+func (v snapshot) actsOn(ids []string) bool {
+	if v.byExecution {
+		_, shown := v.find(v.latest(ids))
+		return shown
+	}
+	newest, _ := v.newest()
+	return slices.Contains(ids, string(newest.ID))
+}
+
 // status is where the execution with this id stands. Its record knows best.
 // Otherwise it is the pipeline's status, which is that of the last execution: so
 // only while none came after ours. Right after our start it may still be that of
@@ -91,7 +84,7 @@ func (v snapshot) status(id string, listCurrent bool) Status {
 	if seen && ours.Status != StatusNone {
 		return ours.Status
 	}
-	if _, newer := v.newerThan(id); newer || !v.listed {
+	if _, newer := v.newerThan(id); newer || !v.listed || v.byExecution {
 		return StatusNone
 	}
 	if s := v.pipeline.Status; seen || listCurrent || !s.Ended() {
@@ -119,10 +112,18 @@ func (v snapshot) executionsSince(intent Intent) []record {
 	return newer
 }
 
-// compareAge orders executions by age, the older first: by id where both are
-// numbers, because the service counts them up, else by the time of their start.
-// Those that cannot be told apart compare as equal.
+// begunBy returns the executions that the start with this intent may have begun.
+func (v snapshot) begunBy(intent Intent) []record {
+	return slices.DeleteFunc(v.executionsSince(intent), func(e record) bool { return slices.Contains(intent.Taken, string(e.ID)) })
+}
+
+// compareAge orders executions by age, the older first: by number where the service numbers
+// them, by id where both are numbers, because the service counts them up, else by the time of
+// their start. Those that cannot be told apart compare as equal.
 func compareAge(a, b record) int {
+	if a.Number > 0 && b.Number > 0 {
+		return cmp.Compare(a.Number, b.Number)
+	}
 	if numeric(a.ID) && numeric(b.ID) {
 		x, y := strings.TrimLeft(string(a.ID), "0"), strings.TrimLeft(string(b.ID), "0")
 		if len(x) != len(y) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,7 +13,7 @@ func (o *Operator) prepareStart(ctx context.Context, s service, r Release) (Rele
 	if o.expired(r) {
 		return o.end(r, Failed, "the deadline passed before the pipeline could be started; last: "+r.Reason)
 	}
-	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
+	now, err := s.look(ctx, r)
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
@@ -28,13 +29,17 @@ func (o *Operator) prepareStart(ctx context.Context, s service, r Release) (Rele
 
 // sendStart starts the pipeline.
 func (o *Operator) sendStart(ctx context.Context, s service, r Release) (Release, time.Duration, error) {
-	got, err := s.start(ctx, r.Plan.Pipeline, r.Plan.Select)
+	got, err := s.act(ctx, r)
 	switch {
 	case err == nil && got.ID != "":
 		r = withResult(r, ResultAccepted, string(got.ID), "")
 		return o.started(r, got.Status, fmt.Sprintf("execution %s started", got.ID))
 	case err == nil:
 		return o.wait(r, "start was answered without an execution id; looking for the execution")
+	case queued(err):
+		intent := *r.Intent
+		intent.Queued, r.Intent = true, &intent
+		return o.wait(r, fmt.Sprintf("the service queued the start; waiting for the execution to appear: %s", err))
 	case notSent(err):
 		return o.startRefused(ctx, s, r, err)
 	}
@@ -53,7 +58,7 @@ func (o *Operator) startRefused(ctx context.Context, s service, r Release, refus
 	if permanent(refusal) {
 		return o.end(r, Failed, fmt.Sprintf("the service refused the start: %s", refusal))
 	}
-	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
+	now, err := s.look(ctx, r)
 	if err != nil {
 		return o.readFailedAfterRefusal(ctx, r, err)
 	}
@@ -69,16 +74,23 @@ func (o *Operator) startRefused(ctx context.Context, s service, r Release, refus
 // findStart looks for the execution of a start whose answer is not known. It
 // never sends.
 func (o *Operator) findStart(ctx context.Context, s service, r Release) (Release, time.Duration, error) {
-	now, err := readSnapshot(ctx, s, r.Plan.Pipeline)
+	now, err := s.look(ctx, r)
 	if err != nil {
 		return o.readFailed(ctx, r, err)
 	}
-	newer := slices.DeleteFunc(now.executionsSince(*r.Intent), func(e record) bool { return slices.Contains(r.Intent.Taken, string(e.ID)) })
+	newer := now.begunBy(*r.Intent)
+	if i := slices.IndexFunc(newer, func(e record) bool { return e.Purpose != nil && strings.Contains(*e.Purpose, r.ID) }); i >= 0 {
+		id := string(newer[i].ID)
+		r = withResult(r, ResultAdopted, id, "the answer was lost; the execution was found by its description")
+		return o.started(r, newer[i].Status, fmt.Sprintf("execution %s started; found by its description after the answer was lost", id))
+	}
+	// One whose description is told and does not name the release was started by somebody else.
+	newer = slices.DeleteFunc(newer, func(e record) bool { return e.Purpose != nil })
 	switch {
 	case len(newer) > 1:
 		return o.end(withResult(r, ResultUnknown, "", "several executions appeared"), Unknown,
 			fmt.Sprintf("the answer to start was lost, and %d executions appeared since: it is not known which of them is ours, if any", len(newer)))
-	case len(newer) == 1 && !startedWithin(newer[0], r.Intent.SentAt, o.options.EffectTimeout):
+	case len(newer) == 1 && !r.Intent.Queued && !startedWithin(newer[0], r.Intent.SentAt, o.options.EffectTimeout):
 		return o.end(withResult(r, ResultUnknown, "", "an execution of another time appeared"), Unknown,
 			fmt.Sprintf("the answer to start was lost, and execution %s appeared, but it was started at %s and our start was sent at %s",
 				newer[0].ID, formatTime(time.UnixMilli(newer[0].triggeredAt())), formatTime(r.Intent.SentAt)))
@@ -86,6 +98,11 @@ func (o *Operator) findStart(ctx context.Context, s service, r Release) (Release
 		id := string(newer[0].ID)
 		r = withResult(r, ResultAdopted, id, "the answer was lost; the execution was found in the records")
 		return o.started(r, newer[0].Status, fmt.Sprintf("execution %s started; found in the records after the answer was lost", id))
+	case r.Intent.Queued && !o.expired(r):
+		return o.wait(r, "the service queued the start; waiting for the execution to appear")
+	case r.Intent.Queued:
+		return o.end(withResult(r, ResultUnknown, "", "it was queued, and no execution appeared"), Unknown,
+			fmt.Sprintf("the service queued the start, sent at %s, and no execution appeared before the deadline; it may yet begin, and is not sent again", formatTime(r.Intent.SentAt)))
 	case o.effectMayShow(r):
 		return o.wait(r, "the answer to start was lost; looking for the execution")
 	}
@@ -104,7 +121,7 @@ func (o *Operator) started(r Release, status Status, reason string) (Release, ti
 // execution of ours that no release follows any more does not take it.
 func (o *Operator) takenBy(r Release, now snapshot) string {
 	newest, _ := now.newest()
-	if slices.Contains(r.Known.LeftPaused, string(newest.ID)) && now.status(string(newest.ID), true) == StatusPaused {
+	if status := now.status(string(newest.ID), true); slices.Contains(r.Known.LeftPaused, string(newest.ID)) && (status == StatusPaused || status == StatusSuspended) {
 		return ""
 	}
 	switch {

@@ -4,7 +4,8 @@ import "fmt"
 
 // Status is ServiceStage's number for where a pipeline, an execution, a stage or
 // a task stands (specs/servicestage-release.md 3). 6, 8 and all above 14 are not
-// documented. Release.Status holds the same number as an int.
+// documented. Release.Status holds the same number as an int. The words of CodeArts
+// Pipeline are mapped to them, and to some below 0 that are ours.
 type Status int
 
 // The documented status values.
@@ -23,10 +24,18 @@ const (
 	StatusRestarting     Status = 14 // moves
 )
 
-// StatusNone is no status at all, and statusUnreadable one that is not a number.
+// StatusNone is no status at all, and statusUnreadable one that is not known, or no number
+// where that is wanted.
 const (
 	StatusNone       Status = 0
 	statusUnreadable Status = -1
+)
+
+// What CodeArts Pipeline knows and ServiceStage does not. ServiceStage never sends a
+// number below 0 that is taken for one of these.
+const (
+	StatusCanceled  Status = -2 // stopped for good; can be retried
+	StatusSuspended Status = -3 // waits for a person, at no manual review; can be stopped
 )
 
 // Statuses lists every documented status.
@@ -44,6 +53,9 @@ func (s Status) String() string {
 		return "no status"
 	case statusUnreadable:
 		return "unreadable status"
+	}
+	if s < 0 {
+		return s.Name()
 	}
 	return fmt.Sprintf("%s (%d)", s.Name(), int(s))
 }
@@ -75,6 +87,10 @@ func (s Status) Name() string {
 		return "stopping"
 	case StatusRestarting:
 		return "restarting"
+	case StatusCanceled:
+		return "canceled"
+	case StatusSuspended:
+		return "suspended"
 	}
 	return "unknown"
 }
@@ -83,7 +99,7 @@ func (s Status) Name() string {
 // itself or by an approval. An unknown status has not ended.
 func (s Status) Ended() bool {
 	switch s {
-	case StatusSucceeded, StatusFailed, StatusSkipped, StatusRolledBack, StatusRollbackFailed:
+	case StatusSucceeded, StatusFailed, StatusSkipped, StatusRolledBack, StatusRollbackFailed, StatusCanceled:
 		return true
 	}
 	return false

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/standin"
 )
 
@@ -29,6 +31,8 @@ type world struct {
 	server  *standin.Server
 	client  *huaweicloud.Client
 	op      *Operator
+	// acts and reads are the operations of the service that releases.
+	acts, reads []string
 }
 
 // inWorld runs test in a world of its own whose pipeline has these tasks.
@@ -38,14 +42,52 @@ func inWorld(t *testing.T, settings standin.ReleaseSettings, tasks []standin.Pip
 
 func newWorld(t *testing.T, settings standin.ReleaseSettings, tasks []standin.PipelineTask) *world {
 	t.Helper()
-	const key, secret = "STANDINACCESSKEY0001", "standin-secret-key"
-	server, err := standin.New(standin.Options{
-		AccessKey: key, SecretKey: secret,
-		RegionProject: standin.RegionProject{ID: projectID, Name: "cn-north-4"},
-		Projects:      []standin.Project{{ID: "41b8df4bf53f4d51b8e6c5b32e8d2a07", Name: "payments"}},
-		Pipelines:     []standin.Pipeline{{ID: pipelineID, Name: "release", Stages: []standin.Stage{{Name: "only", Tasks: tasks}}}},
-		Release:       settings, ExecutionIDFirst: 286540, JournalSize: 250,
+	w := newWorldOf(t, standin.Options{Release: settings,
+		Pipelines: []standin.Pipeline{{ID: pipelineID, Name: "release", Stages: []standin.Stage{{Name: "only", Tasks: tasks}}}}})
+	w.acts, w.reads = []string{"operate_pipeline"}, []string{"list_pipelines", "show_pipeline", "list_release_records"}
+	return w
+}
+
+// inCodeWorld is inWorld with a pipeline of CodeArts Pipeline that has these steps.
+func inCodeWorld(t *testing.T, options standin.Options, steps []standin.CodeStep, test func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		options.CodePipelines = []standin.CodePipeline{{ID: codePipelineID, Name: "shop", Stages: []standin.CodeStage{
+			{Name: "Deploy", Jobs: []standin.CodeJob{{Name: "Rollout", Steps: steps}}}}}}
+		w := newWorldOf(t, options)
+		w.acts, w.reads = []string{"run_code_pipeline", "stop_code_run", "retry_code_run", "pass_review", "refuse_review"}, []string{"list_code_runs", "show_code_run"}
+		test(t, w)
 	})
+}
+
+// newCodeRelease is newRelease by CodeArts Pipeline.
+func newCodeRelease(action rules.ReleaseAction, now time.Time) Release {
+	r := newRelease(action, now)
+	r.Plan.Target, r.Plan.ProjectID, r.Plan.Pipeline = rules.TargetCodeArtsPipeline, codeProjectID, codePipelineID
+	return r
+}
+
+// runCode starts the pipeline of CodeArts Pipeline, as somebody else.
+func (w *world) runCode() string {
+	w.t.Helper()
+	var got struct {
+		ID string `json:"pipeline_run_id"`
+	}
+	err := w.client.Do(w.t.Context(), huaweicloud.Call{Operation: "run", Method: http.MethodPost, Body: struct{}{},
+		Path: huaweicloud.Path("/v5/%s/api/pipelines/%s/run", codeProjectID, codePipelineID)}, &got)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return got.ID
+}
+
+func newWorldOf(t *testing.T, options standin.Options) *world {
+	t.Helper()
+	const key, secret = "STANDINACCESSKEY0001", "standin-secret-key"
+	options.AccessKey, options.SecretKey = key, secret
+	options.RegionProject = standin.RegionProject{ID: projectID, Name: "cn-north-4"}
+	options.Projects = []standin.Project{{ID: codeProjectID, Name: "payments"}}
+	options.ExecutionIDFirst, options.JournalSize = 286540, 250
+	server, err := standin.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +105,7 @@ func newWorld(t *testing.T, settings standin.ReleaseSettings, tasks []standin.Pi
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.op, err = New(Options{Client: w.client, ProjectID: fixedProject})
+	w.op, err = New(Options{Client: w.client, Pipeline: w.client, ProjectID: fixedProject})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +190,7 @@ func (w *world) acted() []string {
 	var acted []string
 	for _, call := range calls {
 		if call.Acted {
-			acted = append(acted, strings.TrimSpace(call.Action+" "+call.ApprovalType))
+			acted = append(acted, strings.TrimSpace(cmp.Or(call.Action, call.Operation)+" "+call.ApprovalType))
 		}
 	}
 	return acted
@@ -167,7 +209,7 @@ const (
 	emptyAnswer    fault = "empty answer"    // done, 200 without a body
 	throttled      fault = "throttled"       // 429, nothing done
 	refusedRequest fault = "refused request" // 400, nothing done
-	readsFail      fault = "reads fail"      // every GET is answered 503
+	readsFail      fault = "reads fail"      // every read is answered 503
 	crashBefore    fault = "crash before"    // the process dies between intent and request
 	crashAfter     fault = "crash after"     // the process dies with the answer in hand
 	saveFails      fault = "save fails"      // nothing can be saved in this step
@@ -178,8 +220,8 @@ func allFaults() []fault {
 		refusedRequest, readsFail, crashBefore, crashAfter, saveFails}
 }
 
-// atService are the stand-in's faults that f stands for.
-func (f fault) atService() []standin.Fault {
+// faults are the stand-in's that f stands for.
+func (w *world) faults(f fault) []standin.Fault {
 	var at standin.Fault
 	switch f {
 	case lostRequest:
@@ -199,12 +241,11 @@ func (f fault) atService() []standin.Fault {
 	case refusedRequest:
 		at = standin.Fault{Kind: standin.FaultRefused}
 	case readsFail:
-		return []standin.Fault{{Kind: standin.FaultStatus, Status: http.StatusServiceUnavailable,
-			Operations: []string{"list_pipelines", "show_pipeline", "list_release_records"}}}
+		return []standin.Fault{{Kind: standin.FaultStatus, Status: http.StatusServiceUnavailable, Operations: w.reads}}
 	default:
 		return nil
 	}
-	at.Operations = []string{"operate_pipeline"}
+	at.Operations = w.acts
 	return []standin.Fault{at}
 }
 
@@ -243,7 +284,7 @@ func (k *keeper) save(r Release) {
 // operator asks for. It returns what is kept then.
 func (k *keeper) step(f fault) Release {
 	k.t.Helper()
-	k.setFaults(f.atService()...)
+	k.setFaults(k.faults(f)...)
 	wait, err := k.take(f)
 	if err != nil {
 		wait = 5 * time.Second

@@ -222,7 +222,9 @@ func (l *loader) checkPositive(d *decodedFile, path string, timeout *time.Durati
 // checkRelease checks one release of a rule; before are those above it.
 func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec, before []releaseSpec) {
 	complain := func(key, problem, instead string) { l.complain(d, path+key, problem, instead) }
-	l.checkPipeline(d, path+".pipeline", release.Pipeline)
+	l.oneOf(d, path+".target", release.Target, string(TargetServiceStage), string(TargetCodeArtsPipeline))
+	l.checkPipeline(d, path+".pipeline", release.Pipeline, ReleaseTarget(release.Target))
+	l.checkForTarget(d, path, release)
 	l.checkReactions(d, path, release)
 	l.checkTimeout(d, path+".timeout", release.Timeout)
 	l.checkPositive(d, path+".approval_timeout", release.ApprovalTimeout)
@@ -247,12 +249,17 @@ func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec,
 	default:
 		l.oneOf(d, path+".action", release.Action, string(ReleaseStart), string(ReleaseApprove), string(ReleaseRefuse))
 	}
+	wholeStages := ReleaseTarget(release.Target).facts().wholeStages
 	for i, s := range release.Select {
 		if s.Stage == "" {
 			complain(fmt.Sprintf(".select[%d].stage", i), "is missing", "write the name of a stage")
 		}
-		if len(s.Tasks) == 0 || slices.Contains(s.Tasks, "") {
+		switch whole := wholeStages && s.Tasks == nil; {
+		case !whole && len(s.Tasks) == 0 || slices.Contains(s.Tasks, ""):
 			complain(fmt.Sprintf(".select[%d].tasks", i), "names no task", "write the tasks of the stage: [api, web]")
+		case whole != (wholeStages && release.Select[0].Tasks == nil):
+			complain(fmt.Sprintf(".select[%d]", i), "whole stages and single jobs are selected, and the service would take the stages alone",
+				"write tasks at every entry, or at none")
 		}
 	}
 	for _, other := range before {
@@ -268,14 +275,42 @@ func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec,
 	}
 }
 
+// checkForTarget checks what only some targets take.
+func (l *loader) checkForTarget(d *decodedFile, path string, release *releaseSpec) {
+	target := ReleaseTarget(release.Target)
+	facts := target.facts()
+	complain := func(key, problem, instead string) { l.complain(d, path+key, facts.name+" "+problem, instead) }
+	switch {
+	case release.Project == nil:
+	case !facts.hasProject:
+		complain(".project", "takes none: its pipelines belong to the IAM project of the region", "remove it, or write target: codearts_pipeline if it is a pipeline of that")
+	case !projectID(release.Project.ID):
+		l.complain(d, path+".project.id", quote(release.Project.ID)+" is not a project id", "write the 32 lower-case hex digits of the CodeArts project, or remove project for that of the check")
+	}
+	if release.Message != "" && !facts.takesMessage {
+		complain(".message", "takes no message with a decision", "remove it")
+	}
+	for _, step := range release.OnFailure {
+		if !target.Offers(step.Action) {
+			complain(".on_failure", "has no "+string(step.Action), "write retry or {retry: 2} alone, and undo by a pipeline that does so")
+			return
+		}
+	}
+}
+
 // checkPipeline checks the id of a pipeline, or the name that the server file gives it.
-func (l *loader) checkPipeline(d *decodedFile, path, pipeline string) {
+func (l *loader) checkPipeline(d *decodedFile, path, pipeline string, target ReleaseTarget) {
+	facts := target.facts()
+	other, isID := PipelineTarget(l.pipelineID(pipeline))
 	switch {
 	case pipeline == "":
 		l.complain(d, path, "is missing", "write the id of the release pipeline, or its name in huaweicloud.pipelines of the server file")
-	case dashedUUID(pipeline):
-	case !legalName(pipeline) || projectID(pipeline):
-		l.complain(d, path, quote(pipeline)+" is not a pipeline id", "write it with its dashes, as caf409b1-10df-483a-b14d-7b05f7e12c88")
+	case facts.isID(l.pipelineID(pipeline)):
+	case isID:
+		l.complain(d, path, quote(pipeline)+" is not a pipeline of "+facts.name+", by the form of its id",
+			fmt.Sprintf("if it is one of %[2]s, write target: %[1]s with it; else write %[3]s", other, other.Name(), facts.idForm))
+	case !legalName(pipeline):
+		l.complain(d, path, quote(pipeline)+" is not a pipeline id", "write "+facts.idForm)
 	case l.pipelines == nil:
 		l.warn(d, path, quote(pipeline)+" is a name, which only the server file can resolve", "check the rules together with the server file: --config")
 	case len(l.pipelines) == 0:

@@ -308,14 +308,21 @@ type FailureStep struct {
 
 // Release is one thing that a rule wants done with a pipeline after the verdict.
 type Release struct {
-	// Pipeline is the id of a ServiceStage release task (UUID with dashes).
+	// Target is the service that has the pipeline.
+	Target ReleaseTarget `json:"target,omitempty"`
+	// ProjectID is the CodeArts project of a pipeline of CodeArts Pipeline (32 hex digits);
+	// empty for the others.
+	ProjectID string `json:"project_id,omitempty"`
+	// Pipeline is the id of a ServiceStage release task (UUID with dashes), or of a pipeline
+	// of CodeArts Pipeline (32 letters and digits).
 	Pipeline string `json:"pipeline"`
 	// PipelineName is what the server file calls it; empty for none.
 	PipelineName string        `json:"pipeline_name,omitempty"`
 	Action       ReleaseAction `json:"action"`
 	// Select narrows a start to these tasks; empty starts all.
 	Select []Select `json:"select,omitempty"`
-	// Task names the checkpoint to decide (the machine name); only with approve
+	// Task names the checkpoint to decide: the machine name, at CodeArts Pipeline the name
+	// or the identifier of the step that is a manual review, or of its job. Only with approve
 	// and refuse.
 	Task string `json:"task,omitempty"`
 	// Message goes with the approval; empty: one that names the run and commit.
@@ -349,7 +356,8 @@ func (r Release) RollsBack() bool {
 	return slices.ContainsFunc(r.OnFailure, func(step FailureStep) bool { return step.Action == ReleaseRollback })
 }
 
-// Select names tasks of one stage of a pipeline.
+// Select names tasks of one stage of a pipeline, at CodeArts Pipeline jobs; there no tasks
+// stand for the whole stage.
 type Select struct {
 	Stage string   `json:"stage"`
 	Tasks []string `json:"tasks"`

@@ -212,7 +212,10 @@ func (r *Release) text() string {
 		for _, task := range s.Tasks {
 			tasks = append(tasks, plain(task))
 		}
-		text += " " + plain(s.Stage) + "[" + strings.Join(tasks, ", ") + "]"
+		text += " " + plain(s.Stage)
+		if len(tasks) > 0 {
+			text += "[" + strings.Join(tasks, ", ") + "]"
+		}
 	}
 	if r.Task != "" {
 		text += " " + plain(r.Task)

@@ -125,8 +125,13 @@ type limitsSpec struct {
 }
 
 type releaseSpec struct {
-	// Pipeline is the id of a ServiceStage release task, or the name that the server file
-	// gives it.
+	// Target is servicestage or codearts_pipeline; empty: servicestage.
+	Target string `yaml:"target,omitempty" json:",omitempty"`
+	// Project is the CodeArts project of a pipeline of CodeArts Pipeline; absent: that of
+	// the check.
+	Project *releaseProjectSpec `yaml:"project,omitempty" json:",omitempty"`
+	// Pipeline is the id of the pipeline, at ServiceStage of a release task, or the name
+	// that the server file gives it.
 	Pipeline string         `yaml:"pipeline"`
 	Action   string         `yaml:"action"`
 	Select   []selectSpec   `yaml:"select,omitempty" json:",omitempty"`
@@ -143,9 +148,16 @@ type releaseSpec struct {
 	Hold         *later       `yaml:"hold,omitempty" hidden:"true"`
 }
 
+type releaseProjectSpec struct {
+	// ID is the CodeArts project: 32 hex digits.
+	ID string `yaml:"id"`
+}
+
 type selectSpec struct {
-	Stage string   `yaml:"stage"`
-	Tasks []string `yaml:"tasks,flow"`
+	Stage string `yaml:"stage"`
+	// Tasks are tasks of the stage, at CodeArts Pipeline its jobs; there none stand for the
+	// whole stage.
+	Tasks []string `yaml:"tasks,flow,omitempty"`
 }
 
 // debounceSpec is taken as a whole; quiet: 0s switches off what the defaults say.

@@ -195,11 +195,14 @@ func (l *limit) number() *int {
 	return &l.Max
 }
 
-// compileRelease fills in the timeouts of a release and returns it compiled.
-func (l *loader) compileRelease(spec *releaseSpec) Release {
+// compileRelease fills in the timeouts of a release and returns it compiled. project is the
+// CodeArts project of the check.
+func (l *loader) compileRelease(spec *releaseSpec, project string) Release {
+	target := ReleaseTarget(spec.Target).facts()
 	spec.Timeout = or(spec.Timeout, new(defaultReleaseTimeout), nil)
 	spec.ApprovalTimeout = or(spec.ApprovalTimeout, new(defaultApprovalTimeout), nil)
 	compiled := Release{
+		Target:   ReleaseTarget(spec.Target),
 		Pipeline: l.pipelineID(spec.Pipeline),
 		Action:   ReleaseAction(spec.Action),
 		Task:     spec.Task,
@@ -210,10 +213,16 @@ func (l *loader) compileRelease(spec *releaseSpec) Release {
 		OnDeadline:      Reaction(spec.OnDeadline),
 		OnSuperseded:    Reaction(spec.OnSuperseded),
 	}
+	if target.hasProject {
+		if spec.Project == nil {
+			spec.Project = &releaseProjectSpec{ID: project}
+		}
+		compiled.ProjectID = spec.Project.ID
+	}
 	for _, step := range spec.OnFailure {
 		compiled.OnFailure = append(compiled.OnFailure, FailureStep(step))
 	}
-	if !dashedUUID(compiled.Pipeline) {
+	if !target.isID(compiled.Pipeline) {
 		compiled.Pipeline, compiled.PipelineName = "", spec.Pipeline
 	}
 	for name, id := range l.pipelines {
@@ -222,7 +231,7 @@ func (l *loader) compileRelease(spec *releaseSpec) Release {
 		}
 	}
 	for _, s := range spec.Select {
-		compiled.Select = append(compiled.Select, Select(s))
+		compiled.Select = append(compiled.Select, Select{Stage: s.Stage, Tasks: append([]string{}, s.Tasks...)})
 	}
 	return compiled
 }

@@ -19,11 +19,6 @@ const longestTimeout = 24 * time.Hour
 // with its place and what to write instead.
 func (p *Policy) Warnings() strictyaml.Complaints { return slices.Clone(p.warnings) }
 
-// Releases says that a rule has a release.
-func (p *Policy) Releases() bool {
-	return slices.ContainsFunc(p.rules, func(r *rule) bool { return len(r.releases) > 0 })
-}
-
 // warn adds a warning about the value at path.
 func (l *loader) warn(d *decodedFile, path, problem, instead string) {
 	l.warnings = append(l.warnings, d.doc.Complain(path, problem, instead))

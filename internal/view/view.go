@@ -259,8 +259,10 @@ type Release struct {
 	// rule's own.
 	DecidedBy string `json:"decided_by"`
 	Subject
-	Rule     string `json:"rule"`
-	Pipeline string `json:"pipeline"`
+	Rule string `json:"rule"`
+	// Target is the service that has the pipeline: servicestage or codearts_pipeline.
+	Target   rules.ReleaseTarget `json:"target"`
+	Pipeline string              `json:"pipeline"`
 	// PipelineName is what the server file calls the pipeline; empty for none.
 	PipelineName string              `json:"pipeline_name"`
 	Action       rules.ReleaseAction `json:"action"`
@@ -281,7 +283,7 @@ type Release struct {
 	// Operation is the action on the execution that is ordered and not finished; null for
 	// none.
 	Operation *release.Operation `json:"operation"`
-	// PipelineStatus is what ServiceStage said last; null before.
+	// PipelineStatus is what the service said last; null before.
 	PipelineStatus *Status `json:"pipeline_status"`
 	// Waiting are the checkpoints that wait for approval.
 	Waiting []string `json:"waiting"`
@@ -298,7 +300,8 @@ type Release struct {
 	Took string `json:"took"`
 }
 
-// Status is a status of ServiceStage: its number and its documented name.
+// Status is a status of ServiceStage: its number and its documented name. The words of CodeArts
+// Pipeline are shown as those that mean the same, or with a number below 0.
 type Status struct {
 	Code int    `json:"code"`
 	Name string `json:"name"`
@@ -308,7 +311,7 @@ type Status struct {
 func NewRelease(r release.Release) Release {
 	view := Release{
 		ID: r.ID, RunID: r.RunID, Place: r.Index, RerunOf: r.RerunOf, Continues: r.Continues, DecidedBy: r.DecidedBy, Subject: subjectOf(r.Event), Rule: r.Rule,
-		Pipeline: r.Plan.Pipeline, PipelineName: r.Plan.PipelineName, Action: r.Plan.Action, Checkpoint: r.Plan.Task, Select: list(r.Plan.Select), StartedBy: r.After,
+		Target: r.Plan.Target.OrDefault(), Pipeline: r.Plan.Pipeline, PipelineName: r.Plan.PipelineName, Action: r.Plan.Action, Checkpoint: r.Plan.Task, Select: list(r.Plan.Select), StartedBy: r.After,
 		State: r.State, Reason: r.Reason, Withdrawn: r.Withdrawn, ExecutionID: r.ExecutionID, OtherExecutionIDs: list(r.OtherIDs), Operation: r.Operation,
 		Waiting: list(r.Waiting), WaitsForPersonSince: moment(r.WaitsForPersonSince), Actions: list(r.Actions),
 		CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,

@@ -64,7 +64,7 @@ func (s *Status) UnmarshalJSON(data []byte) error {
 	switch {
 	case word == "null" || word == "":
 		*s = StatusNone
-	case err != nil:
+	case err != nil || n < 0:
 		*s = statusUnreadable
 	default:
 		*s = Status(n)
@@ -76,7 +76,7 @@ func (s *Status) UnmarshalJSON(data []byte) error {
 // without the key, and any other value, is an error: it must not pass for an
 // empty list.
 func decodeList[T any](data []byte, key string) ([]T, error) {
-	data = bytes.Trim(data, " \t\r\n") // the white space of JSON, no more
+	data = trimSpace(data)
 	if len(data) > 0 && data[0] == '{' {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(data, &object); err != nil {
@@ -97,36 +97,15 @@ func decodeList[T any](data []byte, key string) ([]T, error) {
 	return list, nil
 }
 
-// task is one task of a pipeline, as its details show it.
-type task struct {
-	Name   string
-	Status Status
-	// Error is the service's text about a failed task, shortened; may be empty.
-	Error string
-}
-
 // maxTaskError bounds, in bytes, what is kept of a task's error text.
 const maxTaskError = 300
 
-// decodeTasks reads the tasks out of a pipeline's details, in their order. The
+// trimSpace removes the white space of JSON, no more.
+func trimSpace(data []byte) []byte { return bytes.Trim(data, " \t\r\n") }
+
+// decodeStages reads the stages and tasks out of a pipeline's details, in their order. The
 // declaration may be an object, a list of objects or absent; tasks may stand in
 // their stage or in groups of it. Details without tasks are not an error.
-func decodeTasks(data []byte) ([]task, error) {
-	stages, err := decodeStages(data)
-	var tasks []task
-	for _, stage := range stages {
-		tasks = append(tasks, stage.tasks...)
-	}
-	return tasks, err
-}
-
-// stage is one stage of a pipeline with its tasks.
-type stage struct {
-	name  string
-	tasks []task
-}
-
-// decodeStages reads what decodeTasks reads, by stage.
 func decodeStages(data []byte) ([]stage, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()

@@ -118,7 +118,7 @@ func (c *cluster) mergeRequest(id string) codecheck.Run {
 			Connection: "github-acme", Kind: event.MergeRequest, Action: event.Opened, Branch: "main", SourceBranch: "topic", Number: 7,
 			Repository: event.Repository{Host: event.GitHub, ID: fmt.Sprint(crc32.ChecksumIEEE([]byte(c.repository))), FullName: "acme/" + c.repository, HTTPSURL: "https://github.com/acme/" + c.repository + ".git"},
 		},
-		Check: rules.Check{ProjectID: projectID, ProjectName: "payments", Scan: rules.ScanIncremental, TaskName: "api-main", AuthID: "auth-1"},
+		Check: rules.Check{ProjectID: projectID, ProjectName: "payments", Scan: rules.ScanIncremental, TaskName: "api-main", AuthID: "auth-1", Languages: []string{"GO"}},
 	}
 }
 

@@ -37,7 +37,7 @@ type Authenticator interface {
 
 // Options configures a Client. Service and Endpoint are mandatory.
 type Options struct {
-	// Service names the service in metrics: codecheck, servicestage or iam.
+	// Service names the service in metrics: codecheck, servicestage, pipeline or iam.
 	Service string
 	// Endpoint is the base URL, http or https; a path in it is kept in front of
 	// every call's path. No other host is ever called.

@@ -16,6 +16,9 @@ func (c *Checker) scanFailed(ctx context.Context, run Run) (Run, time.Duration, 
 		return run, 0, err
 	}
 	log := failingStep(entries)
+	if token := c.options.Login(run.Event.Connection).Token; token != "" {
+		log = strings.ReplaceAll(log, token, "***")
+	}
 	why := summarizeLog(log)
 	if err != nil {
 		why = "its log cannot be read: " + err.Error()

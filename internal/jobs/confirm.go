@@ -82,6 +82,30 @@ func (q *Queue) prepareRelease(ctx context.Context, b *basis) (next release.Rele
 	return next, false, 0, nil
 }
 
+// confirmOperation asks the host before an operation lets an execution go on releasing: a
+// retry or a continue is a release too. When the host has another commit, or none, it is
+// not sent, and the rule or the person is told why; next is then what follows instead.
+func (q *Queue) confirmOperation(ctx context.Context, before, next release.Release, wait time.Duration) (_ release.Release, send bool, _ time.Duration, err error) {
+	if !next.Operation.Action.Releases() || !q.opts.Confirm(next.Event.Connection).Releases {
+		return next, true, wait, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+	defer cancel()
+	sha, err := q.confirm(ctx, before.Event)
+	reason := moved(before.Event, sha)
+	switch {
+	case err == nil && reason == "":
+		err = q.update(ctx, func(tx *transaction) error { return tx.ConfirmHead(ctx, before.Event.RefKey(), sha) })
+		return next, err == nil, wait, err
+	case err != nil && !final(err):
+		return before, false, 0, err
+	case err != nil:
+		reason = err.Error()
+	}
+	before.Known.Outdated = reason
+	return q.lookAtRelease(ctx, before)
+}
+
 // confirm reads the commit that the host of an event has. The error names the event's.
 func (q *Queue) confirm(ctx context.Context, ev event.Event) (sha string, err error) {
 	if sha, err = q.opts.Forge.Head(ctx, ev); err != nil {

@@ -1,13 +1,14 @@
 package jobs_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/release"
@@ -73,7 +74,7 @@ func TestOnFailure(t *testing.T) {
 				p.start(t, jobs.Options{})
 				p.untilState(t, "release", c.state)
 				r := p.release(t, "release")
-				if diff := cmp.Diff(c.acted, p.acted(r)); diff != "" || !strings.Contains(r.Reason, c.reason) {
+				if diff := gocmp.Diff(c.acted, p.acted(r)); diff != "" || !strings.Contains(r.Reason, c.reason) {
 					t.Errorf("%s; acted (-want +got):\n%s", r.Reason, diff)
 				}
 				if len(r.Actions) != len(c.acted) || r.Operation != nil {
@@ -102,10 +103,53 @@ func TestNothingIsRetriedForAnOlderCommit(t *testing.T) {
 		p.start(t, jobs.Options{})
 		p.untilState(t, "release", "rolled_back")
 		r := p.release(t, "release")
-		if diff := cmp.Diff([]string{"rollback"}, p.acted(r)); diff != "" || !strings.Contains(r.Reason, "not retried: ") {
+		if diff := gocmp.Diff([]string{"rollback"}, p.acted(r)); diff != "" || !strings.Contains(r.Reason, "not retried: ") {
 			t.Errorf("%s; acted (-want +got):\n%s", r.Reason, diff)
 		}
 	})
+}
+
+// TestRetryIsConfirmed retries only while the git host has the commit: a newer push may not
+// have been announced.
+func TestRetryIsConfirmed(t *testing.T) {
+	for name, c := range map[string]struct {
+		tip   string
+		acted []string
+	}{
+		"the same commit": {"", []string{"retry", "retry", "rollback"}},
+		"another commit":  {another, []string{"rollback"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachPeople(t, func(t *testing.T, p people) {
+				p.leave(t, func(l *lost) {
+					ev := l.push("release")
+					ev.HeadSHA = announced
+					r := l.newReleaseFor("release", ev)
+					l.check(l.services.ChangePipeline(r.Plan.Pipeline, standin.PipelineChange{Fail: map[string]int{"deploy": -1}}))
+					var err error
+					r.ExecutionID, err = l.services.startPipeline(l.ctx, r.Plan.Pipeline, release.StatusFailed)
+					l.check(err)
+					r.State = release.Running
+					r.Plan.OnFailure = []rules.FailureStep{{Action: rules.ReleaseRetry, Times: 2}, {Action: rules.ReleaseRollback, Times: 1}}
+					_, err = l.tx.AddRelease(l.ctx, r)
+					l.check(err)
+				})
+				ev := p.release(t, "release").Event
+				host, url := newGitHost(t)
+				_, repository, _ := strings.Cut(ev.Repository.FullName, "/")
+				host.tips[repository] = cmp.Or(c.tip, ev.HeadSHA)
+				p.start(t, confirmed(t, url, []string{ev.Connection}))
+				p.untilState(t, "release", "rolled_back")
+				r := p.release(t, "release")
+				if diff := gocmp.Diff(c.acted, p.acted(r)); diff != "" {
+					t.Errorf("%s; acted (-want +got):\n%s", r.Reason, diff)
+				}
+				if c.tip != "" && !strings.Contains(r.Reason, "not retried: branch \"main\" has commit aaaabbbb on its host") {
+					t.Errorf("reason %q", r.Reason)
+				}
+			})
+		})
+	}
 }
 
 // TestOnSuperseded stops an execution whose branch has a newer commit, and lets the release
@@ -128,7 +172,7 @@ func TestOnSuperseded(t *testing.T) {
 		p.moveOn(t, stops.Event)
 		p.untilState(t, "stops", "stopped")
 		r := p.release(t, "stops")
-		if diff := cmp.Diff([]string{"stop"}, p.acted(r)); diff != "" || !strings.Contains(r.Reason, "on_superseded: ") || r.Status != int(release.StatusPaused) {
+		if diff := gocmp.Diff([]string{"stop"}, p.acted(r)); diff != "" || !strings.Contains(r.Reason, "on_superseded: ") || r.Status != int(release.StatusPaused) {
 			t.Errorf("%s; acted (-want +got):\n%s", r.Reason, diff)
 		}
 		if now := p.release(t, "leaves"); now.State != release.AwaitingApproval {
@@ -252,7 +296,7 @@ func TestOperate(t *testing.T) {
 				want = "release " + by[id] + " repeats it already"
 			}
 			refused(t, id+" twice", err, want)
-			if diff := cmp.Diff([]string{string(action) + " " + by[id] + " by ann: the scanner is mended"}, p.actions(t, id)); diff != "" {
+			if diff := gocmp.Diff([]string{string(action) + " " + by[id] + " by ann: the scanner is mended"}, p.actions(t, id)); diff != "" {
 				t.Errorf("actions (-want +got):\n%s", diff)
 			}
 		}
@@ -280,7 +324,7 @@ func TestOperate(t *testing.T) {
 			if r.Continues != id || r.Plan.Action != orders[id] {
 				t.Errorf("%s: %+v", id, r)
 			}
-			if diff := cmp.Diff(before[id], p.release(t, id)); diff != "" {
+			if diff := gocmp.Diff(before[id], p.release(t, id)); diff != "" {
 				t.Errorf("what has ended was changed:\n%s", diff)
 			}
 		}

@@ -98,8 +98,11 @@ func (l *lost) add(run *codecheck.Run, state codecheck.State) {
 	l.check(err)
 }
 
-func (l *lost) newRelease(id string) release.Release {
-	run := l.newRun(id, l.push(id))
+func (l *lost) newRelease(id string) release.Release { return l.newReleaseFor(id, l.push(id)) }
+
+// newReleaseFor is newRelease for the commit of an event.
+func (l *lost) newReleaseFor(id string, ev event.Event) release.Release {
+	run := l.newRun(id, ev)
 	return release.Release{ID: id, RunID: l.addRun(codecheck.Passed, &run, "passed").ID, Event: run.Event, CreatedAt: l.at, StartedAt: l.at,
 		Deadline: l.deadline, Plan: rules.Release{Pipeline: pipelineID(number(run.Event)), Action: rules.ReleaseStart, Timeout: time.Hour}}
 }

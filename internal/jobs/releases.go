@@ -204,6 +204,9 @@ func (q *Queue) followRelease(ctx context.Context, args followReleaseArgs) (time
 	b.release.Known = b.known()
 	next, send, wait, err := q.lookAtRelease(ctx, b.release)
 	if err == nil && send {
+		next, send, wait, err = q.confirmOperation(ctx, b.release, next, wait)
+	}
+	if err == nil && send {
 		if err = q.commitOperation(ctx, &b, next); err != nil {
 			return q.afterRefusedIntent(ctx, b, err)
 		}

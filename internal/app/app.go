@@ -73,7 +73,7 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.reloads.hosts, err = newHosts(cfg, registry); err != nil {
 		return nil, err
 	}
-	if a.reloads.remote, err = newRemote(cfg, a.store, a.store, a.store, a.reloads.hosts.login, registry, log); err != nil {
+	if a.reloads.remote, err = newRemote(cfg, rests{memory: a.store, findings: a.store, shared: a.store, login: a.reloads.hosts.login, registry: registry, log: log}); err != nil {
 		return nil, err
 	}
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/config"
@@ -21,7 +20,7 @@ func Examine(ctx context.Context, path string, lookup LookupEnv) ([]doctor.Findi
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRemote(cfg, noMemory{}, nil, nil, nil, prometheus.NewRegistry(), zap.NewNop())
+	r, err := newRemote(cfg, rests{memory: noMemory{}})
 	if err != nil {
 		return nil, err
 	}

@@ -29,18 +29,37 @@ type remote struct {
 	authenticator func(config.Auth) (huaweicloud.Authenticator, error)
 }
 
-// newRemote makes the clients of Huawei Cloud and what they share: the
-// transport, the authentication, the metrics and what the replicas tell each other by
-// shared, nil for nothing.
-// findings may be nil: then none are read. login is what [codecheck.Options] wants.
-func newRemote(cfg *config.Config, memory codecheck.Memory, findings codecheck.Findings, shared huaweicloud.Shared, login func(connection string) codecheck.Login, registry prometheus.Registerer, log *zap.Logger) (*remote, error) {
+// rests is what the clients of Huawei Cloud rest on. All but memory may be zero.
+type rests struct {
+	memory codecheck.Memory
+	// findings keeps what runs find; nil: none are read.
+	findings codecheck.Findings
+	// shared is what the replicas tell each other by; nil: nothing.
+	shared huaweicloud.Shared
+	// login is what [codecheck.Options] wants.
+	login func(connection string) codecheck.Login
+	// registry and log get metrics and messages; nil: none are kept.
+	registry prometheus.Registerer
+	log      *zap.Logger
+}
+
+// newRemote makes the clients of Huawei Cloud and what they share: the transport, the
+// authentication, the metrics and what the replicas tell each other.
+func newRemote(cfg *config.Config, on rests) (*remote, error) {
+	registry, log := on.registry, on.log
+	if registry == nil {
+		registry = prometheus.NewRegistry()
+	}
+	if log == nil {
+		log = zap.NewNop()
+	}
 	h := cfg.HuaweiCloud
 	client, err := newHTTPClient(h)
 	if err != nil {
 		return nil, err
 	}
 	metrics := huaweicloud.NewMetrics(registry)
-	replicas := huaweicloud.NewReplicas(shared, log, nil)
+	replicas := huaweicloud.NewReplicas(on.shared, log, nil)
 
 	r := &remote{http: client, authenticator: func(auth config.Auth) (huaweicloud.Authenticator, error) {
 		return newAuthenticator(auth, huaweicloud.TokenOptions{
@@ -76,7 +95,7 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, findings codecheck.F
 	}
 	r.checker, err = codecheck.New(codecheck.Options{
 		Client:   checkClient,
-		Memory:   memory,
+		Memory:   on.memory,
 		Dialect:  string(h.Dialect),
 		Ref:      codecheck.Capability(h.Capabilities.Ref),
 		JobID:    codecheck.Capability(h.Capabilities.JobID),
@@ -85,13 +104,13 @@ func newRemote(cfg *config.Config, memory codecheck.Memory, findings codecheck.F
 		BranchTasks:  codecheck.Capability(h.Capabilities.BranchTasks),
 		CheckTimes:   codecheck.Capability(h.Capabilities.CheckTimes),
 		AccessPassed: h.AccessPassed,
-		Findings:     findings,
+		Findings:     on.findings,
 		MaxFindings:  cmp.Or(h.MaxFindings, -1),
 
 		PullFailurePatterns: h.PullFailurePatterns,
 		RepoType:            repoType(cfg),
 		DefaultRef:          defaultRef(cfg),
-		Login:               login,
+		Login:               on.login,
 		Poll:                codecheck.Interval{Min: h.Poll.Min, Max: h.Poll.Max},
 		Log:                 log,
 		Metrics:             codecheck.NewMetrics(registry),

@@ -77,7 +77,7 @@ func TestAuthorizes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := newRemote(cfg, noMemory{}, nil, nil, nil, prometheus.NewRegistry(), zap.NewNop())
+			r, err := newRemote(cfg, rests{memory: noMemory{}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -175,7 +175,7 @@ func TestChangedCredentialFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.remote, err = newRemote(cfg, noMemory{}, nil, nil, nil, registry, log); err != nil {
+			if r.remote, err = newRemote(cfg, rests{memory: noMemory{}, registry: registry, log: log}); err != nil {
 				t.Fatal(err)
 			}
 			defer r.remote.http.CloseIdleConnections()
@@ -236,7 +236,7 @@ huaweicloud:
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := newRemote(cfg, noMemory{}, nil, nil, nil, prometheus.NewRegistry(), zap.NewNop())
+	r, err := newRemote(cfg, rests{memory: noMemory{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"io/fs"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
-
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
@@ -35,7 +32,7 @@ func WithTasks(ctx context.Context, path string, lookup LookupEnv, readOnly bool
 		defer func() { err = errors.Join(err, s.Close()) }()
 		memory, shared = s, s
 	}
-	r, err := newRemote(cfg, memory, nil, shared, nil, prometheus.NewRegistry(), zap.NewNop())
+	r, err := newRemote(cfg, rests{memory: memory, shared: shared})
 	if err != nil {
 		return err
 	}

@@ -152,6 +152,25 @@ func TestRetryIsConfirmed(t *testing.T) {
 	}
 }
 
+// TestApprovalEndsWithItsStoppedStarter ends an approval whose execution was stopped: what
+// is paused by that never reaches the checkpoint.
+func TestApprovalEndsWithItsStoppedStarter(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("release")
+			r.State, r.Plan.Action, r.Plan.Task = release.Starting, rules.ReleaseApprove, "gate"
+			r.After = l.addRelease(release.Stopped, &r, "286541").ID
+			_, err := l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+		})
+		p.start(t, jobs.Options{})
+		p.untilState(t, "release", "stopped")
+		if r := p.release(t, "release"); !strings.Contains(r.Reason, "whose execution it decides, was stopped") || len(p.acted(r)) > 0 {
+			t.Errorf("%s; acted %q", r.Reason, p.acted(r))
+		}
+	})
+}
+
 // TestOnSuperseded stops an execution whose branch has a newer commit, and lets the release
 // of that start over it.
 func TestOnSuperseded(t *testing.T) {

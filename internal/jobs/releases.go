@@ -47,6 +47,10 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 				}
 				return q.endRelease(ctx, b, state, "release "+b.starter.ID+", which starts the pipeline, ended without an execution, as "+string(b.starter.State)+": "+b.starter.Reason)
 			}
+			if b.starter.State == release.Stopped {
+				// Its execution may look as if it had only paused.
+				return q.endRelease(ctx, b, release.Stopped, "release "+b.starter.ID+", whose execution it decides, was stopped: "+b.starter.Reason)
+			}
 			b.release.ExecutionID, b.release.OtherIDs = b.starter.ExecutionID, b.starter.OtherIDs
 		}
 	}

@@ -36,11 +36,11 @@ func TestDemo(t *testing.T) {
 	}
 	// What the stand-in counted agrees with what the report says: six runs, one of
 	// them with a second ref; two starts; one approval; a retry and a rollback. Before the
-	// starts and the approval the host was asked for the commit, and GitLab and Gitee, which
+	// starts, the approval and the retry the host was asked for the commit, and GitLab and Gitee, which
 	// prove no body, before each of their runs.
 	for operation, want := range map[string]int64{
 		"run_task": 7, "operate_pipeline/start": 2, "operate_pipeline/approval": 1, "operate_pipeline/retry": 1, "operate_pipeline/rollback": 1, "github_ref": 2,
-		"gitlab_branch": 2, "gitlab_merge_request": 1, "gitee_branch": 1, "gitee_pull": 1,
+		"gitlab_branch": 3, "gitlab_merge_request": 1, "gitee_branch": 1, "gitee_pull": 1,
 	} {
 		if got := report.Calls[operation]; got != want {
 			t.Errorf("the stand-in counted %d of %s, want %d", got, operation, want)

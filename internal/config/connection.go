@@ -404,5 +404,5 @@ func (k *checker) repoType(path string, kind Kind, c *Connection) {
 		c.RepoType = kind.RepoType(c.URL)
 		return
 	}
-	k.oneOf(path, c.RepoType, "DevCloud", "Gitee", "GitHub", "GitPub", "gitcode", "gitlab", "self_gitlab", "tfs_git", "bitbucket")
+	k.oneOf(path, c.RepoType, rules.RepoTypes()...)
 }

@@ -83,15 +83,7 @@ func TestNoSequenceOfFaultsDecidesTwice(t *testing.T) {
 						r.After, r.ExecutionID = "rel-0", "286540"
 						end := w.keeper(r).run(sequence)
 						ends[end.State]++
-						decisions := w.acted()[1:]
-						switch {
-						case len(decisions) > 1:
-							t.Fatalf("%q: decided %q", sequence, decisions)
-						case end.State == Succeeded && !slices.Equal(decisions, []string{decision}):
-							t.Fatalf("%q: succeeded with decisions %q", sequence, decisions)
-						case end.State == Failed && len(decisions) != 0:
-							t.Fatalf("%q: failed (%s) although it decided %q", sequence, end.Reason, decisions)
-						}
+						decidedOnce(t, sequence, end, w.acted()[1:], decision)
 					})
 				}
 				wantStates(t, ends, Succeeded, Failed, Unknown)
@@ -188,4 +180,18 @@ func TestTheRuleWalksItsStepsOnce(t *testing.T) {
 		})
 	}
 	wantStates(t, ends, RolledBack, Failed, Unknown)
+}
+
+// decidedOnce checks that a release which ended after a sequence of faults has decided once
+// at most, as it says.
+func decidedOnce(t *testing.T, sequence []fault, end Release, decisions []string, decision string) {
+	t.Helper()
+	switch {
+	case len(decisions) > 1:
+		t.Fatalf("%q: decided %q", sequence, decisions)
+	case end.State == Succeeded && !slices.Equal(decisions, []string{decision}):
+		t.Fatalf("%q: succeeded with decisions %q", sequence, decisions)
+	case end.State == Failed && len(decisions) != 0:
+		t.Fatalf("%q: failed (%s) although it decided %q", sequence, end.Reason, decisions)
+	}
 }

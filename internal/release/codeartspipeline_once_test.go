@@ -76,15 +76,7 @@ func TestNoSequenceOfFaultsReviewsTwice(t *testing.T) {
 						time.Sleep(time.Second)
 						end := w.keeper(r).run(sequence)
 						ends[end.State]++
-						decisions := w.acted()[1:]
-						switch {
-						case len(decisions) > 1:
-							t.Fatalf("%q: decided %q", sequence, decisions)
-						case end.State == Succeeded && !slices.Equal(decisions, []string{decision}):
-							t.Fatalf("%q: succeeded with decisions %q", sequence, decisions)
-						case end.State == Failed && len(decisions) != 0:
-							t.Fatalf("%q: failed (%s) although it decided %q", sequence, end.Reason, decisions)
-						}
+						decidedOnce(t, sequence, end, w.acted()[1:], decision)
 					})
 				}
 				wantStates(t, ends, Succeeded, Failed, Unknown)

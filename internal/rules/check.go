@@ -85,8 +85,8 @@ func (l *loader) checkValues(d *decodedFile, path string, check *checkSpec) {
 		l.warnOfLanguages(d, path+".languages", *check.Languages)
 	}
 	if create := check.Create; create != nil {
-		l.oneOf(d, path+".create.repo_type", create.RepoType, repoTypes()...)
-		l.oneOf(d, path+".create.auth_type", create.AuthType, repoTypes()...)
+		l.oneOf(d, path+".create.repo_type", create.RepoType, RepoTypes()...)
+		l.oneOf(d, path+".create.auth_type", create.AuthType, RepoTypes()...)
 		l.checkRuleSets(d, path, check)
 		if _, fault := parseTemplate(create.Name); fault != "" {
 			l.complain(d, path+".create.name", fault, "known here: {"+strings.Join(placeholders(), "} {")+"}")
@@ -125,8 +125,8 @@ func (l *loader) checkSeries(d *decodedFile, path string, check *checkSpec) {
 	}
 }
 
-// repoTypes is the enum of V3's repo_type and authType: specs/codearts-check.md 1.4.
-func repoTypes() []string {
+// RepoTypes is the enum of V3's repo_type and authType: specs/codearts-check.md 1.4.
+func RepoTypes() []string {
 	return []string{"DevCloud", "Gitee", "GitHub", "GitPub", "gitcode", "gitlab", "self_gitlab", "tfs_git", "bitbucket"}
 }
 

@@ -77,7 +77,7 @@ func testMaxRuns(t *testing.T, db storetest.Database) {
 	w := newWorld(t, db)
 	w.policy, w.parse = priorityPolicy, parsePush
 	w.services.SetScanDelay(time.Hour)
-	q, stop := w.start(t, jobs.Options{MaxRuns: 1})
+	q, stop := w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	b := bench{q, w.store}
 	run := func(id string) string {
 		b.decided(t, id)
@@ -131,7 +131,7 @@ func testMaxRuns(t *testing.T, db storetest.Database) {
 	}
 	// The order holds over a restart.
 	stop()
-	w.start(t, jobs.Options{MaxRuns: 1})
+	w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	for i, id := range order {
 		w.services.EndScans()
 		w.until(t, id, func(now record) bool { return now.state == string(codecheck.Running) })
@@ -154,7 +154,7 @@ func testMaxRunsRemoved(t *testing.T, db storetest.Database) {
 	w := newWorld(t, db)
 	w.policy, w.parse = priorityPolicy, parsePush
 	w.services.SetScanDelay(time.Hour)
-	q, stop := w.start(t, jobs.Options{MaxRuns: 1})
+	q, stop := w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	b := bench{q, w.store}
 	var ids []string
 	for i := range 4 {
@@ -193,7 +193,7 @@ func testMaxRunsDeadline(t *testing.T, db storetest.Database) {
 	w := newWorld(t, db)
 	w.policy, w.parse = priorityPolicy, parsePush
 	w.services.SetScanDelay(time.Hour)
-	q, stop := w.start(t, jobs.Options{MaxRuns: 1})
+	q, stop := w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	b := bench{q, w.store}
 	b.decided(t, "0 a b")
 	w.until(t, b.runs(t, "0 a b")[0].ID, func(now record) bool { return now.state == string(codecheck.Running) })
@@ -202,10 +202,57 @@ func testMaxRunsDeadline(t *testing.T, db storetest.Database) {
 	w.until(t, waits, func(now record) bool { return strings.Contains(now.reason, "waits for one of") })
 	stop()
 	w.clock.jump(50 * time.Minute)
-	w.start(t, jobs.Options{MaxRuns: 1, ReconcileEvery: 50 * time.Millisecond})
+	w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}, ReconcileEvery: 50 * time.Millisecond})
 	now := w.until(t, waits, func(now record) bool { return now.ended })
 	if want := "its deadline passed before it could start; last: waits for one of 1 place (max_runs)"; now.reason != want {
 		t.Errorf("ended %s for %q, want %q", now.state, now.reason, want)
+	}
+}
+
+// TestMaxRunsOfAccounts: each account has places of its own.
+func TestMaxRunsOfAccounts(t *testing.T) { storetest.Each(t, testMaxRunsOfAccounts) }
+
+func testMaxRunsOfAccounts(t *testing.T, db storetest.Database) {
+	w := newWorld(t, db)
+	w.policy, w.parse = strings.Replace(priorityPolicy, "{supersede: false}", "{supersede: false, account: partner}", 1), parsePush
+	w.services.SetScanDelay(time.Hour)
+	q, _ := w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1, "partner": 1}})
+	b := bench{q, w.store}
+	running := func(now record) bool { return now.state == string(codecheck.Running) }
+	for _, id := range []string{"2 a b", "3 a b"} { // of the first account and of the partner's
+		b.decided(t, id)
+		w.until(t, b.runs(t, id)[0].ID, running)
+	}
+	for _, id := range []string{"4 a b", "5 a b"} {
+		b.decided(t, id)
+		w.until(t, b.runs(t, id)[0].ID, func(now record) bool { return strings.HasPrefix(now.reason, "waits for one of 1 place") })
+	}
+	err := w.store.View(t.Context(), func(tx *store.Tx) error {
+		for account, id := range map[string]string{"": "4 a b", "partner": "5 a b"} {
+			line, err := tx.Line(t.Context(), account)
+			if err != nil {
+				return err
+			}
+			if want := b.runs(t, id)[0].ID; !slices.Equal(line, []string{want}) {
+				t.Errorf("%v wait in account %q, want %s", line, account, want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A place that is freed in one account is no use to the other.
+	in, err := jobs.NewInserter(w.store, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = in.StopRun(t.Context(), b.runs(t, "3 a b")[0].ID, ann); err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, b.runs(t, "5 a b")[0].ID, running)
+	if now := b.runs(t, "4 a b")[0]; now.State == codecheck.Running {
+		t.Errorf("run %s of the first account runs beside another one", now.ID)
 	}
 }
 
@@ -232,9 +279,9 @@ func testHistoriesWithMaxRuns(t *testing.T, db storetest.Database) {
 	w := newWorld(t, db)
 	w.policy, w.parse = historyPolicy, parsePush
 	w.services.SetScanDelay(time.Hour)
-	q, _ := w.start(t, jobs.Options{MaxRuns: limit})
+	q, _ := w.start(t, jobs.Options{MaxRuns: map[string]int{"": limit}})
 	if db.Postgres != "" {
-		w.start(t, jobs.Options{MaxRuns: limit})
+		w.start(t, jobs.Options{MaxRuns: map[string]int{"": limit}})
 	}
 	b := bench{q, w.store}
 	in, err := jobs.NewInserter(w.store, zap.NewNop())
@@ -247,8 +294,8 @@ func testHistoriesWithMaxRuns(t *testing.T, db storetest.Database) {
 			if err != nil {
 				return err
 			}
-			if used > limit {
-				t.Errorf("%d runs have a place, want at most %d", used, limit)
+			if used[""] > limit {
+				t.Errorf("%d runs have a place, want at most %d", used[""], limit)
 			}
 			active, err = tx.Runs(t.Context(), store.Filter{States: []string{"queued", "starting", "running"}, Limit: 1000})
 			return err

@@ -116,7 +116,7 @@ func testSupersedeWaiting(t *testing.T, db storetest.Database) {
 	w := newWorld(t, db)
 	w.policy, w.parse = finishPolicy, parsePush
 	w.services.SetScanDelay(time.Hour)
-	q, _ := w.start(t, jobs.Options{MaxRuns: 1})
+	q, _ := w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	b := bench{q, w.store}
 	b.decided(t, "0 a b")
 	runs := w.runOf(t, b, "0 a b", "first")

@@ -156,7 +156,8 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-var testServer = rules.Server{Connections: []rules.Connection{{Name: "github", RepoType: "GitHub"}, {Name: "repo", RepoType: "DevCloud"}}, CreateV3: true}
+var testServer = rules.Server{Connections: []rules.Connection{{Name: "github", RepoType: "GitHub"}, {Name: "repo", RepoType: "DevCloud"}},
+	Accounts: map[string]rules.Account{"": {CreateV3: true}, "partner": {Pipelines: map[string]string{"theirs": "11111111-2222-4333-8444-555555555555"}}}}
 
 // TestCheckFor compares the complaints about each testdata/server/*.yaml, which is right by
 // itself: with the 2026 edition of CodeArts Check, then with that of 2023.
@@ -167,12 +168,11 @@ func TestCheckFor(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			policy, complaints := rules.Load(rules.Source{Name: filepath.Base(file), Data: data})
+			policy, complaints := rules.LoadWith(testServer.Accounts["partner"].Pipelines, rules.Source{Name: filepath.Base(file), Data: data})
 			if len(complaints) > 0 {
 				t.Fatal(complaints)
 			}
-			old := testServer
-			old.CreateV3, old.TemporaryRepository = false, true
+			old := rules.Server{Connections: testServer.Connections, Accounts: map[string]rules.Account{"": {TemporaryRepository: true}}}
 			got := policy.CheckFor(testServer).Error() + "\n\n" + policy.CheckFor(old).Error() + "\n"
 			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", got)
 		})

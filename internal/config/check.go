@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -65,9 +66,44 @@ func (k *checker) config(c *Config) {
 	k.store(&c.Store)
 	k.connections(c.Connections)
 	k.accounts(c)
+	k.report("report", &c.Report)
+	for i := range c.Connections {
+		own := c.Connections[i].Report
+		c.Connections[i].Report = own.or(c.Report)
+		if own != nil {
+			k.report(fmt.Sprintf("connections[%d].report", i), c.Connections[i].Report)
+		}
+	}
+	if c.Dashboard.URL != "" {
+		c.Dashboard.URL, _ = k.url("dashboard.url", c.Dashboard.URL)
+	}
 	k.positive("max_event_age", c.MaxEventAge)
 	c.Rules = k.file("rules", c.Rules)
 	k.log(c.Log)
+}
+
+// contextPattern is what every host takes as the name of a status.
+var contextPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,59}$`)
+
+func (k *checker) report(path string, r *Report) {
+	k.oneOf(path+".statuses", r.Statuses, "on", "off")
+	k.oneOf(path+".comment", r.Comment, "always", "on_failure", "off")
+	k.oneOf(path+".ignored", r.Ignored, "success", "neutral", "none")
+	k.oneOf(path+".language", r.Language, "en", "zh")
+	if !contextPattern.MatchString(r.Context) {
+		k.complain(path+".context", fmt.Sprintf("%q is not the name of a status", r.Context), "write letters, digits, -, _, . and /, at most 60, such as gatewright")
+	}
+}
+
+// or is r with what it does not say taken from others.
+func (r *Report) or(others Report) *Report {
+	if r == nil {
+		return &others
+	}
+	return &Report{
+		Statuses: cmp.Or(r.Statuses, others.Statuses), Context: cmp.Or(r.Context, others.Context), Comment: cmp.Or(r.Comment, others.Comment),
+		Ignored: cmp.Or(r.Ignored, others.Ignored), Language: cmp.Or(r.Language, others.Language),
+	}
 }
 
 func (k *checker) log(l Log) {

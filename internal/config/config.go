@@ -27,6 +27,9 @@ type Config struct {
 	// check.account and by the account of a release, and without these huaweicloud.
 	// Default: none.
 	Accounts Accounts `yaml:"accounts,omitempty"`
+	// Report says what the git hosts are told, and Dashboard where the pages are.
+	Report    Report    `yaml:"report"`
+	Dashboard Dashboard `yaml:"dashboard,omitempty"`
 	// MaxEventAge is how long before its receipt a change may have been made, by the
 	// host's own time; an older one starts nothing unless a person replays it.
 	// Default: 168h, which is 7 days.
@@ -352,6 +355,34 @@ type Poll struct {
 	Max time.Duration `yaml:"max"`
 }
 
+// Report is what a git host is told of a commit and of a merge request, with the token of its
+// connection; nothing without one.
+type Report struct {
+	// Statuses writes a status for each commit that is checked or released: on or off.
+	// Default: on.
+	Statuses string `yaml:"statuses"`
+	// Context is what the names of the statuses begin with: CONTEXT/check, and
+	// CONTEXT/release/PIPELINE for each pipeline. Letters, digits, "-", "_", "." and "/", at
+	// most 60. Default: gatewright.
+	Context string `yaml:"context"`
+	// Comment says when a merge request gets a comment, which is edited later: always,
+	// on_failure or off. Default: on_failure, when a check has failed.
+	Comment string `yaml:"comment"`
+	// Ignored is the status of a commit of which a rule says ignore: success, neutral (success
+	// where the host knows no neutral) or none. Default: success, so that a required check
+	// does not wait for ever.
+	Ignored string `yaml:"ignored"`
+	// Language is that of the words, en or zh. Default: en.
+	Language string `yaml:"language"`
+}
+
+// Dashboard is where people see more.
+type Dashboard struct {
+	// URL is the address that statuses and comments link to, without a slash at its end.
+	// Default: empty, for no links.
+	URL string `yaml:"url,omitempty"`
+}
+
 // Log is what is logged, to standard error.
 type Log struct {
 	// Level is debug, info, warn or error. Default: info.
@@ -518,6 +549,7 @@ func defaults() *Config {
 		},
 		Store:       Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: *defaultAccount(),
+		Report:      Report{Statuses: "on", Context: "gatewright", Comment: "on_failure", Ignored: "success", Language: "en"},
 		MaxEventAge: 7 * 24 * time.Hour,
 
 		Rules:     "rules.yaml",

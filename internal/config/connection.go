@@ -71,6 +71,8 @@ type Connection struct {
 	// Proxy is the address of the HTTP proxy for calls to the API. Default: the one that the
 	// environment names (HTTPS_PROXY, NO_PROXY).
 	Proxy string `yaml:"proxy,omitempty"`
+	// Report is what this host is told; what it leaves out is as in the file's report.
+	Report *Report `yaml:"report,omitempty"`
 	// Confirm says when the host is asked whether a branch, tag or merge request has the
 	// commit at hand, before we act on it. Default: auto.
 	Confirm Confirm `yaml:"confirm"`

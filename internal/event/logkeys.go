@@ -34,6 +34,7 @@ const (
 	LogRulesHash = "rules_hash"
 	LogStore     = "store"
 	LogEndpoints = "endpoints"
+	LogReport    = "report"
 	// LogAccount is the name of an account of Huawei Cloud, LogAccounts the endpoints of
 	// each but the first.
 	LogAccount  = "account"

@@ -12,6 +12,7 @@ import (
 	"github.com/riverqueue/river"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/report"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
@@ -32,6 +33,8 @@ func NewInserter(s *store.Store, log *zap.Logger) (*Inserter, error) {
 	}
 	queue := &Queue{store: s, engine: engine, log: log, now: time.Now, limited: true, opts: Options{
 		Store: s, Log: log, Metrics: NewMetrics(prometheus.NewRegistry()), NewID: newID,
+		// What connections are told is known by the server, which drops the rest.
+		Report: func(string) report.Settings { return report.Settings{Statuses: true, Comment: report.CommentAlways} },
 	}}
 	return &Inserter{queue: queue, store: s, engine: engine}, nil
 }

@@ -24,6 +24,8 @@ type Metrics struct {
 	releases  *prometheus.CounterVec
 	actions   *prometheus.CounterVec
 	jobs      *prometheus.HistogramVec
+	reports   *prometheus.CounterVec
+	firstWord prometheus.Histogram
 }
 
 // NewMetrics registers the metrics of the jobs, each with the labels that it
@@ -67,8 +69,17 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 30, 60},
 		}, []string{"kind", "outcome"}),
 	}
+	m.reports = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatewright_reports_total",
+		Help: "Attempts to tell a git host something, by what: status or comment, and by outcome.",
+	}, []string{"kind", "outcome"})
+	m.firstWord = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "gatewright_push_to_status_seconds",
+		Help:    "Time from the receipt of a delivery to the first status of its commit on the git host.",
+		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 15, 60, 600},
+	})
 	m.initialize()
-	registry.MustRegister(m.perCommit, m.decisions, m.decided, m.runs, m.verdicts, m.releases, m.actions, m.jobs)
+	registry.MustRegister(m.perCommit, m.decisions, m.decided, m.runs, m.verdicts, m.releases, m.actions, m.jobs, m.reports, m.firstWord)
 	return m
 }
 
@@ -86,6 +97,11 @@ func (m *Metrics) initialize() {
 			m.verdicts.WithLabelValues(string(state))
 		}
 	}
+	for _, kind := range []string{reportStatus, reportComment} {
+		for _, outcome := range []string{reportWritten, reportRefused, reportRetried, reportGivenUp} {
+			m.reports.WithLabelValues(kind, outcome)
+		}
+	}
 	for _, state := range release.EndStates() {
 		m.releases.WithLabelValues(string(state))
 	}
@@ -94,6 +110,20 @@ func (m *Metrics) initialize() {
 			m.actions.WithLabelValues(string(action), string(result))
 		}
 	}
+}
+
+// What reports are, and what becomes of the attempts to write them.
+const (
+	reportStatus, reportComment                                = "status", "comment"
+	reportWritten, reportRefused, reportRetried, reportGivenUp = "written", "refused", "retried", "given_up"
+)
+
+func (m *Metrics) observeReport(r store.Report, outcome string) {
+	kind := reportStatus
+	if r.SHA == "" {
+		kind = reportComment
+	}
+	m.reports.WithLabelValues(kind, outcome).Inc()
 }
 
 func (m *Metrics) observeDecision(d store.Delivery, r result, now time.Time) {
@@ -143,6 +173,8 @@ type StateCollector struct {
 	waiting, longest, places *prometheus.Desc
 	// without and withoutFor are of the branches without a verdict.
 	without, withoutFor *prometheus.Desc
+	// toldLate, untold and givenUp are of the reports that the hosts were not told yet.
+	toldLate, untold, givenUp *prometheus.Desc
 	// unresolved are the releases that a person must look at.
 	unresolved *prometheus.Desc
 }
@@ -169,6 +201,9 @@ func NewStateCollector(s *store.Store, now func() time.Time) *StateCollector {
 			"Branches, tags and merge requests with an unfinished run, of which at least 3 runs were superseded since their last verdict.", nil, nil),
 		withoutFor: prometheus.NewDesc("gatewright_longest_without_verdict_seconds",
 			"Of those, how long ago the first of these runs was created; 0 when there is none.", nil, nil),
+		untold:   prometheus.NewDesc("gatewright_waiting_reports", "Statuses and comments that a git host is still to be told, by connection.", []string{"connection"}, nil),
+		toldLate: prometheus.NewDesc("gatewright_oldest_waiting_report_seconds", "For how long the oldest of them waits; 0 when none does.", []string{"connection"}, nil),
+		givenUp:  prometheus.NewDesc("gatewright_given_up_reports", "Statuses and comments that could not be told for 24 hours, and that nothing has changed since.", []string{"connection"}, nil),
 		oldest: prometheus.NewDesc("gatewright_oldest_undecided_delivery_seconds", "Age of the oldest delivery that waits for its decision; 0 when none waits.", nil, nil),
 	}
 }
@@ -185,6 +220,9 @@ func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.places
 	ch <- c.without
 	ch <- c.withoutFor
+	ch <- c.untold
+	ch <- c.toldLate
+	ch <- c.givenUp
 }
 
 // Collect reads the database. When it cannot, the scrape says so.
@@ -220,6 +258,10 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 		if err != nil {
 			return err
 		}
+		reports, err := tx.CountReports(ctx)
+		if err != nil {
+			return err
+		}
 		refs, first, err := tx.WithoutVerdict(ctx)
 		if err != nil {
 			return err
@@ -251,6 +293,15 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 		places[""] += 0 // the account that there always is
 		for account, used := range places {
 			gauge(c.places, float64(used), cmp.Or(account, rules.MainAccount))
+		}
+		for connection, n := range reports {
+			gauge(c.untold, float64(n.Waiting), connection)
+			gauge(c.givenUp, float64(n.GivenUp), connection)
+			late := 0.0
+			if n.Waiting > 0 {
+				late = c.now().Sub(n.Oldest).Seconds()
+			}
+			gauge(c.toldLate, late, connection)
 		}
 		gauge(c.without, float64(refs))
 		gauge(c.withoutFor, c.since(first))

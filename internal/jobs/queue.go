@@ -24,6 +24,7 @@ import (
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/report"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 )
@@ -61,6 +62,10 @@ type Options struct {
 	// Forge asks the git hosts, and Confirm says for which connections. Default: for none.
 	Forge   Forge
 	Confirm func(connection string) Confirm
+	// Reporter tells the git hosts, and Report says what, for each connection. Default:
+	// nothing is told.
+	Reporter Reporter
+	Report   func(connection string) report.Settings
 	// Workers is how many jobs that call remote services run at the same time; default
 	// 20.
 	Workers int
@@ -94,6 +99,8 @@ type Queue struct {
 	commits *groupCommit
 	// deciding is held by the step that decides.
 	deciding chan struct{}
+	// telling are the turns of the connections whose hosts are told something.
+	telling *turns
 	// limited: runs may wait for a place.
 	limited bool
 	// started is when Start was called.
@@ -176,7 +183,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		opts.NewID = newID
 	}
 	limited := slices.ContainsFunc(slices.Collect(maps.Values(opts.MaxRuns)), func(n int) bool { return n > 0 })
-	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, limited: limited, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
+	q := &Queue{telling: newTurns(reportsAtOnce), opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, limited: limited, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
 
 	workers := river.NewWorkers()
 	if err := q.addWorkers(workers); err != nil {
@@ -198,6 +205,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 			river.QueueDefault: {MaxWorkers: opts.Workers},
 			decisionQueue:      {MaxWorkers: decisionWorkers},
 			maintenanceQueue:   {MaxWorkers: maintenanceWorkers},
+			reportQueue:        {MaxWorkers: reportWorkers},
 		},
 		PeriodicJobs: []*river.PeriodicJob{
 			periodic(opts.ReconcileEvery, reconcileArgs{}),

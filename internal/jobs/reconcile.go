@@ -67,8 +67,15 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 		return nil, err
 	}
 	releases, err := tx.StaleReleases(ctx, since, math.MaxInt32)
-	if err != nil || len(deliveries)+len(runs)+len(releases) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	reports, err := tx.ReportsToWrite(ctx, since, reconcileBatch)
+	if err != nil || len(deliveries)+len(runs)+len(releases)+len(reports) == 0 {
+		return nil, err
+	}
+	for _, key := range reports {
+		jobs = append(jobs, river.InsertManyParams{Args: writeReportArgs{Key: key}, InsertOpts: &river.InsertOpts{Queue: reportQueue, UniqueOpts: untilEnded()}})
 	}
 	// The jobs are read after the records: a step saves its record together with the
 	// job that goes on, so that no record is missed between the two reads.

@@ -19,6 +19,8 @@ type transaction struct {
 	// placeFreed: a run was saved that occupies no task, so that a place may be free now, or
 	// put in line for one.
 	placeFreed bool
+	// reports are those that the changes of this transaction may make others, by their keys.
+	reports map[string]store.Report
 }
 
 // enqueue adds jobs.
@@ -51,6 +53,9 @@ func (q *Queue) update(ctx context.Context, fn func(*transaction) error) error {
 		err := fn(t)
 		if err == nil {
 			err = t.wakeWaiting(ctx)
+		}
+		if err == nil {
+			err = t.wantReports(ctx)
 		}
 		if t.placeFreed && q.limited {
 			t.enqueue(placeRunsArgs{})

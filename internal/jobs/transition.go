@@ -26,7 +26,7 @@ func (q *Queue) endDelivery(ctx context.Context, tx *transaction, e evaluation, 
 		return err
 	}
 	tx.changed = append(tx.changed, e.delivery.ID)
-	// Reports and audit entries of a decision are written here.
+	q.reportIgnored(tx, e, r)
 	tx.AfterCommit(func() {
 		q.opts.Metrics.observeDecision(e.delivery, r, q.now())
 		q.logDelivery(e, r)
@@ -71,7 +71,7 @@ func (q *Queue) runChanged(ctx context.Context, tx *transaction, before, run cod
 	if err != nil {
 		return err
 	}
-	// Reports and audit entries of a run are written here.
+	q.reportRun(tx, run)
 	tx.AfterCommit(func() {
 		if run.State.Ended() && !before.State.Ended() {
 			q.opts.Metrics.observeRunEnd(run)
@@ -118,7 +118,9 @@ func (q *Queue) releaseChanged(ctx context.Context, tx *transaction, before, r r
 	if r.State.Ended() || r.ExecutionID != before.ExecutionID || (before.Unanswered() && !r.Unanswered()) {
 		tx.changed = append(tx.changed, r.ID)
 	}
-	// Reports and audit entries of a release are written here.
+	if r.State != before.State {
+		q.reportRelease(tx, r)
+	}
 	tx.AfterCommit(func() {
 		q.opts.Metrics.observeAction(before, r)
 		if r.State == before.State {

@@ -48,6 +48,10 @@ type (
 	followReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
 	}
+	// writeReportArgs: tell a git host what a report says now.
+	writeReportArgs struct {
+		Key string `json:"key"`
+	}
 	// watchReleaseArgs: look whether the pipeline of an expired release goes on.
 	watchReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
@@ -63,12 +67,16 @@ func (closeTasksArgs) Kind() string    { return "close_tasks" }
 func (actReleaseArgs) Kind() string    { return "act_release" }
 func (followReleaseArgs) Kind() string { return "follow_release" }
 func (watchReleaseArgs) Kind() string  { return "watch_release" }
+func (writeReportArgs) Kind() string   { return "write_report" }
 
 // InsertOpts puts decisions into their own queue.
 func (decideArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
 
 // InsertOpts keeps it apart from remote calls.
 func (placeRunsArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
+
+// InsertOpts puts reports into their own queue, so that a slow host keeps up nothing else.
+func (writeReportArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: reportQueue} }
 
 func (q *Queue) addWorkers(workers *river.Workers) error {
 	for _, add := range []error{
@@ -81,6 +89,7 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.actRelease),
 		addWorker(workers, q, q.followRelease),
 		addWorker(workers, q, q.watchRelease),
+		addWorker(workers, q, q.writeReport),
 		addWorker(workers, q, q.reconcile),
 		addWorker(workers, q, q.expire),
 	} {
@@ -160,6 +169,8 @@ func idFields(args river.JobArgs) []zap.Field {
 		return field(zap.String(event.LogRun, args.RunID))
 	case closeTasksArgs:
 		return field(zap.String(event.LogRefKey, args.RefKey))
+	case writeReportArgs:
+		return field(zap.String(event.LogReport, args.Key))
 	case actReleaseArgs:
 		return field(zap.String(event.LogRelease, args.ReleaseID))
 	case followReleaseArgs:

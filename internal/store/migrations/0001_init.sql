@@ -248,6 +248,38 @@ CREATE TABLE refs (
     updated_at     BIGINT NOT NULL
 );
 
+-- What the git hosts are told: a row for each status of a commit, of its checks or of its
+-- releases by a pipeline, and for the
+-- comment on a merge request. What is written is made from the records when it is written;
+-- version counts the changes that may make it another, and done is the version that was
+-- dealt with last. One process writes at a time, until claimed_until. due_at is before when
+-- it is tried again, wanted_at since when something is to be written, or 0. written is what
+-- the host was told last, handle the host's id of it.
+CREATE TABLE reports (
+    key           TEXT PRIMARY KEY,
+    connection    TEXT NOT NULL,
+    repository_id TEXT NOT NULL,
+    sha           TEXT NOT NULL,
+    pipeline      TEXT NOT NULL,
+    number        BIGINT NOT NULL,
+    data          TEXT NOT NULL,
+    version       BIGINT NOT NULL,
+    done          BIGINT NOT NULL,
+    claimed_until BIGINT NOT NULL,
+    wanted_at     BIGINT NOT NULL,
+    due_at        BIGINT NOT NULL,
+    state         TEXT NOT NULL,
+    written       TEXT NOT NULL,
+    handle        TEXT NOT NULL,
+    writes        BIGINT NOT NULL,
+    problem       TEXT NOT NULL,
+    given_up      BOOLEAN NOT NULL,
+    updated_at    BIGINT NOT NULL
+);
+CREATE INDEX reports_to_write ON reports (due_at) WHERE version > done;
+CREATE INDEX reports_by_sha ON reports (sha);
+CREATE INDEX reports_by_time ON reports (updated_at);
+
 -- What no replica sends until a time: key is "credentials" and a hash of their id, or a
 -- service and its endpoint. refusals counts how often credentials were refused since they
 -- last worked.

@@ -1,0 +1,143 @@
+// Package report puts into words what the git hosts are told: the status of a commit, made
+// of all its runs or releases, and the comment on a merge request. It is pure: it reads no
+// clock and calls nobody.
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/forge"
+	"github.com/gatewright/gatewright/internal/release"
+)
+
+// Settings say what a connection is told.
+type Settings struct {
+	// Statuses and Comment switch reports on.
+	Statuses bool
+	Comment  CommentMode
+	// Context is what the contexts of all statuses begin with, such as gatewright.
+	Context string
+	// Ignored is what is said of a commit that a rule asks for no check of.
+	Ignored IgnoredMode
+	// Language is that of the words: en or zh.
+	Language string
+	// Dashboard is the address of the pages that statuses link to; empty for no links.
+	Dashboard string
+}
+
+// Comments reports whether merge requests may get a comment.
+func (s Settings) Comments() bool { return s.Comment == CommentAlways || s.Comment == CommentOnFailure }
+
+// CommentMode says when a merge request gets a comment.
+type CommentMode string
+
+// The values of report.comment.
+const (
+	CommentAlways    CommentMode = "always"
+	CommentOnFailure CommentMode = "on_failure"
+	CommentOff       CommentMode = "off"
+)
+
+// IgnoredMode says what becomes of a commit that a rule ignores.
+type IgnoredMode string
+
+// The values of report.ignored.
+const (
+	IgnoredSuccess IgnoredMode = "success"
+	IgnoredNeutral IgnoredMode = "neutral"
+	IgnoredNone    IgnoredMode = "none"
+)
+
+// severity orders states by how much they ask for: the first of a commit's is its status.
+func severity(state forge.StatusState) int {
+	return slices.Index([]forge.StatusState{forge.Errored, forge.Canceled, forge.Failure, forge.Running, forge.Pending, forge.Success, forge.Neutral}, state)
+}
+
+// part is what one record says.
+type part struct {
+	state forge.StatusState
+	text  string
+	// name tells it from the others: the rule, or the action.
+	name string
+	page string
+}
+
+// Check is the status of a commit: the worst of what its runs say, of each rule and branch
+// or merge request the newest. ignored is why a rule asks for no check; empty when none
+// said so. said is false when there is nothing to say.
+func (s Settings) Check(runs []codecheck.Run, ignored string) (status forge.Status, said bool) {
+	words := s.words()
+	type of struct{ rule, ref string }
+	newest := map[of]codecheck.Run{}
+	for _, run := range runs { // the oldest first
+		newest[of{run.Rule, run.Event.RefKey()}] = run
+	}
+	var parts []part
+	for _, run := range newest {
+		state, text := words.run(run)
+		parts = append(parts, part{state, text, run.Rule, "/runs/" + run.ID})
+	}
+	if ignored != "" && s.Ignored != IgnoredNone {
+		state := forge.Neutral
+		if s.Ignored == IgnoredSuccess {
+			state = forge.Success
+		}
+		parts = append(parts, part{state: state, text: words.ignored + ignored})
+	}
+	return s.worst(s.Context+"/check", parts)
+}
+
+// Release is the status of a commit's releases by one pipeline: the worst of what they say.
+// Its context names the pipeline as the server file does, or else by its id.
+func (s Settings) Release(releases []release.Release) (status forge.Status, said bool) {
+	words := s.words()
+	context := ""
+	var parts []part
+	for _, r := range releases {
+		context = s.Context + "/release/" + cmp.Or(r.Plan.PipelineName, r.Plan.Pipeline)
+		state, text := words.release(r)
+		parts = append(parts, part{state, text, strings.TrimSpace(string(r.Plan.Action) + " " + r.Plan.Task), "/releases/" + r.ID})
+	}
+	return s.worst(context, parts)
+}
+
+func (s Settings) worst(context string, parts []part) (forge.Status, bool) {
+	if len(parts) == 0 {
+		return forge.Status{}, false
+	}
+	slices.SortFunc(parts, func(a, b part) int {
+		return cmp.Or(cmp.Compare(severity(a.state), severity(b.state)), cmp.Compare(a.name, b.name), cmp.Compare(a.page, b.page))
+	})
+	worst := parts[0]
+	status := forge.Status{Context: context, State: worst.state, Description: worst.text}
+	if len(parts) > 1 && worst.name != "" {
+		status.Description = worst.name + ": " + worst.text
+	}
+	status.Description = OneLine(status.Description)
+	if s.Dashboard != "" && worst.page != "" {
+		status.URL = s.Dashboard + worst.page
+	}
+	return status, true
+}
+
+// Final reports whether a state is the last that is said, unless something new happens.
+func Final(state forge.StatusState) bool { return state != forge.Pending && state != forge.Running }
+
+// MaxAnnotations is how many findings are shown beside the code, and in a comment.
+const MaxAnnotations = 50
+
+// Annotations are the new findings, the most severe first, at most MaxAnnotations; all
+// findings where they could not be compared.
+func Annotations(findings []codecheck.Finding) []forge.Annotation {
+	var list []forge.Annotation
+	for _, f := range findings {
+		if f.Baseline == codecheck.BaselineUnchanged || f.Path == "" || len(list) == MaxAnnotations {
+			continue
+		}
+		list = append(list, forge.Annotation{Path: f.Path, Line: max(f.Line, 1), Severity: f.Severity, Rule: f.Rule, Message: f.Message})
+	}
+	return list
+}

@@ -76,8 +76,10 @@ func (w words) writeRun(b *strings.Builder, run codecheck.Run, c Commented) {
 	}
 	_, verdict := w.run(run)
 	fmt.Fprintf(b, "### %s\n\n%s\n\n%s %s, %s %s\n\n", title, Text(verdict, longestSentence), w.commit, run.Event.HeadSHA[:min(8, len(run.Event.HeadSHA))], w.rule, Text(run.Rule, longestCell))
-	if run.Verdict != nil && len(run.Verdict.Reasons) > 0 {
-		fmt.Fprintf(b, "%s: %s\n\n", w.gate, Text(strings.Join(append(slices.Clone(run.Verdict.Reasons), run.Verdict.Remarks...), ", "), longestSentence))
+	if run.Verdict != nil {
+		if compared := strings.Join(append(slices.Clone(run.Verdict.Reasons), run.Verdict.Remarks...), ", "); compared != verdict {
+			fmt.Fprintf(b, "%s: %s\n\n", w.gate, Text(compared, longestSentence))
+		}
 	}
 	w.writeFindings(b, run, c)
 	fmt.Fprintf(b, "**%s.** %s\n\n%s: %s `gatewright rerun run %s --reason …`\n", w.next, next, w.again, w.againRun, run.ID)
@@ -108,7 +110,7 @@ func (w words) writeFindings(b *strings.Builder, run codecheck.Run, c Commented)
 	if !compared {
 		title = w.allFindings
 	}
-	fmt.Fprintf(b, "**%s: %d**\n\n| %s | %s | %s | %s |\n|---|---|---|---|\n", title, len(list), w.severity, w.rule, w.where, w.message)
+	fmt.Fprintf(b, "**%s: %d**\n\n| %s | %s | %s | %s |\n|---|---|---|---|\n", title, len(list), w.severity, w.ruleColumn, w.where, w.message)
 	for _, f := range list[:min(len(list), MaxAnnotations)] {
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", Text(f.Severity, longestCell), Text(f.Rule, longestCell), where(f, run.Event.HeadSHA, c), Text(f.Message, longestSentence))
 	}
@@ -142,18 +144,18 @@ const (
 // a host would turn into a notice or a link, and cut to a number of characters.
 func Text(text string, most int) string {
 	var b strings.Builder
-	n := 0
-	for _, r := range OneLine(text) {
-		if n++; n > most {
-			b.WriteString("…")
-			break
-		}
+	runes := []rune(OneLine(text))
+	if len(runes) > most {
+		runes = append(runes[:most:most], '…')
+	}
+	for i, r := range runes {
 		if r < 0x80 && strings.ContainsRune("\\`*_{}[]()<>#+-.!|~$^&=:/@\"'%", r) {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
-		if strings.ContainsRune("@#!~%&$:", r) || r == '.' {
-			b.WriteRune('\u200b') // breaks @name, #1, !1, ~label, %1, www.…, https://…
+		before, after := string(runes[max(0, i-3):i]), i+1 < len(runes) && runes[i+1] == '/'
+		if strings.ContainsRune("@#!~%&$", r) || r == ':' && after || r == '.' && strings.EqualFold(before, "www") {
+			b.WriteRune('\u200b') // breaks @name, #1, !1, ~label, %1, https://…, www.…
 		}
 	}
 	return b.String()

@@ -18,7 +18,7 @@ type words struct {
 	releaseRefused, releaseStopped, releaseRolledBack, releaseExpired, releaseUnknown, atPoint string
 
 	titlePassed, titleFailed, titleErrored                     string
-	commit, rule, gate, severity, where, message               string
+	commit, rule, gate, severity, ruleColumn, where, message   string
 	newFindings, allFindings, more, nothingNew                 string
 	next, nextFailed, nextPassed, nextErrored, again, againRun string
 }
@@ -41,7 +41,7 @@ func english() words {
 		releaseExpired: "nobody decided in time: ", releaseUnknown: "somebody must look: ", atPoint: " at ",
 
 		titlePassed: "Gatewright: passed", titleFailed: "Gatewright: failed", titleErrored: "Gatewright: no verdict",
-		commit: "Commit", rule: "rule", gate: "Gate", severity: "Severity", where: "Where", message: "Message",
+		commit: "Commit", rule: "rule", gate: "Gate", severity: "Severity", ruleColumn: "Rule", where: "Where", message: "Message",
 		newFindings: "New findings", allFindings: "Findings (not compared with an earlier check)", more: "and %d more", nothingNew: "No new findings.",
 		next: "What happens next", nextFailed: "Push a mended commit; it is checked by itself.",
 		nextPassed:  "Nothing more is needed from this check.",
@@ -61,7 +61,7 @@ func chinese() words {
 		releaseExpired: "超时未审批：", releaseUnknown: "需要人工确认：", atPoint: "，位于 ",
 
 		titlePassed: "Gatewright：通过", titleFailed: "Gatewright：未通过", titleErrored: "Gatewright：没有结论",
-		commit: "提交", rule: "规则", gate: "门禁", severity: "级别", where: "位置", message: "说明",
+		commit: "提交", rule: "规则", gate: "门禁", severity: "级别", ruleColumn: "规则", where: "位置", message: "说明",
 		newFindings: "新问题", allFindings: "问题（未与之前的检查比较）", more: "另有 %d 个", nothingNew: "没有新问题。",
 		next: "接下来", nextFailed: "推送修复后的提交，会自动重新检查。",
 		nextPassed:  "此检查不再需要任何操作。",

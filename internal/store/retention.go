@@ -24,11 +24,12 @@ type Expired struct {
 	FormerHeads int
 	Tasks       int
 	Refs        int
+	Reports     int
 }
 
 // Total is how many rows Expire removed or emptied.
 func (e Expired) Total() int {
-	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs
+	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs + e.Reports
 }
 
 // memoryAge is how long heads are kept after their last use, former heads after they were
@@ -73,6 +74,7 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 			"payloads", &removed.Payloads, oldPayload, "deliveries", "id", "received_at", payloadIsOld,
 			`UPDATE deliveries AS t SET body = $2, codec = $3`, []any{[]byte{}, codecRemoved},
 		},
+		{"reports", &removed.Reports, old, "reports", "key", "updated_at", reportIsOld, `DELETE FROM reports AS t`, nil},
 		{"heads", &removed.Heads, oldMemory, "heads", "ref_key", "used_at", headIsOld, `DELETE FROM heads AS t`, nil},
 		{"former heads", &removed.FormerHeads, oldMemory, "former_heads", "key", "was_at", `t.was_at < $1`, `DELETE FROM former_heads AS t`, nil},
 		{"tasks", &removed.Tasks, oldMemory, "tasks", "key", "updated_at", taskIsOld, `DELETE FROM tasks AS t`, nil},
@@ -108,6 +110,8 @@ var (
 		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.id = t.record_id) AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.id = t.record_id)`
 	eventKeyIsOld = `t.created_at < $1
 		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
+	// A host that is told nothing any more is found again by its marker.
+	reportIsOld  = `t.updated_at < $1 AND (t.version = t.done OR t.given_up)`
 	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecRemoved + `'`
 	headIsOld    = `t.used_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + `)`
 	taskIsOld    = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.task_key = t.key)`

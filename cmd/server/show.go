@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -199,11 +200,28 @@ func showRun(w io.Writer, r view.RunDetail) {
 		}
 		table.Flush()
 	}
+	for _, told := range r.Reports {
+		fields(w, told.Kind, strings.TrimSpace(fmt.Sprintf("%s %s", told.Pipeline, reported(told))))
+	}
 	showHistory(w, r.History)
 	for _, rel := range r.Releases {
 		heading(w, "release", rel.ID)
 		fields(w, "rerun of", rel.RerunOf, "continues", rel.Continues, "account", rel.Account, "pipeline", pipelineOf(rel), "action", string(rel.Action)+" "+rel.Checkpoint, "state", string(rel.State), "reason", rel.Reason)
 	}
+}
+
+// reported says what a git host was told, and what is to come.
+func reported(r view.Report) string {
+	text := cmp.Or(r.State, "not told yet")
+	switch {
+	case r.GivenUp || r.Problem != "" && !r.Waits:
+		text += "; " + r.Problem
+	case r.Problem != "":
+		text += "; waits to try again: " + r.Problem
+	case r.Waits:
+		text += "; about to be told something newer"
+	}
+	return text
 }
 
 // pipelineOf names a pipeline by its id, and by its name where it has one.

@@ -204,7 +204,7 @@ func NewStateCollector(s *store.Store, now func() time.Time) *StateCollector {
 		untold:   prometheus.NewDesc("gatewright_waiting_reports", "Statuses and comments that a git host is still to be told, by connection.", []string{"connection"}, nil),
 		toldLate: prometheus.NewDesc("gatewright_oldest_waiting_report_seconds", "For how long the oldest of them waits; 0 when none does.", []string{"connection"}, nil),
 		givenUp:  prometheus.NewDesc("gatewright_given_up_reports", "Statuses and comments that could not be told for 24 hours, and that nothing has changed since.", []string{"connection"}, nil),
-		oldest: prometheus.NewDesc("gatewright_oldest_undecided_delivery_seconds", "Age of the oldest delivery that waits for its decision; 0 when none waits.", nil, nil),
+		oldest:   prometheus.NewDesc("gatewright_oldest_undecided_delivery_seconds", "Age of the oldest delivery that waits for its decision; 0 when none waits.", nil, nil),
 	}
 }
 

@@ -44,11 +44,11 @@ func All(ctx context.Context, tx *store.Tx, limit int) (Details, error) {
 		all.Deliveries = append(all.Deliveries, NewDeliveryDetail(d, runsOf[d.ID], releasesOf))
 	}
 	for _, run := range runs {
-		actions, err := tx.ActionsOf(ctx, run.ID)
+		detail, err := runDetail(ctx, tx, run, releasesOf[run.ID])
 		if err != nil {
 			return Details{}, err
 		}
-		all.Runs = append(all.Runs, NewRunDetail(run, releasesOf[run.ID], actions))
+		all.Runs = append(all.Runs, detail)
 	}
 	for _, r := range releases {
 		actions, err := tx.ActionsOf(ctx, r.ID)

@@ -76,11 +76,10 @@ func findExact(ctx context.Context, tx *store.Tx, id string) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		actions, err := tx.ActionsOf(ctx, id)
+		detail, err := runDetail(ctx, tx, run, releases)
 		if err != nil {
 			return nil, err
 		}
-		detail := NewRunDetail(run, releases, actions)
 		return detail, standInLine(ctx, tx, &detail.Run)
 	}
 	if !errors.Is(err, store.ErrNotFound) {
@@ -92,6 +91,16 @@ func findExact(ctx context.Context, tx *store.Tx, id string) (any, error) {
 	}
 	actions, err := tx.ActionsOf(ctx, id)
 	return ReleaseDetail{NewRelease(r), newHistory(actions)}, err
+}
+
+// runDetail reads what belongs to a run.
+func runDetail(ctx context.Context, tx *store.Tx, run codecheck.Run, releases []release.Release) (RunDetail, error) {
+	actions, err := tx.ActionsOf(ctx, run.ID)
+	if err != nil {
+		return RunDetail{}, err
+	}
+	reports, err := tx.ReportsOf(ctx, run.Event.Connection, run.Event.Repository.ID, run.Event.HeadSHA, run.Event.Number)
+	return NewRunDetail(run, releases, reports, actions), err
 }
 
 func delivery(ctx context.Context, tx *store.Tx, d store.Delivery) (DeliveryDetail, error) {

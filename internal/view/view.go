@@ -200,7 +200,43 @@ type RunDetail struct {
 	Defects  []codecheck.Defect `json:"defects"`
 	Findings *FindingsState     `json:"findings"`
 	Releases []Release          `json:"releases"`
-	History  []Action           `json:"history"`
+	// Reports are what the git host is told of the commit, and on the merge request.
+	Reports []Report `json:"reports"`
+	History []Action `json:"history"`
+}
+
+// Report is what a git host is told: the status of a commit, or a comment.
+type Report struct {
+	// Kind is status or comment.
+	Kind string `json:"kind"`
+	// Pipeline is the pipeline whose releases a status is of; empty for that of the checks.
+	Pipeline string `json:"pipeline"`
+	// State is what the host was told last, such as success, or "written" of a comment; empty
+	// before it was told anything.
+	State string `json:"state"`
+	// Writes counts how often it was told something.
+	Writes int `json:"writes"`
+	// Waits: something newer is still to be told. Problem says why it is not, or why it was
+	// refused; empty without one.
+	Waits   bool   `json:"waits"`
+	Problem string `json:"problem"`
+	// GivenUp: it could not be told for 24 hours, and nothing tries any more.
+	GivenUp   bool      `json:"given_up"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// NewReports are the views of stored reports.
+func NewReports(stored []store.Outgoing) []Report {
+	views := []Report{}
+	for _, o := range stored {
+		kind := "status"
+		if o.SHA == "" {
+			kind = "comment"
+		}
+		views = append(views, Report{Kind: kind, Pipeline: o.Pipeline, State: o.State, Writes: o.Writes,
+			Waits: o.Version > o.Done, Problem: o.Problem, GivenUp: o.GivenUp, UpdatedAt: o.UpdatedAt})
+	}
+	return views
 }
 
 // NewRun is the view of a stored run.
@@ -222,8 +258,8 @@ func NewRun(r codecheck.Run) Run {
 }
 
 // NewRunDetail is the whole view of a stored run.
-func NewRunDetail(r codecheck.Run, releases []release.Release, actions []store.Action) RunDetail {
-	detail := RunDetail{Run: NewRun(r), Check: r.Check, Defects: list(r.Defects), Releases: newReleases(releases), History: newHistory(actions)}
+func NewRunDetail(r codecheck.Run, releases []release.Release, reports []store.Outgoing, actions []store.Action) RunDetail {
+	detail := RunDetail{Run: NewRun(r), Check: r.Check, Defects: list(r.Defects), Releases: newReleases(releases), Reports: NewReports(reports), History: newHistory(actions)}
 	detail.Check.Languages = list(detail.Check.Languages)
 	if f := r.Findings; f != nil {
 		detail.Findings = &FindingsState{KeptWith: f.RunID, Count: f.Count, Complete: f.Complete, BaselineRunID: f.BaselineRunID, Note: f.Note}

@@ -45,6 +45,21 @@ func (p people) change(t *testing.T, r release.Release, change standin.PipelineC
 	}
 }
 
+// setState gives a release a state, as a step would, with no operation.
+func (p people) setState(t *testing.T, id string, state release.State) {
+	t.Helper()
+	if err := p.store.Update(t.Context(), func(tx *store.Tx) error {
+		v, err := tx.LockRelease(t.Context(), id)
+		if err != nil {
+			return err
+		}
+		v.Record.State, v.Record.Operation = state, nil
+		return tx.SaveRelease(t.Context(), v.Record, &v.Version)
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestOnFailure lets executions fail and the rule do what it says, each step once.
 func TestOnFailure(t *testing.T) {
 	steps := []rules.FailureStep{{Action: rules.ReleaseRetry, Times: 2}, {Action: rules.ReleaseRollback, Times: 1}}
@@ -369,6 +384,85 @@ func TestOperate(t *testing.T) {
 		}
 		_, err = p.RerunRelease(ctx, "failed, retried", ann)
 		refused(t, "what was retried", err, "release "+by["failed, retried"]+" repeats it already")
+	})
+}
+
+// TestOutdatedOperationIsRefused ends as refused what a person ordered for an execution whose
+// branch has moved on before it could be sent; another order can follow it.
+func TestOutdatedOperationIsRefused(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		orders := map[string]rules.ReleaseAction{"continued": rules.ReleaseContinue, "retried": rules.ReleaseRetry}
+		p.leaveWaiting(t, "continued")
+		p.change(t, p.release(t, "continued"), standin.PipelineChange{Action: "stop"})
+		p.setState(t, "continued", release.Stopped)
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("retried")
+			l.check(l.services.ChangePipeline(r.Plan.Pipeline, standin.PipelineChange{Fail: map[string]int{"deploy": 1}}))
+			var err error
+			r.ExecutionID, err = l.services.startPipeline(l.ctx, r.Plan.Pipeline, release.StatusFailed)
+			l.check(err)
+			r.State = release.Failed
+			_, err = l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+		})
+		by := map[string]string{}
+		for id, action := range orders {
+			done, err := p.Operate(t.Context(), id, action, ann)
+			if err != nil {
+				t.Fatal(err)
+			}
+			by[id] = done.Releases[0].ID
+			p.moveOn(t, p.release(t, id).Event)
+		}
+		p.serve(t)
+		for id, action := range orders {
+			p.untilState(t, by[id], "refused")
+			if r := p.release(t, by[id]); len(p.acted(r)) != 0 || !strings.HasPrefix(r.Reason, string(action)+" was not sent: ") || !strings.Contains(r.Reason, "has the newer commit") {
+				t.Errorf("%s: %s; acted %q", id, r.Reason, p.acted(r))
+			}
+			_, err := p.Operate(t.Context(), by[id], action, ann)
+			refused(t, id+" once more", err, "has the newer commit")
+		}
+		done, err := p.Operate(t.Context(), by["retried"], rules.ReleaseRollback, ann)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.untilState(t, done.Releases[0].ID, "rolled_back")
+	})
+}
+
+// TestRefusedAfterARetry calls refused the execution that a person retried, and whose
+// checkpoint a decision of the release before refused between two looks.
+func TestRefusedAfterARetry(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("failed")
+			r.Plan.Pipeline = gateID(number(r.Event))
+			var err error
+			r.ExecutionID, err = l.services.startPipeline(l.ctx, r.Plan.Pipeline, release.StatusToBeApproved)
+			l.check(err)
+			l.check(l.services.decide(l.ctx, r.Plan.Pipeline, "refuse"))
+			r.State = release.Failed
+			_, err = l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+
+			retries := r
+			retries.ID, retries.Continues, retries.State, retries.Plan.Action = "retries", "failed", release.Running, rules.ReleaseRetry
+			retries.Actions = []release.Action{{Name: rules.ReleaseRetry, By: "ann", At: l.at, ExecutionID: r.ExecutionID, Result: release.ResultAccepted}}
+			_, err = l.tx.MarkRerun(l.ctx, store.RecordRelease, "failed", "retries")
+			l.check(err)
+			_, err = l.tx.AddRelease(l.ctx, retries)
+			l.check(err)
+
+			refuses := r
+			refuses.ID, refuses.Index, refuses.After, refuses.State, refuses.DecidedBy = "refuses", 1, "failed", release.Succeeded, "ann"
+			refuses.Plan.Action, refuses.Plan.Task = rules.ReleaseRefuse, "gate"
+			refuses.Intent = &release.Intent{SentAt: l.at, Action: rules.ReleaseRefuse}
+			_, err = l.tx.AddRelease(l.ctx, refuses)
+			l.check(err)
+		})
+		p.start(t, jobs.Options{})
+		p.untilState(t, "retries", "refused")
 	})
 }
 

@@ -56,6 +56,13 @@ func notFound(err error) bool {
 	return errors.As(err, &remote) && remote.NotFound()
 }
 
+// parametersRefused reports that the service certainly did not act, because it does not accept
+// a parameter of the call.
+func parametersRefused(err error) bool {
+	var remote *huaweicloud.Error
+	return errors.As(err, &remote) && remote.ParametersRefused()
+}
+
 // notOffered reports that the service does not have the call at all.
 func notOffered(err error) bool {
 	var remote *huaweicloud.Error

@@ -174,6 +174,10 @@ func (e *Error) Forbidden() bool {
 	return e.Status == http.StatusForbidden || meaningOf(e.Code).forbidden
 }
 
+// ParametersRefused reports that the service certainly did not act, because it does not accept
+// a parameter of the call; it does not say which (CC.00050000, and codes that end in .400).
+func (e *Error) ParametersRefused() bool { return e.NotSent() && meaningOf(e.Code).parameters }
+
 // Busy reports that the task has an execution that is not finished (CC.00050015).
 func (e *Error) Busy() bool { return meaningOf(e.Code).busy }
 

@@ -259,7 +259,7 @@ func New(o Options) (*Checker, error) {
 
 // defaultPullFailurePatterns are git's own words for a ref that is missing, and what may be
 // said in English and Chinese of code that could not be pulled. A log that only names
-// the ref, or something else that could not be fetched, is none.
+// the ref, or something else that could not be fetched, does not match.
 func defaultPullFailurePatterns() []string {
 	const (
 		pull = `(pull|fetch|clon|check(ing)? ?out|download)\w*`

@@ -30,7 +30,7 @@ func (e notYet) Error() string { return e.reason }
 const minimalWait = time.Millisecond
 
 // permanent reports an error that trying again will not change; an error of the
-// database or the end of the context is none.
+// database or the end of the context is not one.
 func permanent(err error) bool {
 	var remote *huaweicloud.Error
 	if errors.As(err, &remote) {

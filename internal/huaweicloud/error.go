@@ -114,7 +114,7 @@ func (e *Error) transient() bool {
 	return gatewayCode(e.Code) == "0308"
 }
 
-// accepted reports whether the answer shows that the credentials are good: it is no error,
+// accepted reports whether the answer shows that the credentials are good: it is not an error,
 // or a refusal for another cause.
 func (e *Error) accepted() bool {
 	if e == nil {

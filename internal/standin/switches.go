@@ -165,7 +165,7 @@ func releaseSwitches() []Switch {
 
 func codePipelineSwitches() []Switch {
 	return []Switch{
-		word("review_state", "what a waiting manual review shows: job, stage and run SUSPEND and the step RUNNING; all four SUSPEND; or all RUNNING", "Release 10.2: not stated; SUSPEND is no documented state of a step",
+		word("review_state", "what a waiting manual review shows: job, stage and run SUSPEND and the step RUNNING; all four SUSPEND; or all RUNNING", "Release 10.2: not stated; SUSPEND is not a documented state of a step",
 			func(o *Options) *string { return &o.ReviewState }, "suspend", "suspend_step", "running"),
 		word("code_pipeline_errors", "how CodeArts Pipeline refuses: 400, inside a 200, or nested in a 200", "Check 3.6: also inside 2xx",
 			func(o *Options) *string { return &o.CodePipelineErrors }, "400", "200", "nested_200"),

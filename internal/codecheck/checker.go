@@ -294,7 +294,7 @@ func (c *Checker) waitOrEnd(run Run, err error) (Run, time.Duration, error) {
 	case errors.As(err, &later):
 		run.Reason = later.reason
 		return run, later.wait, nil
-	case permanent(err):
+	case Permanent(err):
 		return c.end(run, Errored, err.Error()), 0, nil
 	}
 	run.Reason = "waits to try again: " + err.Error()

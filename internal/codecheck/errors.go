@@ -29,9 +29,9 @@ func (e notYet) Error() string { return e.reason }
 // minimalWait is for a run whose next step may begin at once.
 const minimalWait = time.Millisecond
 
-// permanent reports an error that trying again will not change; an error of the
+// Permanent reports an error that trying again will not change; an error of the
 // database or the end of the context is not one.
-func permanent(err error) bool {
+func Permanent(err error) bool {
 	var remote *huaweicloud.Error
 	if errors.As(err, &remote) {
 		return !remote.Retryable()
@@ -81,6 +81,3 @@ func busy(err error) bool {
 	var remote *huaweicloud.Error
 	return errors.As(err, &remote) && remote.Busy()
 }
-
-// Permanent reports an error that trying again will not change.
-func Permanent(err error) bool { return permanent(err) }

@@ -593,36 +593,28 @@ func TestApprovalWaitsForTheRetry(t *testing.T) {
 	})
 }
 
+// leaveFailed leaves the release "starts", which has failed, and "approves", which decides the
+// checkpoint of its execution, in a state.
+func (p people) leaveFailed(t *testing.T, approves release.State) {
+	t.Helper()
+	p.leave(t, func(l *lost) {
+		r := l.newRelease("starts")
+		r.Plan.Pipeline, r.State, r.ExecutionID = gateID(number(r.Event)), release.Failed, "1"
+		_, err := l.tx.AddRelease(l.ctx, r)
+		l.check(err)
+		r.ID, r.Index, r.After, r.ExecutionID, r.State = "approves", 1, "starts", "", approves
+		r.Plan.Action, r.Plan.Task = rules.ReleaseApprove, "gate"
+		_, err = l.tx.AddRelease(l.ctx, r)
+		l.check(err)
+	})
+}
+
 // TestRerunOfARetry repeats a release that a person retried before, with the decisions of its
 // checkpoints, which were repeated with the retry.
 func TestRerunOfARetry(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {
 		ctx := t.Context()
-		p.leave(t, func(l *lost) {
-			r := l.newRelease("starts")
-			r.Plan.Pipeline, r.State, r.ExecutionID = gateID(number(r.Event)), release.Failed, "1"
-			_, err := l.tx.AddRelease(l.ctx, r)
-			l.check(err)
-			r.ID, r.Index, r.After, r.ExecutionID = "approves", 1, "starts", ""
-			r.Plan.Action, r.Plan.Task = rules.ReleaseApprove, "gate"
-			_, err = l.tx.AddRelease(l.ctx, r)
-			l.check(err)
-		})
-		fail := func(ids ...string) {
-			t.Helper()
-			for _, id := range ids {
-				if err := p.store.Update(ctx, func(tx *store.Tx) error {
-					v, err := tx.LockRelease(ctx, id)
-					if err != nil {
-						return err
-					}
-					v.Record.State, v.Record.Operation = release.Failed, nil
-					return tx.SaveRelease(ctx, v.Record, &v.Version)
-				}); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		p.leaveFailed(t, release.Failed)
 		ids := func(done jobs.Done, err error) []string {
 			t.Helper()
 			if err != nil {
@@ -638,9 +630,13 @@ func TestRerunOfARetry(t *testing.T) {
 			return list
 		}
 		retried := ids(p.Operate(ctx, "starts", rules.ReleaseRetry, ann))
-		fail(retried...)
+		for _, id := range retried {
+			p.setState(t, id, release.Failed)
+		}
 		again := ids(p.Operate(ctx, retried[0], rules.ReleaseRetry, ann))
-		fail(again...)
+		for _, id := range again {
+			p.setState(t, id, release.Failed)
+		}
 		ids(p.RerunRelease(ctx, again[0], ann))
 	})
 }
@@ -650,36 +646,14 @@ func TestRerunOfARetry(t *testing.T) {
 func TestRetryAfterRetryRepeatsDecisions(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {
 		ctx := t.Context()
-		p.leave(t, func(l *lost) {
-			r := l.newRelease("starts")
-			r.Plan.Pipeline, r.State, r.ExecutionID = gateID(number(r.Event)), release.Failed, "1"
-			_, err := l.tx.AddRelease(l.ctx, r)
-			l.check(err)
-			r.ID, r.Index, r.After, r.ExecutionID, r.State = "approves", 1, "starts", "", release.Starting
-			r.Plan.Action, r.Plan.Task = rules.ReleaseApprove, "gate"
-			_, err = l.tx.AddRelease(l.ctx, r)
-			l.check(err)
-		})
-		fail := func(id string) {
-			t.Helper()
-			if err := p.store.Update(ctx, func(tx *store.Tx) error {
-				v, err := tx.LockRelease(ctx, id)
-				if err != nil {
-					return err
-				}
-				v.Record.State, v.Record.Operation = release.Failed, nil
-				return tx.SaveRelease(ctx, v.Record, &v.Version)
-			}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		p.leaveFailed(t, release.Starting)
 		done, err := p.Operate(ctx, "starts", rules.ReleaseRetry, ann)
 		if err != nil || len(done.Releases) != 1 {
 			t.Fatalf("%+v, %v", done.Releases, err)
 		}
 		retried := done.Releases[0].ID
-		fail("approves")
-		fail(retried)
+		p.setState(t, "approves", release.Failed)
+		p.setState(t, retried, release.Failed)
 		done, err = p.Operate(ctx, retried, rules.ReleaseRetry, ann)
 		if err != nil || len(done.Releases) != 2 || done.Releases[1].RerunOf != "approves" {
 			t.Fatalf("%+v, %v", done.Releases, err)

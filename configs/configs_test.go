@@ -89,7 +89,7 @@ func TestExamplesLoad(t *testing.T) {
 			if len(complaints) > 0 {
 				t.Fatal(complaints)
 			}
-			server := rules.Server{Connections: used[file], CreateV3: true}
+			server := rules.Server{Connections: used[file], Accounts: map[string]rules.Account{"": {CreateV3: true}}}
 			if complaints := policy.CheckFor(server); len(complaints) > 0 {
 				t.Errorf("complaints:\n%v", complaints)
 			}

@@ -190,7 +190,7 @@ another rule than --expect wins.`,
 			}
 			var pipelines map[string]string
 			if delivery.cfg != nil {
-				pipelines = delivery.cfg.HuaweiCloud.Pipelines
+				pipelines = delivery.cfg.Pipelines()
 			}
 			policy, err := app.LoadRules(rulesPath, pipelines)
 			if err != nil {

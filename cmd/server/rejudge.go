@@ -61,7 +61,7 @@ cannot be judged.`,
 			var pipelines map[string]string
 			cfg, err := app.LoadConfigFor(config.Needs{}, database.config, env.LookupEnv)
 			if err == nil {
-				pipelines, rulesPath = cfg.HuaweiCloud.Pipelines, cmp.Or(rulesPath, cfg.Rules)
+				pipelines, rulesPath = cfg.Pipelines(), cmp.Or(rulesPath, cfg.Rules)
 			} else if rulesPath == "" {
 				return fmt.Errorf("find the rules (or give --rules): %w", err)
 			}

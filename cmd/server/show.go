@@ -179,7 +179,7 @@ func showRun(w io.Writer, r view.RunDetail) {
 		"languages", r.Task.Languages,
 		"execution", r.ExecutionID,
 		"shares", r.SharesRunID,
-		"scan", string(r.Scan),
+		"account", r.Account, "scan", string(r.Scan),
 		"ref", strings.TrimSpace(string(r.Ref)+" "+bracketed(r.RefReason)),
 		"created", stamp(r.CreatedAt),
 		"finished", ended(r.FinishedAt, r.Took, r.Deadline))
@@ -202,7 +202,7 @@ func showRun(w io.Writer, r view.RunDetail) {
 	showHistory(w, r.History)
 	for _, rel := range r.Releases {
 		heading(w, "release", rel.ID)
-		fields(w, "rerun of", rel.RerunOf, "continues", rel.Continues, "pipeline", pipelineOf(rel), "action", string(rel.Action)+" "+rel.Checkpoint, "state", string(rel.State), "reason", rel.Reason)
+		fields(w, "rerun of", rel.RerunOf, "continues", rel.Continues, "account", rel.Account, "pipeline", pipelineOf(rel), "action", string(rel.Action)+" "+rel.Checkpoint, "state", string(rel.State), "reason", rel.Reason)
 	}
 }
 
@@ -232,7 +232,7 @@ func showRelease(w io.Writer, r view.ReleaseDetail) {
 		"run", r.RunID,
 		"rerun of", r.RerunOf,
 		"continues", r.Continues,
-		"pipeline", pipelineOf(r.Release),
+		"account", r.Account, "pipeline", pipelineOf(r.Release),
 		"action", string(r.Action)+" "+r.Checkpoint,
 		"execution", strings.Join(append([]string{r.ExecutionID}, r.OtherExecutionIDs...), ", also "),
 		"status", status,

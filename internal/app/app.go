@@ -75,7 +75,7 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.reloads.hosts, err = newHosts(cfg, registry); err != nil {
 		return nil, err
 	}
-	if a.reloads.remote, err = newRemote(cfg, rests{memory: a.store, findings: a.store, shared: a.store, login: a.reloads.hosts.login, registry: registry, log: log}); err != nil {
+	if a.reloads.accounts, err = newAccounts(cfg, rests{memory: a.store, findings: a.store, shared: a.store, login: a.reloads.hosts.login, registry: registry, log: log}); err != nil {
 		return nil, err
 	}
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {
@@ -109,23 +109,39 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 
 // startFields say what has started, and with what it works.
 func startFields(opts Options) []zap.Field {
-	endpoints := opts.Config.HuaweiCloud.Endpoints
-	return []zap.Field{
+	fields := []zap.Field{
 		zap.String(event.LogVersion, opts.Version),
 		zap.String(event.LogRulesHash, opts.Policy.Hash()),
 		zap.String(event.LogStore, StoreOptions(opts.Config.Store).Name()),
-		zap.Dict(event.LogEndpoints, zap.String("iam", endpoints.IAM), zap.String("codecheck", endpoints.CodeCheck), zap.String("servicestage", endpoints.ServiceStage), zap.String("pipeline", endpoints.Pipeline)),
+		endpointsField(event.LogEndpoints, opts.Config.HuaweiCloud.Endpoints),
 	}
+	var others []zap.Field
+	for _, name := range opts.Config.AccountNames()[1:] {
+		others = append(others, endpointsField(name, opts.Config.Accounts[name].Endpoints))
+	}
+	if len(others) > 0 {
+		fields = append(fields, zap.Dict(event.LogAccounts, others...))
+	}
+	return fields
+}
+
+func endpointsField(key string, e config.Endpoints) zap.Field {
+	return zap.Dict(key, zap.String("iam", e.IAM), zap.String("codecheck", e.CodeCheck), zap.String("servicestage", e.ServiceStage), zap.String("pipeline", e.Pipeline))
 }
 
 // newQueue makes the queue with the clients that its jobs call.
 func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jobs.Queue, error) {
+	maxRuns, keepTasks := map[string]int{}, map[string]bool{}
+	for _, name := range a.cfg.AccountNames() {
+		account, _ := a.cfg.Account(name)
+		maxRuns[name], keepTasks[name] = account.MaxRuns, account.KeepMergeRequestTasks
+	}
 	return jobs.New(ctx, jobs.Options{
 		Store:    a.store,
 		Parse:    parser(a.cfg.Connections),
 		Policy:   a.reloads.current,
-		Checker:  a.reloads.remote.checker,
-		Releaser: a.reloads.remote.operator,
+		Checker:  checkers{a.reloads.accounts},
+		Releaser: operators{a.reloads.accounts},
 		Log:      a.log,
 		Metrics:  jobs.NewMetrics(registry),
 
@@ -134,8 +150,8 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		Retention:        a.cfg.Store.Retention,
 		PayloadRetention: a.cfg.Store.PayloadRetention,
 		MaxEventAge:      a.cfg.MaxEventAge,
-		MaxRuns:          a.cfg.HuaweiCloud.MaxRuns,
-		KeepTasks:        a.cfg.HuaweiCloud.KeepMergeRequestTasks,
+		MaxRuns:          maxRuns,
+		KeepTasks:        keepTasks,
 	})
 }
 

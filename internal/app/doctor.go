@@ -20,11 +20,17 @@ func Examine(ctx context.Context, path string, lookup LookupEnv) ([]doctor.Findi
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRemote(cfg, rests{memory: noMemory{}})
+	clients, err := newAccounts(cfg, rests{memory: noMemory{}})
 	if err != nil {
 		return nil, err
 	}
-	defer r.http.CloseIdleConnections()
+	defer clients.close()
+	var accounts []doctor.Account
+	for _, name := range cfg.AccountNames() {
+		account, _ := cfg.Account(name)
+		r := clients[name]
+		accounts = append(accounts, doctor.Account{Name: name, Config: account, HTTP: r.http, ProjectID: r.credentials.ProjectID, Checker: r.checker, Operator: r.operator})
+	}
 	hosts, err := newForge(cfg, forge.NewMetrics(prometheus.NewRegistry()))
 	if err != nil {
 		return nil, err
@@ -39,8 +45,8 @@ func Examine(ctx context.Context, path string, lookup LookupEnv) ([]doctor.Findi
 	}
 	return doctor.Examine(ctx, doctor.Options{
 		Config: cfg, Policy: policy, Files: files,
-		HTTP: r.http, ProjectID: r.credentials.ProjectID, Checker: r.checker, Operator: r.operator,
-		Hosts: hosts, Repository: repositoryOf,
+		Accounts: accounts,
+		Hosts:    hosts, Repository: repositoryOf,
 		Database: StoreOptions(cfg.Store),
 	}), nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/strictyaml"
 )
 
 // LookupEnv finds an environment variable, as os.LookupEnv does.
@@ -152,7 +153,7 @@ func load(path string, lookup LookupEnv, in *inputs) (*config.Config, *rules.Pol
 	rulesPath := ""
 	var pipelines map[string]string
 	if cfg != nil {
-		rulesPath, pipelines = cfg.Rules, cfg.HuaweiCloud.Pipelines
+		rulesPath, pipelines = cfg.Rules, cfg.Pipelines()
 	} else if data, err := os.ReadFile(path); err == nil {
 		rulesPath = config.RulesPath(path, data)
 	}
@@ -166,17 +167,27 @@ func load(path string, lookup LookupEnv, in *inputs) (*config.Config, *rules.Pol
 	}
 	if cfg != nil && policy != nil {
 		complaints := policy.CheckFor(rulesServer(cfg))
-		if policy.ReleasesBy(rules.TargetServiceStage) && cfg.HuaweiCloud.ProjectID == "" && !cfg.HuaweiCloud.Auth.UsesIAM() {
-			complaints = append(complaints, cfg.Complain("huaweicloud.auth",
-				"the rules have releases by ServiceStage, and such a release needs the id of the region's IAM project, which neither an access key nor a token of a file tells",
-				"write huaweicloud.project_id, the 32 hex digits that the console shows under My Credentials beside the region"))
-		}
-		if policy.ReleasesBy(rules.TargetCodeArtsPipeline) && cfg.HuaweiCloud.Endpoints.Pipeline == "" {
-			complaints = append(complaints, cfg.Complain("huaweicloud.endpoints",
-				"the rules have releases by CodeArts Pipeline, and neither its endpoint nor a region is given",
-				"write huaweicloud.region, such as cn-north-4, or huaweicloud.endpoints.pipeline"))
+		for _, name := range cfg.AccountNames() {
+			complaints = append(complaints, checkReleases(cfg, policy, name)...)
 		}
 		err = complaints.Err()
 	}
 	return cfg, policy, errors.Join(cfgErr, err)
+}
+
+// checkReleases complains of what an account lacks for the releases of the rules.
+func checkReleases(cfg *config.Config, policy *rules.Policy, name string) (complaints strictyaml.Complaints) {
+	account, _ := cfg.Account(name)
+	path := config.AccountPath(name)
+	if policy.ReleasesBy(name, rules.TargetServiceStage) && account.ProjectID == "" && !account.Auth.UsesIAM() {
+		complaints = append(complaints, cfg.Complain(path+".auth",
+			"the rules have releases by ServiceStage, and such a release needs the id of the region's IAM project, which neither an access key nor a token of a file tells",
+			"write "+path+".project_id, the 32 hex digits that the console shows under My Credentials beside the region"))
+	}
+	if policy.ReleasesBy(name, rules.TargetCodeArtsPipeline) && account.Endpoints.Pipeline == "" {
+		complaints = append(complaints, cfg.Complain(path+".endpoints",
+			"the rules have releases by CodeArts Pipeline, and neither its endpoint nor a region is given",
+			"write "+path+".region, such as cn-north-4, or "+path+".endpoints.pipeline"))
+	}
+	return complaints
 }

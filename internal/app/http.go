@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -205,8 +207,13 @@ func (h *health) readiness(pauses []huaweicloud.Pause) readiness {
 	if config.rejected != "" {
 		r.Degraded = append(r.Degraded, degradation{What: "configuration", Reason: config.rejected, Since: config.failed.UTC()})
 	}
-	if refusal, refused := h.reloads.remote.credentials.Refused(); refused {
-		r.Degraded = append(r.Degraded, degradation{What: "credentials", Reason: refusal.Reason, Since: refusal.Since.UTC()})
+	for _, name := range slices.Sorted(maps.Keys(h.reloads.accounts)) {
+		if refusal, refused := h.reloads.accounts[name].credentials.Refused(); refused {
+			if name != "" {
+				refusal.Reason = "account " + name + ": " + refusal.Reason
+			}
+			r.Degraded = append(r.Degraded, degradation{What: "credentials", Reason: refusal.Reason, Since: refusal.Since.UTC()})
+		}
 	}
 	for _, p := range pauses {
 		if p.InForce(time.Now()) {

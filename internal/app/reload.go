@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
@@ -33,7 +36,7 @@ type reloader struct {
 	log      *zap.Logger
 	metrics  configMetrics
 	endpoint *webhook.Handler
-	remote   *remote
+	accounts accounts
 	hosts    *hosts
 
 	policy atomic.Pointer[rules.Policy]
@@ -63,7 +66,11 @@ type configStatus struct {
 func newReloader(opts Options, registry prometheus.Registerer) (*reloader, error) {
 	r := &reloader{file: opts.File, lookup: opts.LookupEnv, hangup: opts.Hangup, log: opts.Log,
 		metrics: newConfigMetrics(registry), cfg: opts.Config,
-		good: &inputs{files: append(opts.Config.SecretFiles(), opts.File, opts.Config.HuaweiCloud.CAFile), rules: opts.Config.Rules}}
+		good: &inputs{files: append(opts.Config.SecretFiles(), opts.File), rules: opts.Config.Rules}}
+	for _, name := range opts.Config.AccountNames() {
+		account, _ := opts.Config.Account(name)
+		r.good.files = append(r.good.files, account.CAFile)
+	}
 	hash, err := opts.Config.Hash(opts.Policy.Hash())
 	if err != nil {
 		return nil, err
@@ -147,10 +154,17 @@ func (r *reloader) take(cfg *config.Config, policy *rules.Policy, in *inputs, as
 	if err != nil {
 		return err
 	}
-	auth := inForce.HuaweiCloud.Auth
-	authenticator, err := r.remote.authenticator(auth)
-	if err != nil {
-		return err
+	for _, name := range policy.Accounts() {
+		if _, found := inForce.Account(name); !found {
+			return fmt.Errorf("the rules need account %q, which takes effect with a restart", name)
+		}
+	}
+	authenticators := map[string]huaweicloud.Authenticator{}
+	for name, remote := range r.accounts {
+		account, _ := inForce.Account(name)
+		if authenticators[name], err = remote.authenticator(account.Auth); err != nil {
+			return err
+		}
 	}
 	forges, err := newForge(inForce, r.hosts.metrics)
 	if err != nil {
@@ -160,12 +174,16 @@ func (r *reloader) take(cfg *config.Config, policy *rules.Policy, in *inputs, as
 		return err
 	}
 	r.hosts.replace(forges, inForce)
-	renewed := !reflect.DeepEqual(auth, r.cfg.HuaweiCloud.Auth)
-	if asked || renewed {
-		r.remote.credentials.Replace(context.Background(), authenticator)
-	}
-	if renewed {
-		r.log.Info("credentials of Huawei Cloud replaced")
+	for name, authenticator := range authenticators {
+		before, _ := r.cfg.Account(name)
+		after, _ := inForce.Account(name)
+		renewed := !reflect.DeepEqual(before.Auth, after.Auth)
+		if asked || renewed {
+			r.accounts[name].credentials.Replace(context.Background(), authenticator)
+		}
+		if renewed {
+			r.log.Info("credentials of Huawei Cloud replaced", zap.String(event.LogAccount, cmp.Or(name, rules.MainAccount)))
+		}
 	}
 	before := r.state()
 	r.good = in

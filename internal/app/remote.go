@@ -19,7 +19,7 @@ import (
 	"github.com/gatewright/gatewright/internal/release"
 )
 
-// remote is the clients of Huawei Cloud with the credentials that they share.
+// remote is the clients of one account with the credentials that they share.
 type remote struct {
 	checker     *codecheck.Checker
 	operator    *release.Operator
@@ -43,27 +43,24 @@ type rests struct {
 	log      *zap.Logger
 }
 
-// newRemote makes the clients of Huawei Cloud and what they share: the transport, the
-// authentication, the metrics and what the replicas tell each other.
-func newRemote(cfg *config.Config, on rests) (*remote, error) {
-	registry, log := on.registry, on.log
-	if registry == nil {
-		registry = prometheus.NewRegistry()
-	}
-	if log == nil {
-		log = zap.NewNop()
-	}
-	h := cfg.HuaweiCloud
+// common is what the clients of all accounts share.
+type common struct {
+	rests
+	cfg      *config.Config
+	replicas *huaweicloud.Replicas
+	metrics  *huaweicloud.Metrics
+	checks   *codecheck.Metrics
+}
+
+// newRemote makes the clients of one account, with their transport and authentication.
+func newRemote(h config.HuaweiCloud, on common) (*remote, error) {
 	client, err := newHTTPClient(h)
 	if err != nil {
 		return nil, err
 	}
-	metrics := huaweicloud.NewMetrics(registry)
-	replicas := huaweicloud.NewReplicas(on.shared, log, nil)
-
 	r := &remote{http: client, authenticator: func(auth config.Auth) (huaweicloud.Authenticator, error) {
 		return newAuthenticator(auth, huaweicloud.TokenOptions{
-			Endpoint: h.Endpoints.IAM, Replicas: replicas, HTTP: client, Timeout: h.Timeout, Log: log, Metrics: metrics,
+			Endpoint: h.Endpoints.IAM, Replicas: on.replicas, HTTP: client, Timeout: h.Timeout, Log: on.log, Metrics: on.metrics,
 		})
 	}}
 	auth, err := r.authenticator(h.Auth)
@@ -74,8 +71,8 @@ func newRemote(cfg *config.Config, on rests) (*remote, error) {
 	service := func(name, endpoint, contentType string, limit config.Limit) (*huaweicloud.Client, error) {
 		return huaweicloud.New(huaweicloud.Options{
 			Service: name, Endpoint: endpoint, Auth: r.credentials, HTTP: client, Timeout: h.Timeout,
-			Limit: huaweicloud.Limit(limit), Replicas: replicas, ContentType: contentType, Language: h.Language,
-			Log: log, LogFields: jobs.LogFields, Metrics: metrics,
+			Limit: huaweicloud.Limit(limit), Replicas: on.replicas, ContentType: contentType, Language: h.Language,
+			Log: on.log, LogFields: jobs.LogFields, Metrics: on.metrics,
 		})
 	}
 	// The content types are those of the documents.
@@ -108,12 +105,12 @@ func newRemote(cfg *config.Config, on rests) (*remote, error) {
 		MaxFindings:  cmp.Or(h.MaxFindings, -1),
 
 		PullFailurePatterns: h.PullFailurePatterns,
-		RepoType:            repoType(cfg),
-		DefaultRef:          defaultRef(cfg),
+		RepoType:            repoType(on.cfg),
+		DefaultRef:          defaultRef(on.cfg),
 		Login:               on.login,
 		Poll:                codecheck.Interval{Min: h.Poll.Min, Max: h.Poll.Max},
-		Log:                 log,
-		Metrics:             codecheck.NewMetrics(registry),
+		Log:                 on.log,
+		Metrics:             on.checks,
 	})
 	if err != nil {
 		return nil, err

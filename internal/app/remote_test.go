@@ -15,7 +15,10 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
@@ -77,11 +80,12 @@ func TestAuthorizes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := newRemote(cfg, rests{memory: noMemory{}})
+			clients, err := newAccounts(cfg, rests{memory: noMemory{}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer r.http.CloseIdleConnections()
+			defer clients.close()
+			r := clients[""]
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			err = r.checker.ReadProject(ctx, options.Projects[0].ID)
@@ -175,17 +179,17 @@ func TestChangedCredentialFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.remote, err = newRemote(cfg, rests{memory: noMemory{}, registry: registry, log: log}); err != nil {
+			if r.accounts, err = newAccounts(cfg, rests{memory: noMemory{}, registry: registry, log: log}); err != nil {
 				t.Fatal(err)
 			}
-			defer r.remote.http.CloseIdleConnections()
+			defer r.accounts.close()
 			if r.hosts, err = newHosts(cfg, registry); err != nil {
 				t.Fatal(err)
 			}
 			if r.endpoint, err = webhook.New(webhook.Options{Connections: webhookConnections(cfg), Inbox: nobody{}}); err != nil {
 				t.Fatal(err)
 			}
-			read := func() error { return r.remote.checker.ReadProject(t.Context(), options.Projects[0].ID) }
+			read := func() error { return r.accounts[""].checker.ReadProject(t.Context(), options.Projects[0].ID) }
 			if err := read(); err == nil || !strings.Contains(err.Error(), test.refusal) {
 				t.Fatalf("with what is wrong: %v, want %q", err, test.refusal)
 			}
@@ -236,15 +240,32 @@ huaweicloud:
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := newRemote(cfg, rests{memory: noMemory{}})
+	clients, err := newAccounts(cfg, rests{memory: noMemory{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.http.CloseIdleConnections()
-	if err := r.checker.ReadProject(t.Context(), "41b8df4bf53f4d51b8e6c5b32e8d2a07"); err != nil {
+	defer clients.close()
+	if err := clients[""].checker.ReadProject(t.Context(), "41b8df4bf53f4d51b8e6c5b32e8d2a07"); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-asked; !strings.HasPrefix(got, "http://127.0.0.1:2/check/v2/41b8df4bf53f4d51b8e6c5b32e8d2a07/tasks") {
 		t.Errorf("the proxy was asked for %s", got)
+	}
+}
+
+// TestMissingAccount holds that a record of an account which is not configured any more is
+// not tried again and again.
+func TestMissingAccount(t *testing.T) {
+	t.Parallel()
+	none := accounts{}
+	run, _, _, prepared := checkers{none}.Prepare(t.Context(), codecheck.Run{Check: rules.Check{Account: "gone"}})
+	_, _, polled := checkers{none}.Poll(t.Context(), run)
+	deleted := checkers{none}.Delete(t.Context(), codecheck.Task{Account: "gone"})
+	_, _, _, followed := operators{none}.Follow(t.Context(), release.Release{Plan: rules.Release{Account: "gone"}})
+	for _, err := range []error{prepared, polled, deleted, followed, checkers{none}.Stop(t.Context(), run)} {
+		var failure interface{ Retryable() bool }
+		if !errors.As(err, &failure) || failure.Retryable() || !strings.Contains(err.Error(), `no account "gone" any more`) {
+			t.Errorf("error %v", err)
+		}
 	}
 }

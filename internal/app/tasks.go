@@ -32,16 +32,20 @@ func WithTasks(ctx context.Context, path string, lookup LookupEnv, readOnly bool
 		defer func() { err = errors.Join(err, s.Close()) }()
 		memory, shared = s, s
 	}
-	r, err := newRemote(cfg, rests{memory: memory, shared: shared})
+	clients, err := newAccounts(cfg, rests{memory: memory, shared: shared})
 	if err != nil {
 		return err
 	}
-	defer r.http.CloseIdleConnections()
+	defer clients.close()
+	checkers := map[string]*codecheck.Checker{}
+	for name, r := range clients {
+		checkers[name] = r.checker
+	}
 	var names []string
 	for _, c := range cfg.Connections {
 		names = append(names, c.Name)
 	}
-	return fn(tasks.Inventory{Options: tasks.Options{Policy: policy, Connections: names, Checker: r.checker, Store: s,
+	return fn(tasks.Inventory{Options: tasks.Options{Policy: policy, Connections: names, Checkers: checkers, Store: s,
 		Repository: func(connection, fullName string) event.Repository {
 			c, _ := cfg.Connection(connection)
 			return repositoryOf(c, fullName)

@@ -39,10 +39,14 @@ func Warnings(cfg *config.Config, policy *rules.Policy) strictyaml.Complaints {
 
 // rulesServer is what the rules have to know of the server file.
 func rulesServer(cfg *config.Config) rules.Server {
-	h := cfg.HuaweiCloud
-	server := rules.Server{
-		CreateV3:            codecheck.Capability(h.Capabilities.CreateV3).In(string(h.Dialect)),
-		TemporaryRepository: h.Dialect == config.Dialect2023,
+	server := rules.Server{Accounts: map[string]rules.Account{}}
+	for _, name := range cfg.AccountNames() {
+		h, _ := cfg.Account(name)
+		server.Accounts[name] = rules.Account{
+			CreateV3:            codecheck.Capability(h.Capabilities.CreateV3).In(string(h.Dialect)),
+			TemporaryRepository: h.Dialect == config.Dialect2023,
+			Pipelines:           h.Pipelines,
+		}
 	}
 	for _, c := range cfg.Connections {
 		server.Connections = append(server.Connections, rules.Connection{Name: c.Name, RepoType: c.RepoType})

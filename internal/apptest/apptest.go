@@ -76,7 +76,13 @@ func Each(t *testing.T, opts demo.Options, test func(t *testing.T, s Service)) {
 // OnSQLite starts a service on a SQLite file in its own folder.
 func OnSQLite(t *testing.T) Service {
 	t.Helper()
-	return Start(t, storetest.Database{Name: "sqlite"}, demo.Options{})
+	return OnSQLiteWith(t, demo.Options{})
+}
+
+// OnSQLiteWith is OnSQLite with options.
+func OnSQLiteWith(t *testing.T, opts demo.Options) Service {
+	t.Helper()
+	return Start(t, storetest.Database{Name: "sqlite"}, opts)
 }
 
 // Start starts a service, which is stopped when the test ends. A SQLite database is

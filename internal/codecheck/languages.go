@@ -36,8 +36,15 @@ func checkable(host string) string {
 	return ""
 }
 
-// LanguagesOf turns the languages that a host tells into those that this service can check.
-func (c *Checker) LanguagesOf(host []string) Languages {
+// WithLanguages returns the run with what is to be checked of the languages that a host tells.
+func (c *Checker) WithLanguages(run Run, host []string) Run {
+	found := c.languagesOf(host)
+	run.Languages, run.WantsLanguages = &found, false
+	return run
+}
+
+// languagesOf turns the languages that a host tells into those that this service can check.
+func (c *Checker) languagesOf(host []string) Languages {
 	var names, dropped []string
 	for _, name := range host {
 		word := checkable(name)

@@ -18,7 +18,7 @@ func TestLanguagesOf(t *testing.T) {
 		"nothing":      {Dialect2026, nil, nil, "the host names no language: the default ones"},
 		"2023 has ten": {Dialect2023, []string{"Rust", "Java"}, []string{"JAVA"}, "the host says Rust, Java; Rust cannot be checked"},
 	} {
-		got := (&Checker{options: Options{Dialect: test.dialect}}).LanguagesOf(test.host)
+		got := (&Checker{options: Options{Dialect: test.dialect}}).languagesOf(test.host)
 		if !slices.Equal(got.Names, test.names) || got.Reason != test.reason {
 			t.Errorf("%s: %+v", name, got)
 		}

@@ -66,6 +66,8 @@ const (
 type Task struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
+	// Account is the account of Huawei Cloud that it is in; see [rules.Check].
+	Account string `json:"account,omitempty"`
 	// URL and Branch are as the project's list or our creation has them.
 	URL    string `json:"url"`
 	Branch string `json:"branch"`

@@ -159,6 +159,7 @@ func (s search) remembered(ctx context.Context, key string) (Task, bool, error) 
 // save saves a task that was found or created, for later runs.
 func (s search) save(ctx context.Context, key string, t Task, origin Origin) (Task, Origin, error) {
 	s.options.Metrics.countLookup(origin)
+	t.Account = s.run.Check.Account
 	if err := s.options.Memory.SaveTask(ctx, s.run.Event, key, t); err != nil {
 		return Task{}, "", fmt.Errorf("save task: %w", err)
 	}

@@ -64,7 +64,7 @@ func (k *checker) config(c *Config) {
 	k.http(c.HTTP)
 	k.store(&c.Store)
 	k.connections(c.Connections)
-	k.huaweiCloud(&c.HuaweiCloud)
+	k.accounts(c)
 	k.positive("max_event_age", c.MaxEventAge)
 	c.Rules = k.file("rules", c.Rules)
 	k.log(c.Log)

@@ -6,6 +6,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -22,6 +23,10 @@ type Config struct {
 	// Connections are the git hosts whose webhooks are accepted. At least one.
 	Connections []Connection `yaml:"connections"`
 	HuaweiCloud HuaweiCloud  `yaml:"huaweicloud"`
+	// Accounts are further accounts of Huawei Cloud by their names. Rules choose one by
+	// check.account and by the account of a release, and without these huaweicloud.
+	// Default: none.
+	Accounts Accounts `yaml:"accounts,omitempty"`
 	// MaxEventAge is how long before its receipt a change may have been made, by the
 	// host's own time; an older one starts nothing unless a person replays it.
 	// Default: 168h, which is 7 days.
@@ -261,8 +266,50 @@ type Pipelines map[string]string
 
 // UnmarshalYAMLNode reads a mapping of names to ids.
 func (p *Pipelines) UnmarshalYAMLNode(node strictyaml.Node) (err error) {
-	*p, err = node.Texts()
+	*p, err = strictyaml.Mapping(node, func() string { return "" })
 	return err
+}
+
+// Accounts are accounts of Huawei Cloud by their names, each with the keys of huaweicloud and
+// their defaults.
+type Accounts map[string]*HuaweiCloud
+
+// UnmarshalYAMLNode reads a mapping of names to accounts.
+func (a *Accounts) UnmarshalYAMLNode(node strictyaml.Node) (err error) {
+	*a, err = strictyaml.Mapping(node, defaultAccount)
+	return err
+}
+
+// AccountNames returns the names of all accounts: first the empty one, of HuaweiCloud.
+func (c *Config) AccountNames() []string {
+	return append([]string{""}, slices.Sorted(maps.Keys(c.Accounts))...)
+}
+
+// Account returns the account with a name, HuaweiCloud for the empty one.
+func (c *Config) Account(name string) (h *HuaweiCloud, found bool) {
+	if name == "" {
+		return &c.HuaweiCloud, true
+	}
+	h, found = c.Accounts[name]
+	return h, found
+}
+
+// AccountPath is where the settings of an account stand in the server file.
+func AccountPath(name string) string {
+	if name == "" {
+		return "huaweicloud"
+	}
+	return "accounts." + name
+}
+
+// Pipelines returns the ids of all accounts' pipelines by their names; not nil.
+func (c *Config) Pipelines() Pipelines {
+	all := Pipelines{}
+	for _, name := range c.AccountNames() {
+		account, _ := c.Account(name)
+		maps.Copy(all, account.Pipelines)
+	}
+	return all
 }
 
 // Dialect is an edition of CodeArts Check's API.
@@ -469,22 +516,26 @@ func defaults() *Config {
 			ReadTimeout:    30 * time.Second,
 			ShutdownGrace:  20 * time.Second,
 		},
-		Store: Store{Retention: 30 * 24 * time.Hour},
-		HuaweiCloud: HuaweiCloud{
-			Pipelines:    Pipelines{},
-			Dialect:      Dialect2026,
-			Capabilities: Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto", BranchTasks: "auto", CheckTimes: "auto"},
-			AccessPassed: []string{"1", "true", "success", "pass"},
-			MaxFindings:  5000,
-			Timeout:      30 * time.Second,
-			Limits:       Limits{CodeCheck: Limit{AtOnce: 16}, ServiceStage: Limit{AtOnce: 16}, Pipeline: Limit{AtOnce: 16}},
-			Poll:         Poll{Min: 3 * time.Second, Max: 15 * time.Second},
-			ReleasePoll:  Poll{Min: 5 * time.Second, Max: 30 * time.Second},
-		},
+		Store:       Store{Retention: 30 * 24 * time.Hour},
+		HuaweiCloud: *defaultAccount(),
 		MaxEventAge: 7 * 24 * time.Hour,
 
 		Rules:     "rules.yaml",
 		Log:       Log{Level: "info", Format: "json"},
 		Telemetry: Telemetry{Metrics: true},
+	}
+}
+
+func defaultAccount() *HuaweiCloud {
+	return &HuaweiCloud{
+		Pipelines:    Pipelines{},
+		Dialect:      Dialect2026,
+		Capabilities: Capabilities{Ref: "auto", JobID: "auto", CreateV3: "auto", BranchTasks: "auto", CheckTimes: "auto"},
+		AccessPassed: []string{"1", "true", "success", "pass"},
+		MaxFindings:  5000,
+		Timeout:      30 * time.Second,
+		Limits:       Limits{CodeCheck: Limit{AtOnce: 16}, ServiceStage: Limit{AtOnce: 16}, Pipeline: Limit{AtOnce: 16}},
+		Poll:         Poll{Min: 3 * time.Second, Max: 15 * time.Second},
+		ReleasePoll:  Poll{Min: 5 * time.Second, Max: 30 * time.Second},
 	}
 }

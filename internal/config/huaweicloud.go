@@ -34,8 +34,30 @@ const largestMaxFindings = 20000
 // largestMaxRuns is more than anybody has bought: a larger number is a mistake.
 const largestMaxRuns = 10000
 
-func (k *checker) huaweiCloud(h *HuaweiCloud) {
-	const path = "huaweicloud"
+// accounts checks each account, and that no name of a pipeline stands for two.
+func (k *checker) accounts(c *Config) {
+	accountOf := map[string]string{} // by the name and by the id of a pipeline
+	for _, name := range c.AccountNames() {
+		if name != "" && (!namePattern.MatchString(name) || name == AccountPath("")) {
+			k.complain(fmt.Sprintf("accounts[%q]", name), fmt.Sprintf("%q is not a name for an account", name), "write lower-case letters, digits and -, at most 63, and not huaweicloud")
+			continue
+		}
+		path := AccountPath(name)
+		account, _ := c.Account(name)
+		k.huaweiCloud(path, account)
+		for _, pipeline := range slices.Sorted(maps.Keys(account.Pipelines)) {
+			id := account.Pipelines[pipeline]
+			if other, found := accountOf[pipeline]; found {
+				k.complain(path+".pipelines."+pipeline, fmt.Sprintf("%s has a pipeline %q already", AccountPath(other), pipeline), "give one of them another name")
+			} else if other, found := accountOf[id]; found && other != name {
+				k.complain(path+".pipelines."+pipeline, fmt.Sprintf("pipeline %s has a name in %s already", id, AccountPath(other)), "keep it in the account that it belongs to")
+			}
+			accountOf[pipeline], accountOf[id] = name, name
+		}
+	}
+}
+
+func (k *checker) huaweiCloud(path string, h *HuaweiCloud) {
 	k.auth(path+".auth", h)
 	k.endpoints(path, h)
 	h.ca = k.caFile(path+".ca_file", &h.CAFile)
@@ -239,7 +261,7 @@ func (k *checker) endpoints(path string, h *HuaweiCloud) {
 		case h.Region != "":
 			*e.value = "https://" + e.service + "." + h.Region + ".myhuaweicloud.com"
 		case e.needed && !k.complained(path+".region"):
-			k.complain(at, "neither this endpoint nor a region is given", "write huaweicloud.region, such as cn-north-4, or the endpoint's URL")
+			k.complain(at, "neither this endpoint nor a region is given", "write "+path+".region, such as cn-north-4, or the endpoint's URL")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"encoding/hex"
@@ -31,10 +32,22 @@ func (c *Config) Reloaded(next *Config) (inForce *Config, restart []string, err 
 			old.Clone = renewed.Clone
 		}
 	}
-	merged.HuaweiCloud.Pipelines = next.HuaweiCloud.Pipelines
-	merged.HuaweiCloud.Auth = c.HuaweiCloud.Auth.reloaded(next.HuaweiCloud.Auth)
+	merged.HuaweiCloud = c.HuaweiCloud.reloaded(next.HuaweiCloud)
+	merged.Accounts = maps.Clone(c.Accounts)
+	for name, account := range merged.Accounts {
+		if renewed, found := next.Accounts[name]; found {
+			account := account.reloaded(*renewed)
+			merged.Accounts[name] = &account
+		}
+	}
 	restart, err = merged.differences(next)
 	return &merged, restart, err
+}
+
+// reloaded is h with the secrets of next and its names of pipelines.
+func (h HuaweiCloud) reloaded(next HuaweiCloud) HuaweiCloud {
+	h.Pipelines, h.Auth = next.Pipelines, h.Auth.reloaded(next.Auth)
+	return h
 }
 
 // reloaded is a with the secrets of next, where both are of the same kind.
@@ -84,8 +97,11 @@ func (c *Config) differences(next *Config) ([]string, error) {
 	if p, n := c.Store.Postgres, next.Store.Postgres; p != nil && n != nil && p.DSN.Value() != n.DSN.Value() {
 		paths = append(paths, "store.postgres.dsn")
 	}
-	if c.HuaweiCloud.CAFile == next.HuaweiCloud.CAFile && !bytes.Equal(c.HuaweiCloud.ca, next.HuaweiCloud.ca) {
-		paths = append(paths, "huaweicloud.ca_file")
+	for _, name := range c.AccountNames() {
+		before, _ := c.Account(name)
+		if after, found := next.Account(name); found && before.CAFile == after.CAFile && !bytes.Equal(before.ca, after.ca) {
+			paths = append(paths, AccountPath(name)+".ca_file")
+		}
 	}
 	slices.Sort(paths)
 	return paths, nil
@@ -144,7 +160,7 @@ func differing(path string, a, b any) []string {
 const hashRounds = 20_000
 
 // Hash returns twelve hex digits that differ when the settings, the rules (by their
-// hash) or the values of the secrets do, except huaweicloud.auth.token, which changes all
+// hash) or the values of the secrets do, except tokens that come from files, which change all
 // the time and in each replica by itself. It is published, so it is slow to compute:
 // who knows all but a weak secret does not find that by trying many.
 func (c *Config) Hash(rules string) (string, error) {
@@ -153,8 +169,14 @@ func (c *Config) Hash(rules string) (string, error) {
 		return "", err
 	}
 	var values []string
-	hashed := *c
+	hashed, authorities := *c, slices.Clone(c.HuaweiCloud.ca)
 	hashed.HuaweiCloud.Auth.Token = Secret{}
+	hashed.Accounts = Accounts{}
+	for _, name := range slices.Sorted(maps.Keys(c.Accounts)) {
+		account := *c.Accounts[name]
+		account.Auth.Token = Secret{}
+		hashed.Accounts[name], authorities = &account, append(authorities, account.ca...)
+	}
 	for _, secret := range secretsIn(reflect.ValueOf(hashed)) {
 		values = append(values, secret.Value())
 	}
@@ -162,7 +184,7 @@ func (c *Config) Hash(rules string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("hash secrets: %w", err)
 	}
-	key, err := pbkdf2.Key(sha256.New, string(secrets), slices.Concat(settings, []byte("\n"+rules), c.HuaweiCloud.ca), hashRounds, 6)
+	key, err := pbkdf2.Key(sha256.New, string(secrets), slices.Concat(settings, []byte("\n"+rules), authorities), hashRounds, 6)
 	if err != nil {
 		return "", fmt.Errorf("hash settings: %w", err)
 	}
@@ -190,6 +212,10 @@ func secretsIn(v reflect.Value) []Secret {
 	case reflect.Pointer:
 		if !v.IsNil() {
 			return secretsIn(v.Elem())
+		}
+	case reflect.Map:
+		for _, key := range slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) }) {
+			secrets = append(secrets, secretsIn(v.MapIndex(key))...)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {

@@ -24,10 +24,12 @@ huaweicloud:
   region: cn-north-4
   ca_file: ca.pem
   auth: {access_key: {id: {file: ak}, secret: {file: sk}}}
+accounts:
+  partner: {region: cn-south-1, ca_file: ca.pem, auth: {access_key: {id: {file: ak2}, secret: {file: sk2}}}}
 `
 
 // runningSecrets are the files that it names.
-var runningSecrets = map[string]string{"dsn": "postgres://one", "hub": "hub one", "lab": "lab one", "ak": "ak one", "sk": "sk one",
+var runningSecrets = map[string]string{"dsn": "postgres://one", "hub": "hub one", "lab": "lab one", "ak": "ak one", "sk": "sk one", "ak2": "ak of partner", "sk2": "sk of partner",
 	"new": "new one", "signing": "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg=="}
 
 // loadText loads a server file with its secrets; edits replace what a file holds, or a
@@ -84,13 +86,22 @@ func TestReloaded(t *testing.T) {
 			func(c *config.Config) string { return c.Connections[1].Clone.Token.Value() }, "new one"},
 		{"secret key", map[string]string{"file sk": "sk two"}, nil,
 			func(c *config.Config) string { return c.HuaweiCloud.Auth.AccessKey.Secret.Value() }, "sk two"},
+		{"secret key of an account", map[string]string{"file sk2": "sk2 two"}, nil,
+			func(c *config.Config) string { return c.Accounts["partner"].Auth.AccessKey.Secret.Value() }, "sk2 two"},
+		{"a name of an account's pipeline", map[string]string{"partner: {": "partner: {pipelines: {shop: caf409b1-10df-483a-b14d-7b05f7e12c88}, "}, nil,
+			func(c *config.Config) string { return c.Pipelines()["shop"] }, "caf409b1-10df-483a-b14d-7b05f7e12c88"},
+		{"another account", map[string]string{"  partner:": "  other: {region: cn-south-2, auth: {access_key: {id: {file: ak}, secret: {file: sk}}}}\n  partner:"}, []string{"accounts.other"},
+			func(c *config.Config) string { return strings.Join(c.AccountNames(), " ") }, " partner"},
+		{"a region of an account", map[string]string{"cn-south-1": "cn-south-4"},
+			[]string{"accounts.partner.endpoints.codecheck", "accounts.partner.endpoints.iam", "accounts.partner.endpoints.pipeline", "accounts.partner.endpoints.servicestage", "accounts.partner.region"},
+			func(c *config.Config) string { return c.Accounts["partner"].Region }, "cn-south-1"},
 		{"rules", map[string]string{"http:": "rules: other.yaml\nhttp:"}, nil, func(c *config.Config) string { return c.Rules }, "other.yaml"},
 		{"a name of a pipeline", map[string]string{"huaweicloud:": "huaweicloud:\n  pipelines: {shop: caf409b1-10df-483a-b14d-7b05f7e12c88}"}, nil,
 			func(c *config.Config) string { return c.HuaweiCloud.Pipelines["shop"] }, "caf409b1-10df-483a-b14d-7b05f7e12c88"},
 		{"address", map[string]string{":8080": ":9090"}, []string{"http.addr"}, func(c *config.Config) string { return c.HTTP.Addr }, "127.0.0.1:8080"},
 		{"database password", map[string]string{"file dsn": "postgres://two"}, []string{"store.postgres.dsn"},
 			func(c *config.Config) string { return c.Store.Postgres.DSN.Value() }, "postgres://one"},
-		{"certificates", map[string]string{"file ca.pem": string(ca) + string(ca)}, []string{"huaweicloud.ca_file"}, first("hub"), "hub one"},
+		{"certificates", map[string]string{"file ca.pem": string(ca) + string(ca)}, []string{"accounts.partner.ca_file", "huaweicloud.ca_file"}, first("hub"), "hub one"},
 		{"another connection", map[string]string{"name: lab": "name: lap", "file hub": "hub two"}, []string{"connections[1].name"}, first("hub"), "hub two"},
 		{"one connection less", map[string]string{"  - name: lab\n    kind: gitlab\n    secrets: [{file: lab}]\n": ""}, []string{"connections"}, first("lab"), "lab one"},
 		{"another way to authorise", map[string]string{"access_key: {id: {file: ak}, secret: {file: sk}}": "password: {user: u, domain: d, password: {file: sk}}"},

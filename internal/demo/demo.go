@@ -52,6 +52,8 @@ type Options struct {
 	ScanDelay time.Duration
 	// HTTP is more of the server file's http section, such as "max_body: 1KiB".
 	HTTP string
+	// Server changes the server file before its variables are filled in; default: not.
+	Server func(text string) string
 }
 
 // Demo is everything that runs in a demo. Its methods are not for concurrent use.
@@ -207,6 +209,9 @@ func (d *Demo) writeFiles(l app.Listeners) error {
 		}
 		if name == "rules.yaml" && d.opts.Rules != "" {
 			text = []byte(d.opts.Rules)
+		}
+		if name == "gatewright.yaml" && d.opts.Server != nil {
+			text = []byte(d.opts.Server(string(text)))
 		}
 		filled := os.Expand(string(text), func(key string) string { return fill[key] })
 		if err := os.WriteFile(filepath.Join(d.opts.Folder, name), []byte(filled), 0o600); err != nil {

@@ -45,18 +45,26 @@ type Hosts interface {
 	Head(ctx context.Context, ev event.Event) (sha string, err error)
 }
 
-// Options say what is examined. All are mandatory but Now.
-type Options struct {
-	Config *config.Config
-	Policy *rules.Policy
-	// Files are the server file and those of the rules.
-	Files []string
+// Account is how one account of Huawei Cloud is asked.
+type Account struct {
+	Name   string
+	Config *config.HuaweiCloud
 	// HTTP asks the endpoints of the services without credentials.
 	HTTP *http.Client
 	// ProjectID gives the IAM region project; it gets a token where there is a password.
 	ProjectID func(ctx context.Context) (string, error)
 	Checker   *codecheck.Checker
 	Operator  *release.Operator
+}
+
+// Options say what is examined. All are mandatory but Now.
+type Options struct {
+	Config *config.Config
+	Policy *rules.Policy
+	// Files are the server file and those of the rules.
+	Files []string
+	// Accounts are the accounts of Huawei Cloud; the first one has the empty name.
+	Accounts []Account
 	// Repository is the repository of a connection with this full name, as its
 	// deliveries describe it.
 	Repository func(c config.Connection, fullName string) event.Repository
@@ -70,12 +78,8 @@ type Options struct {
 type examination struct {
 	Options
 	findings []Finding
-	// unreachable are the endpoints that do not answer.
-	unreachable []string
-	// readable are the projects whose tasks were read.
-	readable []string
-	// refused is why the credentials do not work; then nothing else is asked with them.
-	refused string
+	// timed: our clock was compared with that of a service.
+	timed bool
 }
 
 // Examine checks everything, in the order in which one thing depends on another.
@@ -84,8 +88,17 @@ func Examine(ctx context.Context, o Options) []Finding {
 		o.Now = time.Now
 	}
 	e := &examination{Options: o}
-	e.endpoints(ctx)
-	e.services(ctx)
+	accounts := make([]*account, len(o.Accounts))
+	for i, a := range o.Accounts {
+		accounts[i] = &account{examination: e, Account: a}
+		accounts[i].endpoints(ctx)
+	}
+	if !e.timed {
+		e.unchecked("clock", "no service told the time")
+	}
+	for _, a := range accounts {
+		a.services(ctx)
+	}
 	e.connections(ctx)
 	e.database(ctx)
 	e.fileRights()

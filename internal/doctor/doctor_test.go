@@ -3,7 +3,6 @@ package doctor_test
 import (
 	"context"
 	"errors"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -60,7 +59,7 @@ func TestTokens(t *testing.T) {
 		t.Fatal(complaints)
 	}
 	findings := doctor.Examine(t.Context(), doctor.Options{
-		Config: cfg, Policy: policy, HTTP: http.DefaultClient, Database: store.Options{SQLite: filepath.Join(folder, "gatewright.db")},
+		Config: cfg, Policy: policy, Database: store.Options{SQLite: filepath.Join(folder, "gatewright.db")},
 		Repository: func(_ config.Connection, name string) event.Repository { return event.Repository{FullName: name} },
 		Hosts: hosts(func(ev event.Event) (string, error) {
 			if ev.Connection == "hub" && ev.Kind == event.Push && ev.Branch == "main" && ev.Repository.FullName == "acme/shop" {

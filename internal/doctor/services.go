@@ -29,39 +29,66 @@ const (
 	listTimeout = 2 * time.Minute
 )
 
+// account is the examination of one account.
+type account struct {
+	*examination
+	Account
+	// unreachable are the endpoints that do not answer.
+	unreachable []string
+	// readable are the projects whose tasks were read.
+	readable []string
+	// refused is why the credentials do not work; then nothing else is asked with them.
+	refused string
+}
+
+// named adds the name of the account to a subject.
+func (e *account) named(subject string) string {
+	if e.Name == "" {
+		return subject
+	}
+	return subject + " (account " + e.Name + ")"
+}
+
+func (e *account) ok(subject, detail string) { e.examination.ok(e.named(subject), detail) }
+
+func (e *account) wrong(subject, detail, advice string) {
+	e.examination.wrong(e.named(subject), detail, advice)
+}
+
+func (e *account) unchecked(subject, why string) { e.examination.unchecked(e.named(subject), why) }
+
+// path is where the settings of the account stand.
+func (e *account) path() string { return config.AccountPath(e.Name) }
+
 // endpoints asks each service that is used for anything, without credentials.
-func (e *examination) endpoints(ctx context.Context) {
-	services := e.Config.HuaweiCloud.Endpoints
+func (e *account) endpoints(ctx context.Context) {
+	services := e.Account.Config.Endpoints
 	asked := []string{services.CodeCheck}
-	if e.Config.HuaweiCloud.Auth.UsesIAM() {
+	if e.Account.Config.Auth.UsesIAM() {
 		asked = append(asked, services.IAM)
 	}
-	for _, named := range pipelinesOf(e.Policy.Targets()) {
+	for _, named := range e.pipelines() {
 		asked = append(asked, e.releaseService(named).endpoint)
 	}
 	slices.Sort(asked)
-	timed := false
 	for _, endpoint := range slices.Compact(asked) {
 		sent := e.Now()
 		date, err := e.date(ctx, endpoint)
 		if err != nil {
 			e.unreachable = append(e.unreachable, endpoint)
-			e.wrong("endpoint "+endpoint, "does not answer: "+err.Error(), "compare huaweicloud.region and endpoints with the console, and the way there: DNS, proxy, firewall, ca_file")
+			e.wrong("endpoint "+endpoint, "does not answer: "+err.Error(), "compare "+e.path()+".region and endpoints with the console, and the way there: DNS, proxy, firewall, ca_file")
 			continue
 		}
 		e.ok("endpoint "+endpoint, "answers")
-		if theirs, err := http.ParseTime(date); err == nil && !timed {
-			timed = true
+		if theirs, err := http.ParseTime(date); err == nil && !e.timed {
+			e.timed = true
 			e.clock(endpoint, sent, theirs)
 		}
-	}
-	if !timed {
-		e.unchecked("clock", "no service told the time")
 	}
 }
 
 // date is the Date of an endpoint's answer, whatever else it answers.
-func (e *examination) date(ctx context.Context, endpoint string) (string, error) {
+func (e *account) date(ctx context.Context, endpoint string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
@@ -78,7 +105,7 @@ func (e *examination) date(ctx context.Context, endpoint string) (string, error)
 
 // clock compares our clock with that of a service, which answered just now a request
 // that was sent at sent.
-func (e *examination) clock(endpoint string, sent, theirs time.Time) {
+func (e *account) clock(endpoint string, sent, theirs time.Time) {
 	// The header has whole seconds, and the answer took its time.
 	off := max(sent.Sub(theirs.Add(time.Second)), theirs.Sub(e.Now()), 0)
 	if off > clockTolerance {
@@ -90,8 +117,13 @@ func (e *examination) clock(endpoint string, sent, theirs time.Time) {
 }
 
 // services checks the credentials, and what the rules name at the services.
-func (e *examination) services(ctx context.Context) {
-	targets := e.Policy.Targets()
+func (e *account) services(ctx context.Context) {
+	var targets []rules.Target
+	for _, t := range e.Policy.Targets() {
+		if t.Project != "" && t.Account == e.Name {
+			targets = append(targets, t)
+		}
+	}
 	place := len(e.findings)
 	e.refused = e.paused(ctx)
 	asked := e.refused == "" && e.token(ctx)
@@ -99,13 +131,13 @@ func (e *examination) services(ctx context.Context) {
 		asked = e.project(ctx, project) || asked
 	}
 	e.tasks(ctx, targets)
-	for _, named := range pipelinesOf(targets) {
+	for _, named := range e.pipelines() {
 		asked = e.pipeline(ctx, named) || asked
 	}
 	// What was asked with the credentials shows whether they work; they come first.
 	switch {
 	case e.refused != "":
-		e.wrong("credentials", e.refused, "compare huaweicloud.auth with the console (My Credentials), and the clock; a refused key or user may be locked for some minutes")
+		e.wrong("credentials", e.refused, "compare "+e.path()+".auth with the console (My Credentials), and the clock; a refused key or user may be locked for some minutes")
 	case asked:
 		e.ok("credentials", "are accepted")
 	default:
@@ -119,7 +151,7 @@ func (e *examination) services(ctx context.Context) {
 // paused says why the servers on this database use no credentials for a while: then one
 // more refusal could lock them. Empty when they do, or when that cannot be read, which the
 // check of the database tells.
-func (e *examination) paused(ctx context.Context) string {
+func (e *account) paused(ctx context.Context) string {
 	options := e.Database
 	options.ReadOnly = true
 	if path := options.SQLite; path != "" {
@@ -147,11 +179,11 @@ func (e *examination) paused(ctx context.Context) string {
 }
 
 // token gets a token where IAM gives them, and reports whether IAM answered.
-func (e *examination) token(ctx context.Context) (answered bool) {
-	if !e.Config.HuaweiCloud.Auth.UsesIAM() {
+func (e *account) token(ctx context.Context) (answered bool) {
+	if !e.Account.Config.Auth.UsesIAM() {
 		return false
 	}
-	if slices.Contains(e.unreachable, e.Config.HuaweiCloud.Endpoints.IAM) {
+	if slices.Contains(e.unreachable, e.Account.Config.Endpoints.IAM) {
 		return false
 	}
 	_, err := e.ProjectID(ctx)
@@ -160,7 +192,7 @@ func (e *examination) token(ctx context.Context) (answered bool) {
 
 // note keeps the first refusal of the credentials, and reports whether err, or its
 // absence, shows that they are accepted.
-func (e *examination) note(err error) (accepted bool) {
+func (e *account) note(err error) (accepted bool) {
 	if err == nil {
 		return true
 	}
@@ -177,7 +209,7 @@ func (e *examination) note(err error) (accepted bool) {
 // ask asks a service with the credentials, unless it does not answer or they are
 // refused: each refusal is a step towards their lock. accepted reports that the answer
 // shows that they are not, done that nothing is left to say about the subject.
-func (e *examination) ask(subject, endpoint string, question func() error) (accepted, done bool, err error) {
+func (e *account) ask(subject, endpoint string, question func() error) (accepted, done bool, err error) {
 	down := slices.Contains(e.unreachable, endpoint)
 	if e.refused == "" && !down {
 		err = question()
@@ -199,22 +231,22 @@ func (e *examination) ask(subject, endpoint string, question func() error) (acce
 	return accepted, true, err
 }
 
-// projectsOf returns the CodeArts projects that the rules name.
+// projectsOf returns the CodeArts projects of the targets.
 func projectsOf(targets []rules.Target) []string {
 	var projects []string
 	for _, t := range targets {
-		if t.Project != "" && !slices.Contains(projects, t.Project) {
+		if !slices.Contains(projects, t.Project) {
 			projects = append(projects, t.Project)
 		}
 	}
 	return projects
 }
 
-func (e *examination) project(ctx context.Context, id string) (answered bool) {
+func (e *account) project(ctx context.Context, id string) (answered bool) {
 	subject := "project " + id
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	answered, done, err := e.ask(subject, e.Config.HuaweiCloud.Endpoints.CodeCheck, func() error { return e.Checker.ReadProject(ctx, id) })
+	answered, done, err := e.ask(subject, e.Account.Config.Endpoints.CodeCheck, func() error { return e.Checker.ReadProject(ctx, id) })
 	var remote *huaweicloud.Error
 	switch {
 	case done:
@@ -232,12 +264,9 @@ func (e *examination) project(ctx context.Context, id string) (answered bool) {
 }
 
 // tasks looks for the task of each rule that names a repository and a branch.
-func (e *examination) tasks(ctx context.Context, targets []rules.Target) {
+func (e *account) tasks(ctx context.Context, targets []rules.Target) {
 	seen := map[string]bool{}
 	for _, t := range targets {
-		if t.Project == "" {
-			continue
-		}
 		found := false
 		for _, ev := range e.events(t) {
 			for _, match := range e.Policy.Decide(ev).Matches {
@@ -276,7 +305,7 @@ func (e *examination) events(t rules.Target) []event.Event {
 	return events
 }
 
-func (e *examination) task(ctx context.Context, ev event.Event, check rules.Check, seen map[string]bool) {
+func (e *account) task(ctx context.Context, ev event.Event, check rules.Check, seen map[string]bool) {
 	subject := fmt.Sprintf("task of %s %s (%s)", ev.Repository.FullName, ev.Branch, ev.Connection)
 	if seen[subject+check.ProjectID] {
 		return
@@ -305,15 +334,15 @@ type namedRelease struct {
 	rules.Release
 }
 
-// pipelinesOf returns the releases of the rules, each once.
-func pipelinesOf(targets []rules.Target) []namedRelease {
+// pipelines returns the releases of the rules in the account, each once.
+func (e *account) pipelines() []namedRelease {
 	var named []namedRelease
-	for _, t := range targets {
+	for _, t := range e.Policy.Targets() {
 		for _, r := range t.Releases {
 			same := func(other namedRelease) bool {
 				return len(r.Select) == 0 && len(other.Select) == 0 && r.Pipeline == other.Pipeline && r.Task == other.Task
 			}
-			if !slices.ContainsFunc(named, same) {
+			if r.Account == e.Name && !slices.ContainsFunc(named, same) {
 				named = append(named, namedRelease{t.Rule, r})
 			}
 		}
@@ -324,8 +353,8 @@ func pipelinesOf(targets []rules.Target) []namedRelease {
 // releaseService is how doctor speaks of a service that releases.
 type releaseService struct{ endpoint, rights, compare string }
 
-func (e *examination) releaseService(r namedRelease) releaseService {
-	endpoints := e.Config.HuaweiCloud.Endpoints
+func (e *account) releaseService(r namedRelease) releaseService {
+	endpoints := e.Account.Config.Endpoints
 	if r.Target == rules.TargetCodeArtsPipeline {
 		return releaseService{endpoints.Pipeline, "make the user of the credentials a member of CodeArts project " + r.ProjectID + ", with the right to view and run the pipeline",
 			"compare the pipeline's id in rule " + r.rule + " with its URL in CodeArts, and its project, " + r.ProjectID + ", with the project's"}
@@ -336,7 +365,7 @@ func (e *examination) releaseService(r namedRelease) releaseService {
 
 // pipeline checks that a pipeline is there, with the checkpoint or the tasks that the
 // rule names.
-func (e *examination) pipeline(ctx context.Context, r namedRelease) (answered bool) {
+func (e *account) pipeline(ctx context.Context, r namedRelease) (answered bool) {
 	pipeline := r.Pipeline
 	if r.PipelineName != "" {
 		pipeline = fmt.Sprintf("%s (%s)", r.PipelineName, r.Pipeline)

@@ -34,8 +34,12 @@ const (
 	LogRulesHash = "rules_hash"
 	LogStore     = "store"
 	LogEndpoints = "endpoints"
-	LogFile      = "file"
-	LogLine      = "line"
+	// LogAccount is the name of an account of Huawei Cloud, LogAccounts the endpoints of
+	// each but the first.
+	LogAccount  = "account"
+	LogAccounts = "accounts"
+	LogFile     = "file"
+	LogLine     = "line"
 	// LogSetting leads to a value of a configuration file; LogInstead is what to write.
 	LogSetting = "setting"
 	LogInstead = "instead"

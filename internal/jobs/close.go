@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,6 +32,7 @@ func (q *Queue) closeTasks(ctx context.Context, args closeTasksArgs) (time.Durat
 		if tasks, err = tx.MergeRequestTasks(ctx, args.RefKey); err != nil {
 			return err
 		}
+		tasks = slices.DeleteFunc(tasks, func(t store.RememberedTask) bool { return q.opts.KeepTasks[t.Task.Account] })
 		for _, t := range tasks {
 			_, found, err := tx.Occupant(ctx, t.Task.ID, "")
 			if err != nil {

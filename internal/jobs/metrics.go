@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -163,7 +164,7 @@ func NewStateCollector(s *store.Store, now func() time.Time) *StateCollector {
 			"Runs that wait, by what for: place (max_runs), task (another run has it), shared (the run whose execution it shares), quiet (debounce).", []string{"for"}, nil),
 		longest: prometheus.NewDesc("gatewright_longest_wait_seconds",
 			"Age of the oldest run that waits, by what for; 0 when none waits.", []string{"for"}, nil),
-		places: prometheus.NewDesc("gatewright_used_places", "Runs that have an execution or are about to ask for one: what max_runs limits.", nil, nil),
+		places: prometheus.NewDesc("gatewright_used_places", "Runs that have an execution or are about to ask for one: what max_runs limits.", []string{"account"}, nil),
 		without: prometheus.NewDesc("gatewright_refs_without_verdict",
 			"Branches, tags and merge requests with an unfinished run, of which at least 3 runs were superseded since their last verdict.", nil, nil),
 		withoutFor: prometheus.NewDesc("gatewright_longest_without_verdict_seconds",
@@ -247,7 +248,10 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.waiting, float64(waiting[reason].Count), reason)
 			gauge(c.longest, c.since(waiting[reason].Oldest), reason)
 		}
-		gauge(c.places, float64(places))
+		places[""] += 0 // the account that there always is
+		for account, used := range places {
+			gauge(c.places, float64(used), cmp.Or(account, rules.MainAccount))
+		}
 		gauge(c.without, float64(refs))
 		gauge(c.withoutFor, c.since(first))
 		return nil

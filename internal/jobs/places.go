@@ -25,11 +25,11 @@ func (q *Queue) waitForPlace(ctx context.Context, v *store.Versioned[codecheck.R
 		if placed, err = tx.HasPlace(ctx, next.ID); err != nil || placed {
 			return err
 		}
-		places := "places"
-		if q.opts.MaxRuns == 1 {
+		limit, places := q.opts.MaxRuns[next.Check.Account], "places"
+		if limit == 1 {
 			places = "place"
 		}
-		next.Reason = fmt.Sprintf("waits for one of %d %s (max_runs)", q.opts.MaxRuns, places)
+		next.Reason = fmt.Sprintf("waits for one of %d %s (max_runs)", limit, places)
 		if err := q.saveRun(ctx, tx, v.Record, next, &v.Version); err != nil {
 			return err
 		}
@@ -48,11 +48,23 @@ func (q *Queue) giveUpPlace(ctx context.Context, id string) error {
 	})
 }
 
-// placeRuns gives the free places to the runs that are first in line.
+// placeRuns gives the free places to the runs that are first in the line of their account.
 func (q *Queue) placeRuns(ctx context.Context, _ placeRunsArgs) (time.Duration, error) {
+	var accounts []string
+	err := q.store.View(ctx, func(tx *store.Tx) (err error) {
+		accounts, err = tx.AccountsInLine(ctx)
+		return err
+	})
+	for _, account := range accounts {
+		err = errors.Join(err, q.placeRunsOf(ctx, account))
+	}
+	return 0, err
+}
+
+func (q *Queue) placeRunsOf(ctx context.Context, account string) error {
 	for again := true; again; {
 		err := q.update(ctx, func(tx *transaction) error {
-			granted, more, err := tx.GrantPlace(ctx, q.opts.MaxRuns)
+			granted, more, err := tx.GrantPlace(ctx, account, q.opts.MaxRuns[account])
 			for id, state := range granted {
 				tx.enqueue(runJob(id, state))
 			}
@@ -60,10 +72,10 @@ func (q *Queue) placeRuns(ctx context.Context, _ placeRunsArgs) (time.Duration, 
 			return err
 		})
 		if err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return 0, nil
+	return nil
 }
 
 // quietFor is how long a run still waits for a newer commit.

@@ -92,7 +92,7 @@ func (w *world) gauge(t *testing.T, name, label string) float64 {
 func TestMaxRuns(t *testing.T) { storetest.Each(t, testMaxRuns) }
 
 func testMaxRuns(t *testing.T, db storetest.Database) {
-	w, b, stop := pushed(t, db, priorityPolicy, time.Hour, jobs.Options{MaxRuns: 1})
+	w, b, stop := pushed(t, db, priorityPolicy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	run := func(id string) string { return b.run(t, id) }
 	first := run("0 a b")
 	w.untilState(t, first, string(codecheck.Running))
@@ -142,7 +142,7 @@ func testMaxRuns(t *testing.T, db storetest.Database) {
 	}
 	// The order holds over a restart.
 	stop()
-	w.start(t, jobs.Options{MaxRuns: 1})
+	w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	for i, id := range order {
 		w.services.EndScans()
 		w.untilState(t, id, string(codecheck.Running))
@@ -162,7 +162,7 @@ func testMaxRuns(t *testing.T, db storetest.Database) {
 func TestMaxRunsRemoved(t *testing.T) { storetest.Each(t, testMaxRunsRemoved) }
 
 func testMaxRunsRemoved(t *testing.T, db storetest.Database) {
-	w, b, stop := pushed(t, db, priorityPolicy, time.Hour, jobs.Options{MaxRuns: 1})
+	w, b, stop := pushed(t, db, priorityPolicy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	var ids []string
 	for i := range 4 {
 		id := fmt.Sprintf("%d a b", 10+i)
@@ -196,16 +196,60 @@ func testMaxRunsRemoved(t *testing.T, db storetest.Database) {
 func TestMaxRunsDeadline(t *testing.T) { storetest.Each(t, testMaxRunsDeadline) }
 
 func testMaxRunsDeadline(t *testing.T, db storetest.Database) {
-	w, b, stop := pushed(t, db, priorityPolicy, time.Hour, jobs.Options{MaxRuns: 1})
+	w, b, stop := pushed(t, db, priorityPolicy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	w.untilState(t, b.run(t, "0 a b"), string(codecheck.Running))
 	waits := b.run(t, "1 a b")
 	w.until(t, waits, func(now record) bool { return strings.Contains(now.reason, "waits for one of") })
 	stop()
 	w.clock.jump(50 * time.Minute)
-	w.start(t, jobs.Options{MaxRuns: 1, ReconcileEvery: 50 * time.Millisecond})
+	w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}, ReconcileEvery: 50 * time.Millisecond})
 	now := w.until(t, waits, func(now record) bool { return now.ended })
 	if want := "its deadline passed before it could start; last: waits for one of 1 place (max_runs)"; now.reason != want {
 		t.Errorf("ended %s for %q, want %q", now.state, now.reason, want)
+	}
+}
+
+// TestMaxRunsOfAccounts: each account has places of its own.
+func TestMaxRunsOfAccounts(t *testing.T) { storetest.Each(t, testMaxRunsOfAccounts) }
+
+func testMaxRunsOfAccounts(t *testing.T, db storetest.Database) {
+	policy := strings.Replace(priorityPolicy, "{supersede: false}", "{supersede: false, account: partner}", 1)
+	w, b, _ := pushed(t, db, policy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": 1, "partner": 1}})
+	running := func(now record) bool { return now.state == string(codecheck.Running) }
+	for _, id := range []string{"2 a b", "3 a b"} { // of the first account and of the partner's
+		b.decided(t, id)
+		w.until(t, b.runs(t, id)[0].ID, running)
+	}
+	for _, id := range []string{"4 a b", "5 a b"} {
+		b.decided(t, id)
+		w.until(t, b.runs(t, id)[0].ID, func(now record) bool { return strings.HasPrefix(now.reason, "waits for one of 1 place") })
+	}
+	err := w.store.View(t.Context(), func(tx *store.Tx) error {
+		for account, id := range map[string]string{"": "4 a b", "partner": "5 a b"} {
+			line, err := tx.Line(t.Context(), account)
+			if err != nil {
+				return err
+			}
+			if want := b.runs(t, id)[0].ID; !slices.Equal(line, []string{want}) {
+				t.Errorf("%v wait in account %q, want %s", line, account, want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A place that is freed in one account is no use to the other.
+	in, err := jobs.NewInserter(w.store, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = in.StopRun(t.Context(), b.runs(t, "3 a b")[0].ID, ann); err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, b.runs(t, "5 a b")[0].ID, running)
+	if now := b.runs(t, "4 a b")[0]; now.State == codecheck.Running {
+		t.Errorf("run %s of the first account runs beside another one", now.ID)
 	}
 }
 
@@ -229,9 +273,9 @@ func testHistoriesWithMaxRuns(t *testing.T, db storetest.Database) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	w, b, _ := pushed(t, db, historyPolicy, time.Hour, jobs.Options{MaxRuns: limit})
+	w, b, _ := pushed(t, db, historyPolicy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": limit}})
 	if db.Postgres != "" {
-		w.start(t, jobs.Options{MaxRuns: limit})
+		w.start(t, jobs.Options{MaxRuns: map[string]int{"": limit}})
 	}
 	in, err := jobs.NewInserter(w.store, zap.NewNop())
 	if err != nil {
@@ -243,8 +287,8 @@ func testHistoriesWithMaxRuns(t *testing.T, db storetest.Database) {
 			if err != nil {
 				return err
 			}
-			if used > limit {
-				t.Errorf("%d runs have a place, want at most %d", used, limit)
+			if used[""] > limit {
+				t.Errorf("%d runs have a place, want at most %d", used[""], limit)
 			}
 			active, err = tx.Runs(t.Context(), store.Filter{States: []string{"queued", "starting", "running"}, Limit: 1000})
 			return err

@@ -13,6 +13,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,7 +35,7 @@ type Checker interface {
 	Poll(ctx context.Context, run codecheck.Run) (next codecheck.Run, wait time.Duration, err error)
 	Stop(ctx context.Context, run codecheck.Run) error
 	Delete(ctx context.Context, task codecheck.Task) error
-	LanguagesOf(host []string) codecheck.Languages
+	WithLanguages(run codecheck.Run, host []string) codecheck.Run
 }
 
 // Releaser is what the jobs ask of ServiceStage; see [release.Operator].
@@ -69,11 +71,12 @@ type Options struct {
 	// MaxEventAge is how long before its receipt a change may have been made, by the
 	// host's own time; an older one starts nothing. Default 7 days.
 	MaxEventAge time.Duration
-	// MaxRuns is how many runs may have an execution, or be about to ask for one, at the
-	// same time, in all replicas together. Default 0, any number.
-	MaxRuns int
-	// KeepTasks: the tasks of merge requests stay at CodeArts Check when these are closed.
-	KeepTasks bool
+	// MaxRuns is how many runs of an account may have an execution, or be about to ask for
+	// one, at the same time, in all replicas together. Default 0, any number.
+	MaxRuns map[string]int
+	// KeepTasks: the tasks of merge requests in this account stay at CodeArts Check when
+	// these are closed.
+	KeepTasks map[string]bool
 	// ReconcileEvery is how often records without a job are looked for; default 1
 	// minute. ReconcileAfter is how long such a record must not have been saved;
 	// default 3 minutes, longer than any step.
@@ -172,7 +175,8 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.NewID == nil {
 		opts.NewID = newID
 	}
-	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, limited: opts.MaxRuns > 0, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
+	limited := slices.ContainsFunc(slices.Collect(maps.Values(opts.MaxRuns)), func(n int) bool { return n > 0 })
+	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, limited: limited, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
 
 	workers := river.NewWorkers()
 	if err := q.addWorkers(workers); err != nil {

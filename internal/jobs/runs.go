@@ -41,7 +41,7 @@ func (q *Queue) startRun(ctx context.Context, args startRunArgs) (time.Duration,
 	if wait := q.quietFor(v.Record); wait > 0 {
 		return wait, nil
 	}
-	if q.opts.MaxRuns == 0 {
+	if q.opts.MaxRuns[v.Record.Check.Account] == 0 {
 		return q.beginRun(ctx, v)
 	}
 	if placed, err := q.waitForPlace(ctx, &v); err != nil || !placed {
@@ -89,7 +89,7 @@ func (q *Queue) findLanguages(ctx context.Context, run codecheck.Run) (codecheck
 		names, err := q.opts.Forge.Languages(ctx, run.Event)
 		switch {
 		case err == nil:
-			found = q.opts.Checker.LanguagesOf(names)
+			return q.opts.Checker.WithLanguages(run, names), nil
 		case !final(err) && q.now().Sub(run.CreatedAt) < languagesFor:
 			run.Reason = "waits to try again: " + err.Error()
 			return run, err
@@ -104,7 +104,7 @@ func (q *Queue) findLanguages(ctx context.Context, run codecheck.Run) (codecheck
 // commitRun saves a run with its intent, before anything is sent.
 func (q *Queue) commitRun(ctx context.Context, v *store.Versioned[codecheck.Run], next codecheck.Run) error {
 	err := q.update(ctx, func(tx *transaction) error {
-		if q.opts.MaxRuns > 0 && next.OccupiedTask() != "" {
+		if q.opts.MaxRuns[next.Check.Account] > 0 && next.OccupiedTask() != "" {
 			if has, err := tx.HasPlace(ctx, next.ID); err != nil || !has {
 				return errors.Join(err, errNoPlace)
 			}
@@ -277,7 +277,7 @@ func (q *Queue) lateExecution(ctx context.Context, tx *transaction, before, run 
 	if err != nil {
 		return err
 	}
-	if found && q.opts.MaxRuns > 0 {
+	if found && q.opts.MaxRuns[run.Check.Account] > 0 {
 		// The place of the run that has ended may be another's by now.
 		if found, err = tx.HasPlace(ctx, same.Record.ID); err != nil {
 			return err

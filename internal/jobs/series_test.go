@@ -105,7 +105,7 @@ rules:
 func TestSupersedeWaiting(t *testing.T) { storetest.Each(t, testSupersedeWaiting) }
 
 func testSupersedeWaiting(t *testing.T, db storetest.Database) {
-	w, b, _ := pushed(t, db, finishPolicy, time.Hour, jobs.Options{MaxRuns: 1})
+	w, b, _ := pushed(t, db, finishPolicy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	b.decided(t, "0 a b")
 	runs := w.runOf(t, b, "0 a b", "first")
 	w.untilState(t, runs.ID, string(codecheck.Running))

@@ -107,6 +107,8 @@ type Check struct {
 	// ProjectID is the CodeArts project (32 hex digits), not the IAM project.
 	ProjectID   string `json:"project_id"`
 	ProjectName string `json:"project_name"`
+	// Account is the account of Huawei Cloud; empty: the server file's huaweicloud.
+	Account string `json:"account,omitempty"`
 	// Scan is resolved for the event: incremental for merge requests and full
 	// for the rest, unless the rule says otherwise.
 	Scan Scan    `json:"scan"`
@@ -308,6 +310,8 @@ type FailureStep struct {
 
 // Release is one thing that a rule wants done with a pipeline after the verdict.
 type Release struct {
+	// Account is the account of Huawei Cloud; empty: the server file's huaweicloud.
+	Account string `json:"account,omitempty"`
 	// Target is the service that has the pipeline.
 	Target ReleaseTarget `json:"target,omitempty"`
 	// ProjectID is the CodeArts project of a pipeline of CodeArts Pipeline (32 hex digits);

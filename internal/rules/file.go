@@ -64,6 +64,8 @@ type labelsSpec struct {
 
 type checkSpec struct {
 	Project *projectSpec `yaml:"project,omitempty"`
+	// Account is a name in accounts of the server file; or huaweicloud, the default.
+	Account string `yaml:"account,omitempty" json:",omitempty"`
 	// TaskID is the task that is run, whatever the project's list shows: 32 hex digits.
 	TaskID string `yaml:"task_id,omitempty" json:",omitempty"`
 	// Repository is task or temporary; empty: task.
@@ -127,6 +129,9 @@ type limitsSpec struct {
 type releaseSpec struct {
 	// Target is servicestage or codearts_pipeline; empty: servicestage.
 	Target string `yaml:"target,omitempty" json:",omitempty"`
+	// Account is a name in accounts of the server file, or huaweicloud; empty: that of the
+	// check.
+	Account string `yaml:"account,omitempty" json:",omitempty"`
 	// Project is the CodeArts project of a pipeline of CodeArts Pipeline; absent: that of
 	// the check.
 	Project *releaseProjectSpec `yaml:"project,omitempty" json:",omitempty"`

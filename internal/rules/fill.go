@@ -33,6 +33,7 @@ func (l *loader) fillCheck(d *decodedFile, path string, on []event.Kind, own *ch
 		defaults = &checkSpec{}
 	}
 	full := &checkSpec{
+		Account:    orWord(own.Account, defaults.Account, ""),
 		TaskID:     own.TaskID,
 		CheckMode:  orWord(own.CheckMode, defaults.CheckMode, ""),
 		Repository: orWord(own.Repository, defaults.Repository, ""),
@@ -151,6 +152,7 @@ func (r *rule) fillFrom(check *checkSpec) {
 	r.check = Check{
 		ProjectID:   check.Project.ID,
 		ProjectName: check.Project.Name,
+		Account:     accountName(check.Account),
 		AuthID:      check.Create.AuthID,
 		RepoType:    check.Create.RepoType,
 		AuthType:    check.Create.AuthType,
@@ -187,6 +189,17 @@ func (r *rule) fillFrom(check *checkSpec) {
 	}
 }
 
+// MainAccount is the name of the account that has the empty name elsewhere: that of the
+// server file's huaweicloud. Rules write it where they would take over another one.
+const MainAccount = "huaweicloud"
+
+func accountName(written string) string {
+	if written == MainAccount {
+		return ""
+	}
+	return written
+}
+
 // number returns the limit as a Gate has it: nil allows any number.
 func (l *limit) number() *int {
 	if l.Any {
@@ -195,13 +208,15 @@ func (l *limit) number() *int {
 	return &l.Max
 }
 
-// compileRelease fills in the timeouts of a release and returns it compiled. project is the
-// CodeArts project of the check.
-func (l *loader) compileRelease(spec *releaseSpec, project string) Release {
+// compileRelease fills in what a release takes over from the check, and its timeouts, and
+// returns it compiled.
+func (l *loader) compileRelease(spec *releaseSpec, check Check) Release {
 	target := ReleaseTarget(spec.Target).facts()
 	spec.Timeout = or(spec.Timeout, new(defaultReleaseTimeout), nil)
 	spec.ApprovalTimeout = or(spec.ApprovalTimeout, new(defaultApprovalTimeout), nil)
+	spec.Account = orWord(spec.Account, check.Account, "")
 	compiled := Release{
+		Account:  accountName(spec.Account),
 		Target:   ReleaseTarget(spec.Target),
 		Pipeline: l.pipelineID(spec.Pipeline),
 		Action:   ReleaseAction(spec.Action),
@@ -215,7 +230,7 @@ func (l *loader) compileRelease(spec *releaseSpec, project string) Release {
 	}
 	if target.hasProject {
 		if spec.Project == nil {
-			spec.Project = &releaseProjectSpec{ID: project}
+			spec.Project = &releaseProjectSpec{ID: check.ProjectID}
 		}
 		compiled.ProjectID = spec.Project.ID
 	}

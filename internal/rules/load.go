@@ -185,7 +185,7 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 	for n := range spec.Release {
 		place := fmt.Sprintf("%s.release[%d]", path, n)
 		l.checkRelease(d, place, &spec.Release[n], spec.Release[:n])
-		r.releases = append(r.releases, l.compileRelease(&spec.Release[n], r.check.ProjectID))
+		r.releases = append(r.releases, l.compileRelease(&spec.Release[n], r.check))
 	}
 	l.checkReachable(d, path, r)
 	l.warnOfRule(d, path, r, &spec)

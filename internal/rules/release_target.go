@@ -78,9 +78,9 @@ func codeArtsPipelineID(id string) bool {
 	return len(id) == 32
 }
 
-// ReleasesBy reports whether any rule releases by the target.
-func (p *Policy) ReleasesBy(target ReleaseTarget) bool {
+// ReleasesBy reports whether any rule releases by the target in an account.
+func (p *Policy) ReleasesBy(account string, target ReleaseTarget) bool {
 	return slices.ContainsFunc(p.rules, func(r *rule) bool {
-		return slices.ContainsFunc(r.releases, func(release Release) bool { return release.Target.OrDefault() == target })
+		return slices.ContainsFunc(r.releases, func(release Release) bool { return release.Account == account && release.Target.OrDefault() == target })
 	})
 }

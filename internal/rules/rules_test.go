@@ -159,16 +159,19 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-var testServer = rules.Server{Connections: []rules.Connection{{Name: "github", RepoType: "GitHub"}, {Name: "repo", RepoType: "DevCloud"}}, CreateV3: true}
+var testServer = rules.Server{Connections: []rules.Connection{{Name: "github", RepoType: "GitHub"}, {Name: "repo", RepoType: "DevCloud"}},
+	Accounts: map[string]rules.Account{"": {CreateV3: true}, "partner": {Pipelines: map[string]string{"theirs": "11111111-2222-4333-8444-555555555555"}}}}
 
 // TestCheckFor compares the complaints about each testdata/server/*.yaml, which is right by
 // itself: with the 2026 edition of CodeArts Check, then with that of 2023.
 func TestCheckFor(t *testing.T) {
 	for _, file := range glob(t, "testdata/server/*.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			policy := load(t, source(t, file))
-			old := testServer
-			old.CreateV3, old.TemporaryRepository = false, true
+			policy, complaints := rules.LoadWith(testServer.Accounts["partner"].Pipelines, source(t, file))
+			if len(complaints) > 0 {
+				t.Fatal(complaints)
+			}
+			old := rules.Server{Connections: testServer.Connections, Accounts: map[string]rules.Account{"": {TemporaryRepository: true}}}
 			got := policy.CheckFor(testServer).Error() + "\n\n" + policy.CheckFor(old).Error() + "\n"
 			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", got)
 		})

@@ -3,6 +3,7 @@ package rules
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/gatewright/gatewright/internal/strictyaml"
@@ -11,10 +12,19 @@ import (
 // Server is what the rules have to know of the server file.
 type Server struct {
 	Connections []Connection
+	// Accounts are the accounts of Huawei Cloud by their names; the empty name is that of
+	// rules which name none.
+	Accounts map[string]Account
+}
+
+// Account is what the rules have to know of an account.
+type Account struct {
 	// CreateV3: new tasks are created by V3.
 	CreateV3 bool
 	// TemporaryRepository: a run may name the repository that it scans.
 	TemporaryRepository bool
+	// Pipelines are its pipelines that have names.
+	Pipelines map[string]string
 }
 
 // Connection is a configured connection.
@@ -39,6 +49,21 @@ func (p *Policy) CheckFor(server Server) strictyaml.Complaints {
 		at := func(key, instead string) strictyaml.Complaint {
 			return strictyaml.Complaint{File: r.file, Line: r.line, Path: "rule " + quote(r.name) + "." + key, Instead: instead}
 		}
+		account, known := server.Accounts[r.check.Account]
+		if !known && !r.ignores {
+			complain(at("check.account", server.suggestAccount(r.check.Account)), "the server file has no account "+quote(r.check.Account))
+			continue
+		}
+		for i, release := range r.releases {
+			key := fmt.Sprintf("release[%d].account", i)
+			of, known := server.Accounts[release.Account]
+			switch owner := server.owner(release.PipelineName); {
+			case !known:
+				complain(at(key, server.suggestAccount(release.Account)), "the server file has no account "+quote(release.Account))
+			case owner != nil && of.Pipelines[release.PipelineName] == "":
+				complain(at(key, "write account: "+cmp.Or(*owner, MainAccount)), "the server file has pipeline "+quote(release.PipelineName)+" in another account")
+			}
+		}
 		matched := r.matched(server.Connections)
 		if len(matched) == 0 {
 			var names []string
@@ -51,15 +76,34 @@ func (p *Policy) CheckFor(server Server) strictyaml.Complaints {
 			complain(at("check.task_id", "write match.connection with the one that is meant"),
 				"a task scans one repository, and several connections may have one of this name")
 		}
-		if r.check.Repository == RepositoryTemporary && !server.TemporaryRepository {
+		if r.check.Repository == RepositoryTemporary && !account.TemporaryRepository {
 			complain(at("check.repository", `leave it out, or write huaweicloud.dialect: "2023" if that is what the service speaks`),
 				"the service knows no temporary repository: the 2023 edition alone has it")
 		}
-		if r.unnamedProject != nil && server.CreateV3 && len(r.check.RuleSets) == 0 && slices.ContainsFunc(matched, r.creates) {
+		if r.unnamedProject != nil && account.CreateV3 && len(r.check.RuleSets) == 0 && slices.ContainsFunc(matched, r.creates) {
 			complain(*r.unnamedProject, "the project has no name, which the creation of a task needs")
 		}
 	}
 	return complaints.Sorted()
+}
+
+func (s Server) suggestAccount(name string) string {
+	if len(s.Accounts) < 2 {
+		return "leave it out, or add the account to accounts of the server file"
+	}
+	names := slices.Sorted(maps.Keys(s.Accounts))
+	names[0] = MainAccount // the empty one
+	return strictyaml.Suggest(name, names)
+}
+
+// owner is the account that names a pipeline; nil where none does.
+func (s Server) owner(pipeline string) *string {
+	for _, name := range slices.Sorted(maps.Keys(s.Accounts)) {
+		if _, found := s.Accounts[name].Pipelines[pipeline]; found {
+			return &name
+		}
+	}
+	return nil
 }
 
 // creates reports whether the rule can create tasks for a connection.

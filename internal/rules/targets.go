@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/gatewright/gatewright/internal/event"
@@ -11,8 +12,9 @@ type Target struct {
 	Rule string
 	// On lists the kinds of events that the rule is for.
 	On []event.Kind
-	// Project is the CodeArts project of its check; empty when the rule ignores.
-	Project string
+	// Account and Project are the account of its check and its CodeArts project; empty when
+	// the rule ignores. Account is empty, too, for the server file's huaweicloud.
+	Account, Project string
 	// Connections, Repositories and Branches are the names in the rule's match that
 	// have no wildcard. Open reports that it matches by a wildcard, or by leaving
 	// repository or branch out, so that there may be others.
@@ -27,7 +29,7 @@ func (p *Policy) Targets() []Target {
 	for _, r := range p.rules {
 		t := Target{Rule: r.name, On: slices.Clone(r.on), Releases: r.releases}
 		if !r.ignores {
-			t.Project = r.check.ProjectID
+			t.Account, t.Project = r.check.Account, r.check.ProjectID
 		}
 		var open [3]bool
 		t.Connections, open[0] = names(r.spec.Match.Connection)
@@ -37,6 +39,20 @@ func (p *Policy) Targets() []Target {
 		targets = append(targets, t)
 	}
 	return targets
+}
+
+// Accounts returns the accounts of Huawei Cloud that checks and releases are in, each once.
+func (p *Policy) Accounts() []string {
+	accounts := map[string]bool{}
+	for _, r := range p.rules {
+		if !r.ignores {
+			accounts[r.check.Account] = true
+		}
+		for _, release := range r.releases {
+			accounts[release.Account] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(accounts))
 }
 
 // names returns the patterns that have no wildcard, and whether there are others.

@@ -73,11 +73,11 @@ func (tx *Tx) GiveUpPlace(ctx context.Context, id string) (given bool, err error
 	return changed > 0, nil
 }
 
-// GrantPlace grants a place to the first run in line, when fewer than limit have one; 0 sets
-// no limit. granted is that run with its state, and nil when none got one; again says that
+// GrantPlace grants a place to the first run in an account's line, when fewer than limit of
+// that account have one; 0 sets no limit. granted is that run with its state, and nil when none got one; again says that
 // another call may grant one. One transaction grants one place: it then waits for the lock of
 // one run only, and cannot be part of a deadlock.
-func (tx *Tx) GrantPlace(ctx context.Context, limit int) (granted map[string]codecheck.State, again bool, err error) {
+func (tx *Tx) GrantPlace(ctx context.Context, account string, limit int) (granted map[string]codecheck.State, again bool, err error) {
 	if tx.forUpdate() != "" {
 		if _, err := tx.exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(placesLock)); err != nil {
 			return nil, false, fmt.Errorf("lock places: %w", err)
@@ -85,11 +85,11 @@ func (tx *Tx) GrantPlace(ctx context.Context, limit int) (granted map[string]cod
 	}
 	if limit > 0 {
 		used, err := tx.UsedPlaces(ctx)
-		if err != nil || used >= limit {
+		if err != nil || used[account] >= limit {
 			return nil, false, err
 		}
 	}
-	line, err := tx.Line(ctx)
+	line, err := tx.Line(ctx, account)
 	if err != nil || len(line) == 0 {
 		return nil, false, err
 	}
@@ -98,15 +98,30 @@ func (tx *Tx) GrantPlace(ctx context.Context, limit int) (granted map[string]cod
 	return granted, true, err
 }
 
-// UsedPlaces is how many runs occupy a task or were granted a place for that.
-func (tx *Tx) UsedPlaces(ctx context.Context) (n int, err error) {
+// UsedPlaces is how many runs of each account occupy a task or were granted a place for that.
+func (tx *Tx) UsedPlaces(ctx context.Context) (map[string]int, error) {
+	used := map[string]int{}
 	// By one statement, because a run goes from the one to the other.
-	err = tx.queryRow(ctx, `SELECT (SELECT COUNT(*) FROM runs WHERE occupied_task <> '')
-		+ (SELECT COUNT(*) FROM runs WHERE place = '`+placeGranted+`' AND place <> '' AND occupied_task = '')`).Scan(&n)
+	_, err := collect(ctx, tx, func(row scanner) (struct{}, error) {
+		var account string
+		var n int
+		err := row.Scan(&account, &n)
+		used[account] += n
+		return struct{}{}, err
+	}, `SELECT account, COUNT(*) FROM runs WHERE occupied_task <> '' GROUP BY account
+		UNION ALL SELECT account, COUNT(*) FROM runs WHERE place = '`+placeGranted+`' AND place <> '' AND occupied_task = '' GROUP BY account`)
 	if err != nil {
-		return 0, fmt.Errorf("count places: %w", err)
+		return nil, fmt.Errorf("count places: %w", err)
 	}
-	return n, nil
+	return used, nil
+}
+
+// AccountsInLine lists the accounts of the runs that wait for a place.
+func (tx *Tx) AccountsInLine(ctx context.Context) ([]string, error) {
+	return collect(ctx, tx, func(row scanner) (account string, err error) {
+		err = row.Scan(&account)
+		return account, err
+	}, `SELECT DISTINCT account FROM runs WHERE place = '`+placeWaits+`' AND place <> ''`)
 }
 
 // inLine is a run that waits for a place.
@@ -120,15 +135,15 @@ type inLine struct {
 
 const lineQuery = `SELECT r.id, r.priority, r.connection, r.repository,
 	COALESCE((SELECT MAX(o.placed_at) FROM runs o WHERE o.connection = r.connection AND o.repository = r.repository AND o.placed_at > 0), 0)
-	FROM runs r WHERE r.place = '` + placeWaits + `' AND r.place <> '' ORDER BY r.created_at, r.id`
+	FROM runs r WHERE r.place = '` + placeWaits + `' AND r.place <> '' AND r.account = $1 ORDER BY r.created_at, r.id`
 
-// Line lists the ids of the runs that wait for a place, in the order in which they get one:
+// Line lists the ids of the runs of an account that wait for a place, in the order in which they get one:
 // by priority, then the repository whose last turn is longest ago, then by age.
-func (tx *Tx) Line(ctx context.Context) ([]string, error) {
+func (tx *Tx) Line(ctx context.Context, account string) ([]string, error) {
 	waiting, err := collect(ctx, tx, func(row scanner) (w inLine, err error) {
 		err = row.Scan(&w.id, &w.rank, &w.repository[0], &w.repository[1], &w.turn)
 		return w, err
-	}, lineQuery)
+	}, lineQuery, account)
 	if err != nil {
 		return nil, err
 	}

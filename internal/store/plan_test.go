@@ -99,7 +99,7 @@ func TestLineUsesItsIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	rows, err := s.SQLite().Query("EXPLAIN QUERY PLAN " + lineQuery)
+	rows, err := s.SQLite().Query("EXPLAIN QUERY PLAN "+lineQuery, "")
 	if err != nil {
 		t.Fatal(err)
 	}

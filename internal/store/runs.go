@@ -24,12 +24,12 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 	ev := run.Event
 	changed, err := tx.exec(ctx, `INSERT INTO runs
 		(id, delivery_id, connection, repository, kind, branch, number, sha, actor, rule, ref_key, task_key,
-			state, shares_run_id, occupied_task, baseline, waits_for, priority, place, placed_at, starts_at, scan_took, rerun_as, version, deadline, created_at, updated_at, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', FALSE, '', $19, '', 0, $20, 0, '', 0, $15, $16, $17, $18)
+			state, shares_run_id, occupied_task, baseline, waits_for, account, priority, place, placed_at, starts_at, scan_took, rerun_as, version, deadline, created_at, updated_at, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', FALSE, '', $21, $19, '', 0, $20, 0, '', 0, $15, $16, $17, $18)
 		ON CONFLICT DO NOTHING`,
 		run.ID, run.DeliveryID, ev.Connection, ev.Repository.FullName, string(ev.Kind), ev.Branch, ev.Number, ev.HeadSHA, ev.Sender, run.Rule, ev.RefKey(), taskKey,
 		string(run.State), run.SharesRunID, micros(run.Deadline), micros(run.CreatedAt), tx.now(), string(data),
-		rank(run), startsAt(run))
+		rank(run), startsAt(run), run.Check.Account)
 	if err != nil {
 		return "", false, fmt.Errorf("add run %q: %w", run.ID, err)
 	}

@@ -78,18 +78,18 @@ func (n Node) Decode(into any) error {
 	return n.d.complaints.Err()
 }
 
-// Texts reads a mapping of words to texts, whose keys the file chooses. The error holds the
-// complaints and is to be returned as it is.
-func (n Node) Texts() (map[string]string, error) {
+// Mapping reads a mapping whose keys the file chooses. fresh makes the value of a key before
+// it is read, with its defaults. The error holds the complaints and is to be returned as it is.
+func Mapping[V any](n Node, fresh func() V) (map[string]V, error) {
 	n.d = &decoder{file: n.d.file, keys: n.d.keys}
 	if n.Kind() != Map {
 		return nil, n.Complain("is "+string(n.Kind())+", not "+string(Map), "write {name: value}")
 	}
-	texts := map[string]string{}
+	values := map[string]V{}
 	for entries := n.node.Content; len(entries) > 0; entries = entries[2:] {
 		key := Node{d: n.d, node: entries[0], at: entries[0], parent: &n, key: entries[0].Value}
 		problem, instead := key.refused()
-		_, twice := texts[key.key]
+		_, twice := values[key.key]
 		switch {
 		case problem != "":
 			key.complain(problem, instead)
@@ -98,14 +98,13 @@ func (n Node) Texts() (map[string]string, error) {
 		case twice:
 			key.complain(fmt.Sprintf("key %q is given twice", key.key), "keep one of them")
 		default:
-			var text string
-			value := key
+			content, value := fresh(), key
 			value.node, value.at = entries[1], entryAt(entries[0], entries[1])
-			value.decode(reflect.ValueOf(&text).Elem())
-			texts[key.key] = text
+			value.decode(reflect.ValueOf(&content).Elem())
+			values[key.key] = content
 		}
 	}
-	return texts, n.d.complaints.Err()
+	return values, n.d.complaints.Err()
 }
 
 // Complain returns an error that complains about the value.

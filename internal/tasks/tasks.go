@@ -23,7 +23,8 @@ type Options struct {
 	Connections []string
 	// Repository is a repository of a connection by its full name.
 	Repository func(connection, fullName string) event.Repository
-	Checker    *codecheck.Checker
+	// Checkers are those of the accounts, by their names.
+	Checkers map[string]*codecheck.Checker
 	// Store is nil before there is a database.
 	Store *store.Store
 }
@@ -33,6 +34,8 @@ type Inventory struct{ Options }
 
 // Listed is a task that a project's list has, and what it is to us.
 type Listed struct {
+	// Account is the account of the project; empty: the server file's huaweicloud.
+	Account string `json:"account"`
 	Project string `json:"project"`
 	codecheck.ListedTask
 	// Reading says what the task is to us; never empty.
@@ -45,22 +48,18 @@ func (i Inventory) List(ctx context.Context, project string) ([]Listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	projects := i.projects()
-	if project != "" {
-		projects = []string{project}
-	}
 	all := []Listed{}
-	for _, project := range projects {
-		listed, err := i.Checker.ListTasks(ctx, project)
+	for _, p := range i.projects(project) {
+		listed, err := i.Checkers[p.account].ListTasks(ctx, p.id)
 		if err != nil {
 			return nil, err
 		}
 		for _, t := range listed {
-			reading, err := i.reading(ctx, project, t, needs)
+			reading, err := i.reading(ctx, p.id, t, needs)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, Listed{project, t, reading})
+			all = append(all, Listed{p.account, p.id, t, reading})
 		}
 	}
 	return all, nil
@@ -122,8 +121,10 @@ type Planned struct {
 	Connection string `json:"connection"`
 	Repository string `json:"repository"`
 	// Branch is that of the full task: of merge requests mostly the target.
-	Branch  string `json:"branch"`
-	Rule    string `json:"rule"`
+	Branch string `json:"branch"`
+	Rule   string `json:"rule"`
+	// Account is the account of the project; empty: the server file's huaweicloud.
+	Account string `json:"account"`
 	Project string `json:"project"`
 	// TaskID and TaskName are of the task that is there; empty when there is none.
 	TaskID   string `json:"task_id"`
@@ -148,7 +149,7 @@ func (i Inventory) Plan(ctx context.Context) ([]Planned, error) {
 			continue
 		}
 		seen[key] = true
-		p := Planned{Connection: n.event.Connection, Repository: n.event.Repository.FullName, Branch: n.branch(), Rule: n.match.Rule, Project: check.ProjectID}
+		p := Planned{Connection: n.event.Connection, Repository: n.event.Repository.FullName, Branch: n.branch(), Rule: n.match.Rule, Account: check.Account, Project: check.ProjectID}
 		if err := i.compare(ctx, n, needs, &p); err != nil {
 			return nil, err
 		}
@@ -160,7 +161,7 @@ func (i Inventory) Plan(ctx context.Context) ([]Planned, error) {
 // compare fills in how a need is met.
 func (i Inventory) compare(ctx context.Context, n need, needs []need, p *Planned) error {
 	check := n.match.Check
-	l, err := i.Checker.LookupTask(ctx, n.full(), check)
+	l, err := i.Checkers[check.Account].LookupTask(ctx, n.full(), check)
 	p.TaskID, p.TaskName = l.Task.ID, l.Task.Name
 	// A namesake that another branch needs is that branch's: names need not tell branches
 	// apart.
@@ -195,7 +196,7 @@ func (i Inventory) compareLanguages(ctx context.Context, check rules.Check, p *P
 	if len(wanted) == 0 {
 		return nil
 	}
-	has, err := i.Checker.TaskLanguages(ctx, check.ProjectID, p.TaskID)
+	has, err := i.Checkers[check.Account].TaskLanguages(ctx, check.ProjectID, p.TaskID)
 	if err != nil || len(has) == 0 {
 		return err
 	}
@@ -255,19 +256,31 @@ func (i Inventory) Prune(ctx context.Context, remove bool) ([]Leftover, error) {
 }
 
 func (i Inventory) remove(ctx context.Context, t store.RememberedTask) error {
-	if err := i.Checker.Delete(ctx, t.Task); err != nil {
+	checker, found := i.Checkers[t.Task.Account]
+	if !found {
+		return fmt.Errorf("the server file has no account %q any more", t.Task.Account)
+	}
+	if err := checker.Delete(ctx, t.Task); err != nil {
 		return err
 	}
 	return i.Store.Update(ctx, func(tx *store.Tx) error { return tx.ForgetTask(ctx, t) })
 }
 
-// projects are the CodeArts projects that the rules name.
-func (i Inventory) projects() []string {
-	var projects []string
+// project is a CodeArts project and its account.
+type project struct{ account, id string }
+
+// projects are the CodeArts projects that the rules name, or the one with this id, which is
+// one of the first account where no rule names it.
+func (i Inventory) projects(only string) []project {
+	var projects []project
 	for _, t := range i.Policy.Targets() {
-		if t.Project != "" && !slices.Contains(projects, t.Project) {
-			projects = append(projects, t.Project)
+		p := project{t.Account, t.Project}
+		if t.Project != "" && (only == "" || only == t.Project) && !slices.Contains(projects, p) {
+			projects = append(projects, p)
 		}
+	}
+	if only != "" && len(projects) == 0 {
+		return []project{{id: only}}
 	}
 	return projects
 }

@@ -66,7 +66,7 @@ func inventory(t *testing.T, db storetest.Database, seeds []standin.TaskSeed) (t
 	if len(complaints) > 0 {
 		t.Fatal(complaints)
 	}
-	return tasks.Inventory{Options: tasks.Options{Policy: policy, Connections: []string{"github"}, Repository: repository, Checker: checker, Store: s}}, remote
+	return tasks.Inventory{Options: tasks.Options{Policy: policy, Connections: []string{"github"}, Repository: repository, Checkers: map[string]*codecheck.Checker{"": checker}, Store: s}}, remote
 }
 
 func TestPlan(t *testing.T) {

@@ -108,6 +108,8 @@ type Run struct {
 	Rule         string          `json:"rule"`
 	State        codecheck.State `json:"state"`
 	Reason       string          `json:"reason"`
+	// Account is the account of Huawei Cloud; empty: the server file's huaweicloud.
+	Account string `json:"account"`
 	// Scan is full or incremental; Ref what was sent as `ref`, and RefReason why.
 	Scan      rules.Scan      `json:"scan"`
 	Ref       codecheck.Ref   `json:"ref"`
@@ -206,7 +208,7 @@ func NewRun(r codecheck.Run) Run {
 	view := Run{
 		ID: r.ID, DeliveryID: r.DeliveryID, RerunOf: r.RerunOf, Subject: subjectOf(r.Event), SourceBranch: r.Event.SourceBranch,
 		Rule: r.Rule, State: r.State, Reason: r.Reason,
-		Scan: r.Check.Scan, Ref: r.Ref, RefReason: r.RefReason, RefsTried: list(r.RefsTried),
+		Account: r.Check.Account, Scan: r.Check.Scan, Ref: r.Ref, RefReason: r.RefReason, RefsTried: list(r.RefsTried),
 		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin, Remark: r.TaskRemark, Languages: languages(r.Languages)},
 		ExecutionID: r.ExecID, SharesRunID: r.SharesRunID, Supersedes: list(r.Supersedes), StartsAt: moment(r.StartsAt),
 		Verdict: r.Verdict, NewCounts: r.NewCounts, NewCountsFrom: r.NewCountsFrom,
@@ -260,6 +262,8 @@ type Release struct {
 	DecidedBy string `json:"decided_by"`
 	Subject
 	Rule string `json:"rule"`
+	// Account is the account of Huawei Cloud; empty: the server file's huaweicloud.
+	Account string `json:"account"`
 	// Target is the service that has the pipeline: servicestage or codearts_pipeline.
 	Target   rules.ReleaseTarget `json:"target"`
 	Pipeline string              `json:"pipeline"`
@@ -311,7 +315,7 @@ type Status struct {
 func NewRelease(r release.Release) Release {
 	view := Release{
 		ID: r.ID, RunID: r.RunID, Place: r.Index, RerunOf: r.RerunOf, Continues: r.Continues, DecidedBy: r.DecidedBy, Subject: subjectOf(r.Event), Rule: r.Rule,
-		Target: r.Plan.Target.OrDefault(), Pipeline: r.Plan.Pipeline, PipelineName: r.Plan.PipelineName, Action: r.Plan.Action, Checkpoint: r.Plan.Task, Select: list(r.Plan.Select), StartedBy: r.After,
+		Account: r.Plan.Account, Target: r.Plan.Target.OrDefault(), Pipeline: r.Plan.Pipeline, PipelineName: r.Plan.PipelineName, Action: r.Plan.Action, Checkpoint: r.Plan.Task, Select: list(r.Plan.Select), StartedBy: r.After,
 		State: r.State, Reason: r.Reason, Withdrawn: r.Withdrawn, ExecutionID: r.ExecutionID, OtherExecutionIDs: list(r.OtherIDs), Operation: r.Operation,
 		Waiting: list(r.Waiting), WaitsForPersonSince: moment(r.WaitsForPersonSince), Actions: list(r.Actions),
 		CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,

@@ -85,8 +85,10 @@ CREATE INDEX former_heads_by_time ON former_heads (was_at);
 -- the record that repeats this one because a person asked for it, or empty.
 -- occupied_task is the id of the CodeArts task of which the run has an execution or is
 -- about to ask for one, or empty. baseline: later runs can be compared with the findings
--- of this one. place says where the run is in the line for max_runs: 'waits' for a place,
--- 'granted' one and about to occupy a task, or empty; placed_at is when it got one last, or 0.
+-- of this one. account is the account of Huawei Cloud, empty where the rule names none.
+-- place says where the run is in the line for the max_runs of its account: 'waits' for a
+-- place, 'granted' one and about to occupy a task, or empty; placed_at is when it got one
+-- last, or 0.
 -- priority is higher for what goes first. starts_at is before when it waits for a newer
 -- commit, or 0. scan_took is how long the scan of its task took, in microseconds, where that
 -- gave a verdict, or 0.
@@ -108,6 +110,7 @@ CREATE TABLE runs (
     occupied_task TEXT NOT NULL,
     baseline      BOOLEAN NOT NULL,
     waits_for     TEXT NOT NULL,
+    account       TEXT NOT NULL,
     priority      BIGINT NOT NULL,
     place         TEXT NOT NULL,
     placed_at     BIGINT NOT NULL,
@@ -134,7 +137,7 @@ CREATE INDEX runs_by_repository ON runs (repository, created_at, id);
 CREATE INDEX runs_by_sha ON runs (sha);
 CREATE INDEX runs_by_delivery ON runs (delivery_id);
 CREATE INDEX runs_waiting ON runs (waits_for) WHERE waits_for <> '';
-CREATE INDEX runs_by_place ON runs (place, created_at, id) WHERE place <> '';
+CREATE INDEX runs_by_place ON runs (place, account, created_at, id) WHERE place <> '';
 CREATE INDEX runs_by_turn ON runs (connection, repository, placed_at) WHERE placed_at > 0;
 CREATE INDEX runs_by_task ON runs (task_key, created_at) WHERE scan_took > 0;
 CREATE INDEX runs_as_baseline ON runs (task_key, created_at) WHERE baseline;

@@ -53,7 +53,7 @@ func (r gitlabClient) tag(ctx context.Context, repository, name string) (string,
 	return commitOf(tag.Name, name, tag.Commit)
 }
 
-// errNull is what the library makes of an answer that is null.
+// errNull is the error for an answer that is null, which the library takes.
 var errNull = errors.New("it is null")
 
 // commitOf is the commit of an answer about the branch or tag of a name.

@@ -147,6 +147,8 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 
 		Forge:            a.reloads.hosts,
 		Confirm:          a.reloads.hosts.confirm,
+		Reporter:         a.reloads.hosts,
+		Report:           a.reloads.hosts.report,
 		Retention:        a.cfg.Store.Retention,
 		PayloadRetention: a.cfg.Store.PayloadRetention,
 		MaxEventAge:      a.cfg.MaxEventAge,

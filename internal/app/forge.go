@@ -13,6 +13,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/forge"
 	"github.com/gatewright/gatewright/internal/jobs"
+	"github.com/gatewright/gatewright/internal/report"
 )
 
 // hosts are the clients of the git hosts with the tokens in force, which a reload
@@ -47,6 +48,34 @@ func (h *hosts) Languages(ctx context.Context, ev event.Event) ([]string, error)
 	return h.current.Load().Languages(ctx, ev)
 }
 
+// SetStatus implements [jobs.Reporter].
+func (h *hosts) SetStatus(ctx context.Context, t forge.Target, s forge.Status, handle string) (string, error) {
+	return h.current.Load().SetStatus(ctx, t, s, handle)
+}
+
+// SaveComment implements [jobs.Reporter].
+func (h *hosts) SaveComment(ctx context.Context, t forge.Target, marker, body, id string) (string, error) {
+	return h.current.Load().SaveComment(ctx, t, marker, body, id)
+}
+
+// FileURL implements [jobs.Reporter].
+func (h *hosts) FileURL(connection, repository, sha, path string, line int) string {
+	return h.current.Load().FileURL(connection, repository, sha, path, line)
+}
+
+// report says what a connection is told: nothing without an API token.
+func (h *hosts) report(connection string) report.Settings {
+	cfg := h.current.Load().cfg
+	c, found := cfg.Connection(connection)
+	if !found || !c.CallsHost() {
+		return report.Settings{}
+	}
+	return report.Settings{
+		Statuses: c.Report.Statuses == "on", Context: c.Report.Context, Comment: report.CommentMode(c.Report.Comment),
+		Ignored: report.IgnoredMode(c.Report.Ignored), Language: c.Report.Language, Dashboard: cfg.Dashboard.URL,
+	}
+}
+
 // newForge makes the clients of the git hosts whose connections have an API token or an App.
 func newForge(cfg *config.Config, metrics *forge.Metrics) (*forge.Forge, error) {
 	opts := forge.Options{Metrics: metrics}
@@ -54,7 +83,7 @@ func newForge(cfg *config.Config, metrics *forge.Metrics) (*forge.Forge, error) 
 		if !c.CallsHost() {
 			continue
 		}
-		connection := forge.Connection{Name: c.Name, Host: event.Host(c.Kind), APIURL: c.APIURL, Token: c.Token.Value()}
+		connection := forge.Connection{Name: c.Name, Host: event.Host(c.Kind), APIURL: c.APIURL, URL: c.URL, Token: c.Token.Value()}
 		if c.App != nil {
 			connection.App = &forge.App{ID: c.App.ID, Installation: c.App.Installation, PrivateKey: c.App.Key()}
 		}

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,8 @@ type Connection struct {
 	// APIURL is the base URL of the host's API, without a slash at its end. No request
 	// leaves its scheme, host and path.
 	APIURL string
+	// URL is the address of the host's pages, without a slash at its end; empty for no links.
+	URL string
 	// Token authorises the calls; empty with an App.
 	Token string
 	// App authorises the calls in place of a token; only hosts that have Apps. Default: none.
@@ -74,6 +77,8 @@ type Forge struct {
 type connected struct {
 	client
 	transport *transport
+	// url and filePage are those of the connection and its host.
+	url, filePage string
 
 	mu sync.Mutex
 	// author is the id of the account that writes comments; empty until it is known.
@@ -103,7 +108,10 @@ type reader interface {
 // host is a kind of git host: its word, and its client, which is made from an address, a
 // token and an HTTP client that has every bound.
 type host struct {
-	name      event.Host
+	name event.Host
+	// filePage is the path of a file at a commit on the host's pages, below the repository's;
+	// %s stands for the commit.
+	filePage  string
 	newClient func(c Connection, h *http.Client, now func() time.Time) (client, error)
 }
 
@@ -133,7 +141,7 @@ func New(o Options) (*Forge, error) {
 		if err != nil {
 			return nil, fmt.Errorf("create forge: connection %q: %w", c.Name, err)
 		}
-		f.clients[c.Name] = &connected{client: made, transport: t}
+		f.clients[c.Name] = &connected{client: made, transport: t, url: c.URL, filePage: hosts()[kind].filePage}
 	}
 	return f, nil
 }
@@ -248,4 +256,27 @@ const maxLanguages = 100
 // byUse are the keys of a map, those with the highest values first.
 func byUse[N cmp.Ordered](use map[string]N) []string {
 	return slices.SortedFunc(maps.Keys(use), func(a, b string) int { return cmp.Or(cmp.Compare(use[b], use[a]), cmp.Compare(a, b)) })
+}
+
+// FileURL is the address of a line of a file at a commit on the host's pages; "" where the
+// connection has no address, or the names are none of a file in a repository.
+func (f *Forge) FileURL(connection, repository, sha, path string, line int) string {
+	c, known := f.clients[connection]
+	if !known || c.url == "" || !plain(repository) || !plain(path) || !isCommit(sha) {
+		return ""
+	}
+	address := c.url + escapedPath("/"+repository) + fmt.Sprintf(c.filePage, sha) + escapedPath(path)
+	if line > 0 {
+		address += "#L" + strconv.Itoa(line)
+	}
+	return address
+}
+
+// escapedPath escapes each segment, also the brackets that would end a link in Markdown.
+func escapedPath(path string) string {
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		segments[i] = strings.NewReplacer("(", "%28", ")", "%29", "'", "%27", "*", "%2A", "!", "%21").Replace(url.PathEscape(segment))
+	}
+	return strings.Join(segments, "/")
 }

@@ -24,7 +24,7 @@ const (
 	maxGiteeTagPages = 10
 )
 
-func giteeHost() host { return host{name: event.Gitee, newClient: newGitee} }
+func giteeHost() host { return host{name: event.Gitee, filePage: "/blob/%s/", newClient: newGitee} }
 
 // giteeClient asks Gitee's API v5, of gitee.com or of a private installation. There is
 // no library for it (specs/githosts.md 0.2).

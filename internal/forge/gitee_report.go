@@ -236,7 +236,7 @@ func (r *giteeClient) setLabel(ctx context.Context, t Target, s Status) error {
 	switch s.State {
 	case StateSuccess, StateNeutral:
 		want = passed
-	case StateFailure, StateError:
+	case StateFailure, StateError, StateCanceled:
 		want = failed
 	}
 	has := func(name string) bool {

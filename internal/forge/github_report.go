@@ -53,7 +53,7 @@ func githubState(s StatusState) string {
 		return "success"
 	case StateFailure:
 		return "failure"
-	case StateError:
+	case StateError, StateCanceled:
 		return "error"
 	default:
 		return "pending"
@@ -183,6 +183,8 @@ func checkRunState(s StatusState) (status, conclusion string) {
 		return "completed", "success"
 	case StateNeutral:
 		return "completed", "neutral"
+	case StateCanceled:
+		return "completed", "cancelled"
 	default:
 		return "completed", "failure"
 	}

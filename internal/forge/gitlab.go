@@ -12,7 +12,9 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-func gitlabHost() host { return host{name: event.GitLab, newClient: newGitLab} }
+func gitlabHost() host {
+	return host{name: event.GitLab, filePage: "/-/blob/%s/", newClient: newGitLab}
+}
 
 // gitlabClient asks GitLab's REST API, of gitlab.com or self-managed.
 //

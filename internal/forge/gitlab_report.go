@@ -91,6 +91,8 @@ func gitlabState(s StatusState) gitlab.BuildStateValue {
 		return gitlab.Running
 	case StateSuccess, StateNeutral:
 		return gitlab.Success
+	case StateCanceled:
+		return gitlab.Canceled
 	default:
 		return gitlab.Failed
 	}

@@ -37,6 +37,9 @@ const (
 	StateFailure StatusState = "failure"
 	// StateError: there is no verdict. GitLab, and check runs of every host, show failure.
 	StateError StatusState = "error"
+	// StateCanceled: it ended without a verdict, because a person or a newer commit ended it.
+	// A commit status of GitHub shows error.
+	StateCanceled StatusState = "canceled"
 	// StateNeutral lets a required check pass and does not say that anything was checked. Check
 	// runs show it, everything else shows success.
 	StateNeutral StatusState = "neutral"
@@ -47,7 +50,7 @@ func (s StatusState) ended() bool { return s != StatePending && s != StateRunnin
 
 func (s StatusState) known() bool {
 	switch s {
-	case StatePending, StateRunning, StateSuccess, StateFailure, StateError, StateNeutral:
+	case StatePending, StateRunning, StateSuccess, StateFailure, StateError, StateCanceled, StateNeutral:
 		return true
 	}
 	return false

@@ -53,7 +53,7 @@ const (
 
 // severity orders states by how much they ask for: the first of a commit's is its status.
 func severity(state forge.StatusState) int {
-	return slices.Index([]forge.StatusState{forge.Errored, forge.Canceled, forge.Failure, forge.Running, forge.Pending, forge.Success, forge.Neutral}, state)
+	return slices.Index([]forge.StatusState{forge.StateError, forge.StateCanceled, forge.StateFailure, forge.StateRunning, forge.StatePending, forge.StateSuccess, forge.StateNeutral}, state)
 }
 
 // part is what one record says.
@@ -81,9 +81,9 @@ func (s Settings) Check(runs []codecheck.Run, ignored string) (status forge.Stat
 		parts = append(parts, part{state, text, run.Rule, "/runs/" + run.ID})
 	}
 	if ignored != "" && s.Ignored != IgnoredNone {
-		state := forge.Neutral
+		state := forge.StateNeutral
 		if s.Ignored == IgnoredSuccess {
-			state = forge.Success
+			state = forge.StateSuccess
 		}
 		parts = append(parts, part{state: state, text: words.ignored + ignored})
 	}
@@ -124,7 +124,9 @@ func (s Settings) worst(context string, parts []part) (forge.Status, bool) {
 }
 
 // Final reports whether a state is the last that is said, unless something new happens.
-func Final(state forge.StatusState) bool { return state != forge.Pending && state != forge.Running }
+func Final(state forge.StatusState) bool {
+	return state != forge.StatePending && state != forge.StateRunning
+}
 
 // MaxAnnotations is how many findings are shown beside the code, and in a comment.
 const MaxAnnotations = 50

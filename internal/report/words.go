@@ -74,19 +74,19 @@ func chinese() words {
 func (w words) run(run codecheck.Run) (forge.StatusState, string) {
 	switch run.State {
 	case codecheck.Queued, codecheck.Starting:
-		return forge.Pending, w.waits
+		return forge.StatePending, w.waits
 	case codecheck.Running:
-		return forge.Running, w.running
+		return forge.StateRunning, w.running
 	case codecheck.Passed:
-		return forge.Success, w.verdict(run)
+		return forge.StateSuccess, w.verdict(run)
 	case codecheck.Failed:
-		return forge.Failure, w.verdict(run)
+		return forge.StateFailure, w.verdict(run)
 	case codecheck.Superseded:
-		return forge.Canceled, w.superseded
+		return forge.StateCanceled, w.superseded
 	case codecheck.Stopped:
-		return forge.Canceled, w.stopped + run.Reason
+		return forge.StateCanceled, w.stopped + run.Reason
 	}
-	return forge.Errored, w.failedScan + run.Reason
+	return forge.StateError, w.failedScan + run.Reason
 }
 
 // verdict is the comparisons that decided: of a failed run those that failed, else all.
@@ -114,32 +114,32 @@ func (w words) release(r release.Release) (forge.StatusState, string) {
 	decision := r.Plan.Task != ""
 	switch r.State {
 	case release.Held, release.Starting:
-		return forge.Pending, w.releaseStarts
+		return forge.StatePending, w.releaseStarts
 	case release.Running:
-		return forge.Running, w.releaseRuns
+		return forge.StateRunning, w.releaseRuns
 	case release.AwaitingApproval:
 		text := w.releaseWaits
 		if len(r.Waiting) > 0 {
 			text += w.atPoint + strings.Join(r.Waiting, ", ")
 		}
-		return forge.Pending, text
+		return forge.StatePending, text
 	case release.Paused:
-		return forge.Pending, w.releasePaused
+		return forge.StatePending, w.releasePaused
 	case release.Succeeded:
 		if decision {
-			return forge.Success, fmt.Sprintf("%s%s %s", w.decided, r.Plan.Action, r.Plan.Task)
+			return forge.StateSuccess, fmt.Sprintf("%s%s %s", w.decided, r.Plan.Action, r.Plan.Task)
 		}
-		return forge.Success, w.released
+		return forge.StateSuccess, w.released
 	case release.Refused:
-		return forge.Failure, w.releaseRefused + r.Reason
+		return forge.StateFailure, w.releaseRefused + r.Reason
 	case release.Stopped:
-		return forge.Canceled, w.releaseStopped + r.Reason
+		return forge.StateCanceled, w.releaseStopped + r.Reason
 	case release.RolledBack:
-		return forge.Failure, w.releaseRolledBack
+		return forge.StateFailure, w.releaseRolledBack
 	case release.Expired:
-		return forge.Errored, w.releaseExpired + r.Reason
+		return forge.StateError, w.releaseExpired + r.Reason
 	case release.Unknown:
-		return forge.Errored, w.releaseUnknown + r.Reason
+		return forge.StateError, w.releaseUnknown + r.Reason
 	}
-	return forge.Failure, w.releaseFailed + r.Reason
+	return forge.StateFailure, w.releaseFailed + r.Reason
 }

@@ -475,6 +475,54 @@ func TestGitHubStatusWall(t *testing.T) {
 	}
 }
 
+// TestAnnotationRefused: one annotation that GitHub does not take does not keep the verdict from being shown.
+func TestAnnotationRefused(t *testing.T) {
+	for name, handle := range map[string]bool{"a new check run": false, "one that stands": true} {
+		r := newReporting(t, event.GitHub, newApp(t), nil)
+		before := ""
+		if handle {
+			before = r.set(r.target(0), forge.StateRunning, "")
+		}
+		s := status(forge.StateFailure)
+		s.Annotations[0].Path = "../outside"
+		if _, err := r.SetStatus(t.Context(), r.target(0), s, before); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if shown := r.server.Reports().Statuses[0]; shown.State != "failure" || len(shown.Annotations) != 0 {
+			t.Errorf("%s: it shows %+v", name, shown)
+		}
+	}
+}
+
+// TestRemaining: what a host says of its limit is known until that is reset.
+func TestRemaining(t *testing.T) {
+	clock := now()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("RateLimit-Remaining", "41")
+		w.Header().Set("RateLimit-Reset", "1767225600")
+	}))
+	defer server.Close()
+	f, err := forge.New(forge.Options{Now: func() time.Time { return clock }, Connections: []forge.Connection{{Name: "c", Host: event.GitLab, APIURL: server.URL, Token: token}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.CloseIdle()
+	if _, _, known := f.Remaining("c"); known {
+		t.Error("known before an answer")
+	}
+	_, _ = f.Head(t.Context(), pushToMain()) // its body is no branch
+	if n, reset, known := f.Remaining("c"); n != 41 || reset.Unix() != 1767225600 || !known {
+		t.Errorf("%d until %s, known %v", n, reset, known)
+	}
+	clock = clock.Add(time.Hour)
+	if _, _, known := f.Remaining("c"); known {
+		t.Error("known after the reset")
+	}
+	if _, _, known := f.Remaining("other"); known {
+		t.Error("known of no connection")
+	}
+}
+
 // TestGitHubApp: tokens of the installation are made when they are needed, kept, renewed before they end and
 // after they were revoked; and a wrong App is told as such.
 func TestGitHubApp(t *testing.T) {

@@ -294,7 +294,7 @@ func TestLabels(t *testing.T) {
 
 const marker = "<!-- gatewright:acme/store!7 -->"
 
-// TestComments: one comment is changed in place, found again when its id was lost, and made anew when a
+// TestComments: one comment is changed in place, found again when its id was lost, and made again when a
 // person deleted it.
 func TestComments(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -339,17 +339,17 @@ func TestComments(t *testing.T) {
 				t.Errorf("comments (-want +got):\n%s", diff)
 			}
 			r.request(http.MethodDelete, test.deletes+id)
-			anew := save("fourth", id)
-			if got := r.server.Reports().Comments; anew == id || len(got) != 2 || got[1].Text != marker+"\nfourth" || got[1].Edits != 0 {
+			again := save("fourth", id)
+			if got := r.server.Reports().Comments; again == id || len(got) != 2 || got[1].Text != marker+"\nfourth" || got[1].Edits != 0 {
 				t.Errorf("after it was deleted: %+v", got)
 			}
 			// Its answer was lost, and the id with it.
-			r.request(http.MethodDelete, test.deletes+anew)
+			r.request(http.MethodDelete, test.deletes+again)
 			r.faults(standin.Fault{Kind: standin.FaultLost, Next: 1, Operations: []string{"github_create_comment", "gitlab_create_note", "gitee_create_comment"}})
-			if _, err := r.SaveComment(t.Context(), r.target(7), marker, "fifth", anew); err == nil {
+			if _, err := r.SaveComment(t.Context(), r.target(7), marker, "fifth", again); err == nil {
 				t.Error("the answer was not lost")
 			}
-			save("fifth", anew)
+			save("fifth", again)
 			if got := r.server.Reports().Comments; len(got) != 3 {
 				t.Errorf("after a lost answer: %+v", got)
 			}

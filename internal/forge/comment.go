@@ -35,7 +35,7 @@ const (
 // SaveComment writes a comment on the target's merge request: it changes the one with this id, or else
 // the oldest one that carries the marker and is ours, or else makes one. It returns its id. Ours are
 // those whose author is the account of the token, which is asked for once. A comment that a
-// person deleted is made anew. The body carries the marker, at its start when it does not bring it
+// person deleted is made again. The body carries the marker, at its start when it does not bring it
 // along; it is cut where it is too long for a host. One caller at a time writes to a target. Errors
 // are as those of SetStatus; NotFound says that there is no such merge request.
 func (f *Forge) SaveComment(ctx context.Context, t Target, marker, body, id string) (newID string, err error) {

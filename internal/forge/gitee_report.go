@@ -200,7 +200,7 @@ func (r *giteeClient) checkRunForm(ctx context.Context, t Target, s Status) (url
 		}
 		for name, value := range map[string]string{
 			"path": path, "start_line": line, "end_line": line, "annotation_level": annotationLevel(a.Severity),
-			"title": oneLine(a.Severity+" "+a.Rule, giteeTitle), "message": cut(a.Message, githubRemark),
+			"title": oneLine(a.Severity+" "+a.Rule, giteeTitle), "message": remark(a),
 		} {
 			form.Add("output[annotations]["+name+"][]", value)
 		}
@@ -210,11 +210,13 @@ func (r *giteeClient) checkRunForm(ctx context.Context, t Target, s Status) (url
 
 // giteePull is what is read of a merge request.
 type giteePull struct {
-	ID     looseID     `json:"id"`
-	Head   giteeCommit `json:"head"`
-	Labels []struct {
-		Name string `json:"name"`
-	} `json:"labels"`
+	ID     looseID      `json:"id"`
+	Head   giteeCommit  `json:"head"`
+	Labels []giteeLabel `json:"labels"`
+}
+
+type giteeLabel struct {
+	Name string `json:"name"`
 }
 
 func (r *giteeClient) pull(ctx context.Context, t Target) (giteePull, error) {
@@ -240,11 +242,7 @@ func (r *giteeClient) setLabel(ctx context.Context, t Target, s Status) error {
 		want = failed
 	}
 	has := func(name string) bool {
-		return slices.ContainsFunc(pull.Labels, func(l struct {
-			Name string `json:"name"`
-		}) bool {
-			return l.Name == name
-		})
+		return slices.Contains(pull.Labels, giteeLabel{name})
 	}
 	path := "pulls/" + strconv.Itoa(t.Number) + "/labels"
 	for _, other := range []string{passed, failed} {
@@ -317,21 +315,25 @@ func (r *giteeClient) mayReport(ctx context.Context, repository string) (told bo
 }
 
 func (r *giteeClient) account(ctx context.Context) (string, error) {
-	var user struct {
-		ID looseID `json:"id"`
-	}
+	var user giteeUser
 	err := r.send(ctx, http.MethodGet, r.base+"/user", nil, &user)
 	return strconv.FormatInt(int64(user.ID), 10), err
 }
 
-func (r *giteeClient) comments(ctx context.Context, repository string, number, page int) (found []comment, more bool, err error) {
-	var list []struct {
-		ID   looseID `json:"id"`
-		Body string  `json:"body"`
-		User struct {
-			ID looseID `json:"id"`
-		} `json:"user"`
+// giteeUser is what is read of an account, giteeComment of a comment.
+type (
+	giteeUser struct {
+		ID looseID `json:"id"`
 	}
+	giteeComment struct {
+		ID   looseID   `json:"id"`
+		Body string    `json:"body"`
+		User giteeUser `json:"user"`
+	}
+)
+
+func (r *giteeClient) comments(ctx context.Context, repository string, number, page int) (found []comment, more bool, err error) {
+	var list []giteeComment
 	query := url.Values{"page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(commentsPerPage)}, "direction": {"asc"}}
 	err = r.call(ctx, http.MethodGet, repository, "pulls/"+strconv.Itoa(number)+"/comments?"+query.Encode(), nil, &list)
 	for _, c := range list {
@@ -341,9 +343,7 @@ func (r *giteeClient) comments(ctx context.Context, repository string, number, p
 }
 
 func (r *giteeClient) createComment(ctx context.Context, repository string, number int, body string) (string, error) {
-	var made struct {
-		ID looseID `json:"id"`
-	}
+	var made giteeComment
 	err := r.call(ctx, http.MethodPost, repository, "pulls/"+strconv.Itoa(number)+"/comments", url.Values{"body": {body}}, &made)
 	return madeComment(int64(made.ID), err)
 }

@@ -1,6 +1,7 @@
 package forge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -166,10 +167,15 @@ func checkRunBody(t Target, s Status) github.CreateCheckRunOptions {
 			Path: &path, StartLine: &line, EndLine: &line,
 			AnnotationLevel: github.String(annotationLevel(a.Severity)),
 			Title:           github.String(oneLine(a.Severity+" "+a.Rule, githubTitle)),
-			Message:         github.String(cut(a.Message, githubRemark)),
+			Message:         github.String(remark(a)),
 		})
 	}
 	return body
+}
+
+// remark is the message of an annotation, which must not be empty.
+func remark(a Annotation) string {
+	return cmp.Or(cut(a.Message, githubRemark), a.Rule, a.Severity, "defect")
 }
 
 // checkRunState are the words of a check run, of GitHub and of Gitee.

@@ -294,7 +294,7 @@ func TestLabels(t *testing.T) {
 
 const marker = "<!-- gatewright:acme/store!7 -->"
 
-// TestComments: one comment is changed in place, found again when its id was lost, and made anew when a
+// TestComments: one comment is changed in place, found again when its id was lost, and made again when a
 // person deleted it.
 func TestComments(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -339,17 +339,17 @@ func TestComments(t *testing.T) {
 				t.Errorf("comments (-want +got):\n%s", diff)
 			}
 			r.request(http.MethodDelete, test.deletes+id)
-			anew := save("fourth", id)
-			if got := r.server.Reports().Comments; anew == id || len(got) != 2 || got[1].Text != marker+"\nfourth" || got[1].Edits != 0 {
+			again := save("fourth", id)
+			if got := r.server.Reports().Comments; again == id || len(got) != 2 || got[1].Text != marker+"\nfourth" || got[1].Edits != 0 {
 				t.Errorf("after it was deleted: %+v", got)
 			}
 			// Its answer was lost, and the id with it.
-			r.request(http.MethodDelete, test.deletes+anew)
+			r.request(http.MethodDelete, test.deletes+again)
 			r.faults(standin.Fault{Kind: standin.FaultLost, Next: 1, Operations: []string{"github_create_comment", "gitlab_create_note", "gitee_create_comment"}})
-			if _, err := r.SaveComment(t.Context(), r.target(7), marker, "fifth", anew); err == nil {
+			if _, err := r.SaveComment(t.Context(), r.target(7), marker, "fifth", again); err == nil {
 				t.Error("the answer was not lost")
 			}
-			save("fifth", anew)
+			save("fifth", again)
 			if got := r.server.Reports().Comments; len(got) != 3 {
 				t.Errorf("after a lost answer: %+v", got)
 			}
@@ -472,6 +472,54 @@ func TestGitHubStatusWall(t *testing.T) {
 	_, err := r.SetStatus(t.Context(), r.target(0), status(forge.StateSuccess), "")
 	if failure, _ := err.(*forge.Error); failure == nil || failure.Retryable() || failure.Status != http.StatusUnprocessableEntity {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestAnnotationRefused: one annotation that GitHub does not take does not keep the verdict from being shown.
+func TestAnnotationRefused(t *testing.T) {
+	for name, handle := range map[string]bool{"a new check run": false, "one that stands": true} {
+		r := newReporting(t, event.GitHub, newApp(t), nil)
+		before := ""
+		if handle {
+			before = r.set(r.target(0), forge.StateRunning, "")
+		}
+		s := status(forge.StateFailure)
+		s.Annotations[0].Path = "../outside"
+		if _, err := r.SetStatus(t.Context(), r.target(0), s, before); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if shown := r.server.Reports().Statuses[0]; shown.State != "failure" || len(shown.Annotations) != 0 {
+			t.Errorf("%s: it shows %+v", name, shown)
+		}
+	}
+}
+
+// TestRemaining: what a host says of its limit is known until that is reset.
+func TestRemaining(t *testing.T) {
+	clock := now()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("RateLimit-Remaining", "41")
+		w.Header().Set("RateLimit-Reset", "1767225600")
+	}))
+	defer server.Close()
+	f, err := forge.New(forge.Options{Now: func() time.Time { return clock }, Connections: []forge.Connection{{Name: "c", Host: event.GitLab, APIURL: server.URL, Token: token}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.CloseIdle()
+	if _, _, known := f.Remaining("c"); known {
+		t.Error("known before an answer")
+	}
+	_, _ = f.Head(t.Context(), pushToMain()) // its body is no branch
+	if n, reset, known := f.Remaining("c"); n != 41 || reset.Unix() != 1767225600 || !known {
+		t.Errorf("%d until %s, known %v", n, reset, known)
+	}
+	clock = clock.Add(time.Hour)
+	if _, _, known := f.Remaining("c"); known {
+		t.Error("known after the reset")
+	}
+	if _, _, known := f.Remaining("other"); known {
+		t.Error("known of no connection")
 	}
 }
 

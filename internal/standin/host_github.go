@@ -3,6 +3,7 @@ package standin
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -134,7 +135,7 @@ func (f checkRunFields) into(run *hostCheckRun) (wrong string) {
 	}
 	if f.Output != nil {
 		for _, a := range f.Output.Annotations {
-			if a.Path == "" || a.Path[0] == '/' || a.StartLine == nil || a.EndLine == nil || *a.StartLine < 1 || a.Message == nil || *a.Message == "" || !slices.Contains([]string{"notice", "warning", "failure"}, a.Level) {
+			if !filepath.IsLocal(a.Path) || a.StartLine == nil || a.EndLine == nil || *a.StartLine < 1 || a.Message == nil || *a.Message == "" || !slices.Contains([]string{"notice", "warning", "failure"}, a.Level) {
 				return "an annotation needs path, start_line, end_line, annotation_level and message"
 			}
 		}

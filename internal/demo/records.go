@@ -36,3 +36,10 @@ func (r Records) Checked() bool {
 func (r Records) Ended() bool {
 	return r.Checked() && !slices.ContainsFunc(r.Releases, func(rel view.ReleaseDetail) bool { return !rel.State.Ended() })
 }
+
+// Told reports whether everything has ended and the git hosts were told so.
+func (r Records) Told() bool {
+	return r.Ended() && !slices.ContainsFunc(r.Runs, func(run view.RunDetail) bool {
+		return slices.ContainsFunc(run.Reports, func(told view.Report) bool { return told.Waits && !told.GivenUp })
+	})
+}

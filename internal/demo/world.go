@@ -19,21 +19,26 @@ const MergeRequest = 7
 // project with one task, and two pipelines.
 type World struct {
 	// Clean is the commit on main, Parent the one before it, Bad the one on the
-	// merge request's branch, with a secret and a syntax error.
-	Clean, Parent, Bad string
+	// merge request's branch, with a secret and a syntax error, Mended the one that takes
+	// both away again.
+	Clean, Parent, Bad, Mended string
 	// Pipeline is the id of the pipeline, Checkpoint the name of the task in it that
 	// waits for approval. FailingPipeline is the id of the one that always fails.
 	Pipeline, Checkpoint, FailingPipeline string
 
-	options  standin.Options
-	payloads *template.Template
+	options      standin.Options
+	payloads     *template.Template
+	repositories map[event.Host]standin.Repository
 }
+
+// Mend pushes the mended commit to the merge request of a host.
+func (w *World) Mend(host event.Host) error { return w.repositories[host].Mend() }
 
 // makeWorld makes the repository as each host would serve it, and what the
 // stand-in starts with. GitHub and Gitee serve a merge request's code under
 // refs/pull, GitLab under refs/merge-requests.
 func makeWorld(folder string) (*World, error) {
-	w := &World{Checkpoint: "k2m8qa"}
+	w := &World{Checkpoint: "k2m8qa", repositories: map[event.Host]standin.Repository{}}
 	w.options = standin.Options{
 		RegionProject: standin.RegionProject{ID: "0a1b2c3d4e5f60718293a4b5c6d7e8f9", Name: "cn-north-4"},
 		Projects:      []standin.Project{{ID: "41b8df4bf53f4d51b8e6c5b32e8d2a07", Name: "demo"}},
@@ -52,6 +57,8 @@ func makeWorld(folder string) (*World, error) {
 		url := "https://" + string(host) + ".com"
 		w.options.Repositories[url+"/acme/shop.git"] = repository.Path
 		w.options.GitHosts = append(w.options.GitHosts, standin.GitHost{Kind: string(host), URL: url})
+		w.repositories[host] = repository
+		w.Mended = repository.MendedSHA
 		w.Clean, w.Parent, w.Bad = repository.CleanSHA, repository.ParentSHA, repository.BadSHA
 	}
 	pipelines, err := files.ReadFile("files/pipelines.yaml")

@@ -45,10 +45,12 @@ type Repository struct {
 	// Feature is feature/discount, whose tip BadSHA plants a secret and a syntax
 	// error on top of CleanSHA; it is also the head of merge request Number, at
 	// MergeRef.
-	Feature  string
-	BadSHA   string
-	Number   int
-	MergeRef string
+	Feature string
+	BadSHA  string
+	// MendedSHA mends both on top of BadSHA; Mend makes it the tip.
+	MendedSHA string
+	Number    int
+	MergeRef  string
 }
 
 const (
@@ -108,12 +110,36 @@ func (r *Repository) build(name string) error {
 	if r.BadSHA, err = author.commit("Give a discount", badFiles()); err != nil {
 		return err
 	}
+	if r.MendedSHA, err = author.commit("Mend the discount", mendedFiles()); err != nil {
+		return err
+	}
+	if err := repository.Storer.SetReference(plumbing.NewHashReference("refs/mended", plumbing.NewHash(r.MendedSHA))); err != nil {
+		return fmt.Errorf("keep the mended commit: %w", err)
+	}
+	if err := repository.Storer.SetReference(plumbing.NewHashReference(feature, plumbing.NewHash(r.BadSHA))); err != nil {
+		return fmt.Errorf("set %s: %w", featureBranch, err)
+	}
 	mergeRef := plumbing.NewHashReference(plumbing.ReferenceName(r.MergeRef), plumbing.NewHash(r.BadSHA))
 	if err := repository.Storer.SetReference(mergeRef); err != nil {
 		return fmt.Errorf("set %s: %w", r.MergeRef, err)
 	}
 	if err := tree.Checkout(&git.CheckoutOptions{Branch: plumbing.NewBranchReferenceName(mainBranch)}); err != nil {
 		return fmt.Errorf("check out %s: %w", mainBranch, err)
+	}
+	return nil
+}
+
+// Mend moves the feature branch and the merge request to the commit that mends the defects,
+// as a push to it does.
+func (r Repository) Mend() error {
+	repository, err := git.PlainOpen(r.Path)
+	for _, name := range []plumbing.ReferenceName{plumbing.NewBranchReferenceName(featureBranch), plumbing.ReferenceName(r.MergeRef)} {
+		if err == nil {
+			err = repository.Storer.SetReference(plumbing.NewHashReference(name, plumbing.NewHash(r.MendedSHA)))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("mend %q: %w", r.Path, err)
 	}
 	return nil
 }
@@ -172,5 +198,13 @@ func badFiles() map[string]string {
 	return map[string]string{
 		"discount.go": "package main\n\n// discount takes a tenth off.\nfunc discount(total int int {\n\treturn total * 9 / 10\n}\n",
 		"partner.ini": "# access to the partner's shop\ntoken = " + planted + "\n",
+	}
+}
+
+// mendedFiles are the same files without the defects.
+func mendedFiles() map[string]string {
+	return map[string]string{
+		"discount.go": "package main\n\n// discount takes a tenth off.\nfunc discount(total int) int {\n\treturn total * 9 / 10\n}\n",
+		"partner.ini": "# access to the partner's shop: the token comes from the environment\n",
 	}
 }

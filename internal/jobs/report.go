@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -40,6 +41,8 @@ const (
 	claimReport = remoteTimeout + saveTimeout + 10*time.Second
 	// giveUpReport is how long a report is tried to be written.
 	giveUpReport = 24 * time.Hour
+	// refusedPause is for how long a host hears nothing that has refused the token.
+	refusedPause = time.Minute
 	// reportTurn is the wait of a report whose connection has no turn left.
 	reportTurn = 500 * time.Millisecond
 )
@@ -128,16 +131,18 @@ func (q *Queue) writeReport(ctx context.Context, args writeReportArgs) (time.Dur
 	if !told || q.opts.Reporter == nil {
 		return 0, q.update(ctx, func(tx *transaction) error { return tx.ForgetReport(ctx, args.Key) })
 	}
-	if !q.telling.take(connection) {
-		return reportTurn, nil
+	if wait := q.telling.take(connection, q.now()); wait > 0 {
+		return wait, nil
 	}
-	defer q.telling.giveBack(connection)
+	var pause time.Time
+	defer func() { q.telling.giveBack(connection, pause) }()
 	o, claimed, err := q.store.ClaimReport(ctx, args.Key, q.now().Add(claimReport))
 	if err != nil || !claimed {
 		return 0, err
 	}
 	failure := q.tell(ctx, settings, &o)
-	wait := q.settle(&o, failure)
+	var wait time.Duration
+	wait, pause = q.settle(&o, failure)
 	newer := false
 	err = q.save(ctx, func(ctx context.Context, tx *transaction) (err error) {
 		newer, err = tx.SaveReport(ctx, o)
@@ -265,13 +270,15 @@ func digest(v any) string {
 }
 
 // settle notes how the writing ended, and says how long to wait before it is tried again; 0
-// when it is not. What cannot be written now may be written after the next change.
-func (q *Queue) settle(o *store.Outgoing, failure error) (wait time.Duration) {
+// when it is not. What is refused for good may be written after the next change. pause is until
+// when the host wants to hear nothing of any report, or takes nothing with this token.
+func (q *Queue) settle(o *store.Outgoing, failure error) (wait time.Duration, pause time.Time) {
 	waited := q.now().Sub(o.WantedAt)
 	outcome := reportWritten
 	switch {
 	case failure == nil:
 		o.Done, o.Problem = o.Version, ""
+		q.telling.refuse(o.Connection, false)
 	case final(failure):
 		outcome = reportRefused
 		if o.Problem != failure.Error() {
@@ -286,14 +293,18 @@ func (q *Queue) settle(o *store.Outgoing, failure error) (wait time.Duration) {
 		outcome = reportRetried
 		o.Problem = failure.Error()
 		wait = min(max(waited/4, 2*time.Second), 10*time.Minute)
-		var asked interface{ RetryAfter() time.Duration }
-		if errors.As(failure, &asked) {
-			wait = max(wait, min(asked.RetryAfter(), time.Hour))
+		var said *forge.Error
+		if errors.As(failure, &said) && (said.RetryAfter() > 0 || said.Forbidden()) {
+			wait = max(wait, min(cmp.Or(said.RetryAfter(), refusedPause), time.Hour))
+			pause = q.now().Add(wait)
+		}
+		if said != nil && q.telling.refuse(o.Connection, said.Forbidden()) {
+			q.log.Warn("git host takes no reports with this token", q.reportFields(*o, failure)...)
 		}
 		o.DueAt = q.now().Add(wait)
 	}
 	q.opts.Metrics.observeReport(o.Report, outcome)
-	return wait
+	return wait, pause
 }
 
 func (q *Queue) reportFields(o store.Outgoing, failure error) []zap.Field {
@@ -301,28 +312,57 @@ func (q *Queue) reportFields(o store.Outgoing, failure error) []zap.Field {
 		zap.String(event.LogSHA, o.SHA), zap.String(event.LogReport, o.Key()), zap.Error(failure)}
 }
 
-// turns bounds how many jobs of one connection run at the same time in this process.
+// turns bounds how many jobs of one connection run at the same time in this process, and lets
+// all of them pause when its host says so.
 type turns struct {
 	most  int
 	mutex sync.Mutex
-	taken map[string]int
+	of    map[string]*turn
 }
 
-func newTurns(most int) *turns { return &turns{most: most, taken: map[string]int{}} }
+type turn struct {
+	taken int
+	until time.Time
+	// refused: that the token may not write is logged, and nothing was written since.
+	refused bool
+}
 
-// take reports whether there was a turn; it is to be given back.
-func (t *turns) take(connection string) bool {
+func newTurns(most int) *turns { return &turns{most: most, of: map[string]*turn{}} }
+
+// take takes a turn, which is to be given back, or says how long to wait for one.
+func (t *turns) take(connection string, now time.Time) (wait time.Duration) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	if t.taken[connection] >= t.most {
-		return false
+	if t.of[connection] == nil {
+		t.of[connection] = &turn{}
 	}
-	t.taken[connection]++
-	return true
+	of := t.of[connection]
+	switch {
+	case now.Before(of.until):
+		return of.until.Sub(now)
+	case of.taken >= t.most:
+		return reportTurn
+	}
+	of.taken++
+	return 0
 }
 
-func (t *turns) giveBack(connection string) {
+// giveBack gives a turn back. Nothing is told before until.
+func (t *turns) giveBack(connection string, until time.Time) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	t.taken[connection]--
+	of := t.of[connection]
+	of.taken--
+	if until.After(of.until) {
+		of.until = until
+	}
+}
+
+// refuse notes whether the host refuses the token, and reports whether that is news.
+func (t *turns) refuse(connection string, refused bool) (news bool) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	news = refused && !t.of[connection].refused
+	t.of[connection].refused = refused
+	return news
 }

@@ -428,7 +428,7 @@ func TestReportRefusals(t *testing.T) {
 			}
 			r.restart()
 			r.switches(map[string]string{"git_token_reads_only": "true"})
-			refused("a token that reads only", set(func(*forge.Target) {}), "that may report here: ", true, true, false)
+			refused("a token that reads only", set(func(*forge.Target) {}), "give the connection a", true, true, false)
 			_, err := r.SaveComment(t.Context(), r.target(7), marker, "x", "")
 			refused("a comment with a token that reads only", err, "save comment: the host refuses the token", true, true, false)
 			told, err := r.CanReport(t.Context(), event.Event{Connection: "c", Repository: event.Repository{FullName: "acme/store"}})

@@ -554,6 +554,14 @@ func TestGitHubApp(t *testing.T) {
 			t.Fatalf("after %s: %d tokens, error %v", step.after, made(), err)
 		}
 	}
+	r.faults(standin.Fault{Kind: standin.FaultExpired, Operations: []string{"github_ref"}, Next: 1})
+	failure, _ := read(f).(*forge.Error)
+	if failure == nil || !failure.Forbidden() || !failure.Retryable() {
+		t.Errorf("with a revoked token: %v", failure)
+	}
+	if err := read(f); err != nil || made() != 5 {
+		t.Errorf("after the token was revoked: %d tokens, error %v", made(), err)
+	}
 	other, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)

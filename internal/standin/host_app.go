@@ -66,6 +66,13 @@ func (t *installationTokens) good(token string, now time.Time) bool {
 	return now.Before(t.made[token])
 }
 
+// expire ends the life of a token.
+func (t *installationTokens) expire(token string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.made, token)
+}
+
 // signedByApp verifies the signature of the App (RS256), and for how long it is good. The answer is
 // the refusal.
 func (g *gitHosts) signedByApp(c *call) (app HostApp, refusal answer, ok bool) {

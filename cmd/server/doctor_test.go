@@ -25,7 +25,7 @@ func TestDoctor(t *testing.T) {
 		want           []string
 	}{
 		{"all is well", "a-password", 0, command.OK, []string{"ok         credentials: are accepted\n", "ok         project 41b8df4bf53f4d51b8e6c5b32e8d2a07: its tasks can be read\n",
-			"ok         task of acme/shop main (acme): is shop-main\n", "unchecked  token of connection acme: it has none, so nothing is read from this host\n"}},
+			"ok         task of acme/shop main (acme): is shop-main\n", "unchecked  token of connection acme: it has none, so nothing is read from this host, and nothing reported there\n"}},
 		{"the clock is off", "a-password", time.Hour, command.No, []string{"wrong      clock: this machine's clock and that of http://127.0.0.1:", "synchronize this machine's clock"}},
 		{"a wrong password", "another", 0, command.No, []string{"wrong      credentials: get token: 401: The username or password is wrong.", "unchecked  project 41b8df4bf53f4d51b8e6c5b32e8d2a07: the credentials are refused\n"}},
 	} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -56,6 +57,11 @@ func (h *hosts) SetStatus(ctx context.Context, t forge.Target, s forge.Status, h
 // SaveComment implements [jobs.Reporter].
 func (h *hosts) SaveComment(ctx context.Context, t forge.Target, marker, body, id string) (string, error) {
 	return h.current.Load().SaveComment(ctx, t, marker, body, id)
+}
+
+// Remaining implements [jobs.Reporter].
+func (h *hosts) Remaining(connection string) (requests int, reset time.Time, known bool) {
+	return h.current.Load().Remaining(connection)
 }
 
 // FileURL implements [jobs.Reporter].

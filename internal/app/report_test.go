@@ -206,7 +206,7 @@ func TestReportsWithoutRights(t *testing.T) {
 	}
 }
 
-// TestDeletedComment holds that a comment which a person deleted is written anew once.
+// TestDeletedComment holds that a comment which a person deleted is written again once.
 func TestDeletedComment(t *testing.T) {
 	t.Parallel()
 	d := apptest.OnSQLite(t)

@@ -46,7 +46,7 @@ type Hosts interface {
 	// CanReport reads whether statuses and comments can be written to the event's repository,
 	// without writing any; told is false when its host does not say.
 	CanReport(ctx context.Context, ev event.Event) (told bool, err error)
-	// RightToReport is what the connection's token needs for that, as "that may …".
+	// RightToReport is what it takes for that, as what to give the connection: "a token with …".
 	RightToReport(connection string) string
 }
 

@@ -52,7 +52,7 @@ func (h hosts) CanReport(_ context.Context, ev event.Event) (bool, error) {
 	return ev.Branch == "main", nil
 }
 
-func (h hosts) RightToReport(string) string { return "that may report here" }
+func (h hosts) RightToReport(string) string { return "a token with every right" }
 
 // TestTokens holds what is read with the token of a connection: the branches that the
 // rules name, each once.
@@ -97,7 +97,7 @@ func TestTokens(t *testing.T) {
 		"ok token of connection lab: acme/refused refused: can be read, at 1f2e3d4c",
 		"wrong reports of connection lab: acme/refused: read rights: the token may not write here",
 		"ok token of connection lab: acme/silent silent: can be read, at 1f2e3d4c",
-		"unchecked reports of connection lab: acme/silent: the host does not tell whether statuses and comments can be written: that takes a token that may report here",
+		"unchecked reports of connection lab: acme/silent: the host does not tell whether statuses and comments can be written: that takes a token with every right",
 		"unchecked token of connection lab-2: no rule names a repository and a branch of this connection without patterns, so there is nothing to read",
 		"unchecked token of connection gitee: it has none, so nothing is read from this host, and nothing reported there",
 	}

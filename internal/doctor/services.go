@@ -449,10 +449,10 @@ func (e *examination) reports(ctx context.Context, ev event.Event) {
 	told, err := e.Hosts.CanReport(ctx, ev)
 	switch right := e.Hosts.RightToReport(ev.Connection); {
 	case err != nil:
-		e.wrong(subject, err.Error(), "give the connection a token "+right+"; docs/githosts.md has the least rights of each host")
+		e.wrong(subject, err.Error(), "give the connection "+right+"; docs/githosts.md has the least rights of each host")
 	case told:
 		e.ok(subject, "statuses and comments can be written")
 	default:
-		e.unchecked(subject, "the host does not tell whether statuses and comments can be written: that takes a token "+right)
+		e.unchecked(subject, "the host does not tell whether statuses and comments can be written: that takes "+right)
 	}
 }

@@ -103,8 +103,8 @@ func asError(operation string, err error) error {
 	return &Error{Operation: operation, message: "the host's answer cannot be understood", cause: err, retryable: true}
 }
 
-// errorOf says what an answer that is not a success means; nil for a success. right is what the
-// token needs for what was asked.
+// errorOf says what an answer that is not a success means; nil for a success. right is what it
+// takes to be let in.
 func errorOf(resp *http.Response, right string, now time.Time) *Error {
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return nil
@@ -115,7 +115,7 @@ func errorOf(resp *http.Response, right string, now time.Time) *Error {
 	case throttled(status, resp.Header, e.said):
 		e.message, e.retryable, e.retryAfter = "the host asks to wait", true, throttledFor(resp.Header, e.said, now)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		e.message, e.retryable, e.forbidden = "the host refuses the token: give the connection a valid one "+right, true, true
+		e.message, e.retryable, e.forbidden = "the host refuses the token: give the connection "+right, true, true
 	case status == http.StatusNotFound, status == http.StatusGone:
 		e.message = "the host does not have it, or the token may not see it"
 	case status >= 300 && status < 400:

@@ -43,7 +43,7 @@ func (c *checkRuns) set(state checkRunsState) {
 }
 
 func (r *giteeClient) right() string {
-	return "that may report here: a token with the scopes user_info, projects, pull_requests and notes, of an account that may push to the repository"
+	return "a token with the scopes user_info, projects, pull_requests and notes, of an account that may push to the repository"
 }
 
 func (r *giteeClient) neutral() bool { return r.checks.get() == checkRunsTaken }

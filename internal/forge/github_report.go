@@ -22,9 +22,9 @@ const (
 
 func (r githubClient) right() string {
 	if r.app != nil {
-		return "that may report here: the App needs the permissions Checks: write and Pull requests: write, beside Contents: read, and the installation must have accepted them"
+		return "an App with the permissions Checks: write, Pull requests: write and Contents: read, which its installation has accepted"
 	}
-	return "that may report here: a fine-grained token with Commit statuses: write and Pull requests: write, beside Contents: read, or a classic token with the scope repo (public_repo for public repositories)"
+	return "a fine-grained token with Commit statuses: write, Pull requests: write and Contents: read, or a classic one with the scope repo (public_repo for public repositories)"
 }
 
 func (r githubClient) neutral() bool { return r.app != nil }

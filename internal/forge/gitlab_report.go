@@ -17,7 +17,7 @@ const gitlabDescription = 255
 const gitlabDeveloper = gitlab.DeveloperPermissions
 
 func (r gitlabClient) right() string {
-	return "that may report here: a personal, group or project token with the scope api, whose user has the role Developer in the project (for a fork's merge request in one of the two projects)"
+	return "a personal, group or project token with the scope api, whose user has the role Developer in the project (for a fork's merge request in one of the two projects)"
 }
 
 func (r gitlabClient) neutral() bool { return false }

@@ -89,7 +89,7 @@ type statusWriter interface {
 	neutral() bool
 	// mayReport reads what CanReport tells.
 	mayReport(ctx context.Context, repository string) (told bool, err error)
-	// right is what the token needs to write statuses and comments: "that may …".
+	// right is what it takes to write statuses and comments, as what to give the connection.
 	right() string
 }
 
@@ -157,8 +157,8 @@ func (f *Forge) CanReport(ctx context.Context, ev event.Event) (told bool, err e
 	return told, asError(name, err)
 }
 
-// RightToReport is the least that the connection's token needs for SetStatus and SaveComment, such as
-// "that may …"; empty for a connection without one.
+// RightToReport is the least that it takes for SetStatus and SaveComment, as what to give the connection,
+// such as "a token with …"; empty for a connection without a token or an App.
 func (f *Forge) RightToReport(connection string) string {
 	if c, known := f.clients[connection]; known {
 		return c.right()
@@ -168,7 +168,7 @@ func (f *Forge) RightToReport(connection string) string {
 
 // missingRight is the refusal that a host would answer a write with.
 func missingRight(c statusWriter) *Error {
-	return &Error{message: "the token may not write here: give the connection one " + c.right(), retryable: true, forbidden: true}
+	return &Error{message: "the token may not write here: give the connection " + c.right(), retryable: true, forbidden: true}
 }
 
 // Remaining is how many requests the host takes from the connection before reset, as its last answer

@@ -428,7 +428,7 @@ func TestReportRefusals(t *testing.T) {
 			}
 			r.restart()
 			r.switches(map[string]string{"git_token_reads_only": "true"})
-			refused("a token that reads only", set(func(*forge.Target) {}), "that may report here: ", true, true, false)
+			refused("a token that reads only", set(func(*forge.Target) {}), "give the connection a", true, true, false)
 			_, err := r.SaveComment(t.Context(), r.target(7), marker, "x", "")
 			refused("a comment with a token that reads only", err, "save comment: the host refuses the token", true, true, false)
 			told, err := r.CanReport(t.Context(), event.Event{Connection: "c", Repository: event.Repository{FullName: "acme/store"}})
@@ -553,6 +553,14 @@ func TestGitHubApp(t *testing.T) {
 		if err := read(f); err != nil || made() != step.want {
 			t.Fatalf("after %s: %d tokens, error %v", step.after, made(), err)
 		}
+	}
+	r.faults(standin.Fault{Kind: standin.FaultExpired, Operations: []string{"github_ref"}, Next: 1})
+	failure, _ := read(f).(*forge.Error)
+	if failure == nil || !failure.Forbidden() || !failure.Retryable() {
+		t.Errorf("with a revoked token: %v", failure)
+	}
+	if err := read(f); err != nil || made() != 5 {
+		t.Errorf("after the token was revoked: %d tokens, error %v", made(), err)
 	}
 	other, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -185,11 +185,11 @@ func (b *boundedBody) Close() error {
 type operation struct {
 	// name is that of errors and, with underscores, of metrics.
 	name string
-	// right is what the token needs: "that may …".
+	// right is what it takes, as what to give the connection: "a token that …".
 	right string
 }
 
-const rightToRead = "that may read this repository"
+const rightToRead = "a valid one that may read this repository"
 
 type operationKey struct{}
 

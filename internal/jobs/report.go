@@ -28,6 +28,8 @@ import (
 type Reporter interface {
 	SetStatus(ctx context.Context, t forge.Target, s forge.Status, handle string) (newHandle string, err error)
 	SaveComment(ctx context.Context, t forge.Target, marker, body, id string) (newID string, err error)
+	// Remaining is how many requests the host takes until reset, where that is known.
+	Remaining(connection string) (requests int, reset time.Time, known bool)
 	// FileURL is the address of a line of a file at a commit; "" where there is none.
 	FileURL(connection, repository, sha, path string, line int) string
 }
@@ -41,6 +43,8 @@ const (
 	claimReport = remoteTimeout + saveTimeout + 10*time.Second
 	// giveUpReport is how long a report is tried to be written.
 	giveUpReport = 24 * time.Hour
+	// roomForEnds is how many of the host's requests are kept for how things ended.
+	roomForEnds = 200
 	// refusedPause is for how long a host hears nothing that has refused the token.
 	refusedPause = time.Minute
 	// reportTurn is the wait of a report whose connection has no turn left.
@@ -171,6 +175,9 @@ func (q *Queue) tell(ctx context.Context, settings report.Settings, o *store.Out
 	written := digest(status)
 	if written == o.Written {
 		return nil
+	}
+	if left, _, known := q.opts.Reporter.Remaining(o.Connection); known && left < roomForEnds && !report.Final(status.State) {
+		return nil // the end will be told
 	}
 	handle, err := q.opts.Reporter.SetStatus(ctx, targetOf(o.Report), status, o.Handle)
 	if err != nil {
@@ -329,7 +336,7 @@ type turn struct {
 
 func newTurns(most int) *turns { return &turns{most: most, of: map[string]*turn{}} }
 
-// take takes a turn, which is to be given back, or says how long to wait for one.
+// take takes a turn, which giveBack ends, or says how long to wait for one.
 func (t *turns) take(connection string, now time.Time) (wait time.Duration) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -347,7 +354,7 @@ func (t *turns) take(connection string, now time.Time) (wait time.Duration) {
 	return 0
 }
 
-// giveBack gives a turn back. Nothing is told before until.
+// giveBack ends a turn. Nothing is told before until.
 func (t *turns) giveBack(connection string, until time.Time) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()

@@ -36,8 +36,8 @@ const (
 	// FaultReplaced does what was asked and answers 200 with Body instead, as a
 	// proxy between the two does with a page of its own.
 	FaultReplaced FaultKind = "replaced"
-	// FaultExpired ends the life of the token that the request carries, so that
-	// it and all later uses of that token are refused. Signed requests pass.
+	// FaultExpired ends the life of the token that the request carries, of IAM or of an installation
+	// of a GitHub App, so that it and all later uses of that token are refused. Signed requests pass.
 	FaultExpired FaultKind = "expired"
 	// FaultRunning answers CC.00050015 "task is running" with status 200.
 	FaultRunning FaultKind = "task_running"

@@ -4,8 +4,11 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -18,6 +21,29 @@ type HostApp struct {
 	ID, Installation int64
 	// PublicKey verifies what the App signs.
 	PublicKey *rsa.PublicKey
+}
+
+// ReadApp returns an App with the number 1 and the installation 2, whose key is an RSA key in PEM form,
+// private or public.
+func ReadApp(data []byte) (*HostApp, error) {
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, errors.New("it is not in PEM form")
+	}
+	app := &HostApp{ID: 1, Installation: 2}
+	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		app.PublicKey = &key.PublicKey
+	} else if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
+		if private, isRSA := key.(*rsa.PrivateKey); isRSA {
+			app.PublicKey = &private.PublicKey
+		}
+	} else if key, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
+		app.PublicKey, _ = key.(*rsa.PublicKey)
+	}
+	if app.PublicKey == nil {
+		return nil, errors.New("it is no RSA key")
+	}
+	return app, nil
 }
 
 const (
@@ -38,6 +64,13 @@ func (t *installationTokens) good(token string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return now.Before(t.made[token])
+}
+
+// expire ends the life of a token.
+func (t *installationTokens) expire(token string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.made, token)
 }
 
 // signedByApp verifies the signature of the App (RS256), and for how long it is good. The answer is

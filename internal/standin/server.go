@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"strings"
 	"sync"
 	"time"
 )
@@ -264,6 +265,7 @@ func (s *Server) handler(rt route) http.HandlerFunc {
 func (s *Server) answer(c *call, rt route, fault effect) answer {
 	if fault.expireToken {
 		s.tokens.expire(c.http.Header.Get("X-Auth-Token"))
+		s.gitHosts.tokens.expire(strings.TrimPrefix(c.http.Header.Get("Authorization"), "Bearer "))
 	}
 	c.missing, c.moved = fault.missing, fault.moved
 	if rt.service == serviceCheck || rt.service == serviceRelease || rt.service == serviceCodePipeline {

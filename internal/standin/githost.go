@@ -32,10 +32,12 @@ type GitHost struct {
 type gitHosts struct {
 	hosts        map[string]GitHost
 	repositories localRepositories
+	// opts are the server's, whose switches change.
+	opts *Options
 }
 
-func newGitHosts(opts Options) *gitHosts {
-	g := &gitHosts{hosts: map[string]GitHost{}, repositories: newLocalRepositories(opts.Repositories)}
+func newGitHosts(opts *Options) *gitHosts {
+	g := &gitHosts{hosts: map[string]GitHost{}, opts: opts, repositories: newLocalRepositories(opts.Repositories)}
 	for _, h := range opts.GitHosts {
 		g.hosts[h.Kind] = h
 	}
@@ -66,6 +68,12 @@ func (g *gitHosts) routes() []route {
 		{gitee + "/branches/{branch}", "gitee_branch", giteeStyle(), giteeBranch},
 		{gitee + "/tags", "gitee_tags", giteeStyle(), giteeTags},
 		{gitee + "/pulls/{number}", "gitee_pull", giteeStyle(), giteePull},
+		{github + "/pulls/{number}/files", "github_pull_files", githubStyle(), githubFiles},
+		{github + "/compare/{range}", "github_compare", githubStyle(), githubCompare},
+		{gitlab + "/merge_requests/{number}/diffs", "gitlab_diffs", gitlabStyle(), gitlabDiffs},
+		{gitlab + "/repository/compare", "gitlab_compare", gitlabStyle(), gitlabCompare},
+		{gitee + "/pulls/{number}/files", "gitee_pull_files", giteeStyle(), giteePullFiles},
+		{gitee + "/compare/{range}", "gitee_compare", giteeStyle(), giteeCompare},
 	} {
 		routes = append(routes, route{r.pattern, r.operation, serviceGitHost, func(c *call) answer { return g.serve(c, r.style, r.answer) }})
 	}
@@ -105,6 +113,8 @@ type hosted struct {
 	// missing and moved are faults: nothing is there, and every ref is at the parent of its
 	// commit.
 	missing, moved bool
+	// cutFiles is the switch changed_files_cut.
+	cutFiles bool
 }
 
 // serve checks the token and finds the repository.
@@ -129,7 +139,7 @@ func (g *gitHosts) serve(c *call, style hostStyle, answer func(*call, hosted) an
 	if err != nil {
 		return hostMessage(http.StatusInternalServerError, "open repository")
 	}
-	return answer(c, hosted{Repository: repository, name: name, missing: c.missing, moved: c.moved})
+	return answer(c, hosted{Repository: repository, name: name, missing: c.missing, moved: c.moved, cutFiles: g.opts.ChangedFilesCut})
 }
 
 // ref returns what a full ref name points to: a commit, or an annotated tag. found is false
@@ -212,7 +222,7 @@ func githubPull(c *call, r hosted) answer {
 		return hostMessage(http.StatusNotFound, githubNotFound)
 	}
 	return githubAnswer(map[string]any{
-		"id": 2000 + number, "number": number, "state": "open", "locked": false, "draft": false, "merged": false, "mergeable": nil,
+		"id": 2000 + number, "number": number, "state": "open", "locked": false, "draft": false, "merged": false, "mergeable": nil, "changed_files": r.changedCount(c),
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
 		"head":             map[string]any{"sha": head.String(), "repo": map[string]any{"full_name": r.name}},
 	})
@@ -256,7 +266,7 @@ func gitlabMergeRequest(c *call, r hosted) answer {
 	if !found {
 		return hostMessage(http.StatusNotFound, "404 Not found")
 	}
-	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "merge_commit_sha": nil, "squash_commit_sha": nil})
+	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "changes_count": r.changesCount(c), "merge_commit_sha": nil, "squash_commit_sha": nil})
 }
 
 func giteeBranch(c *call, r hosted) answer {

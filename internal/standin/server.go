@@ -206,7 +206,7 @@ func (s *Server) routes() {
 		{"POST " + review + "/refuse", "refuse_review", serviceCodePipeline, s.codePipelines.decide(false)},
 		unknownRoute,
 	}
-	routes = append(routes, newGitHosts(s.opts).routes()...)
+	routes = append(routes, newGitHosts(&s.opts).routes()...)
 	for _, rt := range routes {
 		s.mux.HandleFunc(rt.pattern, s.handler(rt))
 		s.operations = append(s.operations, rt.operation)

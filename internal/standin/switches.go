@@ -43,7 +43,7 @@ func (s Switch) Set(o *Options, value string) error { return s.set(o, value) }
 // Switches returns every switch with its default, in the order of docs/standin.md. (Check: and
 // Release: below are chapters of specs/codearts-check.md and specs/servicestage-release.md.)
 func Switches() []Switch {
-	all := slices.Concat(checkSwitches(), iamSwitches(), releaseSwitches(), codePipelineSwitches())
+	all := slices.Concat(checkSwitches(), iamSwitches(), releaseSwitches(), codePipelineSwitches(), fileSwitches())
 	defaults := Options{}.withDefaults()
 	for i, s := range all {
 		all[i].Default = s.get(&defaults)
@@ -169,6 +169,13 @@ func codePipelineSwitches() []Switch {
 			func(o *Options) *string { return &o.ReviewState }, "suspend", "suspend_step", "running"),
 		word("code_pipeline_errors", "how CodeArts Pipeline refuses: 400, inside a 200, or nested in a 200", "Check 3.6: also inside 2xx",
 			func(o *Options) *string { return &o.CodePipelineErrors }, "400", "200", "nested_200"),
+	}
+}
+
+func fileSwitches() []Switch {
+	return []Switch{
+		boolean("changed_files_cut", "the git hosts list one changed file of a comparison or merge request, as if the others were beyond their limit", "githosts.md 1.7, 3.7: the lists end after 300 to 3,000",
+			func(o *Options) *bool { return &o.ChangedFilesCut }),
 	}
 }
 

@@ -113,8 +113,8 @@ type hosted struct {
 	// missing and moved are faults: nothing is there, and every ref is at the parent of its
 	// commit.
 	missing, moved bool
-	// cutFiles is the switch changed_files_cut.
-	cutFiles bool
+	// manyFiles is the switch many_changed_files.
+	manyFiles bool
 }
 
 // serve checks the token and finds the repository.
@@ -139,7 +139,7 @@ func (g *gitHosts) serve(c *call, style hostStyle, answer func(*call, hosted) an
 	if err != nil {
 		return hostMessage(http.StatusInternalServerError, "open repository")
 	}
-	return answer(c, hosted{Repository: repository, name: name, missing: c.missing, moved: c.moved, cutFiles: g.opts.ChangedFilesCut})
+	return answer(c, hosted{Repository: repository, name: name, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles})
 }
 
 // ref returns what a full ref name points to: a commit, or an annotated tag. found is false

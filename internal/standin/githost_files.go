@@ -19,6 +19,8 @@ const (
 	githubComparedFiles = 300
 	gitlabFiles         = 1000
 	giteeFiles          = 300
+	// moreFiles are added by the switch many_changed_files: more than any host lists.
+	moreFiles = 5000
 )
 
 // changedFile is one file that differs between two commits.
@@ -62,8 +64,11 @@ func (r hosted) compare(from, to plumbing.Hash, straight bool, limit int) (c com
 	if c.files, err = changedFiles(start, after); err != nil {
 		return comparison{}, false
 	}
-	if r.cutFiles {
-		limit = 1
+	if r.manyFiles {
+		for i := range moreFiles {
+			path := fmt.Sprintf("more/%04d.txt", i)
+			c.files = append(c.files, changedFile{path, path, "added"})
+		}
 	}
 	c.listed, c.cut = c.files[:min(limit, len(c.files))], len(c.files) > limit
 	return c, true

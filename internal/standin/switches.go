@@ -174,8 +174,8 @@ func codePipelineSwitches() []Switch {
 
 func fileSwitches() []Switch {
 	return []Switch{
-		boolean("changed_files_cut", "the git hosts list one changed file of a comparison or merge request, as if the others were beyond their limit", "githosts.md 1.7, 3.7: the lists end after 300 to 3,000",
-			func(o *Options) *bool { return &o.ChangedFilesCut }),
+		boolean("many_changed_files", "each comparison and merge request at a git host changes 5000 files more, so that the list is cut", "githosts.md 1.7, 3.7: lists end after 300 to 3,000 files",
+			func(o *Options) *bool { return &o.ManyChangedFiles }),
 	}
 }
 

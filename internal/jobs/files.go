@@ -22,6 +22,8 @@ const (
 	// filesFor is how long a delivery waits for its host; after that its files are not known,
 	// and what compares them counts as matching.
 	filesFor = time.Minute
+	// lastAsk is how long before that the host is asked for the last time.
+	lastAsk = 5 * time.Second
 	// filesQueue is for asking hosts for files, so that a burst of pushes, or a host that does
 	// not answer, takes no worker from runs and releases. A connection has four requests in
 	// flight at most, whatever asks.
@@ -117,9 +119,24 @@ func (q *Queue) askHost(ctx context.Context, delivery store.Delivery) (event.Fil
 	if err == nil {
 		return files, nil
 	}
+	waited := q.now().Sub(since)
+	wait := min(max(waited, time.Second), filesFor-lastAsk-waited)
 	var f failure
-	if left = filesFor - q.now().Sub(since); !final(err) && left > 0 && !(errors.As(err, &f) && f.RetryAfter() > left) {
-		return event.Files{}, err
+	if errors.As(err, &f) {
+		wait = max(wait, f.RetryAfter())
 	}
-	return event.Files{Unknown: shortened(err.Error()), FromHost: true}, nil
+	if ctx.Err() == nil && (final(err) || wait < time.Second || waited+wait > filesFor-lastAsk) {
+		return event.Files{Unknown: shortened(err.Error()), FromHost: true}, nil
+	}
+	return event.Files{}, askAgain{err, wait}
 }
+
+// askAgain is the error of a host that is asked again after a time.
+type askAgain struct {
+	error
+	wait time.Duration
+}
+
+func (e askAgain) Unwrap() error             { return e.error }
+func (e askAgain) Retryable() bool           { return true }
+func (e askAgain) RetryAfter() time.Duration { return e.wait }

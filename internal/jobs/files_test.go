@@ -243,10 +243,38 @@ func testFilesOfASlowHost(t *testing.T, db storetest.Database) {
 	}
 
 	w.until(t, "down for good", func(record) bool { return host.askedFor(repository("down for good")) > 0 })
-	w.clock.jump(2 * time.Minute)
+	w.clock.jump(55 * time.Second)
 	w.until(t, "down for good", ended)
-	if d, runs := w.delivery(t, "down for good"); runs != 1 || !strings.Contains(d.Reason, `rule "go" counts as matching, because not all changed files are known: the host could not be asked within 1m0s`) {
+	if d, runs := w.delivery(t, "down for good"); runs != 1 || !strings.Contains(d.Reason, `rule "go" counts as matching, because not all changed files are known: read changed files: the host cannot answer (status 503)`) {
 		t.Errorf("%d runs: %s", runs, d.Reason)
+	}
+}
+
+// TestFilesOfABusyQueue: a delivery whose turn does not come within a minute is decided all the
+// same.
+func TestFilesOfABusyQueue(t *testing.T) { storetest.Each(t, testFilesOfABusyQueue) }
+
+func testFilesOfABusyQueue(t *testing.T, db storetest.Database) {
+	cases := []filesCase{{name: "last", files: event.Files{AskHost: true}}}
+	const workers = 8
+	for i := range workers {
+		cases = append(cases, filesCase{name: fmt.Sprint("held ", i), files: event.Files{AskHost: true}, held: true, listed: `"files": []`})
+	}
+	w, host, repository, accept, _ := startFiles(t, db, cases, &jobs.Options{})
+	for _, c := range cases[1:] {
+		accept(c.name)
+		w.until(t, c.name, func(record) bool { return host.askedFor(repository(c.name)) == 1 })
+	}
+	accept("last")
+	w.until(t, "last", func(now record) bool { return now.reason != "" })
+	w.clock.jump(2 * time.Minute)
+	for _, c := range cases[1:] {
+		close(host.held[repository(c.name)])
+		w.until(t, c.name, ended)
+	}
+	w.until(t, "last", ended)
+	if d, runs := w.delivery(t, "last"); runs != 1 || host.askedFor(repository("last")) != 0 || !strings.Contains(d.Reason, "the host could not be asked within 1m0s") {
+		t.Errorf("%d runs, asked %d times: %s", runs, host.askedFor(repository("last")), d.Reason)
 	}
 }
 

@@ -102,6 +102,27 @@ func (p *Policy) NeedsFiles(ev event.Event) bool {
 	return false
 }
 
+// Possible returns what the rules ask for an event, whatever files it changes: a rule that
+// compares those ends the trying for some events only.
+func (p *Policy) Possible(ev event.Event) []Match {
+	ev.Files = event.Files{}
+	s := newSubject(&ev)
+	var matches []Match
+	for _, i := range p.index.candidates(ev.Repository.FullName, ev.Branch) {
+		r := p.rules[i]
+		if r.firstFailing(s) < len(r.clauses) {
+			continue
+		}
+		if !r.ignores {
+			matches = append(matches, r.match(&ev))
+		}
+		if !r.continues && !r.assumes(s) {
+			break
+		}
+	}
+	return matches
+}
+
 // noteFiles writes into the decision which files were compared, and which of the rules that
 // matched did so only because not all of them are known.
 func (p *Policy) noteFiles(d *Decision, s *subject, matched []int) {

@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/gatewright/gatewright/internal/event"
@@ -47,5 +48,29 @@ func TestNeedsFiles(t *testing.T) {
 				t.Errorf("%s: also for an ignored event", name)
 			}
 		}
+	}
+}
+
+// TestPossible: a rule that compares files hides no rule below it from what may be asked for,
+// and one that takes all events does.
+func TestPossible(t *testing.T) {
+	policy, complaints := rules.Load(rules.Source{Name: "rules.yaml", Data: []byte(`version: 1
+defaults: {check: {project: {id: 41b8df4bf53f4d51b8e6c5b32e8d2a07}}}
+rules:
+  - {name: docs, on: push, match: {branch: main, paths: "docs/**"}, check: {}}
+  - {name: next, on: push, match: {branch: next, paths: "docs/**"}, check: {}}
+  - {name: go, on: push, match: {branch: main, paths: "**/*.go"}, check: {}}
+  - {name: rest, on: push, match: {branch: main}, check: {}}
+  - {name: never, on: push, check: {}}`)})
+	if len(complaints) > 0 {
+		t.Fatal(complaints)
+	}
+	ev := event.Event{Kind: event.Push, Branch: "main", Repository: event.Repository{FullName: "acme/api"}, Files: event.NewFiles([]string{"a.go"}, "")}
+	var names []string
+	for _, match := range policy.Possible(ev) {
+		names = append(names, match.Rule)
+	}
+	if got := strings.Join(names, " "); got != "docs go rest" {
+		t.Errorf("possible are %s", got)
 	}
 }

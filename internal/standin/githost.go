@@ -76,6 +76,12 @@ func (g *gitHosts) routes() []route {
 		{gitee + "/branches/{branch}", "gitee_branch", giteeStyle(), giteeBranch},
 		{gitee + "/tags", "gitee_tags", giteeStyle(), giteeTags},
 		{gitee + "/pulls/{number}", "gitee_pull", giteeStyle(), giteePull},
+		{github + "/pulls/{number}/files", "github_pull_files", githubStyle(), githubFiles},
+		{github + "/compare/{range}", "github_compare", githubStyle(), githubCompare},
+		{gitlab + "/merge_requests/{number}/diffs", "gitlab_diffs", gitlabStyle(), gitlabDiffs},
+		{gitlab + "/repository/compare", "gitlab_compare", gitlabStyle(), gitlabCompare},
+		{gitee + "/pulls/{number}/files", "gitee_pull_files", giteeStyle(), giteePullFiles},
+		{gitee + "/compare/{range}", "gitee_compare", giteeStyle(), giteeCompare},
 	} {
 		routes = append(routes, g.route(r.pattern, r.operation, r.style, r.answer))
 	}
@@ -155,6 +161,8 @@ type hosted struct {
 	// missing and moved are faults: nothing is there, and every ref is at the parent of its
 	// commit.
 	missing, moved bool
+	// manyFiles is the switch many_changed_files.
+	manyFiles bool
 }
 
 // authorize checks the token.
@@ -194,6 +202,7 @@ func (g *gitHosts) serve(c *call, style hostStyle, answerTo func(*call, hosted) 
 	if r.Repository, err = git.PlainOpen(path); err != nil {
 		return hostMessage(http.StatusInternalServerError, "open repository")
 	}
+	r.manyFiles = g.opts.ManyChangedFiles
 	return answerTo(c, r)
 }
 
@@ -277,7 +286,7 @@ func githubPull(c *call, r hosted) answer {
 		return hostMessage(http.StatusNotFound, githubNotFound)
 	}
 	return githubAnswer(map[string]any{
-		"id": 2000 + number, "number": number, "state": "open", "locked": false, "draft": false, "merged": false, "mergeable": nil,
+		"id": 2000 + number, "number": number, "state": "open", "locked": false, "draft": false, "merged": false, "mergeable": nil, "changed_files": r.changedCount(c),
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
 		"head":             map[string]any{"sha": head.String(), "repo": map[string]any{"full_name": r.name}},
 	})
@@ -321,7 +330,7 @@ func gitlabMergeRequest(c *call, r hosted) answer {
 	if !found {
 		return hostMessage(http.StatusNotFound, "404 Not found")
 	}
-	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "source_project_id": 3001, "target_project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "merge_commit_sha": nil, "squash_commit_sha": nil})
+	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "source_project_id": 3001, "target_project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "changes_count": r.changesCount(c), "merge_commit_sha": nil, "squash_commit_sha": nil})
 }
 
 func giteeBranch(c *call, r hosted) answer {

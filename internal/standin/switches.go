@@ -182,6 +182,8 @@ func gitHostSwitches() []Switch {
 			func(o *Options) *GiteeCheckRuns { return &o.GiteeCheckRuns }, GiteeTakesCheckRuns, GiteeForbidsCheckRuns, GiteeHasNoCheckRuns),
 		boolean("github_secondary_limit", "GitHub refuses writes with its secondary limit: 403 without Retry-After", "Hosts 1.5: its figures are not documented",
 			func(o *Options) *bool { return &o.GitHubSecondaryLimit }),
+		boolean("many_changed_files", "each comparison and merge request at a git host changes 5000 files more, so that the list is cut", "githosts.md 1.7, 3.7: lists end after 300 to 3,000 files",
+			func(o *Options) *bool { return &o.ManyChangedFiles }),
 	}
 }
 

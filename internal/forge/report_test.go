@@ -195,6 +195,10 @@ func TestStatuses(t *testing.T) {
 			if shown.Commit != r.made.BadSHA || shown.Context != "gatewright/check" || shown.Description != "it is error" || shown.URL != "https://gatewright.example.com/runs/1" {
 				t.Errorf("it shows %+v", shown)
 			}
+			// After each of the three ends there is a new check run.
+			if n := r.server.Counts().Acted["github_create_check_run"] + r.server.Counts().Acted["gitee_create_check_run"]; shown.CheckRun && n != 3 {
+				t.Errorf("%d check runs", n)
+			}
 			if diff := cmp.Diff(test.annotations, shown.Annotations); diff != "" {
 				t.Errorf("annotations (-want +got):\n%s", diff)
 			}

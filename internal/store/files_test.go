@@ -76,6 +76,9 @@ func testFiles(t *testing.T, db storetest.Database) {
 	}
 	update(func(tx *store.Tx) error {
 		own, others, err := tx.UndecidedWith(ctx, []string{"2"}, 10, time.Time{}, 1000)
+		if err != nil {
+			return err
+		}
 		if len(own) != 1 || len(others) != 0 {
 			t.Errorf("decided with delivery 2: %v, %v", own, others)
 		}

@@ -74,6 +74,9 @@ func chinese() words {
 func (w words) run(run codecheck.Run) (forge.StatusState, string) {
 	switch run.State {
 	case codecheck.Queued, codecheck.Starting:
+		if len(run.RefsTried) > 0 {
+			return forge.StateRunning, w.running // it goes on with another ref
+		}
 		return forge.StatePending, w.waits
 	case codecheck.Running:
 		return forge.StateRunning, w.running

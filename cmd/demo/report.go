@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/demo"
@@ -19,9 +20,31 @@ type demoReport struct {
 	Decisions  []demoDecision `json:"decisions"`
 	Runs       []demoRun      `json:"runs"`
 	Releases   []demoRelease  `json:"releases"`
+	// Reports are the statuses that the git hosts show, and Comments those on their merge
+	// requests, as the stand-in has them.
+	Reports  []demoStatus  `json:"reports"`
+	Comments []demoComment `json:"comments"`
 	// Calls counts the requests that the stand-in received, by operation: its
 	// own count, not ours.
 	Calls map[string]int64 `json:"calls"`
+}
+
+type demoStatus struct {
+	Host       string `json:"host"`
+	Repository string `json:"repository"`
+	Commit     string `json:"commit"`
+	Context    string `json:"context"`
+	// State is in the host's own words, Writes how often it was written.
+	State       string `json:"state"`
+	Description string `json:"description"`
+	Writes      int    `json:"writes"`
+}
+
+type demoComment struct {
+	Host   string `json:"host"`
+	Number int    `json:"number"`
+	Edits  int    `json:"edits"`
+	Text   string `json:"text"`
 }
 
 type demoDelivery struct {
@@ -129,6 +152,13 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told) (demoReport, er
 			Action: rel.Action, State: rel.State, Reason: rel.Reason, ExecutionID: rel.ExecutionID, Actions: rel.Actions,
 		})
 	}
+	shown := d.Standin.Reports()
+	for _, s := range shown.Statuses {
+		report.Reports = append(report.Reports, demoStatus{s.Host, s.Repository, s.Commit, s.Context, s.State, s.Description, s.Writes})
+	}
+	for _, c := range shown.Comments {
+		report.Comments = append(report.Comments, demoComment{c.Host, c.Number, c.Edits, c.Text})
+	}
 	return report, nil
 }
 
@@ -175,6 +205,25 @@ func brokenExpectations(r demoReport) []string {
 		expect(runs(func(run demoRun) bool {
 			return run.Host == host && run.Number == demo.MergeRequest && run.State == codecheck.Failed && run.Defects.Critical > 0 && run.Defects.Major > 0
 		}) == 1, "the merge request from "+string(host)+" fails its gate on a secret and a syntax error")
+	}
+	mended := ""
+	for _, run := range r.Runs {
+		if run.Number == demo.MergeRequest && run.State == codecheck.Passed {
+			mended = run.SHA
+		}
+	}
+	for _, host := range webhook.Hosts() {
+		shows := func(commit string, states ...string) bool {
+			return slices.ContainsFunc(r.Reports, func(s demoStatus) bool {
+				return s.Host == string(host) && s.Context == "gatewright/check" && (commit == "" || s.Commit == commit) && slices.Contains(states, s.State) && s.Writes <= 6
+			})
+		}
+		expect(runs(func(run demoRun) bool { return run.Host == host && run.Number == demo.MergeRequest && run.State == codecheck.Passed }) == 1,
+			"the mended merge request from "+string(host)+" passes")
+		expect(shows("", "failure", "failed") && shows(mended, "success"), string(host)+" shows the failure of the merge request, and that it was mended")
+		expect(slices.ContainsFunc(r.Comments, func(c demoComment) bool {
+			return c.Host == string(host) && c.Edits == 1 && strings.Contains(c.Text, "passed")
+		}), "the one comment on the merge request of "+string(host)+" was edited")
 	}
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Found }) > 0, "a task is found")
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Created && run.Number == 0 }) > 0, "a task is created")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // episode is one delivery of the story.
@@ -25,8 +26,14 @@ type told struct {
 }
 
 // chapters are the deliveries of the story; a chapter begins when all runs of the
-// previous one have ended, so that each run finds what earlier ones left.
+// previous one have ended, so that each run finds what earlier ones left. In the last one the
+// merge requests of all hosts are mended.
 func chapters(w *demo.World) [][]episode {
+	var mended []episode
+	for _, host := range webhook.Hosts() {
+		mended = append(mended, episode{"merge request 7 with the mended commit", demo.Delivery{Host: host, Kind: "merge-request", ID: uuid.NewString(), Mend: true,
+			Change: demo.Change{Branch: "main", SourceBranch: "feature/discount", Before: w.Bad, SHA: w.Mended, Number: demo.MergeRequest}}})
+	}
 	// What is sent again is the same to the byte, also in the next second.
 	now := time.Now().UTC().Format(time.RFC3339)
 	push := demo.Change{Branch: "main", Before: w.Parent, SHA: w.Clean, Time: now}
@@ -46,7 +53,7 @@ func chapters(w *demo.World) [][]episode {
 		{"merge request 7 with the bad commit", demo.Delivery{Host: event.GitHub, Kind: "merge-request", ID: uuid.NewString(), Change: request}},
 		{"merge request 7 with the bad commit", demo.Delivery{Host: event.GitLab, Kind: "merge-request", ID: uuid.NewString(), Change: request}},
 		{"merge request 7 with the bad commit", demo.Delivery{Host: event.Gitee, Kind: "merge-request", ID: uuid.NewString(), Change: request}},
-	}}
+	}, mended}
 }
 
 // tellStory sends the deliveries and narrates until everything that they caused has
@@ -63,11 +70,11 @@ func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, error) {
 			n.tellAnswer(e, sent)
 			story = append(story, told{e, sent})
 		}
-		if err := watch(ctx, d, w, demo.Records.Checked); err != nil {
+		if err := watch(ctx, d, w, demo.Records.Judged); err != nil {
 			return nil, err
 		}
 	}
-	return story, watch(ctx, d, w, demo.Records.Ended)
+	return story, watch(ctx, d, w, demo.Records.Told)
 }
 
 // tellAnswer tells how the server answered a delivery.

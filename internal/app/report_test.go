@@ -30,10 +30,12 @@ func offer(t *testing.T, d apptest.Service, host event.Host, id, before, sha str
 // mend pushes the mended commit to the merge request of a host.
 func mend(t *testing.T, d apptest.Service, host event.Host, id string) {
 	t.Helper()
-	if err := d.World.Mend(host); err != nil {
+	_, err := d.Send(t.Context(), demo.Delivery{Host: host, Kind: "merge-request", ID: id, Mend: true, Change: demo.Change{
+		Branch: "main", SourceBranch: "feature/discount", Number: demo.MergeRequest, Before: d.World.Bad, SHA: d.World.Mended,
+	}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	offer(t, d, host, id, d.World.Bad, d.World.Mended)
 }
 
 // told returns what a host shows at a commit in a context, and on the merge request.

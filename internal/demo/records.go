@@ -38,8 +38,11 @@ func (r Records) Ended() bool {
 }
 
 // Told reports whether everything has ended and the git hosts were told so.
-func (r Records) Told() bool {
-	return r.Ended() && !slices.ContainsFunc(r.Runs, func(run view.RunDetail) bool {
+func (r Records) Told() bool { return r.Ended() && r.Judged() }
+
+// Judged reports whether every run has ended, and the git hosts were told all there is to tell.
+func (r Records) Judged() bool {
+	return r.Checked() && !slices.ContainsFunc(r.Runs, func(run view.RunDetail) bool {
 		return slices.ContainsFunc(run.Reports, func(told view.Report) bool { return told.Waits && !told.GivenUp })
 	})
 }

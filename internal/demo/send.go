@@ -20,6 +20,8 @@ type Delivery struct {
 	Change Change
 	// WrongSecret signs it with a secret that the connection does not have.
 	WrongSecret bool
+	// Mend pushes the mended commit to the host's merge request before.
+	Mend bool
 }
 
 // Sent is the answer to a delivery.
@@ -33,6 +35,11 @@ type Sent struct {
 
 // Send signs a delivery as its host does and posts it.
 func (d *Demo) Send(ctx context.Context, delivery Delivery) (Sent, error) {
+	if delivery.Mend {
+		if err := d.World.repositories[delivery.Host].Mend(); err != nil {
+			return Sent{}, err
+		}
+	}
 	body, err := d.World.Payload(delivery.Host, delivery.Kind, delivery.Change)
 	if err != nil {
 		return Sent{}, err

@@ -31,9 +31,6 @@ type World struct {
 	repositories map[event.Host]standin.Repository
 }
 
-// Mend pushes the mended commit to the merge request of a host.
-func (w *World) Mend(host event.Host) error { return w.repositories[host].Mend() }
-
 // makeWorld makes the repository as each host would serve it, and what the
 // stand-in starts with. GitHub and Gitee serve a merge request's code under
 // refs/pull, GitLab under refs/merge-requests.

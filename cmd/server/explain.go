@@ -263,7 +263,7 @@ func (r recorded) files() string {
 	if r.cfg == nil {
 		return "not all are in the payload: the service asks the git host for them before it decides, where the connection has an API token"
 	}
-	if c, _ := r.cfg.Connection(r.connection.Name); !c.Token.Set() {
+	if c, _ := r.cfg.Connection(r.connection.Name); !c.CallsHost() {
 		return "not all are in the payload, and connection " + c.Name + " has no API token with which its host could be asked: the decision stays as it is"
 	}
 	return "not all are in the payload: the service asks the git host for them before it decides"

@@ -124,5 +124,5 @@ func (h *hosts) login(connection string) codecheck.Login {
 // confirm says for what the host of a connection is asked.
 func (h *hosts) confirm(connection string) jobs.Confirm {
 	c, _ := h.current.Load().cfg.Connection(connection)
-	return jobs.Confirm{Runs: c.ConfirmsRuns(), Releases: c.ConfirmsReleases(), Files: c.Token.Set()}
+	return jobs.Confirm{Runs: c.ConfirmsRuns(), Releases: c.ConfirmsReleases(), Files: c.CallsHost()}
 }

@@ -113,7 +113,11 @@ func (r gitlabClient) writeStatus(ctx context.Context, t Target, s Status, state
 	if last.pipeline > 0 {
 		options.PipelineID = &last.pipeline
 	}
-	written, _, err := r.client.Commits.SetCommitStatus(project, t.SHA, options, gitlab.WithContext(ctx))
+	var written *gitlab.CommitStatus
+	err := r.renamed(ctx, project, func(project string) (err error) {
+		written, _, err = r.client.Commits.SetCommitStatus(project, t.SHA, options, gitlab.WithContext(ctx))
+		return err
+	})
 	if e := failure(err); e.Status == http.StatusBadRequest && strings.Contains(e.said, "Cannot transition status") {
 		return r.standing(ctx, project, t, s, state, last, e)
 	}
@@ -124,6 +128,20 @@ func (r gitlabClient) writeStatus(ctx context.Context, t Target, s Status, state
 		return "", err
 	}
 	return gitlabStatus{last.project, written.PipelineId, state}.String(), nil
+}
+
+// renamed writes to a project, and again under its new name where GitLab says that it has one: it redirects
+// reads only, and refuses writes with 405 (general knowledge, not verified).
+func (r gitlabClient) renamed(ctx context.Context, project string, write func(project string) error) error {
+	err := write(project)
+	if failure(err).Status != http.StatusMethodNotAllowed {
+		return err
+	}
+	found, _, unread := r.client.Projects.GetProject(project, nil, gitlab.WithContext(ctx))
+	if unread != nil || found == nil || !plain(found.PathWithNamespace) || strings.EqualFold(found.PathWithNamespace, project) {
+		return err
+	}
+	return write(found.PathWithNamespace)
 }
 
 // standing reads back how a status stands that could not become what we want: it may be that already,
@@ -210,7 +228,11 @@ func (r gitlabClient) comments(ctx context.Context, repository string, number, p
 }
 
 func (r gitlabClient) createComment(ctx context.Context, repository string, number int, body string) (string, error) {
-	note, _, err := r.client.Notes.CreateMergeRequestNote(repository, number, &gitlab.CreateMergeRequestNoteOptions{Body: &body}, gitlab.WithContext(ctx))
+	var note *gitlab.Note
+	err := r.renamed(ctx, repository, func(project string) (err error) {
+		note, _, err = r.client.Notes.CreateMergeRequestNote(project, number, &gitlab.CreateMergeRequestNoteOptions{Body: &body}, gitlab.WithContext(ctx))
+		return err
+	})
 	if err == nil && note == nil {
 		err = errNull
 	}
@@ -225,6 +247,8 @@ func (r gitlabClient) editComment(ctx context.Context, repository string, number
 	if err != nil {
 		return notAComment(id)
 	}
-	_, _, err = r.client.Notes.UpdateMergeRequestNote(repository, number, note, &gitlab.UpdateMergeRequestNoteOptions{Body: &body}, gitlab.WithContext(ctx))
-	return err
+	return r.renamed(ctx, repository, func(project string) error {
+		_, _, err := r.client.Notes.UpdateMergeRequestNote(project, number, note, &gitlab.UpdateMergeRequestNoteOptions{Body: &body}, gitlab.WithContext(ctx))
+		return err
+	})
 }

@@ -1,10 +1,6 @@
 package forge_test
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -30,8 +26,6 @@ type reporting struct {
 	*forge.Forge
 }
 
-const appID, installationID = 312, 4711
-
 // newReporting makes one; change may change the options of the stand-in. With an App there is no
 // token.
 func newReporting(t *testing.T, host event.Host, app *forge.App, change func(*standin.Options)) *reporting {
@@ -51,7 +45,7 @@ func newReporting(t *testing.T, host event.Host, app *forge.App, change func(*st
 	opts.Repositories["https://git.example.com/acme/store.git"] = r.made.Path
 	opts.GitHosts = []standin.GitHost{{Kind: string(host), URL: "https://git.example.com", Token: token}}
 	if app != nil {
-		opts.GitHosts[0].App = &standin.HostApp{ID: appID, Installation: installationID, PublicKey: &appKey(t).PublicKey}
+		opts.GitHosts[0].App = &standin.HostApp{ID: appID, Installation: installationID, PublicKey: &appKey().PublicKey}
 	}
 	opts.Now = now
 	if change != nil {
@@ -112,29 +106,6 @@ func status(state forge.StatusState) forge.Status {
 	}
 }
 
-var keys = map[string]*rsa.PrivateKey{}
-
-// appKey is the key of the App, the same in all tests.
-func appKey(t *testing.T) *rsa.PrivateKey {
-	t.Helper()
-	if keys["app"] == nil {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys["app"] = key
-	}
-	return keys["app"]
-}
-
-func pemOf(key *rsa.PrivateKey) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
-}
-
-func newApp(t *testing.T) *forge.App {
-	return &forge.App{ID: appID, Installation: installationID, PrivateKey: pemOf(appKey(t))}
-}
-
 // TestStatuses: what each host shows of the way of a run, and of the next one of the same commit.
 func TestStatuses(t *testing.T) {
 	states := []forge.StatusState{forge.StatePending, forge.StatePending, forge.StateRunning, forge.StatePending, forge.StateFailure, forge.StatePending, forge.StateRunning, forge.StateNeutral, forge.StateError}
@@ -161,7 +132,7 @@ func TestStatuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var app *forge.App
 			if test.app {
-				app = newApp(t)
+				app = newApp()
 			}
 			r := newReporting(t, test.host, app, nil)
 			if test.gitee != "" {
@@ -223,7 +194,7 @@ func TestStatusAfterLostAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var app *forge.App
 			if test.app {
-				app = newApp(t)
+				app = newApp()
 			}
 			r := newReporting(t, test.host, app, nil)
 			handle := ""
@@ -315,7 +286,7 @@ func TestComments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var app *forge.App
 			if test.app {
-				app = newApp(t)
+				app = newApp()
 			}
 			r := newReporting(t, test.host, app, nil)
 			save := func(body, id string) string {
@@ -482,7 +453,7 @@ func TestGitHubStatusWall(t *testing.T) {
 // TestAnnotationRefused: one annotation that GitHub does not take does not keep the verdict from being shown.
 func TestAnnotationRefused(t *testing.T) {
 	for name, handle := range map[string]bool{"a new check run": false, "one that stands": true} {
-		r := newReporting(t, event.GitHub, newApp(t), nil)
+		r := newReporting(t, event.GitHub, newApp(), nil)
 		before := ""
 		if handle {
 			before = r.set(r.target(0), forge.StateRunning, "")
@@ -524,82 +495,5 @@ func TestRemaining(t *testing.T) {
 	}
 	if _, _, known := f.Remaining("other"); known {
 		t.Error("known of no connection")
-	}
-}
-
-// TestGitHubApp: tokens of the installation are made when they are needed, kept, renewed before they end and
-// after they were revoked; and a wrong App is told as such.
-func TestGitHubApp(t *testing.T) {
-	clock := now()
-	r := newReporting(t, event.GitHub, newApp(t), func(o *standin.Options) { o.Now = func() time.Time { return clock } })
-	use := func(app forge.App) *forge.Forge {
-		f, err := forge.New(forge.Options{Now: func() time.Time { return clock }, Connections: []forge.Connection{{Name: "c", Host: event.GitHub, APIURL: r.url, App: &app}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(f.CloseIdle)
-		return f
-	}
-	read := func(f *forge.Forge) error {
-		sha, err := f.Head(t.Context(), event.Event{Connection: "c", Kind: event.Push, Branch: "main", Repository: event.Repository{FullName: "acme/store"}})
-		if err == nil && sha != r.made.CleanSHA {
-			t.Errorf("read %q", sha)
-		}
-		return err
-	}
-	made := func() int64 { return r.server.Counts().Acted["github_installation_token"] }
-	f := use(*r.app)
-	for _, step := range []struct {
-		after time.Duration
-		want  int64
-	}{{0, 1}, {54 * time.Minute, 1}, {2 * time.Minute, 2}, {59 * time.Minute, 3}, {24 * time.Hour, 4}} {
-		clock = clock.Add(step.after)
-		if err := read(f); err != nil || made() != step.want {
-			t.Fatalf("after %s: %d tokens, error %v", step.after, made(), err)
-		}
-	}
-	r.faults(standin.Fault{Kind: standin.FaultExpired, Operations: []string{"github_ref"}, Next: 1})
-	failure, _ := read(f).(*forge.Error)
-	if failure == nil || !failure.Forbidden() || !failure.Retryable() {
-		t.Errorf("with a revoked token: %v", failure)
-	}
-	if err := read(f); err != nil || made() != 5 {
-		t.Errorf("after the token was revoked: %d tokens, error %v", made(), err)
-	}
-	other, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, test := range map[string]struct {
-		app  forge.App
-		want string
-	}{
-		"another key":          {forge.App{ID: appID, Installation: installationID, PrivateKey: pemOf(other)}, "app.private_key"},
-		"another App":          {forge.App{ID: 1, Installation: installationID, PrivateKey: pemOf(appKey(t))}, "app.id"},
-		"another installation": {forge.App{ID: appID, Installation: 1, PrivateKey: pemOf(appKey(t))}, "app.installation"},
-	} {
-		f := use(test.app)
-		for _, err := range []error{read(f), func() error {
-			_, err := f.CanReport(t.Context(), event.Event{Connection: "c", Repository: event.Repository{FullName: "acme/store"}})
-			return err
-		}()} {
-			failure, _ := err.(*forge.Error)
-			if failure == nil || !strings.Contains(err.Error(), test.want) || !failure.Forbidden() || !failure.Retryable() {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-	}
-	if told, err := f.CanReport(t.Context(), event.Event{Connection: "c", Repository: event.Repository{FullName: "acme/store"}}); err != nil || !told {
-		t.Errorf("rights: told %v, error %v", told, err)
-	}
-	r.switches(map[string]string{"git_token_reads_only": "true"})
-	if _, err := f.CanReport(t.Context(), event.Event{Connection: "c", Repository: event.Repository{FullName: "acme/store"}}); err == nil || !strings.Contains(err.Error(), "Checks: write") {
-		t.Errorf("rights: %v", err)
-	}
-	if _, err := forge.New(forge.Options{Connections: []forge.Connection{{Name: "c", Host: event.GitHub, APIURL: r.url, App: &forge.App{PrivateKey: "hunter2"}}}}); err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("a key that is none: %v", err)
-	}
-	if _, err := forge.New(forge.Options{Connections: []forge.Connection{{Name: "c", Host: event.GitLab, APIURL: r.url, App: newApp(t)}}}); err == nil || !strings.Contains(err.Error(), "has no Apps") {
-		t.Errorf("an App of GitLab: %v", err)
 	}
 }

@@ -221,6 +221,37 @@ func (s *Server) Reports() HostReports {
 // serveReports is GET /standin/reports.
 func (s *Server) serveReports(w http.ResponseWriter, _ *http.Request) { writeHelper(w, s.Reports()) }
 
+// route is a call about a repository, accountRoute one about the token's account.
+func (g *gitHosts) route(pattern, operation string, style hostStyle, answerTo func(*call, hosted) answer) route {
+	return route{pattern, operation, serviceGitHost, func(c *call) answer { return g.serve(c, style, answerTo) }}
+}
+
+func (g *gitHosts) accountRoute(pattern, operation string, style hostStyle, answerTo func(*call, hosted) answer) route {
+	return route{pattern, operation, serviceGitHost, func(c *call) answer {
+		r, refusal, ok := g.authorize(c, style)
+		if !ok {
+			return refusal
+		}
+		return answerTo(c, r)
+	}}
+}
+
+// writes lets a write pass, unless a switch says that the token may not write, or that GitHub's secondary
+// limit is reached.
+func (g *gitHosts) writes(answerTo func(*call, hosted) answer) func(*call, hosted) answer {
+	return func(c *call, r hosted) answer {
+		switch {
+		case r.readsOnly:
+			return hostMessage(http.StatusForbidden, r.forbidden)
+		case g.opts.GitHubSecondaryLimit && r.secondaryLimit:
+			a := hostMessage(http.StatusForbidden, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
+			a.body = map[string]string{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.", "documentation_url": "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits"}
+			return a.with("X-RateLimit-Remaining", "4987")
+		}
+		return answerTo(c, r)
+	}
+}
+
 // hasCommit reports whether the repository has the full commit.
 func (r hosted) hasCommit(sha string) bool {
 	if r.missing || len(sha) != 40 {

@@ -90,3 +90,34 @@ func TestManyFiles(t *testing.T) {
 		}
 	}
 }
+
+// FuzzFiles: whatever a push says, its files are bounded, each once, and not complete without
+// a reason to be.
+func FuzzFiles(f *testing.F) {
+	for _, host := range webhook.Hosts() {
+		for _, r := range readRecorded(f, filepath.Join("testdata", string(host))) {
+			if strings.HasPrefix(filepath.Base(r.name), "push") {
+				f.Add(string(host), r.header.Get("X-GitHub-Event"), r.body)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, host, name string, body []byte) {
+		ev, err := webhook.Parse(connection(event.Host(host)), headers("X-GitHub-Event", name), body)
+		if err != nil {
+			return
+		}
+		seen, size := map[string]bool{}, 0
+		for _, path := range ev.Files.Paths {
+			if seen[path] || path == "" {
+				t.Errorf("%q is listed twice, or empty", path)
+			}
+			seen[path], size = true, size+len(path)
+		}
+		if len(seen) > 3000 || size > 512<<10 {
+			t.Errorf("%d files of %d bytes", len(seen), size)
+		}
+		if evaluated := ev.IgnoredReason == ""; evaluated && ev.Files.Complete == (ev.Files.Unknown != "") || ev.Files.Complete && (ev.Before == "" || ev.Kind != event.Push) {
+			t.Errorf("complete %t, %q, of %s after %q", ev.Files.Complete, ev.Files.Unknown, ev.Kind, ev.Before)
+		}
+	})
+}

@@ -446,10 +446,13 @@ func (e *examination) connection(ctx context.Context, subject string, c config.C
 // be written to the event's repository.
 func (e *examination) reports(ctx context.Context, ev event.Event) {
 	subject := "reports of connection " + ev.Connection + ": " + ev.Repository.FullName
+	if c, _ := e.Config.Connection(ev.Connection); c.Report.Statuses == "off" && c.Report.Comment == "off" {
+		return
+	}
 	told, err := e.Hosts.CanReport(ctx, ev)
 	switch right := e.Hosts.RightToReport(ev.Connection); {
 	case err != nil:
-		e.wrong(subject, err.Error(), "give the connection "+right+"; docs/githosts.md has the least rights of each host")
+		e.wrong(subject, err.Error(), "give the connection "+right+", or switch them off (report: {statuses: off, comment: off}); docs/githosts.md has the least rights of each host")
 	case told:
 		e.ok(subject, "statuses and comments can be written")
 	default:

@@ -253,7 +253,7 @@ func (k *checker) app(path string, c *Connection) {
 	}
 	k.requiredSecret(path+".private_key", &c.App.PrivateKey)
 	if c.App.PrivateKey.Value() != "" && !isRSAKey(c.App.Key()) {
-		k.complain(path+".private_key", "this is no RSA key in PEM form", "name the .pem file that GitHub gave when the key was made")
+		k.complain(path+".private_key", "this is not an RSA key in PEM form", "name the .pem file that GitHub gave when the key was made")
 	}
 }
 

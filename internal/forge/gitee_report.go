@@ -1,6 +1,7 @@
 package forge
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -191,8 +192,9 @@ func (r *giteeClient) checkRunForm(ctx context.Context, t Target, s Status) (url
 	if s.URL != "" {
 		form.Set("details_url", s.URL)
 	}
-	form.Set("output[title]", oneLine(s.Description, giteeTitle))
-	form.Set("output[summary]", cut(s.Description, maxComment))
+	description := cmp.Or(s.Description, s.Context)
+	form.Set("output[title]", oneLine(description, giteeTitle))
+	form.Set("output[summary]", cut(description, maxComment))
 	for _, a := range s.Annotations {
 		path, line := strings.TrimLeft(a.Path, "/"), strconv.Itoa(max(a.Line, 1))
 		if path == "" {

@@ -153,10 +153,8 @@ func checkRunBody(t Target, s Status) github.CreateCheckRunOptions {
 	if s.URL != "" {
 		body.DetailsURL = &s.URL
 	}
-	if s.Description == "" {
-		return body
-	}
-	body.Output = &github.CheckRunOutput{Title: github.String(oneLine(s.Description, githubTitle)), Summary: github.String(cut(s.Description, maxComment))}
+	description := cmp.Or(s.Description, s.Context)
+	body.Output = &github.CheckRunOutput{Title: github.String(oneLine(description, githubTitle)), Summary: github.String(cut(description, maxComment))}
 	for _, a := range s.Annotations {
 		path := strings.TrimLeft(a.Path, "/")
 		if path == "" {

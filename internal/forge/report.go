@@ -61,7 +61,8 @@ type Status struct {
 	// Context tells the statuses of a commit apart, such as gatewright/check.
 	Context string
 	State   StatusState
-	// Description is one sentence. It is cut to what the host takes.
+	// Description is one sentence. It is cut to what the host takes. Where one is needed the context
+	// stands for an empty one.
 	Description string
 	// URL is where there is more; empty for none.
 	URL string

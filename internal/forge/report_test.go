@@ -459,11 +459,11 @@ func TestAnnotationRefused(t *testing.T) {
 			before = r.set(r.target(0), forge.StateRunning, "")
 		}
 		s := status(forge.StateFailure)
-		s.Annotations[0].Path = "../outside"
+		s.Annotations[0].Path, s.Description = "../outside", ""
 		if _, err := r.SetStatus(t.Context(), r.target(0), s, before); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if shown := r.server.Reports().Statuses[0]; shown.State != "failure" || len(shown.Annotations) != 0 {
+		if shown := r.server.Reports().Statuses[0]; shown.State != "failure" || len(shown.Annotations) != 0 || shown.Description != "gatewright/check" {
 			t.Errorf("%s: it shows %+v", name, shown)
 		}
 	}

@@ -41,7 +41,7 @@ func ReadApp(data []byte) (*HostApp, error) {
 		app.PublicKey, _ = key.(*rsa.PublicKey)
 	}
 	if app.PublicKey == nil {
-		return nil, errors.New("it is no RSA key")
+		return nil, errors.New("it is not an RSA key")
 	}
 	return app, nil
 }

@@ -116,6 +116,10 @@ func TestFixtures(t *testing.T) {
 		t.Skipf("the recorded deliveries are not here: %v", err)
 	}
 	for _, host := range webhook.Hosts() {
+		if _, err := os.Stat(filepath.Join(fixtures, string(host))); err != nil {
+			t.Logf("no delivery of %s is recorded: %v", host, err)
+			continue
+		}
 		for _, r := range readRecorded(t, filepath.Join(fixtures, string(host))) {
 			t.Run(filepath.ToSlash(strings.TrimPrefix(r.name, fixtures+"/")), func(t *testing.T) {
 				c := fixtureConnection(host, r)

@@ -29,8 +29,8 @@ type giteaRepository struct {
 // then the id is -1.
 type giteaSide struct {
 	// Label is the name of the branch; empty for a pull request that was pushed to
-	// refs/for (AGit).
-	Label  string           `json:"label"`
+	// refs/for (AGit), for which nobody needs the right to write.
+	Label  *string          `json:"label"`
 	Ref    string           `json:"ref"`
 	SHA    string           `json:"sha"`
 	RepoID int64            `json:"repo_id"`
@@ -277,7 +277,7 @@ func (e *giteaEvent) mergeRequest() (event.Event, error) {
 		Author:       pr.User.login(),
 		Sender:       e.Sender.login(),
 		Draft:        draft,
-		Fork:         head.Label == "" || head.repositoryID() <= 0 || head.repositoryID() != base.repositoryID(),
+		Fork:         head.Label != nil && *head.Label == "" || head.repositoryID() <= 0 || head.repositoryID() != base.repositoryID(),
 		Labels:       giteaLabels(pr.Labels),
 		UpdatedAt:    giteaTime(pr.UpdatedAt),
 	}, nil
@@ -292,8 +292,8 @@ func (s *giteaSide) orEmpty() giteaSide {
 
 // branch is the name of the branch; ref is refs/pull/N/head when there is none (any more).
 func (s giteaSide) branch() string {
-	if strings.HasPrefix(s.Ref, "refs/pull/") {
-		return cmp.Or(s.Label, s.Ref)
+	if strings.HasPrefix(s.Ref, "refs/pull/") && s.Label != nil {
+		return cmp.Or(*s.Label, s.Ref)
 	}
 	return s.Ref
 }

@@ -19,7 +19,7 @@ import (
 // GitHost is a git host whose API is served from Options.Repositories.
 type GitHost struct {
 	// Kind decides where the API is: github under /api/v3, gitlab under /api/v4, gitee under
-	// /api/v5. One of each kind.
+	// /api/v5, gitea under /api/v1. One of each kind.
 	Kind string
 	// URL is the host's address, as in Options.Repositories: a repository's is this, its full
 	// name, and .git.
@@ -47,6 +47,7 @@ func (g *gitHosts) routes() []route {
 		github = "GET /api/v3/repos/{owner}/{name}"
 		gitlab = "GET /api/v4/projects/{project}"
 		gitee  = "GET /api/v5/repos/{owner}/{name}"
+		gitea  = "GET /api/v1/repos/{owner}/{name}"
 	)
 	var routes []route
 	for _, r := range []struct {
@@ -66,6 +67,11 @@ func (g *gitHosts) routes() []route {
 		{gitee + "/branches/{branch}", "gitee_branch", giteeStyle(), giteeBranch},
 		{gitee + "/tags", "gitee_tags", giteeStyle(), giteeTags},
 		{gitee + "/pulls/{number}", "gitee_pull", giteeStyle(), giteePull},
+		{gitea + "/branches/{branch...}", "gitea_branch", giteaStyle(), giteaBranch},
+		{gitea + "/git/refs/{ref...}", "gitea_refs", giteaStyle(), giteaRefs},
+		{gitea + "/git/tags/{sha}", "gitea_tag", giteaStyle(), giteaTag},
+		{gitea + "/pulls/{number}", "gitea_pull", giteaStyle(), giteaPull},
+		{gitea + "/languages", "gitea_languages", giteaStyle(), giteaLanguages},
 	} {
 		routes = append(routes, route{r.pattern, r.operation, serviceGitHost, func(c *call) answer { return g.serve(c, r.style, r.answer) }})
 	}

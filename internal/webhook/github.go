@@ -124,6 +124,9 @@ func parseGitHub(header http.Header, body []byte) (event.Event, places, error) {
 	if name == "" {
 		return event.Event{}, places{}, errors.New("X-GitHub-Event is missing")
 	}
+	if other := giteaDelivery(header); other != "" {
+		return event.Event{}, places{}, fmt.Errorf("it is a delivery of Gitea or Forgejo, because it has the header %s: read it as the kind %s", other, event.Gitea)
+	}
 	if githubKind(name) == "" {
 		return ignoredKind(name), places{}, nil
 	}

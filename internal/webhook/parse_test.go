@@ -105,6 +105,19 @@ func TestParseUnknownHost(t *testing.T) {
 	}
 }
 
+// TestParseGiteaAsGitHub: what Gitea sends has GitHub's headers, and is not read as
+// GitHub's.
+func TestParseGiteaAsGitHub(t *testing.T) {
+	for _, r := range readRecorded(t, "testdata/gitea") {
+		if r.header.Get("X-GitHub-Event") == "" || r.header.Get("X-Gitea-Event")+r.header.Get("X-Gogs-Event") == "" {
+			continue
+		}
+		if _, err := webhook.Parse(connection(event.GitHub), r.header, r.body); err == nil || !strings.Contains(err.Error(), "the kind gitea") {
+			t.Errorf("%s: error %v", r.name, err)
+		}
+	}
+}
+
 // fixtures are recorded deliveries that are next to the project and not
 // part of it.
 const fixtures = "../../../shared/fixtures"

@@ -1,4 +1,4 @@
-# The pinned tools. They are run by version, so that they are no dependencies of the
+# The pinned tools. They are run by version, so that they are not dependencies of the
 # project.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0

@@ -108,8 +108,8 @@ rules:
 		want string
 		args []string
 	}{
-		{"is no run", []string{"show", r.Deliveries[0].ID, "--findings"}},
-		{"is no run", []string{"rejudge", r.Deliveries[0].ID}},
+		{"is not a run", []string{"show", r.Deliveries[0].ID, "--findings"}},
+		{"is not a run", []string{"rejudge", r.Deliveries[0].ID}},
 		{`no rule "merge-requests" that checks`, []string{"rejudge", run.ID, "--rules", otherRule(t)}},
 		{"begins with", []string{"rejudge", "nobody"}},
 	} {

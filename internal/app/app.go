@@ -45,6 +45,8 @@ type App struct {
 	store  *store.Store
 	queue  *jobs.Queue
 	health *health
+	// metrics is the page of the private address, asked for or not.
+	metrics *metricsPage
 	// public serves webhooks, private the rest.
 	public, private *http.Server
 	// started are the fields of the line that says that the service has started.
@@ -97,7 +99,11 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.public, err = newPublicServer(a.reloads.endpoint, cfg.HTTP, refused, log); err != nil {
 		return nil, err
 	}
-	a.private, err = newPrivateServer(newPrivateHandler(a.health, registry, cfg.Telemetry.Metrics, log), cfg.HTTP, refused, log)
+	var metrics http.Handler
+	if a.metrics = newMetricsPage(registry, log); cfg.Telemetry.Metrics {
+		metrics = a.metrics
+	}
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log), cfg.HTTP, refused, log)
 	return a, err
 }
 
@@ -211,8 +217,11 @@ func (a *App) stop() error {
 		drained <- err
 	}()
 	err := a.queue.Stop(grace)
-	// The private address answers probes until the work is done, and nobody is waited for.
-	err = errors.Join(<-drained, err, a.private.Close(), a.queue.Close(), a.store.Close())
+	// The private address answers probes until the work is done, and only metrics that are being
+	// gathered are waited for.
+	err = errors.Join(<-drained, err, a.private.Close())
+	a.metrics.stop()
+	err = errors.Join(err, a.queue.Close(), a.store.Close())
 	a.log.Info("service stopped")
 	return err
 }

@@ -32,7 +32,7 @@ func TestRead(t *testing.T) {
 		{"excluded by the connection", []string{"!acme/*"}, nil, `the connection is for other repositories: repository "Acme/Shop" is excluded by "!acme/*"`},
 		{"not the secret", []string{"acme/*"}, []string{"acme/web", "acme/api"}, `the secret that verified it is for other repositories: repository "Acme/Shop" matches none of "acme/web", "acme/api"`},
 		{"a secret that verifies nothing", nil, []string{"!**"}, `the secret that verified it is for other repositories: repository "Acme/Shop" is excluded by "!**"`},
-		{"a stored pattern that is none", nil, []string{"acme/["}, `the secret that verified it is for other repositories: "acme/[" is not a pattern`},
+		{"a stored pattern that is not valid", nil, []string{"acme/["}, `the secret that verified it is for other repositories: "acme/[" is not a pattern`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			ev, err := Read(config.Connection{Name: "hub", Kind: string(event.GitHub), URL: "https://github.com", Repositories: tc.connection}, push(tc.secret...))

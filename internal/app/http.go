@@ -30,37 +30,57 @@ func newPublicHandler(endpoint *webhook.Handler, log *zap.Logger) http.Handler {
 	return e
 }
 
-// newPrivateHandler serves health and, where they are wanted, metrics.
-func newPrivateHandler(health *health, registry *prometheus.Registry, metrics bool, log *zap.Logger) http.Handler {
+// newPrivateHandler serves health and the metrics; nil: no metrics.
+func newPrivateHandler(health *health, metrics http.Handler, log *zap.Logger) http.Handler {
 	e := newRouter(log)
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", health.live)
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", health.readyz)
-	if metrics {
-		e.GET("/metrics", echo.WrapHandler(buffered(promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-			Registry: registry, ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(log),
-		}))))
+	if metrics != nil {
+		e.GET("/metrics", echo.WrapHandler(metrics))
 	}
 	return e
 }
 
-// buffered runs a handler for one request at a time and answers from memory, so that a
-// client that does not read keeps its own connection busy and nothing else.
-func buffered(next http.Handler) http.Handler {
-	running := make(chan struct{}, 1)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case running <- struct{}{}:
-		case <-r.Context().Done():
-			return
-		}
-		answer := &bufferedAnswer{header: w.Header(), status: http.StatusOK}
-		func() {
-			defer func() { <-running }()
-			next.ServeHTTP(answer, r)
-		}()
-		w.WriteHeader(answer.status)
-		_, _ = w.Write(answer.body.Bytes())
-	})
+// metricsPage gathers the metrics for one request at a time and answers from memory, so
+// that a client that does not read keeps its own connection busy and nothing else.
+type metricsPage struct {
+	gather http.Handler
+	// gathering is full while metrics are gathered.
+	gathering chan struct{}
+	stopped   chan struct{}
+}
+
+func newMetricsPage(registry *prometheus.Registry, log *zap.Logger) *metricsPage {
+	return &metricsPage{
+		gather: promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+			Registry: registry, ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(log),
+		}),
+		gathering: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
+}
+
+// stop waits until no metrics are gathered, and lets none be gathered any more: they come
+// from the database, which is closed next.
+func (p *metricsPage) stop() {
+	close(p.stopped)
+	p.gathering <- struct{}{}
+}
+
+func (p *metricsPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case p.gathering <- struct{}{}:
+	case <-r.Context().Done():
+		return
+	case <-p.stopped:
+		return
+	}
+	answer := &bufferedAnswer{header: w.Header(), status: http.StatusOK}
+	func() {
+		defer func() { <-p.gathering }()
+		p.gather.ServeHTTP(answer, r)
+	}()
+	w.WriteHeader(answer.status)
+	_, _ = w.Write(answer.body.Bytes())
 }
 
 type bufferedAnswer struct {

@@ -109,7 +109,7 @@ func (l serverLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// serve serves until the server is shut down or closed; that it was is no error.
+// serve serves until the server is shut down or closed; that it was is not an error.
 func serve(server *http.Server, l net.Listener) (err error) {
 	if server.TLSConfig == nil {
 		err = server.Serve(l)

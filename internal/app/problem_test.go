@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/event"
@@ -52,7 +51,7 @@ func TestProblems(t *testing.T) {
 		"too large":          {stored, "POST", "/webhooks/lab", strings.Repeat(" ", 65), 413, "too_large"},
 		"not stored":         {endpoint(func() error { return errors.New("disk full") }), "POST", "/webhooks/lab", "{}", 503, "unavailable"},
 		"panic":              {endpoint(func() error { panic("a bug") }), "POST", "/webhooks/lab", "{}", 500, "internal"},
-		"not ready":          {newPrivateHandler(&health{}, prometheus.NewRegistry(), true, zap.NewNop()), "GET", "/readyz", "", 503, "not_ready"},
+		"not ready":          {newPrivateHandler(&health{}, nil, zap.NewNop()), "GET", "/readyz", "", 503, "not_ready"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := httptest.NewRequest(tc.method, tc.path, strings.NewReader(tc.body))

@@ -76,7 +76,7 @@ func logComplaints(log *zap.Logger, level zapcore.Level, message string, complai
 }
 
 // Complaints collects the complaints of err and of all errors joined in it, and the
-// errors that are none.
+// errors that are not complaints.
 func Complaints(err error) (complaints strictyaml.Complaints, others []error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, err := range joined.Unwrap() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -84,7 +85,9 @@ type Options struct {
 	Memory Memory
 	// Dialect is the edition that the service speaks. Default Dialect2026.
 	Dialect string
-	// Ref: runs of merge requests send `ref` (2025-08).
+	// Ref: runs of merge requests send `ref` (2025-08). Where it is Auto, a start whose
+	// parameters are refused is sent again without, unless a rule says which, and once that
+	// was accepted no ref is sent until the end of the process.
 	Ref Capability
 	// JobID: the progress is asked for one execution (2025-11). Where it is Auto, it is not
 	// relied on: an end counts only when it is certainly that of our execution, because a
@@ -170,6 +173,8 @@ type Checker struct {
 	api         api
 	pullFailure []*regexp.Regexp
 	lists       *taskLists
+	// refRefused: the service refused a `ref` and accepted a start without it.
+	refRefused atomic.Bool
 }
 
 // New returns a checker, or an error that names the first wrong option.
@@ -254,7 +259,7 @@ func New(o Options) (*Checker, error) {
 
 // defaultPullFailurePatterns are git's own words for a ref that is missing, and what may be
 // said in English and Chinese of code that could not be pulled. A log that only names
-// the ref, or something else that could not be fetched, is none.
+// the ref, or something else that could not be fetched, does not match.
 func defaultPullFailurePatterns() []string {
 	const (
 		pull = `(pull|fetch|clon|check(ing)? ?out|download)\w*`
@@ -289,7 +294,7 @@ func (c *Checker) waitOrEnd(run Run, err error) (Run, time.Duration, error) {
 	case errors.As(err, &later):
 		run.Reason = later.reason
 		return run, later.wait, nil
-	case permanent(err):
+	case Permanent(err):
 		return c.end(run, Errored, err.Error()), 0, nil
 	}
 	run.Reason = "waits to try again: " + err.Error()

@@ -29,9 +29,9 @@ func (e notYet) Error() string { return e.reason }
 // minimalWait is for a run whose next step may begin at once.
 const minimalWait = time.Millisecond
 
-// permanent reports an error that trying again will not change; an error of the
-// database or the end of the context is none.
-func permanent(err error) bool {
+// Permanent reports an error that trying again will not change; an error of the
+// database or the end of the context is not one.
+func Permanent(err error) bool {
 	var remote *huaweicloud.Error
 	if errors.As(err, &remote) {
 		return !remote.Retryable()
@@ -56,6 +56,13 @@ func notFound(err error) bool {
 	return errors.As(err, &remote) && remote.NotFound()
 }
 
+// parametersRefused reports that the service certainly did not act, because it does not accept
+// a parameter of the call.
+func parametersRefused(err error) bool {
+	var remote *huaweicloud.Error
+	return errors.As(err, &remote) && remote.ParametersRefused()
+}
+
 // notOffered reports that the service does not have the call at all.
 func notOffered(err error) bool {
 	var remote *huaweicloud.Error
@@ -74,6 +81,3 @@ func busy(err error) bool {
 	var remote *huaweicloud.Error
 	return errors.As(err, &remote) && remote.Busy()
 }
-
-// Permanent reports an error that trying again will not change.
-func Permanent(err error) bool { return permanent(err) }

@@ -96,7 +96,7 @@ func (c *Checker) readFindings(ctx context.Context, run Run) (Run, time.Duration
 		return run, 0, ctx.Err()
 	case found.full:
 		return c.judge(ctx, run, found.list, fmt.Sprintf("there are more findings than the %d, the most severe, that are kept", c.options.MaxFindings))
-	case err != nil && permanent(err):
+	case err != nil && Permanent(err):
 		return c.judge(ctx, run, found.list, fmt.Sprintf("only %d findings were read%s", len(found.list), causeText(err)))
 	case err == nil && reading.Severity == len(severities()):
 		return c.judge(ctx, run, found.list, found.shortOf(run.Counts))

@@ -211,19 +211,19 @@ func answer(body string) http.HandlerFunc {
 // TestBadFindings: whatever defects-detail answers, the counts are judged.
 func TestBadFindings(t *testing.T) {
 	for name, body := range map[string]string{
-		"empty":                ``,
-		"truncated":            `{"defects":[{"defect_id":"1","def`,
-		"HTML":                 `<html><body>please log in</body></html>`,
-		"an error inside 200":  `{"error_code":"CC.00050013","error_msg":"project not exist"}`,
-		"null":                 `null`,
-		"a list":               `[{"defect_id":"1"}]`,
-		"nothing of ours":      `{"result":[]}`,
-		"defects are a text":   `{"defects":"none","total":1}`,
-		"rows of other types":  `{"defects":[1,null,"x",[],{"defect_id":{"a":1}}],"total":"1"}`,
-		"total is no number":   `{"defects":[{"defect_id":"1"}],"total":"many"}`,
-		"total is negative":    `{"defects":[{"defect_id":"1"}],"total":-1}`,
-		"many rows of nothing": `{"defects":[` + strings.Repeat(`{},`, 100_000) + `{}],"total":100001}`,
-		"a deep row":           `{"defects":[{"fragment":` + strings.Repeat(`[`, 5000) + strings.Repeat(`]`, 5000) + `}],"total":1}`,
+		"empty":                 ``,
+		"truncated":             `{"defects":[{"defect_id":"1","def`,
+		"HTML":                  `<html><body>please log in</body></html>`,
+		"an error inside 200":   `{"error_code":"CC.00050013","error_msg":"project not exist"}`,
+		"null":                  `null`,
+		"a list":                `[{"defect_id":"1"}]`,
+		"nothing of ours":       `{"result":[]}`,
+		"defects are a text":    `{"defects":"none","total":1}`,
+		"rows of other types":   `{"defects":[1,null,"x",[],{"defect_id":{"a":1}}],"total":"1"}`,
+		"total is not a number": `{"defects":[{"defect_id":"1"}],"total":"many"}`,
+		"total is negative":     `{"defects":[{"defect_id":"1"}],"total":-1}`,
+		"many rows of nothing":  `{"defects":[` + strings.Repeat(`{},`, 100_000) + `{}],"total":100001}`,
+		"a deep row":            `{"defects":[{"fragment":` + strings.Repeat(`[`, 5000) + strings.Repeat(`]`, 5000) + `}],"total":1}`,
 	} {
 		checker := testChecker(t, answer(body), Options{ResultReads: 1})
 		run, _ := readAll(t, checker, reading(Counts{Major: 2}))
@@ -267,7 +267,7 @@ func TestDefectItem(t *testing.T) {
 	}{
 		"line_number is a number":          {change(`"line_number":"12"`, `"line_number":12`), true, func(*Finding) {}},
 		"line_number has moved":            {strings.ReplaceAll(full, `"12"`, `"99"`), true, func(f *Finding) { f.Line = 99 }},
-		"line_number is no number":         {change(`"line_number":"12"`, `"line_number":"?"`), false, func(f *Finding) { f.Line = 0 }},
+		"line_number is not a number":      {change(`"line_number":"12"`, `"line_number":"?"`), false, func(f *Finding) { f.Line = 0 }},
 		"line_number is negative":          {change(`"line_number":"12"`, `"line_number":"-4"`), false, func(f *Finding) { f.Line = 0 }},
 		"defect_level is a number":         {change(`"defect_level":"1"`, `"defect_level":0`), true, func(f *Finding) { f.Severity = "critical" }},
 		"defect_level is a word":           {change(`"defect_level":"1"`, `"defect_level":"prompt"`), true, func(f *Finding) { f.Severity = "suggestion" }},
@@ -354,7 +354,7 @@ func TestSharedFindings(t *testing.T) {
 		}
 	}
 	if !other.IsBaseline() {
-		t.Error("the other one is no baseline")
+		t.Error("the other one is not a baseline")
 	}
 }
 

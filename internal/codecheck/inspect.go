@@ -113,7 +113,7 @@ func (c *Checker) LookupTask(ctx context.Context, ev event.Event, check rules.Ch
 // when the service does not tell. It changes nothing.
 func (c *Checker) TaskLanguages(ctx context.Context, project, task string) ([]string, error) {
 	languages, err := c.api.taskLanguages(ctx, project, task)
-	if permanent(err) {
+	if Permanent(err) {
 		return nil, nil
 	}
 	return languages, err

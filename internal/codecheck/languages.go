@@ -23,15 +23,17 @@ func defaultLanguages() []string {
 	return []string{"C#", "C++", "CSS", "GO", "HTML", "JAVA", "JAVASCRIPT", "PHP", "PYTHON", "TYPESCRIPT"}
 }
 
-// checkable gives CodeArts Check's word for a language of GitHub's, or of another host's,
-// in lower case. Most are spelled alike.
+// checkable gives CodeArts Check's word for a language of GitHub's, or of another host's;
+// empty when it has none. Most are spelled alike, without regard to case.
 func checkable(host string) string {
-	words := map[string]string{
-		"c#": "C#", "css": "CSS", "c++": "C++", "python": "PYTHON", "cangjie": "CANGJIE", "c": "C", "scala": "SCALA", "go": "GO", "kotlin": "KOTLIN",
-		"javascript": "JAVASCRIPT", "sql": "SQL", "plsql": "SQL", "plpgsql": "SQL", "tsql": "SQL", "arkts": "ARKTS", "rust": "RUST", "java": "JAVA",
-		"shell": "SHELL", "fortran": "FORTRAN", "php": "PHP", "lua": "LUA", "json": "JSON", "html": "HTML", "typescript": "TYPESCRIPT",
+	word := strings.ToUpper(host)
+	switch {
+	case slices.Contains([]string{"PLSQL", "PLPGSQL", "TSQL"}, word):
+		return "SQL"
+	case slices.Contains(rules.KnownLanguages(), word):
+		return word
 	}
-	return words[strings.ToLower(host)]
+	return ""
 }
 
 // WithLanguages returns the run with what is to be checked of the languages that a host tells.

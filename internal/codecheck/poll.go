@@ -92,7 +92,7 @@ func (c *Checker) showsOther(ctx context.Context, run Run) (bool, error) {
 		if err == nil && latest != "" {
 			return latest != run.ExecID, nil
 		}
-		if err != nil && !permanent(err) {
+		if err != nil && !Permanent(err) {
 			return false, err
 		}
 	}

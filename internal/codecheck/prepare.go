@@ -118,7 +118,7 @@ func (c *Checker) lastCheck(ctx context.Context, run Run) (string, error) {
 		return "", nil
 	}
 	s, err := c.api.summary(ctx, run.Task.ID, "")
-	if permanent(err) {
+	if Permanent(err) {
 		return "", nil
 	}
 	return checkTime(s), err

@@ -16,7 +16,7 @@ import (
 // of the scan (specs/codearts-check.md 2).
 func (c *Checker) results(ctx context.Context, run Run) (Run, time.Duration, error) {
 	s, summaryErr := c.api.summary(ctx, run.Task.ID, c.job(run))
-	if summaryErr != nil && !permanent(summaryErr) {
+	if summaryErr != nil && !Permanent(summaryErr) {
 		return c.waitOrEnd(run, summaryErr)
 	}
 	again := run.Reads < c.options.ResultReads
@@ -82,7 +82,7 @@ func (c *Checker) missing(run Run, s summary, late bool) string {
 // its task, with remarks where these two do not agree.
 func (c *Checker) counts(ctx context.Context, run Run, s summary, summaryErr error) (Counts, []string, error) {
 	statistic, hasStatistic, err := c.api.statistic(ctx, run.Task.ID)
-	if err != nil && !permanent(err) {
+	if err != nil && !Permanent(err) {
 		return Counts{}, nil, err
 	}
 	counts, counted := fourCounts(s.Critical, s.Major, s.Minor, s.Suggestion)

@@ -138,6 +138,9 @@ type Run struct {
 	Ref       Ref    `json:"ref"`
 	RefReason string `json:"ref_reason"`
 	RefsTried []Ref  `json:"refs_tried,omitempty"`
+	// RefusedRef is a ref that the service refused before it did anything; none is sent
+	// then.
+	RefusedRef Ref `json:"refused_ref,omitempty"`
 
 	// RerunOf is the id of the ended run that this one repeats, because a person asked
 	// for it; empty otherwise.

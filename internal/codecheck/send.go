@@ -10,7 +10,7 @@ import (
 
 // Send sends, once, the request that the run's intent announces, and returns the run
 // as the response makes it: Running, with the wait before the first Poll; Starting
-// with the wait before the next Prepare, when the task is busy or no longer exists;
+// with the wait before the next Prepare, when the task is busy or no longer exists, or the service refused the ref;
 // or ended. The intent must have been committed before.
 //
 // An error is something to try again, from Prepare on: whether there is an execution
@@ -30,11 +30,14 @@ func (c *Checker) Send(ctx context.Context, run Run) (next Run, wait time.Durati
 		gone := run.Task
 		run.GoneTask, run.Task, run.Origin = &gone, Task{}, ""
 		return run, minimalWait, nil
+	case parametersRefused(err) && c.mayOmitRef(run):
+		return withoutRef(run, err), minimalWait, nil
 	case err != nil:
 		return c.waitOrEnd(run, err)
 	}
 	run.State, run.ExecID, run.StartedAt, run.GoneTask = Running, exec, c.options.Now(), nil
 	run.SeenRunning, run.Polls, run.Reads, run.LastSeen, run.ScanTook = false, 0, 0, time.Time{}, 0
+	c.learnRef(run)
 	if run.Ref != "" {
 		run.RefsTried = append(run.RefsTried[:len(run.RefsTried):len(run.RefsTried)], run.Ref)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // Stop ends the run's execution at CodeArts Check, for a run that is superseded
-// or overdue. A run without an execution, or whose execution has ended, is no error;
+// or overdue. A run without an execution, or whose execution has ended, is not an error;
 // not knowing whether it has ended is one, so that the caller tries again. The API
 // stops whatever the task runs: a run must be stopped before the next run of the same
 // task is started, and not when another run's execution may be running by then. Without
@@ -32,7 +32,7 @@ func (c *Checker) Stop(ctx context.Context, run Run) error {
 }
 
 // Delete removes a task at CodeArts Check, with what it found. One that is not there any more
-// is no error.
+// is not an error.
 func (c *Checker) Delete(ctx context.Context, task Task) error {
 	if err := c.api.deleteTask(ctx, task.ID); err != nil && !notFound(err) {
 		return err

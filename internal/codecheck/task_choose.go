@@ -79,7 +79,7 @@ func (s search) branchOfOther(ctx context.Context, index *taskIndex) (Task, bool
 			continue
 		}
 		id, _, err := s.api.branchTask(ctx, s.run.Check.ProjectID, string(row.ID), branch)
-		if err != nil && !permanent(err) {
+		if err != nil && !Permanent(err) {
 			return Task{}, false, err
 		}
 		if err != nil {
@@ -121,7 +121,7 @@ func (s search) whose(ctx context.Context, row listedTask, branch string) (Task,
 	}
 	id, listed, err := s.api.branchTask(ctx, s.run.Check.ProjectID, t.ID, branch)
 	switch {
-	case err != nil && !permanent(err):
+	case err != nil && !Permanent(err):
 		return t, notKnown, err
 	case id != "":
 		t.ID = id
@@ -131,7 +131,7 @@ func (s search) whose(ctx context.Context, row listedTask, branch string) (Task,
 	}
 	details, err := s.api.taskBranch(ctx, t.ID)
 	switch {
-	case err != nil && !permanent(err):
+	case err != nil && !Permanent(err):
 		return t, notKnown, err
 	case details == branch:
 		return t, branchsOwn, nil

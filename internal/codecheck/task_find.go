@@ -203,7 +203,7 @@ func (s search) claimed(ctx context.Context, key string, find func() (Task, Orig
 // keepsClaim reports whether a run keeps its claim until its next step: while it is
 // reading the list, and while the service may still be creating the task.
 func keepsClaim(err error) bool {
-	return errors.As(err, new(notYet)) || uncertain(err) && !permanent(err)
+	return errors.As(err, new(notYet)) || uncertain(err) && !Permanent(err)
 }
 
 // release ends a claim. If that fails, the claim expires.

@@ -143,7 +143,7 @@ func (l *taskLists) readPage(ctx context.Context, project string, x *taskList) (
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case permanent(err):
+	case Permanent(err):
 		l.finished(project, x)
 		return false, err
 	case err != nil:

@@ -278,7 +278,7 @@ func TestPagesOutliveATransientFailure(t *testing.T) {
 		t.Errorf("%s: %s after %d pages, error %v", run.State, run.Reason, p.listed(), err)
 	}
 
-	// An answer that is no task list, as a proxy sends its own page.
+	// An answer that is not a task list, as a proxy sends its own page.
 	p.failLists(t, standin.Fault{Kind: standin.FaultReplaced, Body: "<html></html>"})
 	checker = testChecker(t, p, Options{Now: func() time.Time { return *clock }})
 	if run, _, err := start(t.Context(), checker, runOf("branch-299"), noSave); err != nil || run.State != Errored {

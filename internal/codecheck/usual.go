@@ -54,7 +54,7 @@ func (c *Checker) wait(run Run) time.Duration {
 	}
 }
 
-// backoff is a quarter of the time since a start, for what is no scan.
+// backoff is a quarter of the time since a start, for what is not a scan.
 func (c *Checker) backoff(run Run, start time.Time) time.Duration {
 	return c.within(run, c.options.Now().Sub(start)/4)
 }

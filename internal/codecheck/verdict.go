@@ -43,7 +43,7 @@ func defaultAccessPassed() []string { return []string{"1", "true", "success", "p
 
 func failedAccess() []string { return []string{"0", "false", "error", "fail", "failed"} }
 
-// accessMeaning reads `is_access`, without regard to case; what is no literal is unknown.
+// accessMeaning reads `is_access`, without regard to case; any other value is unknown.
 func accessMeaning(access string, passed []string) AccessMeaning {
 	is := func(literal string) bool { return strings.EqualFold(strings.TrimSpace(access), literal) }
 	switch {
@@ -142,7 +142,7 @@ func (v *Verdict) compare(limits rules.Limits, counts Counts, fresh bool) {
 	}
 }
 
-// accessPassed begins the only reason that speaks for a run and is no comparison.
+// accessPassed begins the only reason that speaks for a run and is not a comparison.
 const accessPassed = "CodeArts Check's own gate passed"
 
 // accessReason says what CodeArts Check's own gate says.

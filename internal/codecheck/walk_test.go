@@ -51,6 +51,7 @@ func testCheck() rules.Check {
 //	login USER TOKEN        the account of a temporary repository
 //	ref CONNECTION REF      a ref that worked before
 //	baseline [{…}]          the findings of an earlier run, named run-0
+//	send_ref on             whether ref is sent at any cost
 //	access_passed LITERAL   replaces what is_access says when it passed
 //	check_times off         the times of a summary say nothing
 //	start, poll, stop       a step; the requests it makes follow. start is Prepare and,
@@ -60,6 +61,7 @@ func testCheck() rules.Check {
 //	header NAME VALUE       a header of the response before
 //	after DURATION          time passes
 //	crash                   the run is again what was saved last
+//	next                    another run of the same checker begins
 //	# …                     a remark
 type walk struct {
 	t       *testing.T
@@ -70,6 +72,7 @@ type walk struct {
 	login   Login
 	jobID   Capability
 	times   Capability
+	sendRef Capability
 	access  []string
 	run     Run
 	saved   Run
@@ -122,7 +125,7 @@ func (w *walk) walk() {
 	}
 	defer client.CloseIdle()
 	checker, err := New(Options{
-		Client: client, Memory: w.memory, Findings: w.memory, Dialect: w.dialect, JobID: w.jobID, CheckTimes: w.times, AccessPassed: w.access, Now: func() time.Time { return w.clock },
+		Client: client, Memory: w.memory, Findings: w.memory, Dialect: w.dialect, JobID: w.jobID, Ref: w.sendRef, CheckTimes: w.times, AccessPassed: w.access, Now: func() time.Time { return w.clock },
 		Login:      func(string) Login { return w.login },
 		RepoType:   func(string) string { return "GitHub" },
 		DefaultRef: func(connection string) Ref { return map[string]Ref{"gitee": Pull}[connection] },
@@ -144,6 +147,9 @@ func (w *walk) walk() {
 		case "crash":
 			w.run = w.saved
 			w.tell("crash")
+		case "next":
+			w.run = Run{ID: "run-2", Event: w.run.Event, Check: w.run.Check, State: Queued, CreatedAt: w.clock, Deadline: w.clock.Add(w.run.Check.Timeout)}
+			w.tell("next")
 		case "start", "poll", "stop":
 			w.script()
 			w.step(checker, word)
@@ -223,6 +229,8 @@ func (w *walk) preamble() {
 			var found []Finding
 			err = json.Unmarshal([]byte(rest), &found)
 			w.memory.baseline, w.memory.findings["run-0"] = "run-0", found
+		case "send_ref":
+			w.sendRef = Capability(rest)
 		case "access_passed":
 			w.access = []string{rest}
 		case "check_times":

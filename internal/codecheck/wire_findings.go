@@ -110,7 +110,7 @@ func (a api) defects(ctx context.Context, task string, severity, offset int) (pa
 func (d defectItem) finding(severity int) Finding {
 	event := d.mainEvent()
 	rule := either(either(d.RuleName, d.Checker), d.RuleID)
-	line, _ := strconv.Atoi(strings.TrimSpace(string(d.Line))) // a line that is no number is unknown: 0
+	line, _ := strconv.Atoi(strings.TrimSpace(string(d.Line))) // a line that is not a number is unknown: 0
 	f := Finding{
 		Severity: severityOf(string(d.Level), severity),
 		Rule:     bounded(string(rule), longestRule),

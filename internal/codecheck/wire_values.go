@@ -44,7 +44,7 @@ func (v *number) UnmarshalJSON(b []byte) error {
 	}
 	f, err := strconv.ParseFloat(trimmed, 64)
 	if err != nil || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
-		return fmt.Errorf("read number: %.40q is none", b)
+		return fmt.Errorf("read number: %.40q is not a number", b)
 	}
 	*v = number{n: int(f), set: true}
 	return nil

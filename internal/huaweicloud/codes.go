@@ -9,6 +9,8 @@ type meaning struct {
 	passes bool
 	// before: the service found it before it did anything.
 	before bool
+	// parameters: a parameter of the call is refused, and which is not named.
+	parameters bool
 	// credentials: the credentials or the token are refused.
 	credentials bool
 	// forbidden: the credentials are good and lack a right.
@@ -26,23 +28,23 @@ type meaning struct {
 // meanings are the codes of CodeArts Check by number (specs/codearts-check.md 5.2). One that
 // is not here says nothing beyond its status.
 var meanings = map[string]meaning{
-	"00000000": {passes: true},                  // network busy, try again later; with status 400
-	"00000003": {credentials: true},             // authentication information expired
-	"00050000": {before: true},                  // parameters not valid
-	"00050001": {passes: true},                  // query task list error
-	"00050002": {passes: true},                  // query task detail error
-	"00050003": {passes: true},                  // query templates error
-	"00050004": {passes: true},                  // query task history error
-	"00050005": {createFailed: true},            // create task error
-	"00050006": {passes: true},                  // service inner error
-	"00050007": {credentials: true},             // IAM authentication failed
-	"00050010": {before: true, forbidden: true}, // current user does not have permission
-	"00050011": {before: true, forbidden: true}, // not in any project
-	"00050012": {passes: true},                  // retry later
-	"00050013": {before: true, gone: true},      // project not exist; a wrong task id, too
-	"00050014": {passes: true},                  // call getTaskBasicInfo failed
-	"00050015": {before: true, busy: true},      // task is running
-	"00050016": {createFailed: true},            // create task failed
+	"00000000": {passes: true},                   // network busy, try again later; with status 400
+	"00000003": {credentials: true},              // authentication information expired
+	"00050000": {before: true, parameters: true}, // parameters not valid
+	"00050001": {passes: true},                   // query task list error
+	"00050002": {passes: true},                   // query task detail error
+	"00050003": {passes: true},                   // query templates error
+	"00050004": {passes: true},                   // query task history error
+	"00050005": {createFailed: true},             // create task error
+	"00050006": {passes: true},                   // service inner error
+	"00050007": {credentials: true},              // IAM authentication failed
+	"00050010": {before: true, forbidden: true},  // current user does not have permission
+	"00050011": {before: true, forbidden: true},  // not in any project
+	"00050012": {passes: true},                   // retry later
+	"00050013": {before: true, gone: true},       // project not exist; a wrong task id, too
+	"00050014": {passes: true},                   // call getTaskBasicInfo failed
+	"00050015": {before: true, busy: true},       // task is running
+	"00050016": {createFailed: true},             // create task failed
 }
 
 // pipelineMeanings are the codes of CodeArts Pipeline (specs/codearts-check.md 3.6).
@@ -77,7 +79,7 @@ func meaningOf(code string) meaning {
 	number, status, _ := strings.Cut(number, ".")
 	m, known := meanings[number]
 	if !known && status == "400" {
-		return meaning{before: true}
+		return meaning{before: true, parameters: true}
 	}
 	return m
 }

@@ -30,6 +30,9 @@ func TestCodes(t *testing.T) {
 					if want := means == "passes" || means == "busy" || means == "credentials"; e.Retryable() != want {
 						t.Errorf("Retryable %v, want %v", e.Retryable(), want)
 					}
+					if want := means == "before"; e.ParametersRefused() != want {
+						t.Errorf("ParametersRefused %v, want %v", e.ParametersRefused(), want)
+					}
 					for what, is := range map[string]bool{
 						"busy": e.Busy(), "gone": e.NotFound(), "forbidden": e.Forbidden(), "credentials": e.CredentialsRefused(), "create failed": e.CreateFailed(),
 					} {

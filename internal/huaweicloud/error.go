@@ -114,7 +114,7 @@ func (e *Error) transient() bool {
 	return gatewayCode(e.Code) == "0308"
 }
 
-// accepted reports whether the answer shows that the credentials are good: it is no error,
+// accepted reports whether the answer shows that the credentials are good: it is not an error,
 // or a refusal for another cause.
 func (e *Error) accepted() bool {
 	if e == nil {
@@ -173,6 +173,10 @@ func (e *Error) NotOffered() bool { return gatewayCode(e.Code) == "0101" }
 func (e *Error) Forbidden() bool {
 	return e.Status == http.StatusForbidden || meaningOf(e.Code).forbidden
 }
+
+// ParametersRefused reports that the service certainly did not act, because it does not accept
+// a parameter of the call; it does not say which (CC.00050000, and codes that end in .400).
+func (e *Error) ParametersRefused() bool { return e.NotSent() && meaningOf(e.Code).parameters }
 
 // Busy reports that the task has an execution that is not finished (CC.00050015).
 func (e *Error) Busy() bool { return meaningOf(e.Code).busy }

@@ -25,7 +25,7 @@ type limiter struct {
 	mu       sync.Mutex
 	inFlight int
 	rate     *rate.Limiter // nil: any number in a second
-	// waiting are those that wait: first who is no poll, then polls, each in turn.
+	// waiting are those that wait: first calls that are not polls, then polls, each in turn.
 	waiting [2][]chan struct{}
 	// later lets the next one go when the rate allows it; nil when nobody waits for that.
 	later *time.Timer

@@ -72,7 +72,7 @@ func TestAtOnceIsShared(t *testing.T) {
 	}
 }
 
-// TestPollsWait holds that what is no poll goes first, each in turn, and that who gives up
+// TestPollsWait holds that what is not a poll goes first, each in turn, and that who gives up
 // keeps nobody waiting.
 func TestPollsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -219,7 +219,7 @@ func TestUnreadableTokenAnswers(t *testing.T) {
 	}
 	service.set(201, "not JSON")
 	if err := source.Authorize(t.Context(), req, nil); !errors.As(err, &e) || !e.Undecodable() {
-		t.Errorf("token answer that is no JSON: %v", err)
+		t.Errorf("token answer that is not JSON: %v", err)
 	}
 }
 

@@ -105,9 +105,9 @@ func (p people) actions(t *testing.T, id string) (list []string) {
 	return list
 }
 
-func (p people) untilState(t *testing.T, id, state string) {
+func (w *world) untilState(t *testing.T, id, state string) {
 	t.Helper()
-	p.until(t, id, func(now record) bool { return now.state == state })
+	w.until(t, id, func(now record) bool { return now.state == state })
 }
 
 // refused checks that an order was refused, and why.

@@ -45,7 +45,7 @@ func (b bench) replay(t *testing.T, ids ...string) {
 }
 
 // TestOldChangeStartsNothing: a change that was older than max_event_age when it was
-// first received starts nothing and is no head, until a person replays it. The host's
+// first received starts nothing and does not become the head, until a person replays it. The host's
 // time of the change counts.
 func TestOldChangeStartsNothing(t *testing.T) {
 	ago := func(days int) string {

@@ -118,7 +118,7 @@ func (q *Queue) decideAlone(ctx context.Context, u store.Undecided) (decided map
 	if decided[u.ID] && err == nil {
 		return decided, nil
 	}
-	// The process lives: this was no end of it.
+	// The process lives: this did not end it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	return decided, errors.Join(err, q.update(ctx, func(tx *transaction) error { return tx.AbandonDecision(ctx, u.ID) }))

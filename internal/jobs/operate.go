@@ -102,7 +102,7 @@ func mayOperate(b basis, action rules.ReleaseAction) error {
 		return fmt.Errorf("%s is ordered already and not finished: %s", r.Operation.Action, r.Operation.Reason)
 	case !r.Plan.Target.Offers(action):
 		return fmt.Errorf("%s has no %s: what it can do with an execution is stop and retry", r.Plan.Target.Name(), action)
-	case !slices.Contains(operable(action), r.State):
+	case !slices.Contains(operable(action), r.State) && !leftAsItWas(r):
 		return fmt.Errorf("it is %s: %s is for a release that is %s", r.State, action, anyOf(operable(action)))
 	}
 	b.release.Plan.Action = action
@@ -112,6 +112,12 @@ func mayOperate(b basis, action rules.ReleaseAction) error {
 		}
 	}
 	return nil
+}
+
+// leftAsItWas reports whether r was to act on the execution of another release, and was
+// refused before it sent anything: the execution may be in any status still.
+func leftAsItWas(r release.Release) bool {
+	return r.Continues != "" && r.State == release.Refused && r.Untouched()
 }
 
 // anyOf writes states as "failed, expired or unknown".

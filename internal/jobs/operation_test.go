@@ -45,6 +45,21 @@ func (p people) change(t *testing.T, r release.Release, change standin.PipelineC
 	}
 }
 
+// setState gives a release a state, as a step would, with no operation.
+func (p people) setState(t *testing.T, id string, state release.State) {
+	t.Helper()
+	if err := p.store.Update(t.Context(), func(tx *store.Tx) error {
+		v, err := tx.LockRelease(t.Context(), id)
+		if err != nil {
+			return err
+		}
+		v.Record.State, v.Record.Operation = state, nil
+		return tx.SaveRelease(t.Context(), v.Record, &v.Version)
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestOnFailure lets executions fail and the rule do what it says, each step once.
 func TestOnFailure(t *testing.T) {
 	steps := []rules.FailureStep{{Action: rules.ReleaseRetry, Times: 2}, {Action: rules.ReleaseRollback, Times: 1}}
@@ -372,6 +387,85 @@ func TestOperate(t *testing.T) {
 	})
 }
 
+// TestOutdatedOperationIsRefused ends as refused what a person ordered for an execution whose
+// branch has moved on before it could be sent; another order can follow it.
+func TestOutdatedOperationIsRefused(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		orders := map[string]rules.ReleaseAction{"continued": rules.ReleaseContinue, "retried": rules.ReleaseRetry}
+		p.leaveWaiting(t, "continued")
+		p.change(t, p.release(t, "continued"), standin.PipelineChange{Action: "stop"})
+		p.setState(t, "continued", release.Stopped)
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("retried")
+			l.check(l.services.ChangePipeline(r.Plan.Pipeline, standin.PipelineChange{Fail: map[string]int{"deploy": 1}}))
+			var err error
+			r.ExecutionID, err = l.services.startPipeline(l.ctx, r.Plan.Pipeline, release.StatusFailed)
+			l.check(err)
+			r.State = release.Failed
+			_, err = l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+		})
+		by := map[string]string{}
+		for id, action := range orders {
+			done, err := p.Operate(t.Context(), id, action, ann)
+			if err != nil {
+				t.Fatal(err)
+			}
+			by[id] = done.Releases[0].ID
+			p.moveOn(t, p.release(t, id).Event)
+		}
+		p.serve(t)
+		for id, action := range orders {
+			p.untilState(t, by[id], "refused")
+			if r := p.release(t, by[id]); len(p.acted(r)) != 0 || !strings.HasPrefix(r.Reason, string(action)+" was not sent: ") || !strings.Contains(r.Reason, "has the newer commit") {
+				t.Errorf("%s: %s; acted %q", id, r.Reason, p.acted(r))
+			}
+			_, err := p.Operate(t.Context(), by[id], action, ann)
+			refused(t, id+" once more", err, "has the newer commit")
+		}
+		done, err := p.Operate(t.Context(), by["retried"], rules.ReleaseRollback, ann)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.untilState(t, done.Releases[0].ID, "rolled_back")
+	})
+}
+
+// TestRefusedAfterARetry calls refused the execution that a person retried, and whose
+// checkpoint a decision of the release before refused between two looks.
+func TestRefusedAfterARetry(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("failed")
+			r.Plan.Pipeline = gateID(number(r.Event))
+			var err error
+			r.ExecutionID, err = l.services.startPipeline(l.ctx, r.Plan.Pipeline, release.StatusToBeApproved)
+			l.check(err)
+			l.check(l.services.decide(l.ctx, r.Plan.Pipeline, "refuse"))
+			r.State = release.Failed
+			_, err = l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+
+			retries := r
+			retries.ID, retries.Continues, retries.State, retries.Plan.Action = "retries", "failed", release.Running, rules.ReleaseRetry
+			retries.Actions = []release.Action{{Name: rules.ReleaseRetry, By: "ann", At: l.at, ExecutionID: r.ExecutionID, Result: release.ResultAccepted}}
+			_, err = l.tx.MarkRerun(l.ctx, store.RecordRelease, "failed", "retries")
+			l.check(err)
+			_, err = l.tx.AddRelease(l.ctx, retries)
+			l.check(err)
+
+			refuses := r
+			refuses.ID, refuses.Index, refuses.After, refuses.State, refuses.DecidedBy = "refuses", 1, "failed", release.Succeeded, "ann"
+			refuses.Plan.Action, refuses.Plan.Task = rules.ReleaseRefuse, "gate"
+			refuses.Intent = &release.Intent{SentAt: l.at, Action: rules.ReleaseRefuse}
+			_, err = l.tx.AddRelease(l.ctx, refuses)
+			l.check(err)
+		})
+		p.start(t, jobs.Options{})
+		p.untilState(t, "retries", "refused")
+	})
+}
+
 // TestPaused follows an execution that somebody paused in the console, until a person
 // continues it.
 func TestPaused(t *testing.T) {
@@ -499,36 +593,28 @@ func TestApprovalWaitsForTheRetry(t *testing.T) {
 	})
 }
 
+// leaveFailed leaves the release "starts", which has failed, and "approves", which decides the
+// checkpoint of its execution, in a state.
+func (p people) leaveFailed(t *testing.T, approves release.State) {
+	t.Helper()
+	p.leave(t, func(l *lost) {
+		r := l.newRelease("starts")
+		r.Plan.Pipeline, r.State, r.ExecutionID = gateID(number(r.Event)), release.Failed, "1"
+		_, err := l.tx.AddRelease(l.ctx, r)
+		l.check(err)
+		r.ID, r.Index, r.After, r.ExecutionID, r.State = "approves", 1, "starts", "", approves
+		r.Plan.Action, r.Plan.Task = rules.ReleaseApprove, "gate"
+		_, err = l.tx.AddRelease(l.ctx, r)
+		l.check(err)
+	})
+}
+
 // TestRerunOfARetry repeats a release that a person retried before, with the decisions of its
 // checkpoints, which were repeated with the retry.
 func TestRerunOfARetry(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {
 		ctx := t.Context()
-		p.leave(t, func(l *lost) {
-			r := l.newRelease("starts")
-			r.Plan.Pipeline, r.State, r.ExecutionID = gateID(number(r.Event)), release.Failed, "1"
-			_, err := l.tx.AddRelease(l.ctx, r)
-			l.check(err)
-			r.ID, r.Index, r.After, r.ExecutionID = "approves", 1, "starts", ""
-			r.Plan.Action, r.Plan.Task = rules.ReleaseApprove, "gate"
-			_, err = l.tx.AddRelease(l.ctx, r)
-			l.check(err)
-		})
-		fail := func(ids ...string) {
-			t.Helper()
-			for _, id := range ids {
-				if err := p.store.Update(ctx, func(tx *store.Tx) error {
-					v, err := tx.LockRelease(ctx, id)
-					if err != nil {
-						return err
-					}
-					v.Record.State, v.Record.Operation = release.Failed, nil
-					return tx.SaveRelease(ctx, v.Record, &v.Version)
-				}); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		p.leaveFailed(t, release.Failed)
 		ids := func(done jobs.Done, err error) []string {
 			t.Helper()
 			if err != nil {
@@ -544,9 +630,13 @@ func TestRerunOfARetry(t *testing.T) {
 			return list
 		}
 		retried := ids(p.Operate(ctx, "starts", rules.ReleaseRetry, ann))
-		fail(retried...)
+		for _, id := range retried {
+			p.setState(t, id, release.Failed)
+		}
 		again := ids(p.Operate(ctx, retried[0], rules.ReleaseRetry, ann))
-		fail(again...)
+		for _, id := range again {
+			p.setState(t, id, release.Failed)
+		}
 		ids(p.RerunRelease(ctx, again[0], ann))
 	})
 }
@@ -556,36 +646,14 @@ func TestRerunOfARetry(t *testing.T) {
 func TestRetryAfterRetryRepeatsDecisions(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {
 		ctx := t.Context()
-		p.leave(t, func(l *lost) {
-			r := l.newRelease("starts")
-			r.Plan.Pipeline, r.State, r.ExecutionID = gateID(number(r.Event)), release.Failed, "1"
-			_, err := l.tx.AddRelease(l.ctx, r)
-			l.check(err)
-			r.ID, r.Index, r.After, r.ExecutionID, r.State = "approves", 1, "starts", "", release.Starting
-			r.Plan.Action, r.Plan.Task = rules.ReleaseApprove, "gate"
-			_, err = l.tx.AddRelease(l.ctx, r)
-			l.check(err)
-		})
-		fail := func(id string) {
-			t.Helper()
-			if err := p.store.Update(ctx, func(tx *store.Tx) error {
-				v, err := tx.LockRelease(ctx, id)
-				if err != nil {
-					return err
-				}
-				v.Record.State, v.Record.Operation = release.Failed, nil
-				return tx.SaveRelease(ctx, v.Record, &v.Version)
-			}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		p.leaveFailed(t, release.Starting)
 		done, err := p.Operate(ctx, "starts", rules.ReleaseRetry, ann)
 		if err != nil || len(done.Releases) != 1 {
 			t.Fatalf("%+v, %v", done.Releases, err)
 		}
 		retried := done.Releases[0].ID
-		fail("approves")
-		fail(retried)
+		p.setState(t, "approves", release.Failed)
+		p.setState(t, retried, release.Failed)
 		done, err = p.Operate(ctx, retried, rules.ReleaseRetry, ann)
 		if err != nil || len(done.Releases) != 2 || done.Releases[1].RerunOf != "approves" {
 			t.Fatalf("%+v, %v", done.Releases, err)

@@ -32,6 +32,24 @@ func parsePush(id string) (event.Event, error) {
 	return ev, nil
 }
 
+// pushed is a world with a queue that decides pushes, read by parsePush, by a policy. scan is how
+// long a scan takes, less where EndScans ends it.
+func pushed(t *testing.T, db storetest.Database, policy string, scan time.Duration, o jobs.Options) (w *world, b bench, stop func()) {
+	t.Helper()
+	w = newWorld(t, db)
+	w.policy, w.parse = policy, parsePush
+	w.services.SetScanDelay(scan)
+	q, stop := w.start(t, o)
+	return w, bench{q, w.store}, stop
+}
+
+// run decides a push and returns the id of the first run for it.
+func (b bench) run(t *testing.T, id string) string {
+	t.Helper()
+	b.decided(t, id)
+	return b.runs(t, id)[0].ID
+}
+
 const priorityPolicy = `
 version: 1
 defaults:
@@ -74,17 +92,10 @@ func (w *world) gauge(t *testing.T, name, label string) float64 {
 func TestMaxRuns(t *testing.T) { storetest.Each(t, testMaxRuns) }
 
 func testMaxRuns(t *testing.T, db storetest.Database) {
-	w := newWorld(t, db)
-	w.policy, w.parse = priorityPolicy, parsePush
-	w.services.SetScanDelay(time.Hour)
-	q, stop := w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
-	b := bench{q, w.store}
-	run := func(id string) string {
-		b.decided(t, id)
-		return b.runs(t, id)[0].ID
-	}
+	w, b, stop := pushed(t, db, priorityPolicy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": 1}})
+	run := func(id string) string { return b.run(t, id) }
 	first := run("0 a b")
-	w.until(t, first, func(now record) bool { return now.state == string(codecheck.Running) })
+	w.untilState(t, first, string(codecheck.Running))
 	calls := len(w.services.Calls())
 	// acme/0 has had a turn, acme/2 is low and acme/4 is high.
 	ids := []string{run("0 b c"), run("2 a b"), run("3 a b"), run("4 a b"), run("3 b c")}
@@ -134,7 +145,7 @@ func testMaxRuns(t *testing.T, db storetest.Database) {
 	w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	for i, id := range order {
 		w.services.EndScans()
-		w.until(t, id, func(now record) bool { return now.state == string(codecheck.Running) })
+		w.untilState(t, id, string(codecheck.Running))
 		if started := w.started(); len(started) != i+2 {
 			t.Errorf("%d runs were started, want %d", len(started), i+2)
 		}
@@ -151,18 +162,13 @@ func testMaxRuns(t *testing.T, db storetest.Database) {
 func TestMaxRunsRemoved(t *testing.T) { storetest.Each(t, testMaxRunsRemoved) }
 
 func testMaxRunsRemoved(t *testing.T, db storetest.Database) {
-	w := newWorld(t, db)
-	w.policy, w.parse = priorityPolicy, parsePush
-	w.services.SetScanDelay(time.Hour)
-	q, stop := w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
-	b := bench{q, w.store}
+	w, b, stop := pushed(t, db, priorityPolicy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	var ids []string
 	for i := range 4 {
 		id := fmt.Sprintf("%d a b", 10+i)
-		b.decided(t, id)
-		ids = append(ids, b.runs(t, id)[0].ID)
+		ids = append(ids, b.run(t, id))
 		if i == 0 {
-			w.until(t, ids[0], func(now record) bool { return now.state == string(codecheck.Running) })
+			w.untilState(t, ids[0], string(codecheck.Running))
 		}
 	}
 	for _, id := range ids[1:] {
@@ -177,28 +183,22 @@ func testMaxRunsRemoved(t *testing.T, db storetest.Database) {
 			t.Fatal(err)
 		}
 	}
-	w.until(t, ids[2], func(now record) bool { return now.state == string(codecheck.Running) })
+	w.untilState(t, ids[2], string(codecheck.Running))
 	if now := w.record(t, ids[3]); !strings.Contains(now.reason, "waits for one of") {
 		t.Errorf("the last is %s: %s", now.state, now.reason)
 	}
 	stop()
 	w.start(t, jobs.Options{})
-	w.until(t, ids[3], func(now record) bool { return now.state == string(codecheck.Running) })
+	w.untilState(t, ids[3], string(codecheck.Running))
 }
 
 // TestMaxRunsDeadline: a run that gets no place ends at its deadline.
 func TestMaxRunsDeadline(t *testing.T) { storetest.Each(t, testMaxRunsDeadline) }
 
 func testMaxRunsDeadline(t *testing.T, db storetest.Database) {
-	w := newWorld(t, db)
-	w.policy, w.parse = priorityPolicy, parsePush
-	w.services.SetScanDelay(time.Hour)
-	q, stop := w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
-	b := bench{q, w.store}
-	b.decided(t, "0 a b")
-	w.until(t, b.runs(t, "0 a b")[0].ID, func(now record) bool { return now.state == string(codecheck.Running) })
-	b.decided(t, "1 a b")
-	waits := b.runs(t, "1 a b")[0].ID
+	w, b, stop := pushed(t, db, priorityPolicy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": 1}})
+	w.untilState(t, b.run(t, "0 a b"), string(codecheck.Running))
+	waits := b.run(t, "1 a b")
 	w.until(t, waits, func(now record) bool { return strings.Contains(now.reason, "waits for one of") })
 	stop()
 	w.clock.jump(50 * time.Minute)
@@ -213,11 +213,8 @@ func testMaxRunsDeadline(t *testing.T, db storetest.Database) {
 func TestMaxRunsOfAccounts(t *testing.T) { storetest.Each(t, testMaxRunsOfAccounts) }
 
 func testMaxRunsOfAccounts(t *testing.T, db storetest.Database) {
-	w := newWorld(t, db)
-	w.policy, w.parse = strings.Replace(priorityPolicy, "{supersede: false}", "{supersede: false, account: partner}", 1), parsePush
-	w.services.SetScanDelay(time.Hour)
-	q, _ := w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1, "partner": 1}})
-	b := bench{q, w.store}
+	policy := strings.Replace(priorityPolicy, "{supersede: false}", "{supersede: false, account: partner}", 1)
+	w, b, _ := pushed(t, db, policy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": 1, "partner": 1}})
 	running := func(now record) bool { return now.state == string(codecheck.Running) }
 	for _, id := range []string{"2 a b", "3 a b"} { // of the first account and of the partner's
 		b.decided(t, id)
@@ -276,14 +273,10 @@ func testHistoriesWithMaxRuns(t *testing.T, db storetest.Database) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	w := newWorld(t, db)
-	w.policy, w.parse = historyPolicy, parsePush
-	w.services.SetScanDelay(time.Hour)
-	q, _ := w.start(t, jobs.Options{MaxRuns: map[string]int{"": limit}})
+	w, b, _ := pushed(t, db, historyPolicy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": limit}})
 	if db.Postgres != "" {
 		w.start(t, jobs.Options{MaxRuns: map[string]int{"": limit}})
 	}
-	b := bench{q, w.store}
 	in, err := jobs.NewInserter(w.store, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

@@ -235,14 +235,16 @@ func (q *Queue) lookAtRelease(ctx context.Context, r release.Release) (next rele
 	return q.opts.Releaser.Follow(ctx, r)
 }
 
-// withRefused is r with the checkpoints that we refuse among those that wait: the
-// execution may have waited there and ended between two steps, and then it was refused
-// and did not fail.
+// withRefused is r with the checkpoints of its execution that we refuse among those that
+// wait: it may have waited there and ended between two steps, and then it was refused and
+// did not fail. The decision may belong to the release that r continues.
 func (q *Queue) withRefused(ctx context.Context, r release.Release) (release.Release, error) {
 	err := q.store.View(ctx, func(tx *store.Tx) error {
 		releases, err := tx.ReleasesOf(ctx, r.RunID)
 		for _, other := range releases {
-			if other.After == r.ID && other.Intent != nil && other.Intent.Action == rules.ReleaseRefuse && !slices.Contains(r.Waiting, other.Plan.Task) {
+			refuses := other.Intent != nil && other.Intent.Action == rules.ReleaseRefuse
+			ofIt := other.ExecutionID == r.ExecutionID && other.Plan.Pipeline == r.Plan.Pipeline
+			if refuses && ofIt && !slices.Contains(r.Waiting, other.Plan.Task) {
 				r.Waiting = append(slices.Clone(r.Waiting), other.Plan.Task)
 			}
 		}

@@ -26,11 +26,7 @@ rules:
 func TestDebounce(t *testing.T) { storetest.Each(t, testDebounce) }
 
 func testDebounce(t *testing.T, db storetest.Database) {
-	w := newWorld(t, db)
-	w.policy, w.parse = debouncePolicy, parsePush
-	w.services.SetScanDelay(-1)
-	q, stop := w.start(t, jobs.Options{})
-	b := bench{q, w.store}
+	w, b, stop := pushed(t, db, debouncePolicy, -1, jobs.Options{})
 	for _, id := range []string{"0 a b", "0 b c", "0 c d"} {
 		b.decided(t, id)
 	}
@@ -67,11 +63,7 @@ func testDebounce(t *testing.T, db storetest.Database) {
 func TestDebounceMax(t *testing.T) { storetest.Each(t, testDebounceMax) }
 
 func testDebounceMax(t *testing.T, db storetest.Database) {
-	w := newWorld(t, db)
-	w.policy, w.parse = debouncePolicy, parsePush
-	w.services.SetScanDelay(time.Hour)
-	q, _ := w.start(t, jobs.Options{})
-	b := bench{q, w.store}
+	w, b, _ := pushed(t, db, debouncePolicy, time.Hour, jobs.Options{})
 	b.decided(t, "1 a b")
 	first := b.runs(t, "1 a b")[0]
 	w.clock.jump(15 * time.Minute)
@@ -83,7 +75,7 @@ func testDebounceMax(t *testing.T, db storetest.Database) {
 	w.clock.jump(31 * time.Minute)
 	b.decided(t, "1 c d")
 	third := b.runs(t, "1 c d")[0]
-	w.until(t, third.ID, func(now record) bool { return now.state == string(codecheck.Running) })
+	w.untilState(t, third.ID, string(codecheck.Running))
 	b.decided(t, "1 d e")
 	if next := b.runs(t, "1 d e")[0]; !next.StartsAt.Equal(next.CreatedAt.Add(20 * time.Minute)) {
 		t.Errorf("the next series starts at %v, %v after its commit", next.StartsAt, next.StartsAt.Sub(next.CreatedAt))
@@ -113,14 +105,10 @@ rules:
 func TestSupersedeWaiting(t *testing.T) { storetest.Each(t, testSupersedeWaiting) }
 
 func testSupersedeWaiting(t *testing.T, db storetest.Database) {
-	w := newWorld(t, db)
-	w.policy, w.parse = finishPolicy, parsePush
-	w.services.SetScanDelay(time.Hour)
-	q, _ := w.start(t, jobs.Options{MaxRuns: map[string]int{"": 1}})
-	b := bench{q, w.store}
+	w, b, _ := pushed(t, db, finishPolicy, time.Hour, jobs.Options{MaxRuns: map[string]int{"": 1}})
 	b.decided(t, "0 a b")
 	runs := w.runOf(t, b, "0 a b", "first")
-	w.until(t, runs.ID, func(now record) bool { return now.state == string(codecheck.Running) })
+	w.untilState(t, runs.ID, string(codecheck.Running))
 	for _, id := range []string{"0 b c", "0 c d", "0 d e"} {
 		b.decided(t, id)
 	}
@@ -137,7 +125,7 @@ func testSupersedeWaiting(t *testing.T, db storetest.Database) {
 	w.services.EndScans()
 	b.until(t, "0 a b", func(run codecheck.Run) bool { return run.State == codecheck.Passed })
 	newest := w.runOf(t, b, "0 d e", "first")
-	w.until(t, newest.ID, func(now record) bool { return now.state == string(codecheck.Running) })
+	w.untilState(t, newest.ID, string(codecheck.Running))
 	if before, now := w.runOf(t, b, "0 a b", "first"), w.runOf(t, b, "0 d e", "first"); before.Usual != nil || now.Usual == nil || before.ScanTook < now.Usual.From || before.ScanTook > now.Usual.To {
 		t.Errorf("the first scan took %v and was expected after %+v, the next is expected after %+v", before.ScanTook, before.Usual, now.Usual)
 	}

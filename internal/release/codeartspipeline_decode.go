@@ -54,7 +54,7 @@ var reviewWords = map[string]Status{
 	"REDISPATCH": StatusInitial,
 }
 
-// statusIn looks a word up; an unknown one has not ended and is no success.
+// statusIn looks a word up; an unknown one has not ended and does not count as a success.
 func statusIn(table map[string]Status, w word) Status {
 	if w == "" {
 		return StatusNone

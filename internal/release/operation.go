@@ -124,7 +124,7 @@ func (o *Operator) prepareOperation(r Release, now snapshot, status Status) (nex
 	case !r.Plan.Target.Offers(op.Action):
 		return o.notSent(r, fmt.Sprintf("%s has no %s", r.Plan.Target.Name(), op.Action))
 	case op.Action.Releases() && r.Known.Outdated != "":
-		return o.notSent(r, r.Known.Outdated)
+		return o.notSentAs(Refused, r, r.Known.Outdated)
 	case overtaken:
 		return o.notSent(r, fmt.Sprintf("execution %s of the pipeline is newer than ours, %s", other.ID, r.ExecutionID))
 	case op.Action == rules.ReleaseStop && status == StatusPaused:
@@ -162,13 +162,18 @@ func (o *Operator) entry(r Release, result Result, detail string) Action {
 	return Action{Name: op.Action, By: op.By, Reason: op.Reason, At: at, ExecutionID: r.ExecutionID, Result: result, Detail: detail}
 }
 
-// notSent drops the operation of r. A release that was made for it has ended then.
+// notSent drops the operation of r. A release that was made for it has failed then.
 func (o *Operator) notSent(r Release, why string) (next Release, wait time.Duration, goOn bool) {
+	return o.notSentAs(Failed, r, why)
+}
+
+// notSentAs is notSent for a release that ends in a state of its own.
+func (o *Operator) notSentAs(end State, r Release, why string) (next Release, wait time.Duration, goOn bool) {
 	r.Actions = append(slices.Clone(r.Actions), o.entry(r, ResultRefused, "not sent: "+why))
 	action := r.Operation.Action
 	r = withoutOperation(r)
-	if r.Continues != "" && r.untouched() {
-		next, wait, _ = o.end(r, Failed, fmt.Sprintf("%s was not sent: %s", action, why))
+	if r.Continues != "" && r.Untouched() {
+		next, wait, _ = o.end(r, end, fmt.Sprintf("%s was not sent: %s", action, why))
 		return next, wait, false
 	}
 	r.Reason = fmt.Sprintf("%s was not sent: %s", action, why)
@@ -231,7 +236,7 @@ func (o *Operator) sendOperation(ctx context.Context, s service, r Release) (Rel
 		return o.waitAfter(takenBack(r), err)
 	case notSent(err):
 		r = withoutOperation(withOperationResult(r, ResultRefused, "", err.Error()))
-		if r.Continues != "" && r.untouched() {
+		if r.Continues != "" && r.Untouched() {
 			return o.end(r, Failed, fmt.Sprintf("the service refused the %s of execution %s: %s", op.Action, r.ExecutionID, err))
 		}
 		return o.wait(r, fmt.Sprintf("the service refused the %s of execution %s: %s", op.Action, r.ExecutionID, err))
@@ -282,8 +287,8 @@ func lastSent(r Release) (Action, bool) {
 	return Action{}, false
 }
 
-// untouched reports whether no action of r can have had an effect.
-func (r Release) untouched() bool {
+// Untouched reports whether no action of r can have had an effect.
+func (r Release) Untouched() bool {
 	_, sent := lastSent(r)
 	return !sent
 }

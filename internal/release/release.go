@@ -160,6 +160,6 @@ type Known struct {
 	// follows any more: a start does not wait for one of them that is paused.
 	LeftPaused []string `json:"left_paused,omitempty"`
 	// StarterGoesOn: the release that starts the execution may retry it, so that its
-	// failure is no end yet for the decision of a checkpoint.
+	// failure does not yet end the decision of a checkpoint.
 	StarterGoesOn bool `json:"starter_goes_on,omitempty"`
 }

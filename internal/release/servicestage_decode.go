@@ -56,8 +56,8 @@ func (m *millis) UnmarshalJSON(data []byte) error {
 }
 
 // UnmarshalJSON reads a number, or a string that holds one. Anything else is a
-// status too, an unreadable one: it has not ended and is no success. Null is no
-// status.
+// status too, an unreadable one: it has not ended and does not count as a success. Null means
+// that there is no status.
 func (s *Status) UnmarshalJSON(data []byte) error {
 	word := strings.Trim(string(data), `"`)
 	n, err := strconv.ParseInt(word, 10, 32)

@@ -24,7 +24,7 @@ const (
 	StatusRestarting     Status = 14 // moves
 )
 
-// StatusNone is no status at all, and statusUnreadable one that is not known, or no number
+// StatusNone means that there is no status, and statusUnreadable one that is not known, or no number
 // where that is wanted.
 const (
 	StatusNone       Status = 0

@@ -61,7 +61,7 @@ func (p *Policy) decide(ev event.Event, candidates []int, limit int) Decision {
 	}
 	switch {
 	case len(d.Matches) > 0:
-		d.Outcome, d.Reason = Matched, reasonOf(d.Matches)
+		d.Outcome, d.Reason = Matched, reasonOf(d.Matches)+widenCheckModes(d.Matches)
 	case len(matched) > 0:
 		d.Outcome, d.Reason = Ignored, fmt.Sprintf("rule %q says ignore", p.rules[last].name)
 	case len(p.rules) == 1:
@@ -142,6 +142,31 @@ func reasonOf(matches []Match) string {
 		return "rule " + quote(names[0]) + " matched"
 	}
 	return "rules " + quoteAll(names) + " matched"
+}
+
+// widenCheckModes gives the matches that use one task of a merge request, and so share one
+// execution, the widest check mode that one of them wants: a narrow one would leave out
+// what the other's gate is for. It returns what the decision's reason adds.
+func widenCheckModes(matches []Match) (reason string) {
+	width := func(m Match) int {
+		return slices.Index([]CheckMode{CheckChangedCode, CheckChangedFiles, CheckFull}, m.Check.CheckMode)
+	}
+	taskOf := func(m Match) [2]string { return [2]string{m.Check.ProjectID, m.Check.TaskID} }
+	widest := map[[2]string]Match{}
+	for _, m := range matches {
+		w, found := widest[taskOf(m)]
+		if m.Check.Scan == ScanIncremental && (!found || width(m) > width(w)) {
+			widest[taskOf(m)] = m
+		}
+	}
+	for i := range matches {
+		m := &matches[i]
+		if w := widest[taskOf(*m)]; m.Check.Scan == ScanIncremental && width(w) > width(*m) {
+			m.Check.CheckMode = w.Check.CheckMode
+			reason += fmt.Sprintf("; check_mode %s of rule %q holds for rule %q too, because they use one task", m.Check.CheckMode, w.Rule, m.Rule)
+		}
+	}
+	return reason
 }
 
 // match returns what a rule that matched asks for.

@@ -112,7 +112,14 @@ func (m *Match) write(w io.Writer, became func(rule string, place int) string) {
 	if m.Check.Ref == RefOmit {
 		ref = "ref omitted"
 	}
-	fmt.Fprintf(w, "    %-10s%s, %s scan, %s; gate %s%s\n", "check", m.Check.task(), m.Check.Scan, ref, m.Check.Gate.text(), m.Check.order())
+	mode := ""
+	if m.Check.Scan == ScanIncremental && m.Check.CheckMode != "" {
+		mode = " of " + strings.ReplaceAll(string(m.Check.CheckMode), "_", " ")
+		if m.Check.CheckMode == CheckFull {
+			mode = " in full"
+		}
+	}
+	fmt.Fprintf(w, "    %-10s%s, %s scan%s, %s; gate %s%s\n", "check", m.Check.task(), m.Check.Scan, mode, ref, m.Check.Gate.text(), m.Check.order())
 	for place, release := range m.Releases {
 		wanted := "passed"
 		if release.Action == ReleaseRefuse {

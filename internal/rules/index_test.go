@@ -166,8 +166,8 @@ func compareWithAll(t *testing.T, lists []string, repository, branch string) int
 }
 
 // patternPolicy returns a rule for each list of patterns with spaces between them:
-// those with a @ before them are for the branch, the others for the repository. No
-// pattern is no condition, and what is no pattern is left out. Three of four rules
+// those with a @ before them are for the branch, the others for the repository. A list
+// without patterns makes no condition, and what is not a pattern is left out. Three of four rules
 // continue.
 func patternPolicy(lists []string) *Policy {
 	p := &Policy{}

@@ -38,6 +38,26 @@ func archive(t testing.TB, file string) (a *txtar.Archive, sources []rules.Sourc
 	}
 }
 
+// source reads a rules file.
+func source(t testing.TB, file string) rules.Source {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules.Source{Name: filepath.Base(file), Data: data}
+}
+
+// load loads rules that are right.
+func load(t testing.TB, sources ...rules.Source) *rules.Policy {
+	t.Helper()
+	policy, complaints := rules.Load(sources...)
+	if len(complaints) > 0 {
+		t.Fatal(complaints)
+	}
+	return policy
+}
+
 func glob(t testing.TB, pattern string) []string {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
@@ -53,10 +73,7 @@ func TestDecide(t *testing.T) {
 	for _, file := range glob(t, "testdata/cases/*.txtar") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			a, sources, find := archive(t, file)
-			policy, complaints := rules.Load(sources...)
-			if len(complaints) > 0 {
-				t.Fatal(complaints)
-			}
+			policy := load(t, sources...)
 			var ev event.Event
 			if err := json.Unmarshal(find("event.json"), &ev); err != nil {
 				t.Fatal(err)
@@ -92,10 +109,7 @@ func TestEffective(t *testing.T) {
 	for _, file := range glob(t, "testdata/cases/*.txtar") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			a, sources, find := archive(t, file)
-			policy, complaints := rules.Load(sources...)
-			if len(complaints) > 0 {
-				t.Fatal(complaints)
-			}
+			policy := load(t, sources...)
 			effective, err := policy.Effective()
 			if err != nil {
 				t.Fatal(err)
@@ -124,11 +138,7 @@ func TestEffective(t *testing.T) {
 func TestLoadComplains(t *testing.T) {
 	for _, file := range glob(t, "testdata/bad/*.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			policy, complaints := rules.Load(rules.Source{Name: filepath.Base(file), Data: data})
+			policy, complaints := rules.Load(source(t, file))
 			if policy != nil || len(complaints) == 0 {
 				t.Fatal("loaded without a complaint")
 			}
@@ -142,14 +152,7 @@ func TestLoadComplains(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	for _, file := range glob(t, "testdata/warn/*.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			policy, complaints := rules.Load(rules.Source{Name: filepath.Base(file), Data: data})
-			if len(complaints) > 0 {
-				t.Fatal(complaints)
-			}
+			policy := load(t, source(t, file))
 			got := policy.Warnings().Error() + "\n\n" + policy.WarningsFor(testServer).Error() + "\n"
 			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".golden", got)
 		})
@@ -164,11 +167,7 @@ var testServer = rules.Server{Connections: []rules.Connection{{Name: "github", R
 func TestCheckFor(t *testing.T) {
 	for _, file := range glob(t, "testdata/server/*.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			policy, complaints := rules.LoadWith(testServer.Accounts["partner"].Pipelines, rules.Source{Name: filepath.Base(file), Data: data})
+			policy, complaints := rules.LoadWith(testServer.Accounts["partner"].Pipelines, source(t, file))
 			if len(complaints) > 0 {
 				t.Fatal(complaints)
 			}
@@ -226,10 +225,7 @@ func TestLoadNothing(t *testing.T) {
 // TestHash: what does not change the meaning does not change the hash.
 func TestHash(t *testing.T) {
 	hash := func(text string) string {
-		policy, complaints := rules.Load(rules.Source{Name: "r.yaml", Data: []byte(text)})
-		if len(complaints) > 0 {
-			t.Fatal(complaints)
-		}
+		policy := load(t, rules.Source{Name: "r.yaml", Data: []byte(text)})
 		if len(policy.Hash()) != 12 {
 			t.Errorf("hash %q has not 12 digits", policy.Hash())
 		}
@@ -250,10 +246,7 @@ func TestHash(t *testing.T) {
 // TestSharedPolicy decides from several goroutines, for the race detector.
 func TestSharedPolicy(t *testing.T) {
 	_, sources, find := archive(t, "testdata/cases/design.txtar")
-	policy, complaints := rules.Load(sources...)
-	if len(complaints) > 0 {
-		t.Fatal(complaints)
-	}
+	policy := load(t, sources...)
 	var ev event.Event
 	if err := json.Unmarshal(find("event.json"), &ev); err != nil {
 		t.Fatal(err)
@@ -271,11 +264,7 @@ func TestSharedPolicy(t *testing.T) {
 
 func FuzzLoad(f *testing.F) {
 	for _, file := range glob(f, "testdata/bad/*.yaml") {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
+		f.Add(source(f, file).Data)
 	}
 	for _, file := range glob(f, "testdata/cases/*.txtar") {
 		_, sources, _ := archive(f, file)
@@ -309,10 +298,7 @@ func FuzzDecide(f *testing.F) {
 	var policies []*rules.Policy
 	for _, file := range glob(f, "testdata/cases/*.txtar") {
 		_, sources, find := archive(f, file)
-		policy, complaints := rules.Load(sources...)
-		if len(complaints) > 0 {
-			f.Fatal(complaints)
-		}
+		policy := load(f, sources...)
 		policies = append(policies, policy)
 		var ev event.Event
 		if err := json.Unmarshal(find("event.json"), &ev); err != nil {

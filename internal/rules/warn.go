@@ -127,14 +127,19 @@ func nameInURL(address string) (name string, isURL bool) {
 	return strings.TrimSuffix(strings.Trim(path, "/"), ".git"), isURL
 }
 
-// warnOfLanguages warns of names that CodeArts Check does not have. A project can have
-// languages of its own, so that they are not refused.
-func (l *loader) warnOfLanguages(d *decodedFile, path string, names languages) {
-	// The languages of V3 (specs/codearts-check.md 1.4).
-	known := []string{
+// KnownLanguages are the languages of CodeArts Check, as V3 spells them
+// (specs/codearts-check.md 1.4). A project can have others of its own.
+func KnownLanguages() []string {
+	return []string{
 		"C#", "CSS", "C++", "PYTHON", "CANGJIE", "C", "SCALA", "GO", "KOTLIN", "JAVASCRIPT", "SQL", "ARKTS",
 		"RUST", "JAVA", "SHELL", "FORTRAN", "PHP", "LUA", "JSON", "HTML", "TYPESCRIPT",
 	}
+}
+
+// warnOfLanguages warns of names that CodeArts Check does not have. A project can have
+// languages of its own, so that they are not refused.
+func (l *loader) warnOfLanguages(d *decodedFile, path string, names languages) {
+	known := KnownLanguages()
 	usual := map[string]string{
 		"GOLANG": "GO", "CPP": "C++", "CXX": "C++", "C/C++": "C++", "CSHARP": "C#", "JS": "JAVASCRIPT", "NODE": "JAVASCRIPT",
 		"NODEJS": "JAVASCRIPT", "TS": "TYPESCRIPT", "PY": "PYTHON", "PYTHON3": "PYTHON", "BASH": "SHELL", "SH": "SHELL",

@@ -57,7 +57,7 @@ func (v vector) signed(t *testing.T, server *standin.Server) (int, string) {
 		Code    string `json:"error_code"`
 		Message string `json:"error_msg"`
 	}
-	_ = json.Unmarshal(res.Body.Bytes(), &body) // a list is no error
+	_ = json.Unmarshal(res.Body.Bytes(), &body) // a list is not an error
 	return res.Code, body.Code
 }
 

@@ -36,7 +36,7 @@ func (b createTaskV3) complaint(o Options) string {
 	case t == nil:
 		return "config_template is missing"
 	case !slices.Contains(repoTypes(), t.RepoType):
-		return "config_template.repo_type is none of " + strings.Join(repoTypes(), ", ")
+		return "config_template.repo_type is not one of " + strings.Join(repoTypes(), ", ")
 	case t.RepoType == "DevCloud" && !strings.HasPrefix(b.RepoURL, "git"):
 		return "repo_url of a CodeArts Repo repository starts with git"
 	case t.RepoType != "DevCloud" && !strings.HasPrefix(b.RepoURL, "http"):
@@ -44,7 +44,7 @@ func (b createTaskV3) complaint(o Options) string {
 	case t.RepoType != "DevCloud" && t.AuthID == "":
 		return "config_template.authId is missing"
 	case t.RepoType != "DevCloud" && !slices.Contains(repoTypes(), t.AuthType):
-		return "config_template.authType is none of " + strings.Join(repoTypes(), ", ")
+		return "config_template.authType is not one of " + strings.Join(repoTypes(), ", ")
 	case !branchLegal(b.Branch):
 		return "branch has 1 to 200 characters"
 	case t.Branch != b.Branch:

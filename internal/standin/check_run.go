@@ -35,6 +35,9 @@ func (s *checkService) run(c *call) answer {
 	if !c.object(&body) {
 		return s.badParameter(c, "the body is not a JSON object, at least {}")
 	}
+	if body.Ref != nil && s.opts.RefuseRef {
+		return s.badParameter(c, "ref is not known")
+	}
 	ref := ""
 	if body.Ref != nil && s.opts.Dialect != Dialect2023 {
 		if ref = *body.Ref; ref != "pull" && ref != "merge_request" {

@@ -106,7 +106,7 @@ func (f Fault) check(operations []string) error {
 		}
 	}
 	if f.Kind == FaultStatus && !slices.Contains([]int{0, 500, 502, 503, 504}, f.Status) {
-		return fmt.Errorf("fault status %d is none of 500, 502, 503, 504", f.Status)
+		return fmt.Errorf("fault status %d is not one of 500, 502, 503, 504", f.Status)
 	}
 	if f.ActFirst && f.Kind != FaultStatus || f.Body != "" && f.Kind != FaultReplaced {
 		return fmt.Errorf("fault %q: act_first is for status only, body for replaced only", f.Kind)

@@ -72,7 +72,7 @@ func localKey(name string) string {
 	return repositoryKey(name)
 }
 
-// fullNameForm is a full name that stands for itself and is no URL or path.
+// fullNameForm is a full name that stands for itself and is not a URL or path.
 var fullNameForm = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$`)
 
 // path returns where the repository behind an address is.

@@ -197,6 +197,9 @@ type Options struct {
 	// what was before: the last execution, or null (specs/codearts-check.md 2).
 	// Default a tenth of ScanDelay; negative: none.
 	RegisterDelay time.Duration
+	// RefuseRef refuses a run with `ref`, as a service of before 2025-08 may; default: it is
+	// known with Dialect2026 and ignored with Dialect2023.
+	RefuseRef bool
 	// IgnoreJobID tells of the task's latest execution whatever job_id says, as a service
 	// of before 2025-11 does; default: job_id is honoured with Dialect2026.
 	IgnoreJobID bool

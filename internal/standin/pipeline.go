@@ -234,7 +234,7 @@ func (p Pipeline) checkStages(complain func(path, format string, args ...any)) {
 func (t PipelineTask) complaint() string {
 	switch {
 	case t.Kind != "" && t.Kind != kindCommand && !t.checkpoint():
-		return fmt.Sprintf("kind %q is none of command, approval, trigger", t.Kind)
+		return fmt.Sprintf("kind %q is not one of command, approval, trigger", t.Kind)
 	case t.checkpoint() && (len(t.Command) > 0 || t.Seconds != nil || t.Fail || t.FailTimes != 0):
 		return "a checkpoint has no command, seconds, fail or fail_times"
 	case t.FailTimes < 0 || t.Fail && t.FailTimes != 0:

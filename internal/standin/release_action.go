@@ -32,7 +32,7 @@ func (s *releaseService) operate(c *call) answer {
 	action := c.query("action_id")
 	if !slices.Contains([]string{"start", "approval", "stop", "continue", "retry", "rollback"}, action) {
 		c.entry.Action = "unknown"
-		return s.refuse(c, "action_id is none of start, stop, retry, approval, continue, rollback")
+		return s.refuse(c, "action_id is not one of start, stop, retry, approval, continue, rollback")
 	}
 	c.entry.Action = action
 	var body actionRequest

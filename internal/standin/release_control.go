@@ -80,7 +80,7 @@ func (s *Server) ChangePipeline(id string, change PipelineChange) error {
 	p.idle.tasks(func(t *taskState) { names[t.spec.Name] = !t.spec.checkpoint() })
 	for name, times := range change.Fail {
 		if !names[name] || times < -1 {
-			return fmt.Errorf("fail %q %d times: name a task that is no checkpoint, and a number from -1 on", name, times)
+			return fmt.Errorf("fail %q %d times: name a task that is not a checkpoint, and a number from -1 on", name, times)
 		}
 	}
 	if change.Forget && len(p.releases) == 0 {

@@ -82,7 +82,7 @@ func TestHelperChangesPipelines(t *testing.T) {
 
 		for body, complaint := range map[string]string{
 			`{"fial": {}}`:              "unknown field",
-			`{"fail": {"gate": 1}}`:     "no checkpoint",
+			`{"fail": {"gate": 1}}`:     "not a checkpoint",
 			`{"fail": {"deploy": -2}}`:  "from -1 on",
 			`{"action": "pause"}`:       "no such action",
 			`{"action": "continue"}`:    "does not allow",

@@ -64,6 +64,8 @@ func checkSwitches() []Switch {
 			func(o *Options) *bool { return &o.Defects.Duplicates }),
 		word("list_incremental", "whether the V2 list has incremental tasks, with their source branch as git_branch; auto: with dialect 2023", "Check 1.1: the list of 2023 speaks of the MR mode, BP1009 hides them",
 			func(o *Options) *Auto { return &o.ListIncremental }, autoValue, autoTrue, autoFalse),
+		boolean("refuse_ref", "refuse a run with ref as a bad parameter", "Check 1.5: ref came in 2025-08; what an edition without it says to it is not documented",
+			func(o *Options) *bool { return &o.RefuseRef }),
 		boolean("ignore_job_id", "tell of a task's latest execution whatever job_id says", "Check 1.8: job_id came in 2025-11",
 			func(o *Options) *bool { return &o.IgnoreJobID }),
 		word("unknown_job_id", "what progress says of an execution that it does not know: all null, or an error", "Check 10.8: not documented",
@@ -165,7 +167,7 @@ func releaseSwitches() []Switch {
 
 func codePipelineSwitches() []Switch {
 	return []Switch{
-		word("review_state", "what a waiting manual review shows: job, stage and run SUSPEND and the step RUNNING; all four SUSPEND; or all RUNNING", "Release 10.2: not stated; SUSPEND is no documented state of a step",
+		word("review_state", "what a waiting manual review shows: job, stage and run SUSPEND and the step RUNNING; all four SUSPEND; or all RUNNING", "Release 10.2: not stated; SUSPEND is not a documented state of a step",
 			func(o *Options) *string { return &o.ReviewState }, "suspend", "suspend_step", "running"),
 		word("code_pipeline_errors", "how CodeArts Pipeline refuses: 400, inside a 200, or nested in a 200", "Check 3.6: also inside 2xx",
 			func(o *Options) *string { return &o.CodePipelineErrors }, "400", "200", "nested_200"),

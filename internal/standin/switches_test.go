@@ -75,6 +75,7 @@ func switchCases(opts standin.Options) map[string]struct {
 		"paging":           {get(tasks + "?offset=1&limit=2"), map[string]string{"page": `"depot-main"`, "page_from_one": `"shop-main"`, "record": `[{"task_id":"` + feature}},
 		"defects_paging":   {checked(get("/v2/tasks/" + feature + "/defects-detail?offset=1&limit=1")), map[string]string{"as_paging": `"defect_level":"1"`, "page": `"defect_level":"1"`, "page_from_one": `"defect_level":"0"`, "record": `"defect_level":"1"`}},
 		"list_incremental": {get(tasks + "?limit=100"), map[string]string{"auto": `"total":4`, "true": `"total":5`, "false": `"total":4`}},
+		"refuse_ref":       {post("/v2/tasks/"+feature+"/run", `{"ref":"pull"}`), map[string]string{"false": `"exec_id"`, "true": "CC.00050000.400"}},
 		"ignore_job_id":    {checked(get("/v2/tasks/" + feature + "/progress?job_id=" + region)), map[string]string{"false": `"task_status":null`, "true": `"task_status":2`}},
 		"unknown_job_id":   {get("/v2/tasks/" + feature + "/progress?job_id=" + region), map[string]string{"null": `"task_status":null`, "error": "400 "}},
 		"never_checked":    {progress, map[string]string{"null": `"progress":null`, "object": `"progress":{"ratio":null,"info":null}`}},

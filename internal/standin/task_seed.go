@@ -37,7 +37,7 @@ func (t TaskSeed) problems(o Options, isFull func(id string) bool) []string {
 		found = append(found, fmt.Sprintf("is of the unknown project %q", t.ProjectID))
 	}
 	if t.Parent != "" && !isFull(t.Parent) {
-		found = append(found, fmt.Sprintf("has the parent %q, which is no full task that is there already", t.Parent))
+		found = append(found, fmt.Sprintf("has the parent %q, which is not a full task that exists already", t.Parent))
 	}
 	if t.MergeID != "" && (t.Parent == "" || t.SourceBranch == "" || t.TargetBranch == "") {
 		found = append(found, "is of a merge request and needs a parent, a source and a target branch")

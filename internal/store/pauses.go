@@ -25,6 +25,10 @@ func (s *Store) SyncReplica(ctx context.Context, replica string) (pauses []huawe
 	}
 	err = s.Update(ctx, func(tx *Tx) error {
 		now := tx.now()
+		// A replica that is still there, with a clock behind ours, adds its row again.
+		if _, err := tx.exec(ctx, `DELETE FROM replicas WHERE seen_at < $1`, now-replicaLives.Microseconds()-maxSkew); err != nil {
+			return err
+		}
 		if _, err := tx.exec(ctx, `INSERT INTO replicas (id, seen_at) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at`, replica, now); err != nil {
 			return err
 		}
@@ -76,9 +80,6 @@ func (s *Store) SavePause(ctx context.Context, p huaweicloud.Pause) error {
 	err := s.Update(ctx, func(tx *Tx) error {
 		now := tx.now()
 		if _, err := tx.exec(ctx, `DELETE FROM pauses WHERE until < $1`, now-keepPause.Microseconds()); err != nil {
-			return err
-		}
-		if _, err := tx.exec(ctx, `DELETE FROM replicas WHERE seen_at < $1`, now-keepPause.Microseconds()); err != nil {
 			return err
 		}
 		_, err := tx.exec(ctx, `INSERT INTO pauses (key, reason, refusals, since, until) VALUES ($1, $2, $3, $4, $5)

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/store"
@@ -111,6 +113,35 @@ func TestReplicasAreCounted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRowsOfEndedReplicasAreDeleted holds that the table has no row for each start of a
+// process: a replica that says that it is there deletes those that are long gone.
+func TestRowsOfEndedReplicasAreDeleted(t *testing.T) {
+	db := storetest.Database{Postgres: storetest.Postgres(t)}
+	clock := &movedClock{at: noon}
+	s := openAt(t, db, clock.now)
+	rows := func() (n int) {
+		t.Helper()
+		conn, err := pgx.Connect(t.Context(), db.Postgres)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(t.Context())
+		if err := conn.QueryRow(t.Context(), `SELECT COUNT(*) FROM replicas`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for i, want := range []int{1, 2, 3, 3, 3} {
+		if _, _, err := s.SyncReplica(t.Context(), fmt.Sprintf("start %d", i)); err != nil {
+			t.Fatal(err)
+		}
+		if n := rows(); n != want {
+			t.Errorf("after start %d: %d rows, want %d", i, n, want)
+		}
+		clock.add(30 * time.Second)
+	}
 }
 
 // replica is a client of a service in a process of its own.

@@ -36,7 +36,7 @@ func FindRun(ctx context.Context, tx *store.Tx, id string) (codecheck.Run, error
 		return run, err
 	}
 	if run, err = tx.Run(ctx, id); errors.Is(err, store.ErrNotFound) {
-		err = fmt.Errorf("%s is no run", id)
+		err = fmt.Errorf("%s is not a run", id)
 	}
 	return run, err
 }

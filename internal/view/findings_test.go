@@ -77,7 +77,7 @@ func TestFindings(t *testing.T) {
 	if err != nil || none.Complete || none.Note != "its findings were not read; it is queued" || none.Findings == nil {
 		t.Errorf("a queued run shows %+v, error %v", none, err)
 	}
-	for id, want := range map[string]string{"0e-abc": "0e-abc is no run", "zz": `no delivery, run or release has an id that begins with "zz"`} {
+	for id, want := range map[string]string{"0e-abc": "0e-abc is not a run", "zz": `no delivery, run or release has an id that begins with "zz"`} {
 		if _, _, err := findings(t, s, id); err == nil || err.Error() != want {
 			t.Errorf("%s: error %v, want %s", id, err, want)
 		}

@@ -134,7 +134,7 @@ func sarifLevel(severity string) string {
 }
 
 // repositoryURI is a file's path as a URI that is relative to the repository; empty when it
-// is none within it.
+// is not within it.
 func repositoryURI(file string) string {
 	file = strings.TrimLeft(path.Clean(strings.ReplaceAll(file, `\`, "/")), "/")
 	if file == "" || file == "." || file == ".." || strings.HasPrefix(file, "../") {

@@ -155,7 +155,7 @@ func (e *giteeEvent) places() (said places) {
 	return said
 }
 
-// places are none for a project that is not there.
+// places returns nothing for a project that is not there.
 func (p *giteeProject) places() []place {
 	if p == nil {
 		return nil

@@ -98,7 +98,7 @@ func TestManyElements(t *testing.T) {
 			t.Errorf("%s: error is %v", name, err)
 		}
 	}
-	// What is no JSON is left to the decoder.
+	// What is not JSON is left to the decoder.
 	for _, body := range []string{"{", "{]", `{"`, "{,,,}}", `{"a":[`, `{"\`} {
 		if _, err := webhook.Parse(connection(event.GitHub), headers("X-GitHub-Event", "push"), []byte(body)); err == nil {
 			t.Errorf("%s was read", body)

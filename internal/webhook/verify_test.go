@@ -278,7 +278,7 @@ func TestSign(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
-	t.Run("gitee body that is no object", func(t *testing.T) {
+	t.Run("gitee body that is not an object", func(t *testing.T) {
 		for _, body := range []string{``, `[]`, `{"sign":"x"`, `{"sign"}`, `nonsense`} {
 			got, err := webhook.Sign(connection(event.Gitee), headers(), []byte(body), now)
 			if err != nil || string(got) != body {

@@ -51,7 +51,7 @@ func openDatabase(ctx context.Context, name, folder string) (*Database, error) {
 func makePostgres(ctx context.Context, server, name string) (*Database, error) {
 	address, err := url.Parse(server)
 	if err != nil || address.Host == "" {
-		return nil, errors.New(storetest.Variable + " is no URL: write postgres://user@host:5432/database")
+		return nil, errors.New(storetest.Variable + " is not a URL: write postgres://user@host:5432/database")
 	}
 	do := func(ctx context.Context, statement string) error {
 		s, err := store.Open(ctx, store.Options{Postgres: server, ReadOnly: true})

@@ -24,7 +24,7 @@ import (
 type standinFlags struct {
 	addr, accessKey, secretKey, securityToken, user, password string
 	agency, gitUser, gitToken                                 string
-	pipelines, codePipelines, faults                          string
+	pipelines, codePipelines, faults, appKey                  string
 	repositories                                              []string
 	// switches are the values of the switches that were given, by name.
 	switches map[string]string
@@ -38,10 +38,10 @@ func newStandin(env command.Environment) *cobra.Command {
 		Long: `Serves IAM tokens, CodeArts Check, ServiceStage release pipelines and CodeArts
 Pipeline on one address, as their documents describe them, so that any client
 can be pointed at it; and what the APIs of GitHub (/api/v3), GitLab (/api/v4),
-Gitee (/api/v5) and Gitea (/api/v1) say of a branch, a tag or a merge request.
-Tokens and signatures are really verified. It starts with one project that has a
-few tasks on small local repositories, and one pipeline of each kind, and prints
-their ids.
+Gitee (/api/v5) and Gitea (/api/v1) say of a branch, a tag or a merge request,
+and take as statuses and comments, which GET /standin/reports shows. Tokens and
+signatures are really verified. It starts with one project that has a few tasks
+on small local repositories, and one pipeline of each kind, and prints their ids.
 
 --repository acme/shop=PATH puts a repository of yours in the place of those.
 The pipelines files look as configs/standin/pipelines.yaml and
@@ -79,6 +79,7 @@ does in the console, {"forget": true} lets the newest execution vanish. GET /sta
 	cmd.Flags().StringVar(&flags.pipelines, "pipelines", "", "a YAML file of ServiceStage pipelines, in place of the one it starts with")
 	cmd.Flags().StringVar(&flags.codePipelines, "code-pipelines", "", "a YAML file of CodeArts Pipeline's, in place of the one it starts with")
 	cmd.Flags().StringVar(&flags.faults, "faults", "", "a JSON file of faults, as for PUT /standin/faults")
+	cmd.Flags().StringVar(&flags.appKey, "app-key", "", "a PEM file with an RSA key, private or public: GitHub has an App 1 with this key and the installation 2")
 	for _, s := range standin.Switches() {
 		switch {
 		case s.IsBool():
@@ -201,6 +202,19 @@ func (f standinFlags) options(folder string) (standin.Options, error) {
 		}
 		if options.CodePipelines, err = standin.LoadCodePipelines(f.codePipelines, data); err != nil {
 			return standin.Options{}, err
+		}
+	}
+	if f.appKey != "" {
+		data, err := os.ReadFile(f.appKey)
+		if err != nil {
+			return standin.Options{}, fmt.Errorf("read app key: %w", err)
+		}
+		app, err := standin.ReadApp(data)
+		if err != nil {
+			return standin.Options{}, fmt.Errorf("read app key %s: %w", f.appKey, err)
+		}
+		for i := range options.GitHosts {
+			options.GitHosts[i].App = app // only GitHub has Apps
 		}
 	}
 	return options, nil

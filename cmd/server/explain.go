@@ -246,7 +246,7 @@ func (r recorded) languages(decision rules.Decision) string {
 	if r.cfg == nil {
 		return "auto: a task that must be created gets those that the host names, where the connection has an API token, else the default ones"
 	}
-	if c, _ := r.cfg.Connection(r.connection.Name); !c.Token.Set() {
+	if c, _ := r.cfg.Connection(r.connection.Name); !c.CallsHost() {
 		return "auto: a task that must be created gets the default ones, because connection " + c.Name + " has no API token with which its host could be asked"
 	}
 	return "auto: a task that must be created gets those that the host names"

@@ -47,14 +47,17 @@ func (h *hosts) Languages(ctx context.Context, ev event.Event) ([]string, error)
 	return h.current.Load().Languages(ctx, ev)
 }
 
-// newForge makes the clients of the git hosts whose connections have an API token.
+// newForge makes the clients of the git hosts whose connections have an API token or an App.
 func newForge(cfg *config.Config, metrics *forge.Metrics) (*forge.Forge, error) {
 	opts := forge.Options{Metrics: metrics}
 	for _, c := range cfg.Connections {
-		if !c.Token.Set() {
+		if !c.CallsHost() {
 			continue
 		}
 		connection := forge.Connection{Name: c.Name, Host: event.Host(c.Kind), APIURL: c.APIURL, Token: c.Token.Value()}
+		if c.App != nil {
+			connection.App = &forge.App{ID: c.App.ID, Installation: c.App.Installation, PrivateKey: c.App.Key()}
+		}
 		var err error
 		if connection.RootCAs, err = c.RootCAs(); err != nil {
 			return nil, err

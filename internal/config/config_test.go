@@ -2,13 +2,18 @@ package config_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,12 +29,14 @@ import (
 // can reach holds the word hunter2, which no output may show.
 func environment(name string) (string, bool) {
 	value, found := map[string]string{
-		"ACCESS_KEY":      "hunter2-access",
-		"SECRET_KEY":      "hunter2-secret-key",
-		"SHORT":           "hunter2-shorter",
-		"SIGNING_TOKEN":   "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg==",
-		"SIGNING_TOKEN_2": "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMw==",
-		"EMPTY":           " \n",
+		"ACCESS_KEY":          "hunter2-access",
+		"SECRET_KEY":          "hunter2-secret-key",
+		"SHORT":               "hunter2-shorter",
+		"SIGNING_TOKEN":       "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg==",
+		"SIGNING_TOKEN_2":     "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMw==",
+		"EMPTY":               " \n",
+		"APP_KEY":             appKey(),
+		"APP_KEY_ON_ONE_LINE": strings.ReplaceAll(appKey(), "\n", `\n`),
 	}[name]
 	// A secret for each connection of a case: SECRET, SECRET_2 and so on.
 	if number, ok := strings.CutPrefix(name, "SECRET"); ok && !found {
@@ -39,6 +46,15 @@ func environment(name string) (string, bool) {
 }
 
 const secretWord = "hunter2"
+
+// appKey is the private key of a GitHub App.
+var appKey = sync.OnceValue(func() string {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+})
 
 // kinds are those of the service.
 func kinds() []config.Kind {

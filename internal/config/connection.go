@@ -1,7 +1,9 @@
 package config
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"regexp"
 	"strings"
@@ -55,16 +57,20 @@ type Connection struct {
 	RepoType string `yaml:"repo_type"`
 	// Allow are the addresses from which deliveries are accepted. Default: any.
 	Allow []CIDR `yaml:"allow,omitempty"`
-	// Token is the API token with which the host is asked, when a commit is confirmed. It
-	// needs the right to read repositories and merge requests. Optional.
+	// Token is the API token with which the host is asked, when a commit is confirmed, and told
+	// what became of it. It needs the right to read repositories and merge requests, and to write
+	// statuses and comments (docs/githosts.md). Optional.
 	Token Secret `yaml:"token,omitempty"`
+	// App is an installation of a GitHub App that is used in place of a token. Default: none.
+	App *App `yaml:"app,omitempty"`
 	// Clone is the account with which CodeArts Check itself reads the repositories, for
 	// rules that say check.repository: temporary. Its token is sent to CodeArts Check, so
 	// it is never that of the API. Default: none, which is enough for public repositories.
 	Clone *Clone `yaml:"clone,omitempty"`
 	// APIURL is the base URL of the host's API, without a slash at its end; the token is sent
-	// nowhere else. Default, with a token: https://api.github.com for github.com, otherwise
-	// URL with /api/v3 (GitHub), /api/v4 (GitLab), /api/v5 (Gitee) or /api/v1 (Gitea).
+	// nowhere else. Default, with a token or an App: https://api.github.com for github.com, otherwise
+	// URL with /api/v3 (GitHub), /api/v4 (GitLab), /api/v5 (Gitee) or /api/v1
+	// (Gitea).
 	APIURL string `yaml:"api_url,omitempty"`
 	// CAFile holds certificate authorities in PEM form that are trusted for the API beside
 	// the system's. Default: none.
@@ -81,6 +87,19 @@ type Connection struct {
 	signsBody bool
 }
 
+// App is an installation of a GitHub App.
+type App struct {
+	// ID is the App's number, Installation that of its installation: the last part of the address
+	// of the installation's page.
+	ID           int64 `yaml:"id"`
+	Installation int64 `yaml:"installation"`
+	// PrivateKey is the App's RSA key in PEM form, with line breaks or with \n in their place.
+	PrivateKey Secret `yaml:"private_key"`
+}
+
+// Key is the private key with line breaks.
+func (a App) Key() string { return strings.ReplaceAll(a.PrivateKey.Value(), `\n`, "\n") }
+
 // Clone is an account that may read repositories and nothing else.
 type Clone struct {
 	// Username goes with the token.
@@ -92,10 +111,10 @@ type Clone struct {
 type Confirm string
 
 const (
-	// ConfirmAuto, with a token: before a run whose delivery need not prove its body, and before
-	// every release. Without a token: never.
+	// ConfirmAuto, with a token or an App: before a run whose delivery need not prove its body, and before
+	// every release. Otherwise: never.
 	ConfirmAuto Confirm = "auto"
-	// ConfirmAlways: before every run and every release. It needs a token.
+	// ConfirmAlways: before every run and every release. It needs a token or an App.
 	ConfirmAlways Confirm = "always"
 	// ConfirmNever: never.
 	ConfirmNever Confirm = "never"
@@ -107,7 +126,10 @@ func (c Connection) ConfirmsRuns() bool {
 }
 
 // ConfirmsReleases reports whether a commit is confirmed before it is released.
-func (c Connection) ConfirmsReleases() bool { return c.Token.Set() && c.Confirm != ConfirmNever }
+func (c Connection) ConfirmsReleases() bool { return c.CallsHost() && c.Confirm != ConfirmNever }
+
+// CallsHost reports whether the host's API is called: there is a token, or an App.
+func (c Connection) CallsHost() bool { return c.Token.Set() || c.App != nil }
 
 // RootCAs returns the certificate authorities for calls to the host's API; nil stands for
 // the system's.
@@ -138,6 +160,8 @@ type Kind struct {
 	// APIURL returns the base URL of the API of an installation at this address, both
 	// without a slash at their end.
 	APIURL func(url string) string
+	// Apps: connections of this kind may have an App in place of a token.
+	Apps bool
 	// SignsBody reports whether every delivery that a connection accepts proves its body;
 	// secrets says that it accepts secrets beside signing tokens.
 	SignsBody func(secrets bool) bool
@@ -188,6 +212,7 @@ func (k *checker) connection(path string, c *Connection) {
 	k.webhookSecrets(path+".secrets", c.Secrets)
 	k.webhookSecrets(path+".signing_tokens", c.SigningTokens)
 	k.secret(path+".token", &c.Token)
+	k.app(path+".app", c)
 	k.clone(path+".clone", c)
 	kind, known := k.kind(path+".kind", c.Kind)
 	if !known {
@@ -204,7 +229,46 @@ func (k *checker) connection(path string, c *Connection) {
 	k.mode(path+".mode", kind, c)
 	k.maxAge(path+".max_age", kind, c)
 	k.repoType(path+".repo_type", kind, c)
+	if c.App != nil && !kind.Apps {
+		k.complain(path+".app", kind.Title+" has no Apps", "write token: {env: NAME}")
+	}
 	k.api(path, kind, c)
+}
+
+// app checks the App of a connection.
+func (k *checker) app(path string, c *Connection) {
+	if c.App == nil {
+		return
+	}
+	if c.Token.Set() {
+		k.complain(path, "there is a token too, and only one of the two can be used", "leave out token, or app")
+	}
+	for _, s := range []struct {
+		key, where string
+		value      int64
+	}{{"id", "App ID on the App's settings page", c.App.ID}, {"installation", "the number at the end of the address of the installation's page", c.App.Installation}} {
+		if s.value <= 0 && !k.complained(path+"."+s.key) {
+			k.complain(path+"."+s.key, "the number is missing", "write "+s.where)
+		}
+	}
+	k.requiredSecret(path+".private_key", &c.App.PrivateKey)
+	if c.App.PrivateKey.Value() != "" && !isRSAKey(c.App.Key()) {
+		k.complain(path+".private_key", "this is no RSA key in PEM form", "name the .pem file that GitHub gave when the key was made")
+	}
+}
+
+// isRSAKey reports whether text is an RSA private key in PEM form, in either of its two encodings.
+func isRSAKey(text string) bool {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return false
+	}
+	if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return true
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	_, isRSA := key.(*rsa.PrivateKey)
+	return err == nil && isRSA
 }
 
 // clone checks the account with which CodeArts Check reads repositories.
@@ -219,8 +283,8 @@ func (k *checker) clone(path string, c *Connection) {
 	}
 }
 
-// api checks how the host is asked. Without a token it is not, and what says how has no
-// effect.
+// api checks how the host is asked. Without a token or an App it is not, and what says how has
+// no effect.
 func (k *checker) api(path string, kind Kind, c *Connection) {
 	const instead = "write token: {env: NAME}, or leave this out"
 	c.signsBody = kind.SignsBody(len(c.Secrets) > 0)
@@ -228,7 +292,7 @@ func (k *checker) api(path string, kind Kind, c *Connection) {
 		c.Confirm = ConfirmAuto
 	}
 	k.oneOf(path+".confirm", string(c.Confirm), string(ConfirmAuto), string(ConfirmAlways), string(ConfirmNever))
-	if !c.Token.Set() {
+	if !c.CallsHost() {
 		if c.Confirm == ConfirmAlways {
 			k.complain(path+".confirm", "there is no token with which the host could be asked", instead)
 		}

@@ -25,11 +25,11 @@ func (c *Config) Reloaded(next *Config) (inForce *Config, restart []string, err 
 	for i := range merged.Connections {
 		old := &merged.Connections[i]
 		if renewed, found := next.Connection(old.Name); found && renewed.Kind == old.Kind {
-			if !old.Token.Set() {
-				old.APIURL = renewed.APIURL // its default is filled in beside a token
+			if !old.CallsHost() {
+				old.APIURL = renewed.APIURL // its default is filled in beside a token or an App
 			}
 			old.Secrets, old.SigningTokens, old.MaxAge, old.Token = renewed.Secrets, renewed.SigningTokens, renewed.MaxAge, renewed.Token
-			old.Clone = renewed.Clone
+			old.App, old.Clone = renewed.App, renewed.Clone
 		}
 	}
 	merged.HuaweiCloud = c.HuaweiCloud.reloaded(next.HuaweiCloud)

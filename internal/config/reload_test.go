@@ -30,7 +30,7 @@ accounts:
 
 // runningSecrets are the files that it names.
 var runningSecrets = map[string]string{"dsn": "postgres://one", "hub": "hub one", "lab": "lab one", "ak": "ak one", "sk": "sk one", "ak2": "ak of partner", "sk2": "sk of partner",
-	"new": "new one", "signing": "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg=="}
+	"new": "new one", "key": appKey(), "signing": "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg=="}
 
 // loadText loads a server file with its secrets; edits replace what a file holds, or a
 // text of the server file.
@@ -82,6 +82,8 @@ func TestReloaded(t *testing.T) {
 		{"a signing token", map[string]string{"[{file: lab}]": "[{file: lab}]\n    signing_tokens: [{file: signing}]"}, nil, first("lab"), "lab one"},
 		{"an API token", map[string]string{"[{file: lab}]": "[{file: lab}]\n    token: {file: new}"}, nil,
 			func(c *config.Config) string { return c.Connections[1].Token.Value() }, "new one"},
+		{"an App in place of nothing", map[string]string{"[{file: hub}]": "[{file: hub}]\n    app: {id: 7, installation: 8, private_key: {file: key}}"}, nil,
+			func(c *config.Config) string { return c.Connections[0].App.Key() + c.Connections[0].APIURL }, strings.TrimSpace(appKey()) + "https://api.github.com"},
 		{"an account to clone with", map[string]string{"[{file: lab}]": "[{file: lab}]\n    clone: {username: reader, token: {file: new}}"}, nil,
 			func(c *config.Config) string { return c.Connections[1].Clone.Token.Value() }, "new one"},
 		{"secret key", map[string]string{"file sk": "sk two"}, nil,

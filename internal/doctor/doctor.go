@@ -43,6 +43,11 @@ type Finding struct {
 type Hosts interface {
 	// Head reads the commit of the event's branch on the host of its connection.
 	Head(ctx context.Context, ev event.Event) (sha string, err error)
+	// CanReport reads whether statuses and comments can be written to the event's repository,
+	// without writing any; told is false when its host does not say.
+	CanReport(ctx context.Context, ev event.Event) (told bool, err error)
+	// RightToReport is what it takes for that, as what to give the connection: "a token with …".
+	RightToReport(connection string) string
 }
 
 // Account is how one account of Huawei Cloud is asked.

@@ -401,8 +401,8 @@ func (e *examination) connections(ctx context.Context) {
 	for _, c := range e.Config.Connections {
 		subject := "token of connection " + c.Name
 		switch {
-		case !c.Token.Set():
-			e.unchecked(subject, "it has none, so nothing is read from this host")
+		case !c.CallsHost():
+			e.unchecked(subject, "it has none, so nothing is read from this host, and nothing reported there")
 		default:
 			e.connection(ctx, subject, c)
 		}
@@ -426,6 +426,7 @@ func (e *examination) connection(ctx context.Context, subject string, c config.C
 	if len(events) == 0 {
 		e.unchecked(subject, "no rule names a repository and a branch of this connection without patterns, so there is nothing to read")
 	}
+	var reported []string
 	for _, ev := range events {
 		on := fmt.Sprintf("%s: %s %s", subject, ev.Repository.FullName, ev.Branch)
 		sha, err := e.Hosts.Head(ctx, ev)
@@ -434,5 +435,24 @@ func (e *examination) connection(ctx context.Context, subject string, c config.C
 			continue
 		}
 		e.ok(on, "can be read, at "+sha[:min(len(sha), 8)])
+		if !slices.Contains(reported, ev.Repository.FullName) {
+			reported = append(reported, ev.Repository.FullName)
+			e.reports(ctx, ev)
+		}
+	}
+}
+
+// reports checks, without writing, that the status of a commit and the comment on a merge request can
+// be written to the event's repository.
+func (e *examination) reports(ctx context.Context, ev event.Event) {
+	subject := "reports of connection " + ev.Connection + ": " + ev.Repository.FullName
+	told, err := e.Hosts.CanReport(ctx, ev)
+	switch right := e.Hosts.RightToReport(ev.Connection); {
+	case err != nil:
+		e.wrong(subject, err.Error(), "give the connection "+right+"; docs/githosts.md has the least rights of each host")
+	case told:
+		e.ok(subject, "statuses and comments can be written")
+	default:
+		e.unchecked(subject, "the host does not tell whether statuses and comments can be written: that takes "+right)
 	}
 }

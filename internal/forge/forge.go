@@ -1,6 +1,7 @@
 // Package forge is the way out to the git hosts. It reads where a branch, tag or merge
 // request is now: a payload is a hint, and before we act on it the host itself confirms
-// the commit. One file for each host; what all of them share (the bounds of an answer,
+// the commit. And it writes what became of a commit: its status, and the comment on its merge
+// request (report.go). Files for each host; what all of them share (the bounds of an answer,
 // where a request may go, what an answer's status means) is in transport.go and error.go.
 package forge
 
@@ -15,6 +16,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
@@ -28,8 +30,10 @@ type Connection struct {
 	// APIURL is the base URL of the host's API, without a slash at its end. No request
 	// leaves its scheme, host and path.
 	APIURL string
-	// Token authorises the reads.
+	// Token authorises the calls; empty with an App.
 	Token string
+	// App authorises the calls in place of a token; only hosts that have Apps. Default: none.
+	App *App
 	// RootCAs are the certificate authorities that are trusted; nil: the system's.
 	RootCAs *x509.CertPool
 	// Proxy is the proxy of these requests; nil: the one that the environment names.
@@ -39,10 +43,19 @@ type Connection struct {
 // String returns the name, so that a connection that is printed shows no secret.
 func (c Connection) String() string { return c.Name }
 
+// App is an installation of a GitHub App. Tokens are made with its key, and renewed.
+type App struct {
+	// ID is the App's number, Installation that of its installation in the account that owns the
+	// repositories.
+	ID, Installation int64
+	// PrivateKey is the App's RSA key in PEM form.
+	PrivateKey string
+}
+
 // Options configure a Forge. All but Connections have a default.
 type Options struct {
 	Connections []Connection
-	// Timeout bounds one call of Head with all its requests. Default 10 seconds.
+	// Timeout bounds one call, such as Head, with all its requests. Default 10 seconds.
 	Timeout time.Duration
 	// Metrics counts the requests. Default: nothing is counted.
 	Metrics *Metrics
@@ -53,8 +66,25 @@ type Options struct {
 // Forge asks the git hosts. It is safe for concurrent use.
 type Forge struct {
 	timeout time.Duration
-	readers map[string]reader
-	close   []func()
+	now     func() time.Time
+	clients map[string]*connected
+}
+
+// connected is one connection with its client.
+type connected struct {
+	client
+	transport *transport
+
+	mu sync.Mutex
+	// author is the id of the account that writes comments; empty until it is known.
+	author string
+}
+
+// client is what a kind of host does for one connection.
+type client interface {
+	reader
+	statusWriter
+	commentWriter
 }
 
 // reader reads from one connection. A repository is its full name; neither that nor another
@@ -70,12 +100,15 @@ type reader interface {
 	languages(ctx context.Context, repository, sha string) (names []string, err error)
 }
 
-// host is a kind of git host: its word, and its reader, which is made from an address, a
-// token and a client that has every bound.
+// host is a kind of git host: its word, and its client, which is made from an address, a
+// token and an HTTP client that has every bound.
 type host struct {
 	name      event.Host
-	newReader func(c Connection, client *http.Client) (reader, error)
+	newClient func(c Connection, h *http.Client, now func() time.Time) (client, error)
 }
+
+// errNoApps is what New says of an App for a host that has none.
+var errNoApps = errors.New("this kind of host has no Apps: give it a token")
 
 // hosts are the supported kinds.
 func hosts() []host { return []host{githubHost(), gitlabHost(), giteeHost(), giteaHost()} }
@@ -88,27 +121,37 @@ func New(o Options) (*Forge, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	f := &Forge{timeout: o.Timeout, readers: map[string]reader{}}
+	f := &Forge{timeout: o.Timeout, now: o.Now, clients: map[string]*connected{}}
 	for _, c := range o.Connections {
 		kind := slices.IndexFunc(hosts(), func(h host) bool { return h.name == c.Host })
 		base, err := url.Parse(c.APIURL)
-		if kind < 0 || c.Token == "" || err != nil || base.Host == "" {
-			return nil, fmt.Errorf("create forge: connection %q needs a known kind of host, an API address and a token", c.Name)
+		if kind < 0 || (c.Token == "") == (c.App == nil) || err != nil || base.Host == "" {
+			return nil, fmt.Errorf("create forge: connection %q needs a known kind of host, an API address, and a token or an App", c.Name)
 		}
 		t := newTransport(c, base, o)
-		if f.readers[c.Name], err = hosts()[kind].newReader(c, t.client()); err != nil {
+		made, err := hosts()[kind].newClient(c, t.client(), o.Now)
+		if err != nil {
 			return nil, fmt.Errorf("create forge: connection %q: %w", c.Name, err)
 		}
-		f.close = append(f.close, t.CloseIdleConnections)
+		f.clients[c.Name] = &connected{client: made, transport: t}
 	}
 	return f, nil
 }
 
 // CloseIdle closes the connections that carry nothing.
 func (f *Forge) CloseIdle() {
-	for _, idle := range f.close {
-		idle()
+	for _, c := range f.clients {
+		c.transport.CloseIdleConnections()
 	}
+}
+
+// connected returns the client of a connection, or the error for one without an API token.
+func (f *Forge) connected(connection, operation string) (*connected, error) {
+	c, known := f.clients[connection]
+	if !known {
+		return nil, &Error{Operation: operation, message: fmt.Sprintf("connection %q has no API token", connection)}
+	}
+	return c, nil
 }
 
 // Head reads the commit that the event's branch, tag or merge request has now on its
@@ -120,9 +163,9 @@ func (f *Forge) CloseIdle() {
 // credentials, an answer that cannot be read. One that names nothing on the host (404) or is
 // redirected to another host does not pass. No error shows the token.
 func (f *Forge) Head(ctx context.Context, ev event.Event) (sha string, err error) {
-	r, known := f.readers[ev.Connection]
-	if !known {
-		return "", &Error{Operation: operationOf(ev), message: fmt.Sprintf("connection %q has no API token", ev.Connection)}
+	r, err := f.connected(ev.Connection, operationOf(ev))
+	if err != nil {
+		return "", err
 	}
 	repository := ev.Repository.FullName
 	if !plain(repository) || ev.Number <= 0 && !plain(ev.Branch) {
@@ -130,7 +173,7 @@ func (f *Forge) Head(ctx context.Context, ev event.Event) (sha string, err error
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	ctx = withOperation(ctx, operationOf(ev))
+	ctx = withOperation(ctx, operation{operationOf(ev), rightToRead})
 	switch {
 	case ev.Number > 0:
 		sha, err = r.mergeRequest(ctx, repository, ev.Number)
@@ -185,18 +228,18 @@ func isCommit(sha string) bool {
 // default branch; on Gitee they are derived from the names of the files at the event's
 // commit. Errors are as those of Head.
 func (f *Forge) Languages(ctx context.Context, ev event.Event) (names []string, err error) {
-	const operation = "read languages"
-	r, known := f.readers[ev.Connection]
-	if !known {
-		return nil, &Error{Operation: operation, message: fmt.Sprintf("connection %q has no API token", ev.Connection)}
+	const name = "read languages"
+	r, err := f.connected(ev.Connection, name)
+	if err != nil {
+		return nil, err
 	}
 	if !plain(ev.Repository.FullName) || !isCommit(ev.HeadSHA) {
-		return nil, &Error{Operation: operation, message: fmt.Sprintf("%.100q at %.100q cannot be a commit of a repository", ev.Repository.FullName, ev.HeadSHA)}
+		return nil, &Error{Operation: name, message: fmt.Sprintf("%.100q at %.100q cannot be a commit of a repository", ev.Repository.FullName, ev.HeadSHA)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	names, err = r.languages(withOperation(ctx, operation), ev.Repository.FullName, ev.HeadSHA)
-	return names[:min(len(names), maxLanguages)], asError(operation, err)
+	names, err = r.languages(withOperation(ctx, operation{name, rightToRead}), ev.Repository.FullName, ev.HeadSHA)
+	return names[:min(len(names), maxLanguages)], asError(name, err)
 }
 
 // maxLanguages bounds what is taken from an answer.

@@ -77,16 +77,19 @@ func TestCases(t *testing.T) {
 
 // hostCase is a host that knows the requests of one case file.
 type hostCase struct {
-	host    event.Host
-	read    string
-	answers map[string]string
+	host event.Host
+	read string
+	// answers are those of each request; the last one stays.
+	answers map[string][]string
+	// asked are the requests in order.
+	asked []string
 	// elsewhere counts the requests that another host got.
 	elsewhere int
 	url       string
 }
 
 func newCase(t *testing.T, host event.Host, archive *txtar.Archive) *hostCase {
-	c := &hostCase{host: host, answers: map[string]string{}}
+	c := &hostCase{host: host, answers: map[string][]string{}}
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { c.elsewhere++ }))
 	t.Cleanup(other.Close)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.serve(t, w, r) }))
@@ -98,7 +101,8 @@ func newCase(t *testing.T, host event.Host, archive *txtar.Archive) *hostCase {
 			c.read = strings.TrimSpace(string(part.Data))
 		case "want":
 		default:
-			c.answers[part.Name] = strings.NewReplacer("{API}", c.url, "{ROOT}", server.URL, "{ELSEWHERE}", other.URL).Replace(string(part.Data))
+			answer := strings.NewReplacer("{API}", c.url, "{ROOT}", server.URL, "{ELSEWHERE}", other.URL).Replace(string(part.Data))
+			c.answers[part.Name] = append(c.answers[part.Name], answer)
 		}
 	}
 	return c
@@ -120,10 +124,15 @@ func (c *hostCase) serve(t *testing.T, w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != "" {
 		path += "?" + r.URL.RawQuery
 	}
-	answer, known := c.answers[r.Method+" "+path]
+	c.asked = append(c.asked, r.Method+" "+path)
+	answers, known := c.answers[r.Method+" "+path]
 	if !known {
 		t.Errorf("the case does not know %s %s", r.Method, path)
 		return
+	}
+	answer := answers[0]
+	if len(answers) > 1 {
+		c.answers[r.Method+" "+path] = answers[1:]
 	}
 	first, rest, _ := strings.Cut(answer, "\n")
 	if first == "drop" {
@@ -168,6 +177,11 @@ func (c *hostCase) run(t *testing.T) string {
 	if err == nil {
 		return "commit " + sha
 	}
+	return failed(t, err)
+}
+
+// failed says in one line what an error is.
+func failed(t *testing.T, err error) string {
 	if strings.Contains(err.Error(), token) {
 		t.Error("the error shows the token")
 	}

@@ -5,29 +5,34 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-func giteaHost() host { return host{name: event.Gitea, newReader: newGitea} }
+func giteaHost() host { return host{name: event.Gitea, newClient: newGitea} }
 
-// giteaReader reads from the API v1 of Gitea or Forgejo. Gitea's library asks for the
+// giteaClient asks the API v1 of Gitea or Forgejo. Gitea's library asks for the
 // server's version first, and refuses by it: Forgejo counts its versions in another way.
-type giteaReader struct {
+type giteaClient struct {
 	base, token string
-	client      *http.Client
+	http        *http.Client
 }
 
-func newGitea(c Connection, client *http.Client) (reader, error) {
-	return giteaReader{base: c.APIURL, token: c.Token, client: client}, nil
+func newGitea(c Connection, h *http.Client, _ func() time.Time) (client, error) {
+	if c.App != nil {
+		return nil, errNoApps
+	}
+	return giteaClient{base: c.APIURL, token: c.Token, http: h}, nil
 }
 
-func (r giteaReader) branch(ctx context.Context, repository, name string) (string, error) {
+func (r giteaClient) branch(ctx context.Context, repository, name string) (string, error) {
 	var answer struct {
 		Name   string `json:"name"`
 		Commit struct {
@@ -49,7 +54,7 @@ type giteaObject struct {
 
 // tag goes by git's own objects: the call for a tag by its name, which Gitea has since 1.15,
 // does not follow a tag of a tag.
-func (r giteaReader) tag(ctx context.Context, repository, name string) (string, error) {
+func (r giteaClient) tag(ctx context.Context, repository, name string) (string, error) {
 	object, err := r.ref(ctx, repository, "refs/tags/"+name)
 	for depth := 0; err == nil && object.Type == "tag"; depth++ {
 		if depth == maxTagDepth {
@@ -72,7 +77,7 @@ type giteaRef struct {
 
 // ref reads a git ref. The answer is that ref alone or, when the names of others begin with
 // its name, a list of them all.
-func (r giteaReader) ref(ctx context.Context, repository, name string) (giteaObject, error) {
+func (r giteaClient) ref(ctx context.Context, repository, name string) (giteaObject, error) {
 	var answer json.RawMessage
 	if err := r.get(ctx, repository, "git/"+escapePath(name), &answer); err != nil {
 		return giteaObject{}, err
@@ -96,7 +101,7 @@ func (r giteaReader) ref(ctx context.Context, repository, name string) (giteaObj
 	return all[i].Object, nil
 }
 
-func (r giteaReader) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
+func (r giteaClient) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
 	var answer struct {
 		Head struct {
 			SHA string `json:"sha"`
@@ -107,7 +112,7 @@ func (r giteaReader) mergeRequest(ctx context.Context, repository string, number
 }
 
 // languages are counted in bytes.
-func (r giteaReader) languages(ctx context.Context, repository, _ string) ([]string, error) {
+func (r giteaClient) languages(ctx context.Context, repository, _ string) ([]string, error) {
 	var bytes map[string]int64
 	err := r.get(ctx, repository, "languages", &bytes)
 	return byUse(bytes), err
@@ -120,23 +125,51 @@ func escapePath(name string) string {
 }
 
 // get reads what a path below a repository answers into out.
-func (r giteaReader) get(ctx context.Context, repository, path string, out any) error {
+func (r giteaClient) get(ctx context.Context, repository, path string, out any) error {
+	return r.call(ctx, http.MethodGet, repository, path, nil, out)
+}
+
+// call sends a request about a path below a repository, or about the repository itself. A body is
+// sent as JSON; the answer is read into out, or not at all when that is nil.
+func (r giteaClient) call(ctx context.Context, method, repository, path string, body, out any) error {
 	owner, repo, found := strings.Cut(repository, "/")
 	if !found || strings.Contains(repo, "/") {
 		return &Error{message: fmt.Sprintf("%.100q is not owner/name", repository)}
 	}
-	address := r.base + "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(repo) + "/" + path
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	address := r.base + "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(repo)
+	if path != "" {
+		address += "/" + path
+	}
+	return r.send(ctx, method, address, body, out)
+}
+
+// send is call at a whole address.
+func (r giteaClient) send(ctx context.Context, method, address string, body, out any) error {
+	var content io.Reader = http.NoBody
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return &Error{message: "not sent", cause: err}
+		}
+		content = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, content)
 	if err != nil {
 		return &Error{message: "not sent", cause: err}
 	}
 	req.Header.Set("Authorization", "token "+r.token)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "gatewright")
-	resp, err := r.client.Do(req)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := r.http.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	if out == nil {
+		return nil
+	}
 	return json.NewDecoder(resp.Body).Decode(out)
 }

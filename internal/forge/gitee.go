@@ -1,14 +1,17 @@
 package forge
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
 )
@@ -21,17 +24,22 @@ const (
 	maxGiteeTagPages = 10
 )
 
-func giteeHost() host { return host{name: event.Gitee, newReader: newGitee} }
+func giteeHost() host { return host{name: event.Gitee, newClient: newGitee} }
 
-// giteeReader reads from Gitee's API v5, of gitee.com or of a private installation. There is
+// giteeClient asks Gitee's API v5, of gitee.com or of a private installation. There is
 // no library for it (specs/githosts.md 0.2).
-type giteeReader struct {
+type giteeClient struct {
 	base, token string
-	client      *http.Client
+	http        *http.Client
+	// checks is what is known of check runs here.
+	checks checkRuns
 }
 
-func newGitee(c Connection, client *http.Client) (reader, error) {
-	return giteeReader{base: c.APIURL, token: c.Token, client: client}, nil
+func newGitee(c Connection, h *http.Client, _ func() time.Time) (client, error) {
+	if c.App != nil {
+		return nil, errNoApps
+	}
+	return &giteeClient{base: c.APIURL, token: c.Token, http: h}, nil
 }
 
 // giteeCommit is how Gitee points to a commit.
@@ -39,7 +47,7 @@ type giteeCommit struct {
 	SHA string `json:"sha"`
 }
 
-func (r giteeReader) branch(ctx context.Context, repository, name string) (string, error) {
+func (r *giteeClient) branch(ctx context.Context, repository, name string) (string, error) {
 	var answer struct {
 		Name   string      `json:"name"`
 		Commit giteeCommit `json:"commit"`
@@ -52,7 +60,7 @@ func (r giteeReader) branch(ctx context.Context, repository, name string) (strin
 }
 
 // tag looks through the list of tags: the API has no call for a single one.
-func (r giteeReader) tag(ctx context.Context, repository, name string) (string, error) {
+func (r *giteeClient) tag(ctx context.Context, repository, name string) (string, error) {
 	for page := 1; page <= maxGiteeTagPages; page++ {
 		var tags []struct {
 			Name   string      `json:"name"`
@@ -74,7 +82,7 @@ func (r giteeReader) tag(ctx context.Context, repository, name string) (string, 
 	return "", &Error{message: fmt.Sprintf("it is not among the %d newest tags", giteeTagsPerPage*maxGiteeTagPages)}
 }
 
-func (r giteeReader) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
+func (r *giteeClient) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
 	var answer struct {
 		Head giteeCommit `json:"head"`
 	}
@@ -85,7 +93,7 @@ func (r giteeReader) mergeRequest(ctx context.Context, repository string, number
 // languages are those of the files of a commit: the API has no call for them
 // (specs/githosts.md 3.7). A tree that is too large for one answer comes cut off, which is
 // enough.
-func (r giteeReader) languages(ctx context.Context, repository, sha string) ([]string, error) {
+func (r *giteeClient) languages(ctx context.Context, repository, sha string) ([]string, error) {
 	var answer struct {
 		Tree []struct {
 			Path string `json:"path"`
@@ -155,26 +163,59 @@ func languageOf(file string) string {
 }
 
 // get reads what a path below a repository answers into out.
-func (r giteeReader) get(ctx context.Context, repository, path string, query url.Values, out any) error {
+func (r *giteeClient) get(ctx context.Context, repository, path string, query url.Values, out any) error {
+	if query != nil {
+		path += "?" + query.Encode()
+	}
+	return r.call(ctx, http.MethodGet, repository, path, nil, out)
+}
+
+// call sends a request below a repository, with a form, a JSON value or nothing, and reads what it
+// answers into out, unless that is nil.
+func (r *giteeClient) call(ctx context.Context, method, repository, path string, body, out any) error {
 	owner, repo, found := strings.Cut(repository, "/")
 	if !found || strings.Contains(repo, "/") {
 		return &Error{message: fmt.Sprintf("%.100q is not owner/name", repository)}
 	}
-	address := r.base + "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(repo) + "/" + path
-	if query != nil {
-		address += "?" + query.Encode()
+	address := r.base + "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(repo)
+	if path != "" {
+		address += "/" + path
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	return r.send(ctx, method, address, body, out)
+}
+
+// send is call at a whole address.
+func (r *giteeClient) send(ctx context.Context, method, address string, body, out any) error {
+	var content io.Reader = http.NoBody
+	contentType := ""
+	switch body := body.(type) {
+	case nil:
+	case url.Values:
+		content, contentType = strings.NewReader(body.Encode()), "application/x-www-form-urlencoded"
+	default:
+		data, err := json.Marshal(body)
+		if err != nil {
+			return &Error{message: "not sent", cause: err}
+		}
+		content, contentType = bytes.NewReader(data), "application/json"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, content)
 	if err != nil {
 		return &Error{message: "not sent", cause: err}
 	}
 	req.Header.Set("Authorization", "Bearer "+r.token)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "gatewright")
-	resp, err := r.client.Do(req)
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := r.http.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	if out == nil {
+		return nil
+	}
 	return json.NewDecoder(resp.Body).Decode(out)
 }

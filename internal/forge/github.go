@@ -17,27 +17,38 @@ import (
 // maxTagDepth bounds how many annotated tags are followed: a tag may tag a tag.
 const maxTagDepth = 5
 
-func githubHost() host { return host{name: event.GitHub, newReader: newGitHub} }
+func githubHost() host { return host{name: event.GitHub, newClient: newGitHub} }
 
-// githubReader reads from GitHub's REST API, of github.com or of an Enterprise Server.
-type githubReader struct{ client *github.Client }
+// githubClient asks GitHub's REST API, of github.com or of an Enterprise Server.
+type githubClient struct {
+	client *github.Client
+	// app is nil where there is a token.
+	app *githubApp
+}
 
-func newGitHub(c Connection, client *http.Client) (reader, error) {
+func newGitHub(c Connection, h *http.Client, now func() time.Time) (client, error) {
 	base, err := url.Parse(c.APIURL + "/")
 	if err != nil {
 		return nil, errors.New("parse api_url")
 	}
-	r := githubReader{github.NewClient(client).WithAuthToken(c.Token)}
+	r := githubClient{client: github.NewClient(h).WithAuthToken(c.Token)}
+	if c.App != nil {
+		if r.app, err = newGitHubApp(*c.App, h, now); err != nil {
+			return nil, err
+		}
+		r.app.api.BaseURL = base
+		r.client = github.NewClient(&http.Client{Transport: r.app, CheckRedirect: h.CheckRedirect})
+	}
 	r.client.BaseURL = base
 	return r, nil
 }
 
-func (r githubReader) branch(ctx context.Context, repository, name string) (string, error) {
+func (r githubClient) branch(ctx context.Context, repository, name string) (string, error) {
 	object, err := r.ref(ctx, repository, "refs/heads/"+name)
 	return object.GetSHA(), err
 }
 
-func (r githubReader) tag(ctx context.Context, repository, name string) (string, error) {
+func (r githubClient) tag(ctx context.Context, repository, name string) (string, error) {
 	owner, repo, err := githubName(repository)
 	if err != nil {
 		return "", err
@@ -55,7 +66,7 @@ func (r githubReader) tag(ctx context.Context, repository, name string) (string,
 }
 
 // ref reads a git ref. The answer names the ref: it must be the one that was asked for.
-func (r githubReader) ref(ctx context.Context, repository, name string) (*github.GitObject, error) {
+func (r githubClient) ref(ctx context.Context, repository, name string) (*github.GitObject, error) {
 	owner, repo, err := githubName(repository)
 	if err != nil {
 		return nil, err
@@ -67,7 +78,7 @@ func (r githubReader) ref(ctx context.Context, repository, name string) (*github
 	return ref.GetObject(), githubError(err)
 }
 
-func (r githubReader) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
+func (r githubClient) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
 	owner, repo, err := githubName(repository)
 	if err != nil {
 		return "", err
@@ -77,7 +88,7 @@ func (r githubReader) mergeRequest(ctx context.Context, repository string, numbe
 }
 
 // languages are counted in bytes.
-func (r githubReader) languages(ctx context.Context, repository, _ string) ([]string, error) {
+func (r githubClient) languages(ctx context.Context, repository, _ string) ([]string, error) {
 	owner, repo, err := githubName(repository)
 	if err != nil {
 		return nil, err

@@ -5,23 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/xanzy/go-gitlab"
 
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-func gitlabHost() host { return host{name: event.GitLab, newReader: newGitLab} }
+func gitlabHost() host { return host{name: event.GitLab, newClient: newGitLab} }
 
-// gitlabReader reads from GitLab's REST API, of gitlab.com or self-managed.
+// gitlabClient asks GitLab's REST API, of gitlab.com or self-managed.
 //
 //lint:ignore SA1019 this module is required of the project; its successor has another path
-type gitlabReader struct{ client *gitlab.Client }
+type gitlabClient struct{ client *gitlab.Client }
 
-func newGitLab(c Connection, client *http.Client) (reader, error) {
+func newGitLab(c Connection, h *http.Client, _ func() time.Time) (client, error) {
+	if c.App != nil {
+		return nil, errNoApps
+	}
 	//lint:ignore SA1019 as above
-	api, err := gitlab.NewClient(c.Token, gitlab.WithBaseURL(c.APIURL), gitlab.WithHTTPClient(client), gitlab.WithoutRetries(), gitlab.WithCustomLimiter(noLimit{}))
-	return gitlabReader{api}, err
+	api, err := gitlab.NewClient(c.Token, gitlab.WithBaseURL(c.APIURL), gitlab.WithHTTPClient(h), gitlab.WithoutRetries(), gitlab.WithCustomLimiter(noLimit{}))
+	return gitlabClient{api}, err
 }
 
 // noLimit sends at once: the transport bounds what is in flight, and the queue waits.
@@ -29,7 +33,7 @@ type noLimit struct{}
 
 func (noLimit) Wait(context.Context) error { return nil }
 
-func (r gitlabReader) branch(ctx context.Context, repository, name string) (string, error) {
+func (r gitlabClient) branch(ctx context.Context, repository, name string) (string, error) {
 	branch, _, err := r.client.Branches.GetBranch(repository, name, gitlab.WithContext(ctx))
 	if err != nil {
 		return "", err
@@ -38,16 +42,19 @@ func (r gitlabReader) branch(ctx context.Context, repository, name string) (stri
 }
 
 // tag: the commit of the answer is the tagged one; an annotated tag's own hash is its target.
-func (r gitlabReader) tag(ctx context.Context, repository, name string) (string, error) {
+func (r gitlabClient) tag(ctx context.Context, repository, name string) (string, error) {
 	tag, _, err := r.client.Tags.GetTag(repository, name, gitlab.WithContext(ctx))
 	if err != nil {
 		return "", err
 	}
 	if tag == nil {
-		return "", errors.New("it is null")
+		return "", errNull
 	}
 	return commitOf(tag.Name, name, tag.Commit)
 }
+
+// errNull is the error for an answer that is null, which the library takes.
+var errNull = errors.New("it is null")
 
 // commitOf is the commit of an answer about the branch or tag of a name.
 func commitOf(got, name string, commit *gitlab.Commit) (string, error) {
@@ -57,7 +64,7 @@ func commitOf(got, name string, commit *gitlab.Commit) (string, error) {
 	return commit.ID, nil
 }
 
-func (r gitlabReader) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
+func (r gitlabClient) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
 	request, _, err := r.client.MergeRequests.GetMergeRequest(repository, number, nil, gitlab.WithContext(ctx))
 	if err != nil {
 		return "", err
@@ -66,7 +73,7 @@ func (r gitlabReader) mergeRequest(ctx context.Context, repository string, numbe
 }
 
 // languages are shares in percent.
-func (r gitlabReader) languages(ctx context.Context, repository, _ string) ([]string, error) {
+func (r gitlabClient) languages(ctx context.Context, repository, _ string) ([]string, error) {
 	shares, _, err := r.client.Projects.GetProjectLanguages(repository, gitlab.WithContext(ctx))
 	if err != nil || shares == nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -24,8 +25,9 @@ const (
 )
 
 // transport carries the requests of one connection, and holds every bound: a request goes
-// below the API's address and nowhere else, an answer has a size, and what is not a success
-// becomes an *Error. It is below the hosts' libraries, so that none of them decides that.
+// below the API's address and nowhere else, an answer has a size, what is not a success
+// becomes an *Error, and nothing is sent while the host wants us to wait. It is below the hosts'
+// libraries, so that none of them decides that.
 type transport struct {
 	*http.Transport
 	base       *url.URL
@@ -33,6 +35,19 @@ type transport struct {
 	slots      chan struct{}
 	metrics    *Metrics
 	now        func() time.Time
+
+	mu    sync.Mutex
+	limit limit
+}
+
+// limit is what a host said of its limit of requests.
+type limit struct {
+	// pause is when requests may be sent again.
+	pause time.Time
+	// remaining is how many requests the host takes until reset, when known.
+	remaining int
+	reset     time.Time
+	known     bool
 }
 
 func newTransport(c Connection, base *url.URL, o Options) *transport {
@@ -68,6 +83,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !t.below(req.URL) {
 		return nil, &Error{message: "not sent: the address is not below the connection's api_url"}
 	}
+	if wait := t.told().pause.Sub(t.now()); wait > 0 {
+		return nil, &Error{message: "not sent: the host asked to wait", retryable: true, retryAfter: wait}
+	}
 	select {
 	case t.slots <- struct{}{}:
 	case <-req.Context().Done():
@@ -77,20 +95,58 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.Transport.RoundTrip(req)
 	if err != nil {
 		<-t.slots
-		t.metrics.observe(t.connection, operationIn(req.Context()), "no_answer", t.now().Sub(started))
+		t.metrics.observe(t.connection, operationIn(req.Context()).name, "no_answer", t.now().Sub(started))
 		return nil, &Error{message: "no answer", cause: err, retryable: true}
 	}
-	t.metrics.observe(t.connection, operationIn(req.Context()), fmt.Sprint(resp.StatusCode), t.now().Sub(started))
+	t.metrics.observe(t.connection, operationIn(req.Context()).name, fmt.Sprint(resp.StatusCode), t.now().Sub(started))
 	resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxAnswer, free: func() { <-t.slots }}
-	if failure := errorOf(resp, t.now()); failure != nil && !t.follows(resp) {
-		return nil, errors.Join(failure, resp.Body.Close())
+	t.note(resp)
+	if t.follows(resp) {
+		return resp, nil
+	}
+	if refusal := errorOf(resp, operationIn(req.Context()).right, t.now()); refusal != nil {
+		if refusal.retryAfter > 0 {
+			t.wait(refusal.retryAfter)
+		}
+		return nil, errors.Join(refusal, resp.Body.Close())
 	}
 	return resp, nil
 }
 
-// follows reports whether the answer leads the client to an address that it may go to.
+func (t *transport) told() limit {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.limit
+}
+
+// note remembers what an answer tells of the host's limit.
+func (t *transport) note(resp *http.Response) {
+	remaining, left := limitHeader(resp.Header, "Remaining")
+	reset, until := limitHeader(resp.Header, "Reset")
+	if !left || !until {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limit.remaining, t.limit.reset, t.limit.known = int(max(remaining, 0)), time.Unix(reset, 0), true
+}
+
+// wait lets nothing be sent for a while.
+func (t *transport) wait(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if until := t.now().Add(d); until.After(t.limit.pause) {
+		t.limit.pause = until
+	}
+}
+
+// follows reports whether the answer leads the client to an address that it may go to. A write is
+// repeated there only where the client would not turn it into a read.
 func (t *transport) follows(resp *http.Response) bool {
-	if resp.StatusCode < 300 || resp.StatusCode >= 400 {
+	switch status := resp.StatusCode; {
+	case status < 300 || status >= 400:
+		return false
+	case resp.Request.Method != http.MethodGet && status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect:
 		return false
 	}
 	to, err := resp.Location()
@@ -125,14 +181,24 @@ func (b *boundedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
+// operation is what requests are for.
+type operation struct {
+	// name is that of errors and, with underscores, of metrics.
+	name string
+	// right is what it takes, as what to give the connection: "a token that …".
+	right string
+}
+
+const rightToRead = "a valid one that may read this repository"
+
 type operationKey struct{}
 
 // withOperation tells the transport what its requests are for.
-func withOperation(ctx context.Context, operation string) context.Context {
-	return context.WithValue(ctx, operationKey{}, operation)
+func withOperation(ctx context.Context, o operation) context.Context {
+	return context.WithValue(ctx, operationKey{}, o)
 }
 
-func operationIn(ctx context.Context) string {
-	operation, _ := ctx.Value(operationKey{}).(string)
-	return operation
+func operationIn(ctx context.Context) operation {
+	o, _ := ctx.Value(operationKey{}).(operation)
+	return o
 }

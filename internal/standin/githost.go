@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -26,16 +27,25 @@ type GitHost struct {
 	URL string
 	// Token is the API token that the host accepts.
 	Token string
+	// App is a GitHub App that may ask too; github only. Default none.
+	App *HostApp
 }
 
-// gitHosts answers for the hosts: where a branch, tag or merge request is now.
+// gitHosts answers for the hosts: where a branch, tag or merge request is now; and it takes what is
+// reported to them.
 type gitHosts struct {
+	opts         Options
 	hosts        map[string]GitHost
 	repositories localRepositories
+	reports      *hostReports
+	tokens       *installationTokens
 }
 
 func newGitHosts(opts Options) *gitHosts {
-	g := &gitHosts{hosts: map[string]GitHost{}, repositories: newLocalRepositories(opts.Repositories)}
+	g := &gitHosts{
+		opts: opts, hosts: map[string]GitHost{}, repositories: newLocalRepositories(opts.Repositories),
+		reports: &hostReports{repositoryLabels: map[string][]string{}}, tokens: &installationTokens{made: map[string]time.Time{}},
+	}
 	for _, h := range opts.GitHosts {
 		g.hosts[h.Kind] = h
 	}
@@ -73,9 +83,40 @@ func (g *gitHosts) routes() []route {
 		{gitea + "/pulls/{number}", "gitea_pull", giteaStyle(), giteaPull},
 		{gitea + "/languages", "gitea_languages", giteaStyle(), giteaLanguages},
 	} {
-		routes = append(routes, route{r.pattern, r.operation, serviceGitHost, func(c *call) answer { return g.serve(c, r.style, r.answer) }})
+		routes = append(routes, g.route(r.pattern, r.operation, r.style, r.answer))
 	}
-	return routes
+	return slices.Concat(routes, g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites())
+}
+
+// route is a call about a repository, accountRoute one about the token's account.
+func (g *gitHosts) route(pattern, operation string, style hostStyle, answerTo func(*call, hosted) answer) route {
+	return route{pattern, operation, serviceGitHost, func(c *call) answer { return g.serve(c, style, answerTo) }}
+}
+
+func (g *gitHosts) accountRoute(pattern, operation string, style hostStyle, answerTo func(*call, hosted) answer) route {
+	return route{pattern, operation, serviceGitHost, func(c *call) answer {
+		r, refusal, ok := g.authorize(c, style)
+		if !ok {
+			return refusal
+		}
+		return answerTo(c, r)
+	}}
+}
+
+// writes lets a write pass, unless a switch says that the token may not write, or that GitHub's secondary
+// limit is reached.
+func (g *gitHosts) writes(answerTo func(*call, hosted) answer) func(*call, hosted) answer {
+	return func(c *call, r hosted) answer {
+		switch {
+		case r.readsOnly:
+			return hostMessage(http.StatusForbidden, r.forbidden)
+		case g.opts.GitHubSecondaryLimit && r.secondaryLimit:
+			a := hostMessage(http.StatusForbidden, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
+			a.body = map[string]string{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.", "documentation_url": "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits"}
+			return a.with("X-RateLimit-Remaining", "4987")
+		}
+		return answerTo(c, r)
+	}
 }
 
 // hostStyle is what differs between the hosts before a repository is found.
@@ -83,20 +124,22 @@ type hostStyle struct {
 	kind string
 	// header carries the token, after before.
 	header, before string
-	// unauthorized and notFound are the messages of the host's refusals.
-	unauthorized, notFound string
+	// unauthorized, notFound and forbidden are the messages of the host's refusals.
+	unauthorized, notFound, forbidden string
+	// apps: the host has Apps. secondaryLimit: it has a limit of writes beside that of requests.
+	apps, secondaryLimit bool
 }
 
 func githubStyle() hostStyle {
-	return hostStyle{"github", "Authorization", "Bearer ", "Bad credentials", "Not Found"}
+	return hostStyle{"github", "Authorization", "Bearer ", "Bad credentials", "Not Found", "Resource not accessible by personal access token", true, true}
 }
 
 func gitlabStyle() hostStyle {
-	return hostStyle{"gitlab", "PRIVATE-TOKEN", "", "401 Unauthorized", "404 Project Not Found"}
+	return hostStyle{"gitlab", "PRIVATE-TOKEN", "", "401 Unauthorized", "404 Project Not Found", "403 Forbidden", false, false}
 }
 
 func giteeStyle() hostStyle {
-	return hostStyle{"gitee", "Authorization", "Bearer ", "401 Unauthorized: Access token does not exist", "404 Project Not Found"}
+	return hostStyle{"gitee", "Authorization", "Bearer ", "401 Unauthorized: Access token does not exist", "404 Project Not Found", "403 Forbidden", false, false}
 }
 
 // hostMessage is the shape of every host's refusal.
@@ -107,35 +150,57 @@ func hostMessage(status int, message string) answer {
 // hosted is a repository on a host, as one request sees it.
 type hosted struct {
 	*git.Repository
-	name string
+	hostStyle
+	host, name string
+	reports    *hostReports
+	// byApp: the request has a token of the App, whose number is appID. readsOnly: its token may not
+	// write.
+	byApp     bool
+	appID     int64
+	readsOnly bool
 	// missing and moved are faults: nothing is there, and every ref is at the parent of its
 	// commit.
 	missing, moved bool
 }
 
-// serve checks the token and finds the repository.
-func (g *gitHosts) serve(c *call, style hostStyle, answer func(*call, hosted) answer) answer {
+// authorize checks the token.
+func (g *gitHosts) authorize(c *call, style hostStyle) (r hosted, refusal answer, ok bool) {
 	host, known := g.hosts[style.kind]
 	if !known {
-		return unknownRoute.handle(c)
+		return hosted{}, unknownRoute.handle(c), false
 	}
-	if c.http.Header.Get(style.header) != style.before+host.Token {
-		return hostMessage(http.StatusUnauthorized, style.unauthorized)
+	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved}
+	token, found := strings.CutPrefix(c.http.Header.Get(style.header), style.before)
+	r.byApp = style.apps && host.App != nil && g.tokens.good(token, c.entry.Time)
+	if !found || token != host.Token && !r.byApp {
+		return hosted{}, hostMessage(http.StatusUnauthorized, style.unauthorized), false
 	}
-	name := c.http.PathValue("project")
-	if name == "" {
-		name = c.http.PathValue("owner") + "/" + c.http.PathValue("name")
+	if r.byApp {
+		r.appID = host.App.ID
 	}
-	c.entry.Repository = name
-	path, known := g.repositories.path(strings.TrimRight(host.URL, "/") + "/" + name)
+	return r, answer{}, true
+}
+
+// serve checks the token and finds the repository.
+func (g *gitHosts) serve(c *call, style hostStyle, answerTo func(*call, hosted) answer) answer {
+	r, refusal, ok := g.authorize(c, style)
+	if !ok {
+		return refusal
+	}
+	r.name = c.http.PathValue("project")
+	if r.name == "" {
+		r.name = c.http.PathValue("owner") + "/" + c.http.PathValue("name")
+	}
+	c.entry.Repository = r.name
+	path, known := g.repositories.path(strings.TrimRight(g.hosts[style.kind].URL, "/") + "/" + r.name)
 	if !known {
 		return hostMessage(http.StatusNotFound, style.notFound)
 	}
-	repository, err := git.PlainOpen(path)
-	if err != nil {
+	var err error
+	if r.Repository, err = git.PlainOpen(path); err != nil {
 		return hostMessage(http.StatusInternalServerError, "open repository")
 	}
-	return answer(c, hosted{Repository: repository, name: name, missing: c.missing, moved: c.moved})
+	return answerTo(c, r)
 }
 
 // ref returns what a full ref name points to: a commit, or an annotated tag. found is false
@@ -262,7 +327,7 @@ func gitlabMergeRequest(c *call, r hosted) answer {
 	if !found {
 		return hostMessage(http.StatusNotFound, "404 Not found")
 	}
-	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "merge_commit_sha": nil, "squash_commit_sha": nil})
+	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "source_project_id": 3001, "target_project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "merge_commit_sha": nil, "squash_commit_sha": nil})
 }
 
 func giteeBranch(c *call, r hosted) answer {
@@ -329,7 +394,7 @@ func giteePull(c *call, r hosted) answer {
 		return hostMessage(http.StatusNotFound, "404 Pull Request Not Found")
 	}
 	return ok(map[string]any{
-		"id": 7000 + number, "number": number, "state": "open", "mergeable": true,
+		"id": 7000 + number, "number": number, "state": "open", "mergeable": true, "labels": r.giteeLabels(number),
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
 		"head":             map[string]any{"sha": head.String(), "repo": map[string]any{"full_name": r.name}},
 	})

@@ -182,8 +182,12 @@ type Options struct {
 	RepositoryToken string
 	RuleSets        []RuleSet
 	// GitHosts are the git hosts whose APIs are served, from Repositories. Default none.
-	GitHosts  []GitHost
-	Pipelines []Pipeline
+	GitHosts []GitHost
+	// GitTokenReadsOnly, GiteeCheckRuns and GitHubSecondaryLimit are switches of the same names.
+	GitTokenReadsOnly    bool
+	GiteeCheckRuns       GiteeCheckRuns
+	GitHubSecondaryLimit bool
+	Pipelines            []Pipeline
 	// CodePipelines are the pipelines of CodeArts Pipeline.
 	CodePipelines []CodePipeline
 
@@ -264,7 +268,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Domain, o.User)
 	setDefault(&o.TokenLifetime, defaultTokenLifetime)
 	setDefault(&o.TokenLength, defaultTokenLength)
-	for _, s := range slices.Concat(checkSwitches(), iamSwitches(), releaseSwitches(), codePipelineSwitches()) {
+	for _, s := range slices.Concat(checkSwitches(), iamSwitches(), releaseSwitches(), codePipelineSwitches(), gitHostSwitches()) {
 		if s.get(&o) == "" {
 			_ = s.set(&o, s.Values[0]) // the first is legal
 		}
@@ -356,6 +360,9 @@ func (o Options) check() error {
 	for _, h := range o.GitHosts {
 		if !slices.Contains([]string{"github", "gitlab", "gitee", "gitea"}, h.Kind) || h.URL == "" || h.Token == "" || kinds[h.Kind] {
 			complain("git host %q needs a kind of its own (github, gitlab, gitee, gitea), a URL and a token", h.Kind)
+		}
+		if h.App != nil && (h.App.ID <= 0 || h.App.Installation <= 0 || h.App.PublicKey == nil) {
+			complain("the App of git host %q needs its number, that of its installation, and a public key", h.Kind)
 		}
 		kinds[h.Kind] = true
 	}

@@ -1,7 +1,8 @@
 // Package standin is a local server that speaks like Huawei Cloud's IAM,
 // CodeArts Check, ServiceStage and CodeArts Pipeline do, on one address: the calls that a check
 // and a release need, with their exact types, their refusals and their delays; and
-// like the APIs of the git hosts, where they say what a branch points to.
+// like the APIs of the git hosts, where they say what a branch points to and take statuses and
+// comments.
 // Signatures and tokens are verified, a run clones its repository with git and
 // scans it, and a release walks through its pipeline's stages.
 //
@@ -34,6 +35,7 @@ type Server struct {
 	check         *checkService
 	release       *releaseService
 	codePipelines *codePipelineService
+	gitHosts      *gitHosts
 	operations    []string
 
 	// stop ends the context of all background work, which working counts.
@@ -100,6 +102,7 @@ func New(opts Options) (*Server, error) {
 		check:         newCheckService(opts, spawn),
 		release:       newReleaseService(opts, spawn),
 		codePipelines: newCodePipelineService(opts),
+		gitHosts:      newGitHosts(opts),
 		stop:          func() { mu.Lock(); stop(); mu.Unlock() },
 		stopped:       ctx.Done(),
 		working:       &working,
@@ -206,7 +209,7 @@ func (s *Server) routes() {
 		{"POST " + review + "/refuse", "refuse_review", serviceCodePipeline, s.codePipelines.decide(false)},
 		unknownRoute,
 	}
-	routes = append(routes, newGitHosts(s.opts).routes()...)
+	routes = append(routes, s.gitHosts.routes()...)
 	for _, rt := range routes {
 		s.mux.HandleFunc(rt.pattern, s.handler(rt))
 		s.operations = append(s.operations, rt.operation)
@@ -216,6 +219,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /standin/faults", helper(s.serveFaults))
 	s.mux.HandleFunc("PUT /standin/faults", helper(s.putFaults))
 	s.mux.HandleFunc("GET /standin/operations", helper(s.serveOperations))
+	s.mux.HandleFunc("GET /standin/reports", helper(s.serveReports))
 	s.mux.HandleFunc("GET /standin/switches", helper(s.serveSwitches))
 	s.mux.HandleFunc("PATCH /standin/switches", helper(s.patchSwitches))
 	s.mux.HandleFunc("POST /standin/tasks", helper(s.addTask))

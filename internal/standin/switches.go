@@ -43,7 +43,7 @@ func (s Switch) Set(o *Options, value string) error { return s.set(o, value) }
 // Switches returns every switch with its default, in the order of docs/standin.md. (Check: and
 // Release: below are chapters of specs/codearts-check.md and specs/servicestage-release.md.)
 func Switches() []Switch {
-	all := slices.Concat(checkSwitches(), iamSwitches(), releaseSwitches(), codePipelineSwitches())
+	all := slices.Concat(checkSwitches(), iamSwitches(), releaseSwitches(), codePipelineSwitches(), gitHostSwitches())
 	defaults := Options{}.withDefaults()
 	for i, s := range all {
 		all[i].Default = s.get(&defaults)
@@ -174,6 +174,17 @@ func codePipelineSwitches() []Switch {
 	}
 }
 
+func gitHostSwitches() []Switch {
+	return []Switch{
+		boolean("git_token_reads_only", "the tokens of the git hosts may not write: 403", "Hosts 1.5, 2.5, 3.5",
+			func(o *Options) *bool { return &o.GitTokenReadsOnly }),
+		word("gitee_check_runs", "whether Gitee takes check runs: yes, 403, or 404", "Hosts 3.5: who may write them is not documented",
+			func(o *Options) *GiteeCheckRuns { return &o.GiteeCheckRuns }, GiteeTakesCheckRuns, GiteeForbidsCheckRuns, GiteeHasNoCheckRuns),
+		boolean("github_secondary_limit", "GitHub refuses writes with its secondary limit: 403 without Retry-After", "Hosts 1.5: its figures are not documented",
+			func(o *Options) *bool { return &o.GitHubSecondaryLimit }),
+	}
+}
+
 // word is a switch of a few values, the first of which is the default.
 func word[T ~string](name, meaning, document string, field func(*Options) *T, values ...T) Switch {
 	legal := make([]string, len(values))
@@ -282,7 +293,7 @@ func (s *Server) change(change func(*Options)) {
 	defer s.check.mu.Unlock()
 	s.release.mu.Lock()
 	defer s.release.mu.Unlock()
-	for _, o := range []*Options{&s.opts, &s.tokens.opts, &s.keys.opts, &s.check.opts, &s.release.opts, &s.codePipelines.opts} {
+	for _, o := range []*Options{&s.opts, &s.tokens.opts, &s.keys.opts, &s.check.opts, &s.release.opts, &s.codePipelines.opts, &s.gitHosts.opts} {
 		change(o)
 	}
 }

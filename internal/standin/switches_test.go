@@ -67,10 +67,21 @@ func switchCases(opts standin.Options) map[string]struct {
 	post := func(path, body string) func(c *client) string {
 		return func(c *client) string { return c.post(path, body) }
 	}
+	comment := func(api string) func(c *client) string {
+		return func(c *client) string {
+			res, raw := c.send(http.MethodPost, api, `{"body":"well done"}`, map[string]string{"Authorization": "Bearer standin-api-token", "Content-Type": "application/json"})
+			return fmt.Sprint(res.StatusCode, " ", string(raw))
+		}
+	}
+	hubComment := comment("/api/v3/repos/acme/shop/issues/7/comments")
 	return map[string]struct {
 		see  func(c *client) string
 		want map[string]string
 	}{
+		"git_token_reads_only":   {hubComment, map[string]string{"false": "201 ", "true": "403 "}},
+		"github_secondary_limit": {hubComment, map[string]string{"false": "201 ", "true": "secondary-rate-limits"}},
+		"gitee_check_runs":       {comment("/api/v5/repos/acme/shop/check-runs"), map[string]string{"taken": "400 ", "forbidden": "403 ", "absent": "404 "}},
+
 		"dialect":          {post("/v2/tasks/"+clean+"/run", `{"ref":"sideways"}`), map[string]string{"2026": "400 ", "2023": "exec_id"}},
 		"paging":           {get(tasks + "?offset=1&limit=2"), map[string]string{"page": `"depot-main"`, "page_from_one": `"shop-main"`, "record": `[{"task_id":"` + feature}},
 		"defects_paging":   {checked(get("/v2/tasks/" + feature + "/defects-detail?offset=1&limit=1")), map[string]string{"as_paging": `"defect_level":"1"`, "page": `"defect_level":"1"`, "page_from_one": `"defect_level":"0"`, "record": `"defect_level":"1"`}},

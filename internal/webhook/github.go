@@ -27,6 +27,7 @@ func githubHost() host {
 			},
 			RepoType:  func(string) string { return "GitHub" },
 			APIURL:    githubAPI,
+			Apps:      true,
 			SignsBody: func(bool) bool { return true },
 		},
 		ref:    "merge_request",

@@ -35,6 +35,8 @@ type Kind struct {
 	// APIURL returns the base URL of the API of an installation at this address, both
 	// without a slash at their end.
 	APIURL func(url string) string
+	// Apps: its API can be called as an App, in place of a token.
+	Apps bool
 	// SignsBody reports whether every delivery that a connection accepts proves its body;
 	// secrets says that it accepts secrets beside signing tokens.
 	SignsBody func(secrets bool) bool

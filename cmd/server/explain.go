@@ -154,6 +154,9 @@ type explained struct {
 	// Languages says which languages a task that must be created gets, where a rule that
 	// matched names none; empty otherwise.
 	Languages string `json:"languages"`
+	// Files says that the decision depends on changed files that the payload does not list,
+	// and what the service does about that; empty when it does not.
+	Files string `json:"files"`
 }
 
 func newExplain(env command.Environment) *cobra.Command {
@@ -166,7 +169,8 @@ func newExplain(env command.Environment) *cobra.Command {
 		Long: `Reads a recorded delivery (a file of header lines, a file with the body) and
 prints the decision with the rules and clauses that were tried. It works offline,
 with the engine that serve uses. The signature is verified when --config gives the
-connection's secret.
+connection's secret. The git host is not asked: where rules compare changed files that
+the payload does not list, it says so.
 
 Of more than 20 rules it prints every rule that matches and, up to 20 in all, others
 that may be for the repository, and counts the rest; --all-rules prints them too.
@@ -196,11 +200,7 @@ another rule than --expect wins.`,
 			if err != nil {
 				return err
 			}
-			decide := policy.Decide
-			if allRules {
-				decide = policy.Explain
-			}
-			answer, err := explain(delivery, decide)
+			answer, err := explain(delivery, policy, allRules)
 			if err != nil {
 				return err
 			}
@@ -218,7 +218,7 @@ another rule than --expect wins.`,
 	return cmd
 }
 
-func explain(delivery recorded, decide func(event.Event) rules.Decision) (explained, error) {
+func explain(delivery recorded, policy *rules.Policy, allRules bool) (explained, error) {
 	signature, err := delivery.verify()
 	if err != nil {
 		return explained{}, err
@@ -229,8 +229,14 @@ func explain(delivery recorded, decide func(event.Event) rules.Decision) (explai
 	}
 	answer := explained{Signature: signature, Event: ev}
 	if ev.IgnoredReason == "" {
-		decision := decide(ev)
+		decision := policy.Decide(ev)
+		if allRules {
+			decision = policy.Explain(ev)
+		}
 		answer.Decision, answer.Languages = &decision, delivery.languages(decision)
+		if policy.NeedsFiles(ev) {
+			answer.Files = delivery.files()
+		}
 	}
 	return answer, nil
 }
@@ -252,6 +258,17 @@ func (r recorded) languages(decision rules.Decision) string {
 	return "auto: a task that must be created gets those that the host names"
 }
 
+// files says what the service does about changed files that the payload does not list.
+func (r recorded) files() string {
+	if r.cfg == nil {
+		return "not all are in the payload: the service asks the git host for them before it decides, where the connection has an API token"
+	}
+	if c, _ := r.cfg.Connection(r.connection.Name); !c.Token.Set() {
+		return "not all are in the payload, and connection " + c.Name + " has no API token with which its host could be asked: the decision stays as it is"
+	}
+	return "not all are in the payload: the service asks the git host for them before it decides"
+}
+
 func (a explained) write(env command.Environment, asJSON bool) error {
 	if asJSON {
 		return command.WriteJSON(env.Stdout, a)
@@ -263,6 +280,9 @@ func (a explained) write(env command.Environment, asJSON bool) error {
 	}
 	if a.Languages != "" {
 		fmt.Fprintf(env.Stdout, "languages %s\n", escape.Line(a.Languages))
+	}
+	if a.Files != "" {
+		fmt.Fprintf(env.Stdout, "files     %s\n", escape.Line(a.Files))
 	}
 	fmt.Fprintf(env.Stdout, "signature %s\n", a.Signature)
 	return nil

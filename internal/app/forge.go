@@ -47,6 +47,11 @@ func (h *hosts) Languages(ctx context.Context, ev event.Event) ([]string, error)
 	return h.current.Load().Languages(ctx, ev)
 }
 
+// Files implements [jobs.Forge].
+func (h *hosts) Files(ctx context.Context, ev event.Event) (event.Files, error) {
+	return h.current.Load().Files(ctx, ev)
+}
+
 // newForge makes the clients of the git hosts whose connections have an API token or an App.
 func newForge(cfg *config.Config, metrics *forge.Metrics) (*forge.Forge, error) {
 	opts := forge.Options{Metrics: metrics}
@@ -81,8 +86,8 @@ func (h *hosts) login(connection string) codecheck.Login {
 	return codecheck.Login{User: c.Clone.Username, Token: c.Clone.Token.Value()}
 }
 
-// confirm says when a commit of a connection is confirmed by its host.
+// confirm says for what the host of a connection is asked.
 func (h *hosts) confirm(connection string) jobs.Confirm {
 	c, _ := h.current.Load().cfg.Connection(connection)
-	return jobs.Confirm{Runs: c.ConfirmsRuns(), Releases: c.ConfirmsReleases()}
+	return jobs.Confirm{Runs: c.ConfirmsRuns(), Releases: c.ConfirmsReleases(), Files: c.Token.Set()}
 }

@@ -49,7 +49,7 @@ func rulesServer(cfg *config.Config) rules.Server {
 		}
 	}
 	for _, c := range cfg.Connections {
-		server.Connections = append(server.Connections, rules.Connection{Name: c.Name, RepoType: c.RepoType})
+		server.Connections = append(server.Connections, rules.Connection{Name: c.Name, RepoType: c.RepoType, Token: c.Token.Set()})
 	}
 	return server
 }

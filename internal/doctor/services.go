@@ -269,7 +269,7 @@ func (e *account) tasks(ctx context.Context, targets []rules.Target) {
 	for _, t := range targets {
 		found := false
 		for _, ev := range e.events(t) {
-			for _, match := range e.Policy.Decide(ev).Matches {
+			for _, match := range e.Policy.Possible(ev) {
 				if match.Rule == t.Rule {
 					found = true
 					e.task(ctx, ev, match.Check, seen)

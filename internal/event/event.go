@@ -156,6 +156,10 @@ type Event struct {
 	// from a new one and not which of two pushes is newer: two branches share it.
 	PushedAt string `json:"pushed_at,omitempty"`
 
+	// Files are the files that the event changes. They are for the decision alone, which says
+	// what it compared, and are not stored with what follows from it.
+	Files Files `json:"-"`
+
 	// Cut names the fields that are shorter than the host sent them: title, labels.
 	Cut []string `json:"cut,omitempty"`
 

@@ -98,6 +98,10 @@ type reader interface {
 	// languages are the repository's, by the host's or GitHub's names, the most used first;
 	// sha is a commit of it.
 	languages(ctx context.Context, repository, sha string) (names []string, err error)
+	// mergeRequestFiles are the files that a merge request changes, with its commit.
+	mergeRequestFiles(ctx context.Context, repository string, number int) (changes, error)
+	// compare returns the files that differ between a commit and a later one.
+	compare(ctx context.Context, repository, before, after string) (changes, error)
 }
 
 // host is a kind of git host: its word, and its client, which is made from an address, a

@@ -170,12 +170,25 @@ func (c *hostCase) run(t *testing.T) string {
 		ev.Branch = "main"
 	}
 	f := newForge(t, forge.Options{Connections: []forge.Connection{{Name: "c", Host: c.host, APIURL: c.url, Token: token}}})
-	sha, err := f.Head(t.Context(), ev)
+	var text string
+	var err error
+	switch words[0] {
+	case "files": // the repository, the number and its commit
+		ev.Kind, ev.HeadSHA = event.MergeRequest, words[3]
+		ev.Number, _ = strconv.Atoi(words[2])
+		text, err = files(f.Files(t.Context(), ev))
+	case "compare": // the repository and two commits
+		ev.Before, ev.HeadSHA = words[2], words[3]
+		text, err = files(f.Files(t.Context(), ev))
+	default:
+		text, err = f.Head(t.Context(), ev)
+		text = "commit " + text
+	}
 	if c.elsewhere > 0 {
 		t.Errorf("another host got %d requests", c.elsewhere)
 	}
 	if err == nil {
-		return "commit " + sha
+		return text
 	}
 	return failed(t, err)
 }
@@ -198,6 +211,17 @@ func failed(t *testing.T, err error) string {
 		text = before
 	}
 	return fmt.Sprintf("retry after %s: %s", failure.RetryAfter(), text)
+}
+
+// files says what is known of changed files.
+func files(f event.Files, err error) (string, error) {
+	if !f.FromHost {
+		return "the host was not asked", err
+	}
+	if f.Complete {
+		return fmt.Sprintf("all of %q", f.Paths), err
+	}
+	return fmt.Sprintf("%q, and %s", f.Paths, f.Unknown), err
 }
 
 func newForge(t *testing.T, o forge.Options) *forge.Forge {

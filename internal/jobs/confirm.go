@@ -18,11 +18,13 @@ type Forge interface {
 	Head(ctx context.Context, ev event.Event) (sha string, err error)
 	// Languages reads the languages of the event's repository.
 	Languages(ctx context.Context, ev event.Event) (names []string, err error)
+	// Files reads the files that the event changes.
+	Files(ctx context.Context, ev event.Event) (event.Files, error)
 }
 
 // Confirm says before which steps the host of a connection is asked whether the commit at
-// hand is the one that it has.
-type Confirm struct{ Runs, Releases bool }
+// hand is the one that it has, and whether it is asked for changed files.
+type Confirm struct{ Runs, Releases, Files bool }
 
 // hostLag is how long after a run was made an answer that knows nothing of its commit yet may
 // come from a part of the host that lags behind the one which sent the delivery.

@@ -141,8 +141,8 @@ func (q *Queue) giveUp(ctx context.Context, u store.Undecided) (decided map[stri
 }
 
 // decideBatch evaluates deliveries and saves the decisions, with a run for each check
-// that they ask for, in one transaction. It returns which of them it decided; another
-// replica may be deciding the rest.
+// that they ask for, in one transaction. It returns which of them it decided, or lets wait
+// for files; another replica may be deciding the rest.
 func (q *Queue) decideBatch(ctx context.Context, ids []string) (decided map[string]bool, err error) {
 	evaluations, err := q.evaluate(ctx, ids)
 	if err != nil || len(evaluations) == 0 {
@@ -162,6 +162,12 @@ func (q *Queue) decideBatch(ctx context.Context, ids []string) (decided map[stri
 			return err
 		}
 		for _, e := range evaluations {
+			if e.needsFiles {
+				if err := q.askForFiles(ctx, tx, e.delivery.ID); err != nil {
+					return err
+				}
+				continue
+			}
 			r, err := q.decideOne(ctx, tx, e)
 			if err != nil {
 				return err

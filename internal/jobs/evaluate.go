@@ -18,6 +18,8 @@ type evaluation struct {
 	// failed says why the delivery cannot be read; empty when it can.
 	failed string
 	event  event.Event
+	// needsFiles: it cannot be decided before its host was asked for the files that it changes.
+	needsFiles bool
 	// decision is that of the rules; without meaning for an ignored event.
 	decision rules.Decision
 }
@@ -65,7 +67,11 @@ func (q *Queue) evaluateOne(e *evaluation) {
 		return
 	}
 	if e.event.IgnoredReason == "" {
-		e.decision = q.opts.Policy().Decide(e.event)
+		policy := q.opts.Policy()
+		if e.needsFiles = q.addFiles(policy, e); e.needsFiles {
+			return
+		}
+		e.decision = policy.Decide(e.event)
 		for _, field := range e.event.Cut {
 			e.decision.Reason += "; " + field + " cut: the host sent more than is kept"
 		}

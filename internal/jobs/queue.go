@@ -197,6 +197,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		Queues: map[string]river.QueueConfig{
 			river.QueueDefault: {MaxWorkers: opts.Workers},
 			decisionQueue:      {MaxWorkers: decisionWorkers},
+			filesQueue:         {MaxWorkers: filesWorkers, FetchPollInterval: filesPoll},
 			maintenanceQueue:   {MaxWorkers: maintenanceWorkers},
 		},
 		PeriodicJobs: []*river.PeriodicJob{

@@ -20,6 +20,10 @@ type (
 		// again: the job was begun before and did not end.
 		again bool
 	}
+	// gatherFilesArgs: ask the git host which files the event of a delivery changes.
+	gatherFilesArgs struct {
+		DeliveryID string `json:"delivery_id"`
+	}
 	// startRunArgs: find or create the task and run it.
 	startRunArgs struct {
 		RunID string `json:"run_id"`
@@ -55,6 +59,7 @@ type (
 )
 
 func (decideArgs) Kind() string        { return "decide" }
+func (gatherFilesArgs) Kind() string   { return "gather_files" }
 func (startRunArgs) Kind() string      { return "start_run" }
 func (pollRunArgs) Kind() string       { return "poll_run" }
 func (placeRunsArgs) Kind() string     { return "place_runs" }
@@ -73,6 +78,7 @@ func (placeRunsArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Que
 func (q *Queue) addWorkers(workers *river.Workers) error {
 	for _, add := range []error{
 		addWorker(workers, q, q.decide),
+		addWorker(workers, q, q.gatherFiles),
 		addWorker(workers, q, q.startRun),
 		addWorker(workers, q, q.pollRun),
 		addWorker(workers, q, q.placeRuns),
@@ -152,6 +158,8 @@ func idFields(args river.JobArgs) []zap.Field {
 			return field(zap.String(event.LogDelivery, args.DeliveryIDs[0]))
 		}
 		return field(zap.Strings(event.LogDeliveries, args.DeliveryIDs))
+	case gatherFilesArgs:
+		return field(zap.String(event.LogDelivery, args.DeliveryID))
 	case startRunArgs:
 		return field(zap.String(event.LogRun, args.RunID))
 	case pollRunArgs:

@@ -334,10 +334,7 @@ func (l *loader) pipelineID(pipeline string) string {
 // tried; the first is `on`.
 func (l *loader) clauses(d *decodedFile, path string, on []event.Kind, match *matchSpec) []clause {
 	clauses := []clause{onClause(on)}
-	add := func(field string, patterns []string, fold bool, value func(*subject) (shown, compared string)) {
-		if patterns == nil {
-			return
-		}
+	compile := func(field string, patterns []string, fold bool) globs {
 		place := path + ".match." + field
 		if len(patterns) == 0 {
 			l.complain(d, place, "is an empty list", "write at least one pattern, or remove the key")
@@ -351,7 +348,12 @@ func (l *loader) clauses(d *decodedFile, path string, on []event.Kind, match *ma
 					quote(g.text)+" matches nothing: "+quote(exclusion.text)+" excludes it", "remove one of them")
 			}
 		}
-		clauses = append(clauses, &globClause{name: field, globs: compiled, value: value})
+		return compiled
+	}
+	add := func(field string, patterns []string, fold bool, value func(*subject) (shown, compared string)) {
+		if patterns != nil {
+			clauses = append(clauses, &globClause{name: field, globs: compile(field, patterns, fold), value: value})
+		}
 	}
 	add("connection", match.Connection, false, connectionOf)
 	add("repository", match.Repository, true, repositoryOf)
@@ -368,6 +370,10 @@ func (l *loader) clauses(d *decodedFile, path string, on []event.Kind, match *ma
 	}
 	if match.Fork != nil {
 		clauses = append(clauses, &flagClause{name: "fork", want: *match.Fork, value: forkOf})
+	}
+	if match.Paths != nil {
+		// The last, so that files are needed only where everything else holds.
+		clauses = append(clauses, &pathsClause{compile("paths", match.Paths, false)})
 	}
 	return clauses
 }

@@ -70,6 +70,7 @@ func (p *Policy) decide(ev event.Event, candidates []int, limit int) Decision {
 		d.Reason = fmt.Sprintf("none of the %d rules matches", len(p.rules))
 	}
 	p.trace(&d, s, shown(candidates, matched, limit), last, fmt.Sprintf("%q matched and does not continue", p.rules[last].name))
+	p.noteFiles(&d, s, matched)
 	return d
 }
 

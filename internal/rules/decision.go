@@ -34,6 +34,8 @@ type Decision struct {
 	Trace []RuleTrace `json:"trace"`
 	// Omitted is the number of rules that Trace leaves out.
 	Omitted int `json:"omitted,omitempty"`
+	// Files says which changed files were compared; nil where none were.
+	Files *ComparedFiles `json:"files,omitempty"`
 }
 
 // Match is one rule that matched and what it asks for.

@@ -51,8 +51,9 @@ type matchSpec struct {
 	Labels       *labelsSpec `yaml:"labels,omitempty"`
 	Draft        *bool       `yaml:"draft,omitempty"`
 	Fork         *bool       `yaml:"fork,omitempty"`
-	Paths        *later      `yaml:"paths,omitempty" hidden:"true"`
-	If           *later      `yaml:"if,omitempty" hidden:"true"`
+	// Paths: at least one of the files that the event changes must match.
+	Paths []string `yaml:"paths,flow,omitempty"`
+	If    *later   `yaml:"if,omitempty" hidden:"true"`
 }
 
 // labelsSpec compares labels without regard to case.

@@ -172,6 +172,7 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 	if !slices.Contains(r.on, event.MergeRequest) && len(r.on) > 0 {
 		l.checkWithoutMergeRequest(d, path, &spec)
 	}
+	l.checkPaths(d, path, r.on, &spec)
 	r.clauses = l.clauses(d, path, r.on, &spec.Match)
 	if spec.Check != nil {
 		l.checkValues(d, path+".check", spec.Check)

@@ -18,6 +18,8 @@ type Policy struct {
 	index    *index
 	hash     string
 	warnings strictyaml.Complaints
+	// comparesFiles: a rule has paths.
+	comparesFiles bool
 }
 
 // rule is one compiled rule.
@@ -47,6 +49,7 @@ func (p *Policy) seal() error {
 	hash := sha256.New()
 	encoder := json.NewEncoder(hash)
 	for _, r := range p.rules {
+		p.comparesFiles = p.comparesFiles || r.spec.Match.Paths != nil
 		if err := encoder.Encode(&r.spec); err != nil {
 			return fmt.Errorf("hash rule %q: %w", r.name, err)
 		}

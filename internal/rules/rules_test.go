@@ -78,6 +78,11 @@ func TestDecide(t *testing.T) {
 			if err := json.Unmarshal(find("event.json"), &ev); err != nil {
 				t.Fatal(err)
 			}
+			if files := find("files.json"); files != nil {
+				if err := json.Unmarshal(files, &ev.Files); err != nil {
+					t.Fatal(err)
+				}
+			}
 			decision := policy.Decide(ev)
 
 			var explained, asJSON bytes.Buffer

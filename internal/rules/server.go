@@ -33,6 +33,8 @@ type Connection struct {
 	// RepoType is what CodeArts Check calls the connection's host, when the rule
 	// does not say it.
 	RepoType string
+	// Token: its host can be asked.
+	Token bool
 }
 
 // CheckFor complains of each rule that cannot do what it says with this server file.
@@ -121,7 +123,8 @@ func (r *rule) matched(connections []Connection) []Connection {
 }
 
 // WarningsFor returns the warnings that need the server file: patterns for connections
-// that match none, and rules that say how tasks are created and lack an auth_id.
+// that match none, rules that say how tasks are created and lack an auth_id, and rules that
+// compare changed files of a connection without a token.
 func (p *Policy) WarningsFor(server Server) strictyaml.Complaints {
 	var warnings strictyaml.Complaints
 	told := map[strictyaml.Complaint]bool{}
@@ -129,6 +132,7 @@ func (p *Policy) WarningsFor(server Server) strictyaml.Complaints {
 		if g := r.connections(); g != nil {
 			warnings = append(warnings, r.unknownConnections(g, server.Connections)...)
 		}
+		warnings = append(warnings, r.filesNotKnown(server.Connections)...)
 		for _, c := range r.matched(server.Connections) {
 			if r.createWithoutID == nil || r.creates(c) || told[*r.createWithoutID] {
 				continue
@@ -140,6 +144,25 @@ func (p *Policy) WarningsFor(server Server) strictyaml.Complaints {
 		}
 	}
 	return warnings.Sorted()
+}
+
+// filesNotKnown warns of paths that are compared with less than all files, because the host of
+// a connection that the rule matches cannot be asked.
+func (r *rule) filesNotKnown(connections []Connection) strictyaml.Complaints {
+	var without []string
+	for _, c := range r.matched(connections) {
+		if !c.Token {
+			without = append(without, c.Name)
+		}
+	}
+	if r.spec.Match.Paths == nil || len(without) == 0 {
+		return nil
+	}
+	return strictyaml.Complaints{{
+		File: r.file, Line: r.line, Path: "rule " + quote(r.name) + ".match.paths",
+		Problem: "the host of " + quoteAll(without) + " cannot be asked for changed files, so that the rule matches there whenever a payload does not list all of them, as for each merge request",
+		Instead: "give the connection a token that may read its repositories",
+	}}
 }
 
 // connections returns the patterns for connections; nil when there are none.

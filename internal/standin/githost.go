@@ -82,6 +82,13 @@ func (g *gitHosts) routes() []route {
 		{gitea + "/git/tags/{sha}", "gitea_tag", giteaStyle(), giteaTag},
 		{gitea + "/pulls/{number}", "gitea_pull", giteaStyle(), giteaPull},
 		{gitea + "/languages", "gitea_languages", giteaStyle(), giteaLanguages},
+		{github + "/pulls/{number}/files", "github_pull_files", githubStyle(), githubFiles},
+		{github + "/compare/{range}", "github_compare", githubStyle(), githubCompare},
+		{gitlab + "/merge_requests/{number}/diffs", "gitlab_diffs", gitlabStyle(), gitlabDiffs},
+		{gitlab + "/repository/compare", "gitlab_compare", gitlabStyle(), gitlabCompare},
+		{gitee + "/pulls/{number}/files", "gitee_pull_files", giteeStyle(), giteePullFiles},
+		{gitee + "/compare/{range}", "gitee_compare", giteeStyle(), giteeCompare},
+		{gitea + "/pulls/{number}/files", "gitea_pull_files", giteaStyle(), giteaPullFiles},
 	} {
 		routes = append(routes, g.route(r.pattern, r.operation, r.style, r.answer))
 	}
@@ -161,6 +168,8 @@ type hosted struct {
 	// missing and moved are faults: nothing is there, and every ref is at the parent of its
 	// commit.
 	missing, moved bool
+	// manyFiles is the switch many_changed_files.
+	manyFiles bool
 }
 
 // authorize checks the token.
@@ -169,7 +178,7 @@ func (g *gitHosts) authorize(c *call, style hostStyle) (r hosted, refusal answer
 	if !known {
 		return hosted{}, unknownRoute.handle(c), false
 	}
-	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved}
+	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles}
 	token, found := strings.CutPrefix(c.http.Header.Get(style.header), style.before)
 	r.byApp = style.apps && host.App != nil && g.tokens.good(token, c.entry.Time)
 	if !found || token != host.Token && !r.byApp {
@@ -283,7 +292,7 @@ func githubPull(c *call, r hosted) answer {
 		return hostMessage(http.StatusNotFound, githubNotFound)
 	}
 	return githubAnswer(map[string]any{
-		"id": 2000 + number, "number": number, "state": "open", "locked": false, "draft": false, "merged": false, "mergeable": nil,
+		"id": 2000 + number, "number": number, "state": "open", "locked": false, "draft": false, "merged": false, "mergeable": nil, "changed_files": r.changedCount(c),
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
 		"head":             map[string]any{"sha": head.String(), "repo": map[string]any{"full_name": r.name}},
 	})
@@ -327,7 +336,7 @@ func gitlabMergeRequest(c *call, r hosted) answer {
 	if !found {
 		return hostMessage(http.StatusNotFound, "404 Not found")
 	}
-	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "source_project_id": 3001, "target_project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "merge_commit_sha": nil, "squash_commit_sha": nil})
+	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "source_project_id": 3001, "target_project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "changes_count": r.changesCount(c), "merge_commit_sha": nil, "squash_commit_sha": nil})
 }
 
 func giteeBranch(c *call, r hosted) answer {

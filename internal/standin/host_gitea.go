@@ -209,3 +209,25 @@ func giteaRepository(_ *call, r hosted) answer {
 func giteaUser(*call, hosted) answer {
 	return ok(map[string]any{"id": hostAccount, "login": hostAccountName, "username": hostAccountName})
 }
+
+// giteaPullFiles: a page has no more than 50 files, whatever is asked for.
+func giteaPullFiles(c *call, r hosted) answer {
+	list, found := r.mergeRequestFiles(c, "refs/pull/%d/head", 1<<20)
+	page, pageOK := c.number("page", 1, 1, 1<<20)
+	limit, limitOK := c.number("limit", 30, 1, 1<<20)
+	if !found || !pageOK || !limitOK {
+		return hostMessage(http.StatusNotFound, giteaNotFound)
+	}
+	limit = min(limit, 50)
+	files := []map[string]any{}
+	first := min((page-1)*limit, len(list.listed))
+	for _, f := range list.listed[first:min(first+limit, len(list.listed))] {
+		status := map[string]string{"added": "added", "removed": "deleted", "renamed": "renamed", "modified": "changed"}[f.status]
+		file := map[string]any{"filename": f.path, "status": status, "additions": 1, "deletions": 0, "changes": 1}
+		if f.status == "renamed" {
+			file["previous_filename"] = f.old
+		}
+		files = append(files, file)
+	}
+	return ok(files)
+}

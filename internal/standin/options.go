@@ -191,7 +191,7 @@ type Options struct {
 	// CodePipelines are the pipelines of CodeArts Pipeline.
 	CodePipelines []CodePipeline
 
-	// What follows up to CodePipelineErrors are switches: see Switches for their values.
+	// What follows up to ManyChangedFiles are switches: see Switches for their values.
 
 	Dialect Dialect
 	Paging  Paging
@@ -236,6 +236,9 @@ type Options struct {
 	GatewayPrefix      string
 	ReviewState        string
 	CodePipelineErrors string
+	// ManyChangedFiles lets each comparison and merge request change 5,000 files more, so that
+	// the git hosts cut their lists.
+	ManyChangedFiles bool
 
 	// ExecutionIDFirst is the first release's execution id. Default 286541, the
 	// number in the documents' example.

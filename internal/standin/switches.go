@@ -43,7 +43,7 @@ func (s Switch) Set(o *Options, value string) error { return s.set(o, value) }
 // Switches returns every switch with its default, in the order of docs/standin.md. (Check: and
 // Release: below are chapters of specs/codearts-check.md and specs/servicestage-release.md.)
 func Switches() []Switch {
-	all := slices.Concat(checkSwitches(), iamSwitches(), releaseSwitches(), codePipelineSwitches(), gitHostSwitches())
+	all := slices.Concat(checkSwitches(), iamSwitches(), releaseSwitches(), codePipelineSwitches(), gitHostSwitches(), fileSwitches())
 	defaults := Options{}.withDefaults()
 	for i, s := range all {
 		all[i].Default = s.get(&defaults)
@@ -182,6 +182,13 @@ func gitHostSwitches() []Switch {
 			func(o *Options) *GiteeCheckRuns { return &o.GiteeCheckRuns }, GiteeTakesCheckRuns, GiteeForbidsCheckRuns, GiteeHasNoCheckRuns),
 		boolean("github_secondary_limit", "GitHub refuses writes with its secondary limit: 403 without Retry-After", "Hosts 1.5: its figures are not documented",
 			func(o *Options) *bool { return &o.GitHubSecondaryLimit }),
+	}
+}
+
+func fileSwitches() []Switch {
+	return []Switch{
+		boolean("many_changed_files", "each comparison and merge request at a git host changes 5000 files more, so that the list is cut", "githosts.md 1.7, 3.7: lists end after 300 to 3,000 files",
+			func(o *Options) *bool { return &o.ManyChangedFiles }),
 	}
 }
 

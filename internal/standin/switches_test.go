@@ -213,6 +213,10 @@ func switchCases(opts standin.Options) map[string]struct {
 			return c.get(code + "/pipeline-runs/detail")
 		}, map[string]string{"suspend": `"status":"SUSPEND","trigger_type"`, "suspend_step": `"last_dispatch_id":null,"status":"SUSPEND","message":null,"start_time":1772353800000,"end_time":null,"daily_build_number"`, "running": `"status":"RUNNING","trigger_type"`}},
 		"code_pipeline_errors": {get(code + "/pipeline-runs/detail"), map[string]string{"400": "400 ", "200": `200 {"error_code":"DEVPIPE`, "nested_200": `200 {"error":{"code":"DEVPIPE`}},
+		"many_changed_files": {func(c *client) string {
+			_, raw := c.send(http.MethodGet, "/api/v3/repos/acme/shop/pulls/7", "", map[string]string{"Authorization": "Bearer standin-api-token"})
+			return string(raw)
+		}, map[string]string{"false": `"changed_files":2,`, "true": `"changed_files":5002,`}},
 	}
 }
 

@@ -56,7 +56,7 @@ func (i Inventory) needs(ctx context.Context) ([]need, error) {
 	}
 	var needs []need
 	for _, ev := range events {
-		for _, match := range i.Policy.Decide(ev).Matches {
+		for _, match := range i.Policy.Possible(ev) {
 			n := need{ev, match}
 			if n.branch() != "" {
 				needs = append(needs, n)

@@ -75,6 +75,9 @@ type giteaEvent struct {
 	After  string `json:"after"`
 	// HeadCommit is null for a deletion, and missing in older versions.
 	HeadCommit *giteaCommit `json:"head_commit"`
+	// Commits are at most five, of so many; older versions do not say how many.
+	Commits      []commitFiles `json:"commits"`
+	TotalCommits *int          `json:"total_commits"`
 
 	Action      string            `json:"action"`
 	Number      int               `json:"number"`
@@ -163,6 +166,12 @@ func giteaPush(e *giteaEvent) (event.Event, error) {
 	ev.Repository = e.Repository.repository()
 	ev.Sender = cmp.Or(e.Sender.login(), e.Pusher.login())
 	ev.Author = ev.Sender
+	if e.TotalCommits != nil {
+		ev.Files = pushedFiles(e.Commits, *e.TotalCommits)
+		ev.Files.AskHost = false // It does not compare files.
+	} else {
+		ev.Files = event.NewFiles(nil, "the push does not say how many commits it has")
+	}
 	if ev.Branch != "" && e.After != "" && e.Before == e.After {
 		ev.Action, ev.NewCode, ev.Deleted = event.Updated, false, false
 		ev.IgnoredReason = "push changes nothing, as in a test delivery"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/gatewright/gatewright/internal/event"
 )
@@ -73,6 +74,12 @@ type giteeEvent struct {
 	HeadCommit *struct {
 		ID giteeText `json:"id"`
 	} `json:"head_commit"`
+
+	// Commits are not read where they have another form: nothing but the files is taken from
+	// them, and there null stands for none (specs/githosts.md 3.2).
+	Commits            json.RawMessage `json:"commits"`
+	TotalCommitsCount  json.RawMessage `json:"total_commits_count"`
+	CommitsMoreThanTen json.RawMessage `json:"commits_more_than_ten"`
 
 	Action       giteeText         `json:"action"`
 	ActionDesc   giteeText         `json:"action_desc"`
@@ -172,7 +179,22 @@ func giteePush(e *giteeEvent) (event.Event, error) {
 	ev.Repository = e.repository()
 	ev.Sender = cmp.Or(e.Sender.login(), e.User.login())
 	ev.Author = ev.Sender
+	ev.Files = e.files()
 	return settlePush(ev)
+}
+
+// files are those of a push. It lists the newest commits, and says of more than ten of them
+// that there are more.
+func (e *giteeEvent) files() event.Files {
+	var commits []commitFiles
+	if json.Unmarshal(e.Commits, &commits) != nil {
+		return event.Files{}
+	}
+	total, _ := strconv.Atoi(strings.Trim(string(e.TotalCommitsCount), `"`))
+	if string(e.CommitsMoreThanTen) == "true" {
+		total = max(total, len(commits)+1)
+	}
+	return pushedFiles(commits, total)
 }
 
 func giteeMergeRequest(e *giteeEvent) (event.Event, error) {

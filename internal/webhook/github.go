@@ -187,6 +187,17 @@ func githubPush(e *github.PushEvent) (event.Event, error) {
 		DefaultBranch: repo.GetDefaultBranch(),
 	}
 	ev.PushedAt = githubTime(repo.GetPushedAt())
+	var commits []commitFiles
+	for _, c := range e.Commits {
+		if c == nil {
+			c = &github.HeadCommit{}
+		}
+		commits = append(commits, commitFiles{c.Added, c.Removed, c.Modified})
+	}
+	ev.Files = pushedFiles(commits, len(commits))
+	if e.GetForced() {
+		ev.Files = event.NewFiles(nil, "the push was forced, so that files of the commits which it removed count too")
+	}
 	ev.Sender = cmp.Or(e.GetSender().GetLogin(), e.GetPusher().GetLogin(), e.GetPusher().GetName())
 	ev.Author = ev.Sender
 	return settlePush(ev)

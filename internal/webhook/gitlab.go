@@ -280,6 +280,15 @@ func gitlabPush(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 	ev := pushed(e.Ref, e.Before, e.After, e.CheckoutSHA, false)
 	ev.Repository = envelope.repository()
 	ev.Sender, ev.Author = e.UserUsername, e.UserUsername
+	var commits []commitFiles
+	for _, c := range e.Commits {
+		if c == nil {
+			commits = append(commits, commitFiles{})
+			continue
+		}
+		commits = append(commits, commitFiles{c.Added, c.Removed, c.Modified})
+	}
+	ev.Files = pushedFiles(commits, e.TotalCommitsCount)
 	if skip, ok := envelope.PushOpts.CI["skip"]; ok && skip != nil && skip != false {
 		ev.IgnoredReason = "push asks to skip checks: it was made with -o ci.skip"
 	}

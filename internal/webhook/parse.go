@@ -43,6 +43,7 @@ func Parse(c Connection, header http.Header, body []byte) (event.Event, error) {
 		return event.Event{}, fmt.Errorf("read delivery of %q: %w", c.Name, err)
 	}
 	ev.Connection = c.Name
+	ev.Files = settledFiles(ev)
 	if ev.Labels == nil {
 		ev.Labels = []string{}
 	}

@@ -33,6 +33,9 @@ CREATE TABLE deliveries (
     size        BIGINT NOT NULL,
     -- How often its decision was begun and did not end, because the process did.
     attempts    BIGINT NOT NULL DEFAULT 0,
+    -- What its git host told of the files that it changes, as JSON, until it is decided;
+    -- 'asked' while the host has not answered, empty where it was not asked.
+    files       TEXT NOT NULL DEFAULT '',
     UNIQUE (connection, key)
 );
 CREATE INDEX deliveries_by_state ON deliveries (state, received_at, id);

@@ -109,7 +109,7 @@ func TestExamplesLoad(t *testing.T) {
 // There is a server file and a rules file for each host, and the server file has no
 // connection of another kind.
 func TestEachHostHasItsExample(t *testing.T) {
-	for _, host := range []string{"github", "gitlab", "gitee"} {
+	for _, host := range []string{"github", "gitlab", "gitee", "gitea"} {
 		file := host + ".yaml"
 		c, complaints := config.Load(file, read(t, file), kinds(), env, readFile)
 		if len(complaints) > 0 {

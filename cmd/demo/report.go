@@ -218,7 +218,9 @@ func brokenExpectations(r demoReport) []string {
 				return s.Host == string(host) && s.Context == "gatewright/check" && (commit == "" || s.Commit == commit) && slices.Contains(states, s.State) && s.Writes <= 6
 			})
 		}
-		expect(runs(func(run demoRun) bool { return run.Host == host && run.Number == demo.MergeRequest && run.State == codecheck.Passed }) == 1,
+		expect(runs(func(run demoRun) bool {
+			return run.Host == host && run.Number == demo.MergeRequest && run.State == codecheck.Passed
+		}) == 1,
 			"the mended merge request from "+string(host)+" passes")
 		expect(shows("", "failure", "failed") && shows(mended, "success"), string(host)+" shows the failure of the merge request, and that it was mended")
 		expect(slices.ContainsFunc(r.Comments, func(c demoComment) bool {
@@ -227,10 +229,11 @@ func brokenExpectations(r demoReport) []string {
 	}
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Found }) > 0, "a task is found")
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Created && run.Number == 0 }) > 0, "a task is created")
-	expect(runs(func(run demoRun) bool {
-		return run.Host == event.GitHub && len(run.RefsTried) == 2 && run.Ref == codecheck.Pull
-	}) == 1,
-		"GitHub's merge request is pulled with the other ref")
+	for _, host := range []event.Host{event.GitHub, event.Gitea} {
+		expect(runs(func(run demoRun) bool {
+			return run.Host == host && len(run.RefsTried) == 2 && run.Ref == codecheck.Pull
+		}) == 1, "the merge request from "+string(host)+" is pulled with the other ref")
+	}
 
 	expect(len(r.Releases) == 3, "one verdict starts a release and approves its checkpoint, another one starts a release")
 	for _, rel := range r.Releases {

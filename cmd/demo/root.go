@@ -32,8 +32,8 @@ func newRoot(env command.Environment) *cobra.Command {
 		Short: "Show the whole way from a push to a release, on this machine alone",
 		Long: `Starts everything in one process on loopback: the server on a fresh database, a
 stand-in of Huawei Cloud (IAM, CodeArts Check, ServiceStage), and a small git
-repository with real commits. Then it sends signed webhooks as GitHub, GitLab and
-Gitee send them, and prints what happens, one line a step.
+repository with real commits. Then it sends signed webhooks as GitHub, GitLab, Gitee
+and Gitea send them, and prints what happens, one line a step.
 
 It then stays up, for you to try things, until it is interrupted. With --once it
 ends after the story, with exit code 0 only if every expectation held.

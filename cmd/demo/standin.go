@@ -37,9 +37,9 @@ func newStandin(env command.Environment) *cobra.Command {
 		Short: "Serve the stand-in of Huawei Cloud alone",
 		Long: `Serves IAM tokens, CodeArts Check, ServiceStage release pipelines and CodeArts
 Pipeline on one address, as their documents describe them, so that any client
-can be pointed at it; and what the APIs of GitHub (/api/v3), GitLab (/api/v4)
-and Gitee (/api/v5) say of a branch, a tag or a merge request, and take as
-statuses and comments, which GET /standin/reports shows. Tokens and
+can be pointed at it; and what the APIs of GitHub (/api/v3), GitLab (/api/v4),
+Gitee (/api/v5) and Gitea (/api/v1) say of a branch, a tag or a merge request,
+and take as statuses and comments, which GET /standin/reports shows. Tokens and
 signatures are really verified. It starts with one project that has a few tasks
 on small local repositories, and one pipeline of each kind, and prints their ids.
 

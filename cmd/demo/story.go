@@ -46,6 +46,7 @@ func chapters(w *demo.World) [][]episode {
 		{"the same delivery once more", demo.Delivery{Host: event.GitHub, Kind: "push", ID: first, Change: push}},
 		{"push of the clean commit to main", demo.Delivery{Host: event.GitLab, Kind: "push", ID: uuid.NewString(), Change: push}},
 		{"push of the clean commit to main", demo.Delivery{Host: event.Gitee, Kind: "push", ID: uuid.NewString(), Change: push}},
+		{"push of the clean commit to main", demo.Delivery{Host: event.Gitea, Kind: "push", ID: uuid.NewString(), Change: push}},
 		{"a push with a wrong signature", demo.Delivery{Host: event.GitHub, Kind: "push", ID: uuid.NewString(), Change: push, WrongSecret: true}},
 		{"push to a branch that no rule names", demo.Delivery{Host: event.GitHub, Kind: "push", ID: uuid.NewString(), Change: scratch}},
 		{"a deleted branch", demo.Delivery{Host: event.GitLab, Kind: "push", ID: uuid.NewString(), Change: deleted}},
@@ -53,6 +54,7 @@ func chapters(w *demo.World) [][]episode {
 		{"merge request 7 with the bad commit", demo.Delivery{Host: event.GitHub, Kind: "merge-request", ID: uuid.NewString(), Change: request}},
 		{"merge request 7 with the bad commit", demo.Delivery{Host: event.GitLab, Kind: "merge-request", ID: uuid.NewString(), Change: request}},
 		{"merge request 7 with the bad commit", demo.Delivery{Host: event.Gitee, Kind: "merge-request", ID: uuid.NewString(), Change: request}},
+		{"merge request 7 with the bad commit", demo.Delivery{Host: event.Gitea, Kind: "merge-request", ID: uuid.NewString(), Change: request}},
 	}, mended}
 }
 

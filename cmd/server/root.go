@@ -10,7 +10,7 @@ func newRoot(env command.Environment) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gatewright",
 		Short: "From a push to a code check, from a passed check to a release",
-		Long: `Gatewright receives webhooks of GitHub, GitLab and Gitee, runs the CodeArts
+		Long: `Gatewright receives webhooks of GitHub, GitLab, Gitee and Gitea, runs the CodeArts
 Check task that your rules name, compares the defects with a gate, and on success
 starts or approves ServiceStage release pipelines.
 

@@ -46,7 +46,7 @@ func TestDoctor(t *testing.T) {
 		{"no member of the project", answer("list_tasks", `{"error_code":"CC.00050010","error_msg":"current user does not have permission"}`),
 			[]string{"project " + projectID + ": list tasks: CC.00050010|a member of this CodeArts project"}, nil},
 		{"a task that cannot be created", func() { r.edit(t, "rules.yaml", ", auth_id: 6f1d0c52-8a0e-4a57-9a4d-2f7d3c9be001", "") },
-			[]string{"task of acme/shop main (gitlab): the task for branch|create the task", "task of acme/shop main (gitee): the task for branch|"}, nil},
+			[]string{"task of acme/shop main (gitlab): the task for branch|create the task", "task of acme/shop main (gitee): the task for branch|", "task of acme/shop main (gitea): the task for branch|"}, nil},
 		{"no such pipeline", func() {
 			r.edit(t, "rules.yaml", "pipeline: shop", "pipeline: 00000000-10df-483a-b14d-7b05f7e12c88")
 		},
@@ -178,7 +178,7 @@ func TestDoctorOfTheDemo(t *testing.T) {
 			}
 		}
 		for _, want := range []string{"endpoint " + r.Endpoint(), "clock", "credentials", "project 41b8df4bf53f4d51b8e6c5b32e8d2a07",
-			"task of acme/shop main (github)", "task of acme/shop main (gitlab)", "task of acme/shop main (gitee)",
+			"task of acme/shop main (github)", "task of acme/shop main (gitlab)", "task of acme/shop main (gitee)", "task of acme/shop main (gitea)",
 			"pipeline shop (" + r.World.Pipeline + ")", "checkpoint k2m8qa of pipeline shop (" + r.World.Pipeline + ")", "pipeline web (" + r.World.FailingPipeline + ")",
 			"database", "file rights"} {
 			if !strings.Contains(strings.Join(ok, "\n"), want) {

@@ -249,7 +249,7 @@ func TestConfirms(t *testing.T) {
 	if unconfirmed == nil {
 		t.Fatal(complaints)
 	}
-	for name, api := range map[string]string{"gitee-asked": "https://gitee.com/api/v5", "github-asked": "https://api.github.com"} {
+	for name, api := range map[string]string{"gitee-asked": "https://gitee.com/api/v5", "github-asked": "https://api.github.com", "gitea-asked": "https://git.example.com/git/api/v1"} {
 		if asked := connectionOf(t, unconfirmed, name); asked.APIURL != api || !asked.ConfirmsReleases() || asked.ConfirmsRuns() != (name == "gitee-asked") {
 			t.Errorf("%s: API %q, confirms runs %v and releases %v", name, asked.APIURL, asked.ConfirmsRuns(), asked.ConfirmsReleases())
 		}

@@ -48,11 +48,12 @@ type Connection struct {
 	// MaxAge is how far the time of a Gitee or GitLab signature may be from now,
 	// in both directions. Default: 1h for Gitee, its own documented limit, and 5m
 	// for GitLab (specs/githosts.md 2.1, 3.1). Zero when there is no signed time:
-	// GitHub, GitLab without a signing token, Gitee with a password.
+	// GitHub, Gitea, GitLab without a signing token, Gitee with a password.
 	MaxAge time.Duration `yaml:"max_age,omitempty"`
 	// RepoType is what CodeArts Check calls this host when it creates a task
 	// (specs/codearts-check.md 1.4 has the words). Default, by its section 7:
-	// GitHub, Gitee, gitlab for gitlab.com, self_gitlab for another GitLab.
+	// GitHub, Gitee, gitlab for gitlab.com, self_gitlab for another GitLab, GitPub for
+	// Gitea.
 	RepoType string `yaml:"repo_type"`
 	// Allow are the addresses from which deliveries are accepted. Default: any.
 	Allow []CIDR `yaml:"allow,omitempty"`
@@ -68,7 +69,8 @@ type Connection struct {
 	Clone *Clone `yaml:"clone,omitempty"`
 	// APIURL is the base URL of the host's API, without a slash at its end; the token is sent
 	// nowhere else. Default, with a token or an App: https://api.github.com for github.com, otherwise
-	// URL with /api/v3 (GitHub), /api/v4 (GitLab) or /api/v5 (Gitee).
+	// URL with /api/v3 (GitHub), /api/v4 (GitLab), /api/v5 (Gitee) or /api/v1
+	// (Gitea).
 	APIURL string `yaml:"api_url,omitempty"`
 	// CAFile holds certificate authorities in PEM form that are trusted for the API beside
 	// the system's. Default: none.

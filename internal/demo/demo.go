@@ -103,8 +103,8 @@ func Start(ctx context.Context, opts Options) (*Demo, error) {
 // makeSecrets makes a random value for each secret of the server file.
 func makeSecrets(further map[string]string) map[string]string {
 	secrets := map[string]string{}
-	for _, name := range []string{"DEMO_GITHUB_SECRET", "DEMO_GITLAB_TOKEN", "DEMO_GITEE_SECRET",
-		"DEMO_GITHUB_API", "DEMO_GITLAB_API", "DEMO_GITEE_API", "DEMO_ACCESS_KEY", "DEMO_SECRET_KEY"} {
+	for _, name := range []string{"DEMO_GITHUB_SECRET", "DEMO_GITLAB_TOKEN", "DEMO_GITEE_SECRET", "DEMO_GITEA_SECRET",
+		"DEMO_GITHUB_API", "DEMO_GITLAB_API", "DEMO_GITEE_API", "DEMO_GITEA_API", "DEMO_ACCESS_KEY", "DEMO_SECRET_KEY"} {
 		random := make([]byte, 16)
 		// rand.Read never fails.
 		_, _ = rand.Read(random)

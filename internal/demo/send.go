@@ -97,6 +97,18 @@ func headers(d Delivery) http.Header {
 			header.Set("X-Gitee-Event", "Push Hook")
 		}
 		header.Set("X-Gitee-Ping", "false")
+	case event.Gitea:
+		header.Set("User-Agent", "Go-http-client/1.1")
+		name := "pull_request"
+		if push {
+			name = "push"
+		}
+		// Forgejo sends all of these; the last are GitHub's.
+		for _, prefix := range []string{"X-Forgejo-", "X-Gitea-", "X-Gogs-", "X-GitHub-"} {
+			header.Set(prefix+"Event", name)
+			header.Set(prefix+"Event-Type", name)
+			header.Set(prefix+"Delivery", d.ID)
+		}
 	}
 	return header
 }

@@ -15,7 +15,7 @@ import (
 // MergeRequest is the number of the repository's merge request on every host.
 const MergeRequest = 7
 
-// World is what a demo is about: the repository acme/shop on three hosts, a CodeArts
+// World is what a demo is about: the repository acme/shop on four hosts, a CodeArts
 // project with one task, and two pipelines.
 type World struct {
 	// Clean is the commit on main, Parent the one before it, Bad the one on the
@@ -32,7 +32,7 @@ type World struct {
 }
 
 // makeWorld makes the repository as each host would serve it, and what the
-// stand-in starts with. GitHub and Gitee serve a merge request's code under
+// stand-in starts with. GitHub, Gitee and Gitea serve a merge request's code under
 // refs/pull, GitLab under refs/merge-requests.
 func makeWorld(folder string) (*World, error) {
 	w := &World{Checkpoint: "k2m8qa", repositories: map[event.Host]standin.Repository{}}

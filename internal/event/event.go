@@ -19,6 +19,8 @@ const (
 	GitHub Host = "github"
 	GitLab Host = "gitlab"
 	Gitee  Host = "gitee"
+	// Gitea is Gitea or Forgejo.
+	Gitea Host = "gitea"
 )
 
 // Kind says what sort of thing happened.
@@ -30,7 +32,7 @@ const (
 	Push Kind = "push"
 	// Tag is a tag that was created, moved or deleted.
 	Tag Kind = "tag"
-	// MergeRequest is a GitHub or Gitee pull request or a GitLab merge request.
+	// MergeRequest is a pull request of GitHub, Gitee or Gitea, or a GitLab merge request.
 	MergeRequest Kind = "merge_request"
 	// Comment is a remark on a merge request; one on anything else is ignored.
 	Comment Kind = "comment"

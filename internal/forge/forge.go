@@ -123,7 +123,7 @@ type host struct {
 var errNoApps = errors.New("this kind of host has no Apps: give it a token")
 
 // hosts are the supported kinds.
-func hosts() []host { return []host{githubHost(), gitlabHost(), giteeHost()} }
+func hosts() []host { return []host{githubHost(), gitlabHost(), giteeHost(), giteaHost()} }
 
 // New returns a Forge, or an error that names the first wrong connection.
 func New(o Options) (*Forge, error) {
@@ -236,7 +236,7 @@ func isCommit(sha string) bool {
 }
 
 // Languages reads the programming languages of the event's repository, by the names that
-// GitHub and GitLab give them, the most used first. GitHub and GitLab tell those of the
+// GitHub and GitLab give them, the most used first. GitHub, GitLab and Gitea tell those of the
 // default branch; on Gitee they are derived from the names of the files at the event's
 // commit. Errors are as those of Head.
 func (f *Forge) Languages(ctx context.Context, ev event.Event) (names []string, err error) {

@@ -39,7 +39,7 @@ const token = "a-token-that-no-error-shows"
 func now() time.Time { return time.Unix(1767225540, 0) }
 
 // basePaths are where the cases serve each API.
-var basePaths = map[event.Host]string{event.GitHub: "/api/v3", event.GitLab: "/sub/api/v4", event.Gitee: "/api/v5"}
+var basePaths = map[event.Host]string{event.GitHub: "/api/v3", event.GitLab: "/sub/api/v4", event.Gitee: "/api/v5", event.Gitea: "/git/api/v1"}
 
 // TestCases reads from each host as its case files say. A file has a part `read` (what is
 // read: branch, tag or merge_request, the repository, the name), a part for each request that
@@ -111,8 +111,11 @@ func newCase(t *testing.T, host event.Host, archive *txtar.Archive) *hostCase {
 // serve answers a request that carries the token as its host wants it.
 func (c *hostCase) serve(t *testing.T, w http.ResponseWriter, r *http.Request) {
 	header, want := "Authorization", "Bearer "+token
-	if c.host == event.GitLab {
+	switch c.host {
+	case event.GitLab:
 		header, want = "Private-Token", token
+	case event.Gitea:
+		want = "token " + token
 	}
 	if got := r.Header.Get(header); got != want {
 		t.Errorf("%s is %q", header, got)

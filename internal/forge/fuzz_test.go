@@ -33,22 +33,7 @@ func (a answering) RoundTrip(*http.Request) (*http.Response, error) {
 // FuzzGitee: whatever Gitee answers to a read, a status, a comment and the question for rights, each ends
 // with a result or an error, and a comment and a check run that were written have an id.
 func FuzzGitee(f *testing.F) {
-	files, err := filepath.Glob("testdata/*/gitee/*.txtar")
-	if err != nil || len(files) == 0 {
-		f.Fatalf("no seeds, error %v", err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, part := range txtar.Parse(data).Files {
-			if _, body, found := strings.Cut(string(part.Data), "\n\n"); found {
-				f.Add([]byte(strings.TrimSpace(body)), 0)
-			}
-		}
-	}
-	f.Add([]byte("403 Forbidden"), http.StatusForbidden)
+	addAnswers(f, "gitee")
 	f.Fuzz(func(t *testing.T, body []byte, code int) {
 		status := http.StatusOK
 		if code >= 300 && code < 600 {
@@ -69,4 +54,57 @@ func FuzzGitee(f *testing.F) {
 			t.Error("Gitee does not tell scopes, so it cannot be sure")
 		}
 	})
+}
+
+// FuzzGitea: the same of Gitea.
+func FuzzGitea(f *testing.F) {
+	addAnswers(f, "gitea")
+	f.Fuzz(func(t *testing.T, body []byte, code int) {
+		status := http.StatusOK
+		if code >= 300 && code < 600 {
+			status = code
+		}
+		r := giteaClient{base: "https://gitea.com/api/v1", http: &http.Client{Transport: answering{status, body}}}
+		c := &connected{client: r}
+		target := Target{Repository: event.Repository{FullName: "acme/api"}, SHA: "1f2e3d4c5b6a79881726354453627180a1b2c3d4", Number: 7}
+		if handle, err := r.setStatus(t.Context(), target, Status{Context: "gatewright/check", State: StateFailure}, "kept"); handle != "kept" || (err == nil) != (status == http.StatusOK) {
+			t.Errorf("answer %d: handle %q, error %v", status, handle, err)
+		}
+		if id, err := c.saveComment(t.Context(), "acme/api", 7, "<!-- marker -->", "text", ""); err == nil && (strings.Trim(id, "0123456789") != "" || id == "0") {
+			t.Errorf("the comment's id is %q", id)
+		}
+		for _, read := range []func() (string, error){
+			func() (string, error) { return r.branch(t.Context(), "acme/api", "main") },
+			func() (string, error) { return r.tag(t.Context(), "acme/api", "v1.2") },
+			func() (string, error) { return r.mergeRequest(t.Context(), "acme/api", 7) },
+		} {
+			if _, err := read(); err == nil && status != http.StatusOK {
+				t.Errorf("answer %d was read", status)
+			}
+		}
+		if told, err := r.mayReport(t.Context(), "acme/api"); told && err == nil {
+			t.Error("Gitea does not tell scopes, so it cannot be sure")
+		}
+	})
+}
+
+// addAnswers adds the answers of a host's case files.
+func addAnswers(f *testing.F, host string) {
+	f.Helper()
+	files, err := filepath.Glob("testdata/*/" + host + "/*.txtar")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no seeds, error %v", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, part := range txtar.Parse(data).Files {
+			if _, body, found := strings.Cut(string(part.Data), "\n\n"); found {
+				f.Add([]byte(strings.TrimSpace(body)), 0)
+			}
+		}
+	}
+	f.Add([]byte("403 Forbidden"), http.StatusForbidden)
 }

@@ -57,7 +57,7 @@ func newReporting(t *testing.T, host event.Host, app *forge.App, change func(*st
 	t.Cleanup(r.server.Close)
 	listener := httptest.NewServer(r.server.Handler())
 	t.Cleanup(listener.Close)
-	r.url = listener.URL + map[event.Host]string{event.GitHub: "/api/v3", event.GitLab: "/api/v4", event.Gitee: "/api/v5"}[host]
+	r.url = listener.URL + map[event.Host]string{event.GitHub: "/api/v3", event.GitLab: "/api/v4", event.Gitee: "/api/v5", event.Gitea: "/api/v1"}[host]
 	r.restart()
 	return r
 }
@@ -124,6 +124,7 @@ func TestStatuses(t *testing.T) {
 			annotations: []standin.HostAnnotation{{Path: "partner.ini", Line: 2, Level: "failure", Message: "a token"}, {Path: "discount.go", Line: 1, Level: "warning", Message: "it does not parse"}}},
 		// What GitLab would refuse is not sent: neither the second pending nor that after running.
 		"gitlab": {host: event.GitLab, want: []string{"pending", "running", "failed", "pending", "running", "success", "failed"}},
+		"gitea":  {host: event.Gitea, want: []string{"pending", "pending", "pending", "pending", "failure", "pending", "pending", "success", "error"}},
 		"gitee": {host: event.Gitee, neutral: true, want: []string{"queued", "queued", "in_progress", "queued", "failure", "queued", "in_progress", "neutral", "failure"},
 			annotations: []standin.HostAnnotation{{Path: "partner.ini", Line: 2, Level: "failure", Message: "a token"}, {Path: "discount.go", Line: 1, Level: "warning", Message: "it does not parse"}}},
 		"gitee that forbids check runs": {host: event.Gitee, gitee: "forbidden"},
@@ -282,6 +283,7 @@ func TestComments(t *testing.T) {
 		"github app": {event.GitHub, true, 9002, "/repos/acme/store/issues/comments/"},
 		"gitlab":     {event.GitLab, false, 9001, "/projects/acme%2Fstore/merge_requests/7/notes/"},
 		"gitee":      {event.Gitee, false, 9001, "/repos/acme/store/pulls/comments/"},
+		"gitea":      {event.Gitea, false, 9001, "/repos/acme/store/issues/comments/"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var app *forge.App
@@ -320,7 +322,7 @@ func TestComments(t *testing.T) {
 			}
 			// Its answer was lost, and the id with it.
 			r.request(http.MethodDelete, test.deletes+again)
-			r.faults(standin.Fault{Kind: standin.FaultLost, Next: 1, Operations: []string{"github_create_comment", "gitlab_create_note", "gitee_create_comment"}})
+			r.faults(standin.Fault{Kind: standin.FaultLost, Next: 1, Operations: []string{"github_create_comment", "gitlab_create_note", "gitee_create_comment", "gitea_create_comment"}})
 			if _, err := r.SaveComment(t.Context(), r.target(7), marker, "fifth", again); err == nil {
 				t.Error("the answer was not lost")
 			}
@@ -352,7 +354,7 @@ func (r *reporting) request(method, path string) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Authorization", map[bool]string{false: "Bearer ", true: "token "}[r.host == event.Gitea]+token)
 	req.Header.Set("PRIVATE-TOKEN", token)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -367,7 +369,7 @@ func (r *reporting) request(method, path string) {
 // TestReportRefusals: what a host refuses says what to do and whether trying again may help, and shows no
 // secret.
 func TestReportRefusals(t *testing.T) {
-	for _, host := range []event.Host{event.GitHub, event.GitLab, event.Gitee} {
+	for _, host := range []event.Host{event.GitHub, event.GitLab, event.Gitee, event.Gitea} {
 		t.Run(string(host), func(t *testing.T) {
 			r := newReporting(t, host, nil, nil)
 			set := func(change func(*forge.Target)) error {
@@ -398,7 +400,7 @@ func TestReportRefusals(t *testing.T) {
 			refused("a repository that is none", set(func(x *forge.Target) { x.Repository.FullName = "acme/../shop" }), "cannot be a commit", false, false, false)
 			refused("a commit that is none", set(func(x *forge.Target) { x.SHA = "main" }), "cannot be a commit", false, false, false)
 			refused("another connection", set(func(x *forge.Target) { x.Connection = "other" }), "no API token", false, false, false)
-			if told, err := r.CanReport(t.Context(), event.Event{Connection: "c", Repository: event.Repository{FullName: "acme/store"}}); err != nil || told != (host != event.Gitee) {
+			if told, err := r.CanReport(t.Context(), event.Event{Connection: "c", Repository: event.Repository{FullName: "acme/store"}}); err != nil || told != (host == event.GitHub || host == event.GitLab) {
 				t.Errorf("rights: told %v, error %v", told, err)
 			}
 			r.restart()

@@ -23,7 +23,7 @@ func TestStandin(t *testing.T) {
 		kind  event.Host
 		path  string
 		style standin.RefStyle
-	}{{event.GitHub, "/api/v3", standin.RefPull}, {event.GitLab, "/api/v4", standin.RefMergeRequest}, {event.Gitee, "/api/v5", standin.RefPull}} {
+	}{{event.GitHub, "/api/v3", standin.RefPull}, {event.GitLab, "/api/v4", standin.RefMergeRequest}, {event.Gitee, "/api/v5", standin.RefPull}, {event.Gitea, "/api/v1", standin.RefPull}} {
 		t.Run(string(host.kind), func(t *testing.T) { testStandin(t, host.kind, host.path, host.style) })
 	}
 }

@@ -20,7 +20,7 @@ import (
 // GitHost is a git host whose API is served from Options.Repositories.
 type GitHost struct {
 	// Kind decides where the API is: github under /api/v3, gitlab under /api/v4, gitee under
-	// /api/v5. One of each kind.
+	// /api/v5, gitea under /api/v1. One of each kind.
 	Kind string
 	// URL is the host's address, as in Options.Repositories: a repository's is this, its full
 	// name, and .git.
@@ -57,6 +57,7 @@ func (g *gitHosts) routes() []route {
 		github = "GET /api/v3/repos/{owner}/{name}"
 		gitlab = "GET /api/v4/projects/{project}"
 		gitee  = "GET /api/v5/repos/{owner}/{name}"
+		gitea  = "GET /api/v1/repos/{owner}/{name}"
 	)
 	var routes []route
 	for _, r := range []struct {
@@ -76,16 +77,22 @@ func (g *gitHosts) routes() []route {
 		{gitee + "/branches/{branch}", "gitee_branch", giteeStyle(), giteeBranch},
 		{gitee + "/tags", "gitee_tags", giteeStyle(), giteeTags},
 		{gitee + "/pulls/{number}", "gitee_pull", giteeStyle(), giteePull},
+		{gitea + "/branches/{branch...}", "gitea_branch", giteaStyle(), giteaBranch},
+		{gitea + "/git/refs/{ref...}", "gitea_refs", giteaStyle(), giteaRefs},
+		{gitea + "/git/tags/{sha}", "gitea_tag", giteaStyle(), giteaTag},
+		{gitea + "/pulls/{number}", "gitea_pull", giteaStyle(), giteaPull},
+		{gitea + "/languages", "gitea_languages", giteaStyle(), giteaLanguages},
 		{github + "/pulls/{number}/files", "github_pull_files", githubStyle(), githubFiles},
 		{github + "/compare/{range}", "github_compare", githubStyle(), githubCompare},
 		{gitlab + "/merge_requests/{number}/diffs", "gitlab_diffs", gitlabStyle(), gitlabDiffs},
 		{gitlab + "/repository/compare", "gitlab_compare", gitlabStyle(), gitlabCompare},
 		{gitee + "/pulls/{number}/files", "gitee_pull_files", giteeStyle(), giteePullFiles},
 		{gitee + "/compare/{range}", "gitee_compare", giteeStyle(), giteeCompare},
+		{gitea + "/pulls/{number}/files", "gitea_pull_files", giteaStyle(), giteaPullFiles},
 	} {
 		routes = append(routes, g.route(r.pattern, r.operation, r.style, r.answer))
 	}
-	return slices.Concat(routes, g.githubWrites(), g.gitlabWrites(), g.giteeWrites())
+	return slices.Concat(routes, g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites())
 }
 
 // hostStyle is what differs between the hosts before a repository is found.
@@ -140,7 +147,7 @@ func (g *gitHosts) authorize(c *call, style hostStyle) (r hosted, refusal answer
 	if !known {
 		return hosted{}, unknownRoute.handle(c), false
 	}
-	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved}
+	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles}
 	token, found := strings.CutPrefix(c.http.Header.Get(style.header), style.before)
 	r.byApp = style.apps && host.App != nil && g.tokens.good(token, c.entry.Time)
 	if !found || token != host.Token && !r.byApp {

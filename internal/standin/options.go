@@ -361,8 +361,8 @@ func (o Options) check() error {
 	}
 	kinds := map[string]bool{}
 	for _, h := range o.GitHosts {
-		if !slices.Contains([]string{"github", "gitlab", "gitee"}, h.Kind) || h.URL == "" || h.Token == "" || kinds[h.Kind] {
-			complain("git host %q needs a kind of its own (github, gitlab, gitee), a URL and a token", h.Kind)
+		if !slices.Contains([]string{"github", "gitlab", "gitee", "gitea"}, h.Kind) || h.URL == "" || h.Token == "" || kinds[h.Kind] {
+			complain("git host %q needs a kind of its own (github, gitlab, gitee, gitea), a URL and a token", h.Kind)
 		}
 		if h.App != nil && (h.App.ID <= 0 || h.App.Installation <= 0 || h.App.PublicKey == nil) {
 			complain("the App of git host %q needs its number, that of its installation, and a public key", h.Kind)

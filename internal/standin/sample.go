@@ -31,6 +31,7 @@ func Sample(dir string) (Options, error) {
 			{Kind: "github", URL: "https://git.example.com", Token: "standin-api-token"},
 			{Kind: "gitlab", URL: "https://git.example.com", Token: "standin-api-token"},
 			{Kind: "gitee", URL: "https://git.example.com", Token: "standin-api-token"},
+			{Kind: "gitea", URL: "https://git.example.com", Token: "standin-api-token"},
 		},
 		RuleSets:      []RuleSet{{ID: stableID("ruleset", "team"), Name: "team rules", Language: "GO"}},
 		Pipelines:     samplePipelines(),

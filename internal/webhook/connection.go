@@ -2,9 +2,9 @@
 // bytes, hands it to an Inbox that makes it durable, and only then acknowledges it.
 // What a delivery says is read later, by Parse, outside of the request.
 //
-// Each kind of git host is one value in one file (github.go, gitlab.go, gitee.go);
-// nothing else distinguishes them. Facts about the hosts come from
-// specs/githosts.md, sections 1 to 3.
+// Each kind of git host is one value in one file (github.go, gitlab.go, gitee.go,
+// gitea.go); nothing else distinguishes them. Facts about the hosts come from
+// specs/githosts.md, sections 1 to 4.
 package webhook
 
 import (

@@ -23,6 +23,10 @@ func FuzzGitee(f *testing.F) {
 	fuzzHost(f, connection(event.Gitee), "X-Gitee-Event", "X-Gitee-Token")
 }
 
+func FuzzGitea(f *testing.F) {
+	fuzzHost(f, connection(event.Gitea), "X-Gitea-Event", "X-Gitea-Signature")
+}
+
 // fuzzHost: whatever a stranger sends, it is refused and nothing panics; what is
 // signed verifies at the time of signing; and what parses without a reason to
 // ignore it names its repository and full commits.

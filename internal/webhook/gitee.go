@@ -44,7 +44,7 @@ func giteeHost() host {
 		},
 
 		isPing:        func(header http.Header) bool { return strings.EqualFold(header.Get("X-Gitee-Ping"), "true") },
-		eventHeader:   "X-Gitee-Event",
+		eventName:     inHeader("X-Gitee-Event"),
 		kind:          giteeKind,
 		deliveryID:    func(Connection, http.Header) string { return "" },
 		setDeliveryID: func(http.Header, string) {},

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -36,7 +35,7 @@ func githubHost() host {
 		sign:   signGitHub,
 
 		isPing:        func(header http.Header) bool { return header.Get("X-GitHub-Event") == "ping" },
-		eventHeader:   "X-GitHub-Event",
+		eventName:     inHeader("X-GitHub-Event"),
 		kind:          githubKind,
 		deliveryID:    func(_ Connection, header http.Header) string { return header.Get("X-GitHub-Delivery") },
 		setDeliveryID: func(header http.Header, id string) { header.Set("X-GitHub-Delivery", id) },
@@ -48,7 +47,7 @@ func githubHost() host {
 		},
 
 		forms:          true,
-		payload:        githubPayload,
+		payload:        jsonOrForm,
 		withoutSecrets: nothingSecret,
 		parse:          parseGitHub,
 	}
@@ -77,8 +76,13 @@ func githubKind(eventName string) event.Kind {
 }
 
 // verifyGitHub demands X-Hub-Signature-256, an HMAC over the raw body, JSON or
-// form; the older SHA-1 header is not used (specs/githosts.md 1.1).
+// form; the older SHA-1 header is not used (specs/githosts.md 1.1). Gitea and Forgejo send
+// GitHub's headers too, with a signature that is right for JSON, and events that mean
+// something else (specs/githosts.md 4.2).
 func verifyGitHub(c Connection, header http.Header, _ time.Time) (func([]byte) error, error) {
+	if name := giteaDelivery(header); name != "" {
+		return nil, refuse("this is a delivery of Gitea or Forgejo, because it has the header %s: give this connection the kind %s", name, event.Gitea)
+	}
 	signature := header.Get("X-Hub-Signature-256")
 	if signature == "" {
 		return nil, refuse("X-Hub-Signature-256 is missing: set a secret on the webhook")
@@ -105,30 +109,12 @@ func verifyGitHub(c Connection, header http.Header, _ time.Time) (func([]byte) e
 }
 
 func signGitHub(c Connection, header http.Header, body []byte, _ time.Time) ([]byte, error) {
+	if name := giteaDelivery(header); name != "" {
+		return nil, fmt.Errorf("sign delivery of %q: it is a delivery of Gitea or Forgejo, because it has the header %s, and this connection has the kind %s", c.Name, name, event.GitHub)
+	}
 	header.Del("X-Hub-Signature")
 	header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(hmacSHA256([]byte(c.Secrets[0]), body)))
 	return body, nil
-}
-
-// githubPayload returns the JSON of a body that is JSON itself, or a form with
-// the JSON in its only field, "payload": the default of a webhook made by GitHub's API.
-// The signature does not cover the content type, so no body may be read in both ways.
-func githubPayload(header http.Header, body []byte) ([]byte, error) {
-	switch kind, err := contentType(header); {
-	case err != nil:
-		return nil, err
-	case kind != formType:
-		return body, nil
-	}
-	encoded, ok := bytes.CutPrefix(body, []byte("payload="))
-	if !ok || bytes.ContainsAny(encoded, "&;") {
-		return nil, errors.New(`read form body: it is not the field "payload" and nothing else, as GitHub sends it`)
-	}
-	payload, err := url.QueryUnescape(string(encoded))
-	if err != nil {
-		return nil, errors.New("read form body: it is not percent-encoded as forms are")
-	}
-	return []byte(payload), nil
 }
 
 // parseGitHub reads the events that carry code or a remark on it; every other
@@ -139,10 +125,13 @@ func parseGitHub(header http.Header, body []byte) (event.Event, places, error) {
 	if name == "" {
 		return event.Event{}, places{}, errors.New("X-GitHub-Event is missing")
 	}
+	if other := giteaDelivery(header); other != "" {
+		return event.Event{}, places{}, fmt.Errorf("it is a delivery of Gitea or Forgejo, because it has the header %s: read it as the kind %s", other, event.Gitea)
+	}
 	if githubKind(name) == "" {
 		return ignoredKind(name), places{}, nil
 	}
-	payload, err := githubPayload(header, body)
+	payload, err := jsonOrForm(header, body)
 	if err != nil {
 		return event.Event{}, places{}, err
 	}

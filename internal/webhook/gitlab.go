@@ -53,7 +53,7 @@ func gitlabHost() host {
 		},
 
 		isPing:        neverPing,
-		eventHeader:   "X-Gitlab-Event",
+		eventName:     inHeader("X-Gitlab-Event"),
 		kind:          gitlabKind,
 		deliveryID:    gitlabDeliveryID,
 		setDeliveryID: setGitLabDeliveryID,

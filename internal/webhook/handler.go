@@ -323,7 +323,7 @@ func (h *Handler) delivery(e endpoint, header http.Header, body []byte) event.De
 		Connection: e.Name,
 		Host:       e.Host,
 		HostID:     deliveryID(e.host, e.Connection, header),
-		Event:      header.Get(e.host.eventHeader),
+		Event:      e.host.eventName(header),
 		ReceivedAt: h.now(),
 		Header:     keptHeaders(e.host, header),
 		Scope:      Scope(e.Connection, header, body, h.now()),

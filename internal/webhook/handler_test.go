@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ import (
 )
 
 func TestReceive(t *testing.T) {
-	github, gitlab, gitee := connection(event.GitHub), connection(event.GitLab), connection(event.Gitee)
+	github, gitlab, gitee, gitea := connection(event.GitHub), connection(event.GitLab), connection(event.Gitee), connection(event.Gitea)
 	stranger := webhook.Connection{Host: event.GitHub, Secrets: []string{"guess"}}
 	next := webhook.Connection{Host: event.Gitee, Secrets: []string{"the next secret"}}
 	githubHeader := func(name string) http.Header {
@@ -48,6 +49,13 @@ func TestReceive(t *testing.T) {
 		{name: "gitlab", path: "/webhooks/the-gitlab", sign: gitlab, header: headers("X-Gitlab-Event", "Merge Request Hook"), body: `{}`, status: 202, code: "accepted", metric: "the-gitlab merge_request accepted", stored: 1},
 		{name: "gitee", path: "/webhooks/the-gitee", sign: gitee, header: giteeHeader(), body: `{}`, status: 202, code: "accepted", metric: "the-gitee push accepted", stored: 1},
 		{name: "second secret", path: "/webhooks/the-gitee", sign: next, header: giteeHeader(), body: `{}`, status: 202, code: "accepted", metric: "the-gitee push accepted", stored: 1},
+		{name: "gitea", path: "/webhooks/the-gitea", sign: gitea, header: headers("Content-Type", "application/json", "X-Gitea-Event", "push"), body: `{}`, status: 202, code: "accepted", metric: "the-gitea push accepted", stored: 1},
+		{name: "gitea, a form", path: "/webhooks/the-gitea", sign: gitea, header: headers("Content-Type", form, "X-Gitea-Event", "pull_request"), body: "payload=%7B%7D", status: 202, code: "accepted", metric: "the-gitea merge_request accepted", stored: 1},
+		{name: "forgejo", path: "/webhooks/the-gitea", sign: gitea, header: headers("X-Forgejo-Event", "issue_comment", "X-GitHub-Event", "push"), body: `{}`, status: 202, code: "accepted", metric: "the-gitea comment accepted", stored: 1},
+		{name: "gogs", path: "/webhooks/the-gitea", sign: gitea, header: headers("X-Gogs-Event", "push"), body: `{}`, status: 202, code: "accepted", metric: "the-gitea push accepted", stored: 1},
+		{name: "gitea, JSON sent as a form", path: "/webhooks/the-gitea", sign: gitea, header: headers("Content-Type", form, "X-Gitea-Event", "push"), body: `{"a":"payload=%7B%7D"}`, status: 400, code: "not_json", metric: "the-gitea push not_json"},
+		{name: "gitea, form that is none", path: "/webhooks/the-gitea", sign: gitea, header: headers("Content-Type", form, "X-Gitea-Event", "push"), body: "payload=%zz", status: 400, code: "not_json", metric: "the-gitea push not_json"},
+		{name: "gitea, form too large", path: "/webhooks/the-gitea", sign: gitea, header: headers("Content-Type", form, "X-Gitea-Event", "push"), body: "payload=%22" + strings.Repeat("x", maxBody) + "%22", status: 413, code: "too_large", metric: "the-gitea push too_large"},
 		{name: "unwanted event", path: "/webhooks/the-github", sign: github, header: githubHeader("gardening"), body: `{}`, status: 202, code: "accepted", metric: "the-github other accepted", stored: 1},
 		{name: "unreadable as its event", path: "/webhooks/the-github", sign: github, header: githubHeader("push"), body: `[1]`, status: 202, code: "accepted", metric: "the-github push accepted", stored: 1},
 
@@ -165,9 +173,39 @@ func TestGiteePasswordIsNotStored(t *testing.T) {
 	}
 }
 
+// TestGiteaSecretIsNotStored: the secret that Gitea before 1.14 repeats in the JSON is not
+// stored, in whichever way it came, and the body still parses.
+func TestGiteaSecretIsNotStored(t *testing.T) {
+	body, err := os.ReadFile("testdata/gitea/push_before_1_14.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := strings.Replace(string(body), "an old secret", secret, 1)
+	stored := strings.Replace(string(body), "an old secret", "", 1)
+	for name, tc := range map[string]struct{ contentType, sent, stored string }{
+		"JSON":   {"application/json", sent, stored},
+		"a form": {"application/x-www-form-urlencoded", "payload=" + url.QueryEscape(sent), "payload=" + url.QueryEscape(stored)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := startServer(t)
+			header, reader := d.signed(t, connection(event.Gitea), headers("Content-Type", tc.contentType, "X-Gitea-Event", "push"), tc.sent)
+			if status, answer, _ := d.post(t, "/webhooks/the-gitea", header, reader); status != http.StatusAccepted {
+				t.Fatalf("status is %d %v", status, answer)
+			}
+			got := d.inbox.deliveries[0]
+			if string(got.Body) != tc.stored {
+				t.Errorf("stored body is %s", got.Body)
+			}
+			if ev, err := webhook.Parse(webhook.Connection{Host: event.Gitea}, got.Header, got.Body); err != nil || ev.Branch != "main" {
+				t.Errorf("parsed %+v, error %v", ev, err)
+			}
+		})
+	}
+}
+
 // TestDeliveryKeys: the same delivery has the same key, another has another.
 func TestDeliveryKeys(t *testing.T) {
-	github, gitlab, gitee := connection(event.GitHub), connection(event.GitLab), connection(event.Gitee)
+	github, gitlab, gitee, gitea := connection(event.GitHub), connection(event.GitLab), connection(event.Gitee), connection(event.Gitea)
 	const a, b = `{"n":1}`, `{"n":2}`
 	for _, tc := range []struct {
 		name          string
@@ -189,6 +227,12 @@ func TestDeliveryKeys(t *testing.T) {
 		{"gitlab no id", gitlab, headers("X-Gitlab-Event", "Push Hook"), headers("X-Gitlab-Event", "Push Hook"), [2]string{a, a}, true},
 		{"gitlab no id, other event", gitlab, headers("X-Gitlab-Event", "Push Hook"), headers("X-Gitlab-Event", "Note Hook"), [2]string{a, a}, false},
 		{"gitee body", gitee, headers("X-Gitee-Event", "Push Hook"), headers("X-Gitee-Event", "Push Hook"), [2]string{a, a}, true},
+		{"gitea id", gitea, headers("X-Gitea-Delivery", "d1", "X-Gitea-Event", "push"), headers("X-Gitea-Delivery", "d1", "X-Gitea-Event", "push"), [2]string{a, a}, true},
+		{"gitea id, other body", gitea, headers("X-Gitea-Delivery", "d1", "X-Gitea-Event", "push"), headers("X-Gitea-Delivery", "d1", "X-Gitea-Event", "push"), [2]string{a, b}, false},
+		{"gitea id, other event", gitea, headers("X-Gitea-Delivery", "d1", "X-Gitea-Event", "push"), headers("X-Gitea-Delivery", "d1", "X-Gitea-Event", "pull_request"), [2]string{a, a}, false},
+		{"gitea other id", gitea, headers("X-Gitea-Delivery", "d1", "X-Gitea-Event", "push"), headers("X-Gitea-Delivery", "d2", "X-Gitea-Event", "push"), [2]string{a, a}, false},
+		{"gitea no id", gitea, headers("X-Gitea-Event", "push"), headers("X-Gitea-Event", "push"), [2]string{a, a}, true},
+		{"forgejo id", gitea, headers("X-Forgejo-Delivery", "d1", "X-Gitea-Delivery", "x", "X-Forgejo-Event", "push"), headers("X-Forgejo-Delivery", "d1", "X-Gitea-Delivery", "y", "X-Forgejo-Event", "push"), [2]string{a, a}, true},
 		{"gitee other body", gitee, headers("X-Gitee-Event", "Push Hook"), headers("X-Gitee-Event", "Push Hook"), [2]string{a, b}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -270,7 +314,7 @@ func TestOtherMethod(t *testing.T) {
 func TestNewMetrics(t *testing.T) {
 	d := startServer(t)
 	const perConnection = 6 * 10
-	if got, want := len(d.deliveries(t)), 4*perConnection+1; got != want {
+	if got, want := len(d.deliveries(t)), 5*perConnection+1; got != want {
 		t.Fatalf("%d series at the start, want %d", got, want)
 	}
 	for _, name := range []string{"a", "b", "c"} {
@@ -278,7 +322,7 @@ func TestNewMetrics(t *testing.T) {
 		d.post(t, "/webhooks/the-github", header, body)
 		d.post(t, "/webhooks/unknown-"+name, header, strings.NewReader(`{}`))
 	}
-	if got, want := len(d.deliveries(t)), 4*perConnection+1; got != want {
+	if got, want := len(d.deliveries(t)), 5*perConnection+1; got != want {
 		t.Errorf("%d series after strange events, want %d", got, want)
 	}
 }
@@ -337,10 +381,13 @@ func TestNewRefuses(t *testing.T) {
 // TestSetDeliveryID: a recorded delivery that got a new id is not taken for a
 // redelivery, although its signature covered the old one.
 func TestSetDeliveryID(t *testing.T) {
-	for _, c := range []webhook.Connection{connection(event.GitHub), connection(event.GitLab)} {
+	for _, c := range []webhook.Connection{connection(event.GitHub), connection(event.GitLab), connection(event.Gitea)} {
 		d := startServer(t)
 		recorded := headers("X-GitHub-Event", "push", "X-GitHub-Delivery", "old", "X-Gitlab-Event", "Push Hook",
 			"Idempotency-Key", "old", "webhook-id", "old", "webhook-timestamp", "1", "webhook-signature", "v1,old")
+		if c.Host == event.Gitea {
+			recorded = headers("X-Forgejo-Event", "push", "X-Forgejo-Delivery", "old", "X-Gitea-Event", "push", "X-Gitea-Delivery", "old", "X-Gitea-Signature", "old")
+		}
 		for _, id := range []string{"new", "newer"} {
 			header := recorded.Clone()
 			webhook.SetDeliveryID(c.Host, header, id)
@@ -383,6 +430,7 @@ func TestRepoTypes(t *testing.T) {
 	for _, tc := range []struct{ kind, url, want string }{
 		{"github", "https://github.example.com", "GitHub"},
 		{"gitee", "https://gitee.com", "Gitee"},
+		{"gitea", "https://codeberg.org", "GitPub"},
 		{"gitlab", "https://GitLab.com", "gitlab"},
 		{"gitlab", "https://git.example.com/gitlab.com", "self_gitlab"},
 		{"gitlab", "%", "self_gitlab"},

@@ -1,7 +1,10 @@
 package webhook
 
 import (
+	"bytes"
+	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
@@ -59,10 +62,10 @@ type host struct {
 
 	// isPing reports whether a delivery only tests the connection.
 	isPing func(header http.Header) bool
-	// eventHeader is the header with the host's own name of the event, and kind
-	// tells which kind of event that name announces; empty for any other.
-	eventHeader string
-	kind        func(eventName string) event.Kind
+	// eventName returns the host's own name of the event, and kind tells which kind of
+	// event that name announces; empty for any other.
+	eventName func(header http.Header) string
+	kind      func(eventName string) event.Kind
 	// deliveryID returns the host's id of a delivery; empty when it gives none.
 	deliveryID func(c Connection, header http.Header) string
 	// setDeliveryID makes a delivery a new one; it does nothing where the host gives
@@ -86,7 +89,7 @@ type host struct {
 }
 
 // hosts are the supported kinds, in the order in which help and messages list them.
-func hosts() []host { return []host{githubHost(), gitlabHost(), giteeHost()} }
+func hosts() []host { return []host{githubHost(), gitlabHost(), giteeHost(), giteaHost()} }
 
 // hostOf returns the value of a kind, and whether there is one.
 func hostOf(name event.Host) (host, bool) {
@@ -138,6 +141,43 @@ func SetDeliveryID(name event.Host, header http.Header, id string) {
 
 func neverPing(http.Header) bool { return false }
 
+// inHeader is the eventName of a host that has it in one header.
+func inHeader(name string) func(http.Header) string {
+	return func(header http.Header) string { return header.Get(name) }
+}
+
 func bodyItself(_ http.Header, body []byte) ([]byte, error) { return body, nil }
+
+// jsonOrForm is the payload of a host that sends JSON itself, or a form with the JSON in its
+// only field, "payload", as its webhook is set. No signature covers the content type, so no
+// body may be read in both ways.
+func jsonOrForm(header http.Header, body []byte) ([]byte, error) {
+	switch kind, err := contentType(header); {
+	case err != nil:
+		return nil, err
+	case kind != formType:
+		return body, nil
+	}
+	encoded, err := formPayload(body)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := url.QueryUnescape(string(encoded))
+	if err != nil {
+		return nil, errNotEncoded
+	}
+	return []byte(payload), nil
+}
+
+var errNotEncoded = errors.New("read form body: it is not percent-encoded as forms are")
+
+// formPayload is the encoded JSON of a form.
+func formPayload(body []byte) ([]byte, error) {
+	encoded, ok := bytes.CutPrefix(body, []byte("payload="))
+	if !ok || bytes.ContainsAny(encoded, "&;") {
+		return nil, errors.New(`read form body: it is not the field "payload" and nothing else, as hosts send it`)
+	}
+	return encoded, nil
+}
 
 func nothingSecret(_ Connection, body []byte) []byte { return body }

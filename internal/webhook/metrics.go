@@ -98,7 +98,7 @@ func eventLabel(h host, header http.Header) string {
 	if h.isPing(header) {
 		return labelPing
 	}
-	if kind := h.kind(header.Get(h.eventHeader)); kind != "" {
+	if kind := h.kind(h.eventName(header)); kind != "" {
 		return string(kind)
 	}
 	return labelOther

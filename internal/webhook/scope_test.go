@@ -25,6 +25,7 @@ func TestScope(t *testing.T) {
 		{Name: "github", Host: event.GitHub, Secrets: []string{"for all", "for payments"}, Scopes: payments},
 		{Name: "gitlab", Host: event.GitLab, Secrets: []string{"for all", "for payments"}, SigningTokens: []string{signingToken, otherToken}, Scopes: payments},
 		{Name: "gitee", Host: event.Gitee, Secrets: []string{"for all", "for payments"}, Scopes: payments},
+		{Name: "gitea", Host: event.Gitea, Secrets: []string{"for all", "for payments"}, Scopes: payments},
 	}
 	handler, err := webhook.New(webhook.Options{Connections: connections, Inbox: box, Now: func() time.Time { return now }})
 	if err != nil {
@@ -48,6 +49,8 @@ func TestScope(t *testing.T) {
 		{"gitlab", "for all", otherToken, []string{"acme/web"}},
 		{"gitee", "for all", "", nil},
 		{"gitee", "for payments", "", []string{"acme/payments-*"}},
+		{"gitea", "for all", "", nil},
+		{"gitea", "for payments", "", []string{"acme/payments-*"}},
 	} {
 		sender := webhook.Connection{Name: tc.connection, Host: event.Host(tc.connection)}
 		if tc.secret != "" {
@@ -57,6 +60,9 @@ func TestScope(t *testing.T) {
 			sender.SigningTokens = []string{tc.token}
 		}
 		header := headers("Content-Type", "application/json", "X-GitHub-Event", "push", "X-Gitlab-Event", "Push Hook", "X-Gitee-Event", "Push Hook")
+		if tc.connection == "gitea" {
+			header.Set("X-Gitea-Event", "push")
+		}
 		body, err := webhook.Sign(sender, header, []byte(`{"by":"`+tc.secret+tc.token+`"}`), now)
 		if err != nil {
 			t.Fatal(err)

@@ -80,7 +80,7 @@ func startServer(t *testing.T) *testServer {
 	gitee.Secrets = []string{secret, "the next secret"}
 	password := webhook.Connection{Name: "gitee-password", Host: event.Gitee, Mode: webhook.ModePassword, Secrets: []string{`sec"ret/&é`}}
 	handler, err := webhook.New(webhook.Options{
-		Connections: []webhook.Connection{connection(event.GitHub), connection(event.GitLab), gitee, password},
+		Connections: []webhook.Connection{connection(event.GitHub), connection(event.GitLab), gitee, password, connection(event.Gitea)},
 		Inbox:       d.inbox,
 		MaxBody:     maxBody,
 		Log:         zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(d.log), zap.DebugLevel)),

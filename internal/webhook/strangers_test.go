@@ -85,7 +85,7 @@ func TestRefusedFromHeaders(t *testing.T) {
 	password := webhook.Connection{Name: "password", Host: event.Gitee, Mode: webhook.ModePassword, Secrets: []string{secret}}
 	token := webhook.Connection{Name: "token", Host: event.GitLab, Secrets: []string{secret}}
 	addr, _, log := serve(t, webhook.Options{BodyTimeout: time.Hour, Connections: []webhook.Connection{
-		connection(event.GitHub), connection(event.GitLab), connection(event.Gitee), fenced, password, token,
+		connection(event.GitHub), connection(event.GitLab), connection(event.Gitee), connection(event.Gitea), fenced, password, token,
 	}})
 	for _, tc := range []struct {
 		name, connection, header string
@@ -103,6 +103,11 @@ func TestRefusedFromHeaders(t *testing.T) {
 		{"gitlab, old signature", "the-gitlab", "Webhook-Timestamp: 1\r\nWebhook-Signature: v1," + strings.Repeat("A", 43) + "=", 401, "signed time"},
 		{"gitee, no token", "the-gitee", "", 401, "X-Gitee-Token is missing"},
 		{"gitee, wrong signature", "the-gitee", "X-Gitee-Token: guess\r\nX-Gitee-Timestamp: 1", 401, "not a signature"},
+		{"gitea, no signature", "the-gitea", "X-Gitea-Event: push", 401, "are missing"},
+		{"gitea, empty signature", "the-gitea", "X-Gitea-Signature: ", 401, "X-Gitea-Signature is empty"},
+		{"gitea, short", "the-gitea", "X-Forgejo-Signature: 00", 401, "64 digits"},
+		{"gitea, a delivery of GitHub", "the-gitea", "X-Hub-Signature-256: sha256=" + strings.Repeat("0", 64), 401, "as in a delivery of GitHub"},
+		{"github, a delivery of Forgejo", "the-github", "X-Forgejo-Event: push\r\nX-Hub-Signature-256: sha256=" + strings.Repeat("0", 64), 401, "the kind gitea"},
 		{"gitee, wrong password", "password", "X-Gitee-Token: guess", 401, "not this connection's password"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

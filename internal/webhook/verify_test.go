@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func headers(pairs ...string) http.Header {
 	return h
 }
 
-// TestVerify: the vectors of specs/githosts.md 1.1, 2.1 and 3.1, and what is
+// TestVerify: the vectors of specs/githosts.md 1.1, 2.1, 3.1 and 4.2, and what is
 // wrong in each of them by one thing.
 func TestVerify(t *testing.T) {
 	const (
@@ -39,6 +40,19 @@ func TestVerify(t *testing.T) {
 	signedOnly := webhook.Connection{Name: "gl", Host: event.GitLab, SigningTokens: []string{"whsec_b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyb3Q=", signingToken}}
 	giteeSign := webhook.Connection{Name: "ge", Host: event.Gitee, Secrets: []string{"older", giteeKey}}
 	giteePassword := webhook.Connection{Name: "ge", Host: event.Gitee, Mode: webhook.ModePassword, Secrets: []string{"older", "sesame"}}
+
+	gitea := webhook.Connection{Name: "tea", Host: event.Gitea, Secrets: []string{"older", githubSecret}}
+	// A body as JSON and as a form, and their HMACs: the first is what Gitea sends for both.
+	const (
+		teaJSON      = `{"ref":"refs/heads/main","x":"a b&c=%25+é"}`
+		teaForm      = `payload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%2C%22x%22%3A%22a+b%26c%3D%2525%2B%C3%A9%22%7D`
+		teaSignature = "77014fa31fc7a6c246fbbbecdcb0850ce3496ab06f8a0bbc59d0012f8da20d55"
+		teaOfForm    = "72a0dc0677a08c80e13cc421d29b7aa9a8622fb1e24b9cb50c846bdff36b04bb"
+		teaNoKey     = "dd78e759d129fb712139e5145d2aa8aae1c4a9f5dfd7549e33880af33ae554c0"
+	)
+	teaFormHeaders := func(signature string) http.Header {
+		return headers("Content-Type", "application/x-www-form-urlencoded", "X-Gitea-Signature", signature)
+	}
 
 	gitlabTime := time.Unix(1767225600, 0)
 	giteeTime := time.UnixMilli(1633679083918)
@@ -102,6 +116,29 @@ func TestVerify(t *testing.T) {
 		{"gitee other password", giteePassword, headers("X-Gitee-Token", "sesamf"), push, giteeTime, "not this connection's password"},
 		{"gitee empty password", webhook.Connection{Host: event.Gitee, Mode: webhook.ModePassword, Secrets: []string{""}}, headers("X-Gitee-Token", ""), push, giteeTime, "is missing"},
 
+		{"gitea", gitea, headers("X-Gitea-Signature", teaSignature), teaJSON, time.Time{}, ""},
+		{"gitea, a form", gitea, teaFormHeaders(teaSignature), teaForm, time.Time{}, ""},
+		{"gitea, a form signed as GitHub does", gitea, teaFormHeaders(teaOfForm), teaForm, time.Time{}, "does not match the JSON"},
+		{"gitea, other body", gitea, headers("X-Gitea-Signature", teaSignature), teaJSON + " ", time.Time{}, "does not match the JSON"},
+		{"gitea, a form with another field", gitea, teaFormHeaders(teaSignature), teaForm + "&x=1", time.Time{}, "does not match the JSON"},
+		{"gitea, a form whose JSON goes on", gitea, teaFormHeaders(teaSignature), teaForm + "+", time.Time{}, "does not match the JSON"},
+		{"gitea, the form without its type", gitea, headers("X-Gitea-Signature", teaSignature), teaForm, time.Time{}, "does not match the JSON"},
+		{"gitea, other secret", webhook.Connection{Host: event.Gitea, Secrets: []string{"new"}}, headers("X-Gitea-Signature", teaSignature), teaJSON, time.Time{}, "does not match the JSON"},
+		{"gitea, empty secret", webhook.Connection{Host: event.Gitea, Secrets: []string{""}}, headers("X-Gitea-Signature", teaNoKey), teaJSON, time.Time{}, "does not match the JSON"},
+		{"gitea, no signature", gitea, headers("X-Gitea-Event", "push"), teaJSON, time.Time{}, "are missing"},
+		{"gitea, no secret there", gitea, headers("X-Gitea-Signature", "", "X-Gogs-Signature", "", "X-Hub-Signature-256", "sha256="), teaJSON, time.Time{}, "X-Gitea-Signature is empty"},
+		{"gitea, GitHub's prefix", gitea, headers("X-Gitea-Signature", "sha256="+teaSignature), teaJSON, time.Time{}, "not hexadecimal"},
+		{"gitea, short", gitea, headers("X-Gitea-Signature", "00"), teaJSON, time.Time{}, "64 digits"},
+		{"gitea, gogs", gitea, headers("X-Gogs-Signature", teaSignature), teaJSON, time.Time{}, ""},
+		{"forgejo", gitea, headers("X-Forgejo-Signature", teaSignature, "X-Gitea-Signature", teaSignature, "X-GitHub-Event", "push", "X-Hub-Signature-256", "sha256="+teaSignature), teaJSON, time.Time{}, ""},
+		{"forgejo comes first", gitea, headers("X-Forgejo-Signature", teaOfForm, "X-Gitea-Signature", teaSignature), teaJSON, time.Time{}, "X-Forgejo-Signature does not match"},
+		{"forgejo, empty", gitea, headers("X-Forgejo-Signature", "", "X-Gitea-Signature", teaSignature), teaJSON, time.Time{}, "X-Forgejo-Signature is empty"},
+		{"gitea gets GitHub's", gitea, headers("X-GitHub-Event", "push", "X-Hub-Signature-256", "sha256="+teaSignature), teaJSON, time.Time{}, "as in a delivery of GitHub"},
+		// With GitHub's headers and a signature that is right for JSON.
+		{"github gets Gitea's", github, headers("X-Gitea-Event", "push", "X-GitHub-Event", "push", "X-Hub-Signature-256", "sha256="+teaSignature), teaJSON, time.Time{}, "give this connection the kind gitea"},
+		{"github gets Forgejo's", github, headers("X-Forgejo-Event", "push", "X-GitHub-Event", "push", "X-Hub-Signature-256", "sha256="+teaSignature), teaJSON, time.Time{}, "X-Forgejo-Event"},
+		{"github gets what Gitea does not sign", github, headers("X-Gitea-Signature", "", "X-Hub-Signature-256", "sha256="), teaJSON, time.Time{}, "of Gitea or Forgejo"},
+
 		{"unknown host", webhook.Connection{Host: "svn", Secrets: []string{"x"}}, headers(), push, time.Time{}, "unknown host"},
 	}
 	for _, tc := range cases {
@@ -125,6 +162,23 @@ func TestVerify(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestVerifyLongForm: a form is unescaped in pieces, and none of them ends within a
+// character that is escaped.
+func TestVerifyLongForm(t *testing.T) {
+	c := connection(event.Gitea)
+	for spaces := range 6 {
+		body := strings.Repeat(" ", spaces) + `{"x":"` + strings.Repeat("é€a", 20_000) + `"}`
+		header := headers("Content-Type", "application/json")
+		if _, err := webhook.Sign(c, header, []byte(body), time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if err := webhook.Verify(c, header, []byte("payload="+url.QueryEscape(body)), time.Time{}); err != nil {
+			t.Errorf("%d spaces: %v", spaces, err)
+		}
 	}
 }
 
@@ -199,6 +253,29 @@ func TestSign(t *testing.T) {
 		}
 		if want := `{"password":"pa\"ss<","sign":"","timestamp":"1767225600123"}`; string(got) != want {
 			t.Errorf("body is %s, want %s", got, want)
+		}
+	})
+	t.Run("gitea", func(t *testing.T) {
+		h := headers("X-Forgejo-Event", "push", "X-Gitea-Event", "push", "X-Gogs-Signature", "old", "X-Hub-Signature", "sha1=old", "X-Hub-Signature-256", "old", "X-GitHub-Event", "push")
+		body, err := webhook.Sign(connection(event.Gitea), h, []byte(`{}`), now)
+		if err != nil || string(body) != `{}` {
+			t.Fatalf("body %s, error %v", body, err)
+		}
+		signature := h.Get("X-Gitea-Signature")
+		want := headers("X-Forgejo-Event", "push", "X-Gitea-Event", "push", "X-GitHub-Event", "push",
+			"X-Forgejo-Signature", signature, "X-Gitea-Signature", signature, "X-Gogs-Signature", signature, "X-Hub-Signature-256", "sha256="+signature)
+		if diff := cmp.Diff(want, h); diff != "" {
+			t.Errorf("headers (-want +got):\n%s", diff)
+		}
+		h = headers()
+		if _, err := webhook.Sign(connection(event.Gitea), h, []byte(`{}`), now); err != nil || h.Get("X-Gitea-Signature") != signature || h.Get("X-Forgejo-Signature") != "" {
+			t.Errorf("headers %v, error %v", h, err)
+		}
+	})
+	t.Run("a delivery of Gitea as GitHub's", func(t *testing.T) {
+		h := headers("X-Gitea-Event", "push", "X-GitHub-Event", "push")
+		if _, err := webhook.Sign(connection(event.GitHub), h, []byte(`{}`), now); err == nil || !strings.Contains(err.Error(), "X-Gitea-Event") {
+			t.Errorf("error %v", err)
 		}
 	})
 	t.Run("gitee body that is not an object", func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 // what does not belong to it.
 func boundary() []attack {
 	var all []attack
-	for _, connection := range []string{"github", "gitlab", "gitee"} {
+	for _, connection := range []string{"github", "gitlab", "gitee", "gitea"} {
 		all = append(all,
 			attack{"a foreign clone address in a push of " + connection, func(ctx context.Context, t *target) (string, error) {
 				return t.foreignAddress(ctx, connection)

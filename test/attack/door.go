@@ -274,7 +274,7 @@ func questions(ctx context.Context, t *target) (broken string, err error) {
 			if answer.StatusCode < 400 {
 				return fmt.Sprintf("%s %s was answered %d", method, path, answer.StatusCode), nil
 			}
-			for _, word := range []string{"github", "gitlab", "gitee", "PROOF_"} {
+			for _, word := range []string{"github", "gitlab", "gitee", "gitea", "PROOF_"} {
 				if bytes.Contains(bytes.ToLower(text), []byte(strings.ToLower(word))) {
 					return fmt.Sprintf("%s %s was answered %s", method, path, text), nil
 				}

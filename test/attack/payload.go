@@ -17,6 +17,8 @@ func hostOf(connection string) event.Host {
 		return event.GitLab
 	case "gitee":
 		return event.Gitee
+	case "gitea":
+		return event.Gitea
 	}
 	return event.GitHub
 }
@@ -45,6 +47,16 @@ func push(r harness.Repository, branch, before, after string) (name string, payl
 			"commits": []any{}, "head_commit": fields{"id": after, "message": "Change\n"},
 			"sender": fields{"login": "wei"}, "repository": project, "project": project,
 		}
+	case event.Gitea:
+		return "push", fields{
+			"ref": "refs/heads/" + branch, "before": before, "after": after, "commits": []any{}, "total_commits": 0,
+			"head_commit": fields{"id": after, "message": "Change\n"},
+			"repository": fields{
+				"id": r.ID, "full_name": r.FullName, "html_url": web(r), "clone_url": r.URL, "private": true,
+				"ssh_url": "git@gitea.com:" + r.FullName + ".git", "default_branch": "main",
+			},
+			"pusher": fields{"id": 51, "login": "noor"}, "sender": fields{"id": 51, "login": "noor"},
+		}
 	}
 	return "push", fields{
 		"ref": "refs/heads/" + branch, "before": before, "after": after, "created": before == none, "deleted": false, "forced": false,
@@ -62,15 +74,16 @@ func web(r harness.Repository) string { return r.URL[:len(r.URL)-len(".git")] }
 
 // about is the object of a payload that describes its repository.
 func about(r harness.Repository, payload fields) fields {
-	if hostOf(r.Connection) == event.GitHub {
-		return payload["repository"].(fields)
+	if repository, found := payload["repository"].(fields); found {
+		return repository
 	}
 	return payload["project"].(fields)
 }
 
 // addressMember is the member of that object with the http clone address.
 func addressMember(r harness.Repository) string {
-	if hostOf(r.Connection) == event.GitHub {
+	switch hostOf(r.Connection) {
+	case event.GitHub, event.Gitea:
 		return "clone_url"
 	}
 	return "git_http_url"

@@ -89,6 +89,10 @@ func (t *target) sign(connection string, host event.Host, name string, payload f
 		header.Set("Idempotency-Key", id)
 	case event.Gitee:
 		header.Set("X-Gitee-Event", name)
+	case event.Gitea:
+		header.Set("X-Gitea-Event", name)
+		header.Set("X-Gitea-Delivery", id)
+		header.Set("X-GitHub-Event", name)
 	}
 	return t.resign(request{connection: connection, header: header, body: body}, host)
 }

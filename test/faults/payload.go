@@ -72,6 +72,11 @@ func (c *change) headers(delivery string) http.Header {
 	case event.Gitee:
 		header.Set("X-Gitee-Event", name("Push Hook", "Merge Request Hook"))
 		header.Set("X-Gitee-Ping", "false")
+	case event.Gitea:
+		for _, prefix := range []string{"X-Forgejo-", "X-Gitea-", "X-GitHub-"} {
+			header.Set(prefix+"Event", name("push", "pull_request"))
+			header.Set(prefix+"Delivery", delivery)
+		}
 	}
 	return header
 }
@@ -89,10 +94,14 @@ func (c *change) body(delivery string) ([]byte, error) {
 		payload = c.gitlabPush()
 	case c.repository.host == event.GitLab:
 		payload = c.gitlabMerge()
-	case c.kind == event.Push:
+	case c.repository.host == event.Gitee && c.kind == event.Push:
 		payload = c.giteePush(delivery)
-	default:
+	case c.repository.host == event.Gitee:
 		payload = c.giteePull(delivery)
+	case c.kind == event.Push:
+		payload = c.giteaPush()
+	default:
+		payload = c.giteaPull()
 	}
 	return json.Marshal(payload)
 }
@@ -214,6 +223,39 @@ func (c *change) giteePull(delivery string) object {
 			"base": object{"ref": c.branch, "sha": c.old(), "repo": repo},
 		},
 	}, "merge_request_hooks", delivery)
+}
+
+func (c *change) giteaRepository() object {
+	r := c.repository
+	return object{
+		"id": r.number, "name": r.name[len("acme/"):], "full_name": r.name, "private": true, "default_branch": "main",
+		"owner": object{"id": 510, "login": "acme"}, "html_url": "https://gitea.com/" + r.name,
+		"clone_url": r.url(), "ssh_url": "git@gitea.com:" + r.name + ".git",
+	}
+}
+
+func (c *change) giteaPush() object {
+	noor := object{"id": 51, "login": "noor", "username": "noor"}
+	return object{
+		"ref": "refs/heads/" + c.branch, "before": c.old(), "after": c.sha, "commits": []object{}, "total_commits": 0,
+		"head_commit": object{"id": c.sha, "message": "Change\n", "timestamp": c.at},
+		"repository":  c.giteaRepository(), "pusher": noor, "sender": noor,
+	}
+}
+
+func (c *change) giteaPull() object {
+	noor := object{"id": 51, "login": "noor", "username": "noor"}
+	side := func(ref, sha string) object {
+		return object{"label": ref, "ref": ref, "sha": sha, "repo_id": c.repository.number, "repo": c.giteaRepository()}
+	}
+	return object{
+		"action": "opened", "number": mergeNumber, "repository": c.giteaRepository(), "sender": noor, "commit_id": "", "review": nil,
+		"pull_request": object{
+			"id": c.repository.number, "number": mergeNumber, "state": "open", "title": "Give a discount", "draft": false,
+			"merged": false, "user": noor, "labels": []object{}, "updated_at": c.at,
+			"head": side(sourceBranch, c.sha), "base": side(c.branch, c.old()),
+		},
+	}
 }
 
 // newID is the id of a new delivery.

@@ -21,6 +21,7 @@ import (
 	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/storetest"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // proof is everything that runs on one database.
@@ -139,7 +140,7 @@ func (p *proof) prepare() error {
 		binary: p.options.binary, folder: p.folder, addr: addr, private: private,
 		environment: []string{"PROOF_SECRET=" + secret, "PROOF_ACCESS_KEY=" + accessKey},
 	}
-	for _, host := range []event.Host{event.GitHub, event.GitLab, event.Gitee} {
+	for _, host := range webhook.Hosts() {
 		p.server.environment = append(p.server.environment, "PROOF_SECRET_"+strings.ToUpper(string(host))+"="+webhookSecret(secret, host))
 	}
 	p.stops = append(p.stops, p.server.stop)

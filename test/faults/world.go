@@ -127,6 +127,7 @@ connections:
   - {name: github, kind: github, secrets: [{env: PROOF_SECRET_GITHUB}]}
   - {name: gitlab, kind: gitlab, secrets: [{env: PROOF_SECRET_GITLAB}]}
   - {name: gitee, kind: gitee, mode: sign, secrets: [{env: PROOF_SECRET_GITEE}]}
+  - {name: gitea, kind: gitea, secrets: [{env: PROOF_SECRET_GITEA}]}
 huaweicloud:
   auth: {` + auth + `}
   endpoints: {iam: "` + huawei + `", codecheck: "` + huawei + `", servicestage: "` + huawei + `"}

@@ -3,6 +3,7 @@ package harness
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
@@ -26,10 +27,14 @@ func (c *Change) body() []byte {
 		object = gitlabRequest(c, r)
 	case host == event.GitLab:
 		object = gitlabPush(c, r)
-	case request:
+	case host == event.Gitee && request:
 		object = giteeRequest(c, r)
-	default:
+	case host == event.Gitee:
 		object = giteePush(c, r)
+	case request:
+		object = giteaRequest(c, r)
+	default:
+		object = giteaPush(c, r)
 	}
 	text, err := json.Marshal(object)
 	if err != nil {
@@ -60,6 +65,10 @@ func (c *Change) header(id string) http.Header {
 	case event.Gitee:
 		header.Set("X-Gitee-Event", pick("Push Hook", "Merge Request Hook"))
 		header.Set("X-Gitee-Ping", "false")
+	case event.Gitea:
+		header.Set("X-Gitea-Event", pick("push", "pull_request"))
+		header.Set("X-Gitea-Delivery", id)
+		header.Set("X-GitHub-Event", pick("push", "pull_request"))
 	}
 	return header
 }
@@ -169,6 +178,40 @@ func giteeRequest(c *Change, r repository) fields {
 	}
 	if c.Before != "" {
 		object["action"], object["action_desc"] = "update", "source_branch_changed"
+	}
+	return object
+}
+
+func giteaRepository(r repository) fields {
+	return fields{
+		"id": r.id, "name": r.name, "full_name": r.fullName(), "private": true, "owner": fields{"id": 510, "login": "acme"},
+		"html_url": strings.TrimSuffix(r.url(), ".git"), "clone_url": r.url(), "ssh_url": "git@gitea.com:acme/" + r.name + ".git", "default_branch": released,
+	}
+}
+
+func giteaPush(c *Change, r repository) fields {
+	noor := fields{"id": 51, "login": "noor"}
+	return fields{
+		"ref": "refs/heads/" + c.line.branch, "before": c.before(), "after": c.SHA, "commits": []any{}, "total_commits": 0,
+		"head_commit": fields{"id": c.SHA, "message": "Change\n", "timestamp": c.time()},
+		"repository":  giteaRepository(r), "pusher": noor, "sender": noor,
+	}
+}
+
+func giteaRequest(c *Change, r repository) fields {
+	noor := fields{"id": 51, "login": "noor"}
+	side := func(ref, sha string) fields {
+		return fields{"label": ref, "ref": ref, "sha": sha, "repo_id": r.id, "repo": giteaRepository(r)}
+	}
+	object := fields{
+		"action": "opened", "number": mergeRequest, "repository": giteaRepository(r), "sender": noor, "commit_id": "",
+		"pull_request": fields{
+			"id": r.id, "number": mergeRequest, "state": "open", "title": "Add a discount", "draft": false, "merged": false, "user": noor,
+			"labels": []any{}, "updated_at": c.time(), "head": side(c.line.branch, c.SHA), "base": side(released, "1111111111111111111111111111111111111111"),
+		},
+	}
+	if c.Before != "" {
+		object["action"] = "synchronized"
 	}
 	return object
 }

@@ -43,6 +43,7 @@ func connections() []connection {
 		{"github-two", event.GitHub, "https://git.example.com"},
 		{"gitlab", event.GitLab, "https://gitlab.com"},
 		{"gitee", event.Gitee, "https://gitee.com"},
+		{"gitea", event.Gitea, "https://gitea.com"},
 	}
 }
 

@@ -68,6 +68,7 @@ func testReports(t *testing.T, d apptest.Service) {
 		{event.GitHub, "pending", "failure"},
 		{event.GitLab, "pending", "failed"},
 		{event.Gitee, "queued", "failure"},
+		{event.Gitea, "pending", "failure"},
 	}
 	for i, h := range hosts {
 		offer(t, d, h.host, fmt.Sprint(i), "", d.World.Bad)

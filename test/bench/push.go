@@ -65,10 +65,12 @@ func (m *measurer) pushToRun(ctx context.Context) (err error) {
 	}
 	for range m.rounds {
 		for _, p := range benches {
-			took, err := p.measure(ctx, m.sizes.pushes)
+			took, told, err := p.measure(ctx, m.sizes.pushes)
 			if err != nil {
 				return err
 			}
+			m.addTime("push_to_status_ms_p50_"+p.database, percentile(told, 0.5))
+			m.addTime("push_to_status_ms_p99_"+p.database, percentile(told, 0.99))
 			m.addTime("push_to_run_ms_p50_"+p.database, percentile(took, 0.5))
 			m.addTime("push_to_run_ms_p99_"+p.database, percentile(took, 0.99))
 		}
@@ -80,7 +82,7 @@ func (m *measurer) pushToRun(ctx context.Context) (err error) {
 // exists.
 func (m *measurer) newPushBench(ctx context.Context, database string) (*pushBench, error) {
 	b, err := harness.New(ctx, harness.Options{
-		Database: database, Binary: m.binary, Repositories: m.sizes.repositories, LogLevel: "info", Profiles: m.profiles,
+		Database: database, Binary: m.binary, Repositories: m.sizes.repositories, LogLevel: "info", Profiles: m.profiles, Reports: true,
 	})
 	if err != nil {
 		return nil, err
@@ -92,7 +94,7 @@ func (m *measurer) newPushBench(ctx context.Context, database string) (*pushBenc
 		}
 	}
 	if _, err = b.StartServer(ctx); err == nil {
-		_, err = p.measure(ctx, len(p.branches))
+		_, _, err = p.measure(ctx, len(p.branches))
 	}
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
@@ -101,11 +103,11 @@ func (m *measurer) newPushBench(ctx context.Context, database string) (*pushBenc
 }
 
 // measure pushes a number of times, waits until all checks are over, and returns
-// how long after its push each was started.
-func (p *pushBench) measure(ctx context.Context, pushes int) ([]time.Duration, error) {
+// how long after its push each was started, and its commit had a status.
+func (p *pushBench) measure(ctx context.Context, pushes int) (started, told []time.Duration, err error) {
 	began := time.Now()
 	var sent atomic.Int64
-	err := each(ctx, p.bench.Addrs()[0], pushConnections, func(c *client) error {
+	err = each(ctx, p.bench.Addrs()[0], pushConnections, func(c *client) error {
 		for ctx.Err() == nil {
 			n := sent.Add(1) - 1
 			if n >= int64(pushes) {
@@ -123,14 +125,14 @@ func (p *pushBench) measure(ctx context.Context, pushes int) ([]time.Duration, e
 		return ctx.Err()
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	left, err := p.bench.Drain(ctx, drainWithin)
 	if err == nil && !left.None() {
 		err = fmt.Errorf("checks do not end: %+v", left)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return p.latencies(ctx, pushes)
 }
@@ -163,11 +165,11 @@ func (p *pushBench) send(c *client, d delivery) error {
 }
 
 // latencies looks up in the stand-in's journal when the check of each push was
-// asked for.
-func (p *pushBench) latencies(ctx context.Context, pushes int) ([]time.Duration, error) {
+// asked for, and at the git host when its commit had its first status.
+func (p *pushBench) latencies(ctx context.Context, pushes int) (took, told []time.Duration, err error) {
 	records, err := p.bench.Database.Records(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	started := map[string]time.Time{}
 	for _, call := range p.bench.Journal.Acted() {
@@ -175,15 +177,17 @@ func (p *pushBench) latencies(ctx context.Context, pushes int) ([]time.Duration,
 			started[call.Execution] = call.Time
 		}
 	}
-	var took []time.Duration
 	for _, run := range records.Runs {
 		if began, ok := p.sent[run.DeliveryID]; ok && !started[run.ExecID].IsZero() {
 			took = append(took, started[run.ExecID].Sub(began))
+			if _, first := p.bench.GitHost.Statuses(run.Event.Connection, run.Event.HeadSHA, "gatewright/check"); !first.IsZero() {
+				told = append(told, first.Sub(began))
+			}
 		}
 	}
 	p.sent = map[string]time.Time{}
-	if len(took) != pushes {
-		return nil, fmt.Errorf("only %d of %d pushes were checked", len(took), pushes)
+	if len(took) != pushes || len(told) != pushes {
+		return nil, nil, fmt.Errorf("only %d of %d pushes were checked, and %d had a status", len(took), pushes, len(told))
 	}
-	return took, nil
+	return took, told, nil
 }

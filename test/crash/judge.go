@@ -11,7 +11,9 @@ import (
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/forge"
 	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/report"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/test/harness"
@@ -29,6 +31,8 @@ type evidence struct {
 	changes              []*harness.Change
 	accepted             []harness.Answer
 	left                 harness.Left
+	// host is what the reports were made to; nil: none were.
+	host *harness.GitHost
 }
 
 // tally is the judgement.
@@ -36,6 +40,11 @@ type tally struct {
 	acknowledged int
 	// These must be 0.
 	missing, decidedTwice, runTwice, releasedTwice, approvedTwice, otherCommit, hanging int
+	// wrongStatus counts the commits whose last status is not what their runs say, and
+	// twoComments the merge requests with more than one comment. They must be 0, too.
+	wrongStatus, twoComments int
+	// told counts the commits that have a status.
+	told int
 	// startedAgain counts the executions that no run names: the answer that named
 	// them was lost, and the run was started once more.
 	startedAgain int
@@ -62,7 +71,7 @@ func (t *tally) broke(count *int, format string, args ...any) {
 
 // judge counts.
 func judge(e evidence) tally {
-	t := tally{hanging: e.left.Deliveries + e.left.Runs + e.left.Releases, runs: map[codecheck.State]int{}, releases: map[release.State]int{}}
+	t := tally{hanging: e.left.Deliveries + e.left.Runs + e.left.Releases + e.left.Reports, runs: map[codecheck.State]int{}, releases: map[release.State]int{}}
 	for _, run := range e.records.Runs {
 		t.runs[run.State]++
 	}
@@ -78,6 +87,7 @@ func judge(e evidence) tally {
 	t.judgeRuns(e)
 	t.judgeStarts(e)
 	t.judgeApprovals(e)
+	t.judgeReports(e)
 	return t
 }
 
@@ -247,6 +257,37 @@ func (t *tally) judgeApprovals(e evidence) {
 	}
 }
 
+// judgeReports: the host was told at last what the runs of each commit say, whatever was
+// killed between a call and its commit, and no merge request has two comments.
+func (t *tally) judgeReports(e evidence) {
+	if e.host == nil {
+		return
+	}
+	settings := report.Settings{Statuses: true, Context: "gatewright", Ignored: report.IgnoredSuccess, Language: "en"}
+	type commit struct{ connection, repository, sha string }
+	runs := map[commit][]codecheck.Run{}
+	for _, run := range e.records.Runs {
+		if run.Event.Repository.Host == event.GitHub {
+			key := commit{run.Event.Connection, run.Event.Repository.ID, run.Event.HeadSHA}
+			runs[key] = append(runs[key], run)
+		}
+	}
+	for key, of := range runs {
+		status, _ := settings.Check(of, "")
+		want := map[forge.StatusState]string{forge.StateSuccess: "success", forge.StateFailure: "failure", forge.StateError: "error", forge.StateCanceled: "error"}[status.State]
+		states, _ := e.host.Statuses(key.connection, key.sha, status.Context)
+		if len(states) == 0 || states[len(states)-1] != want {
+			t.broke(&t.wrongStatus, "commit %s of %s shows %q, and its runs say %s", key.sha, key.connection, states, want)
+		}
+		t.told++
+	}
+	for request, n := range e.host.Comments() {
+		if n > 1 {
+			t.broke(&t.twoComments, "merge request %s has %d comments", request, n)
+		}
+	}
+}
+
 func runsByID(e evidence) map[string]codecheck.Run {
 	runs := make(map[string]codecheck.Run, len(e.records.Runs))
 	for _, run := range e.records.Runs {
@@ -284,15 +325,16 @@ func (t tally) print(out io.Writer, e evidence) error {
 	for _, state := range release.States() {
 		figure("releases_"+string(state), t.releases[state], "releases")
 	}
+	figure("commits_with_status", t.told, "commits")
 	figure("executions", t.executions, "executions")
 	figure("starts", t.starts, "starts")
 	figure("approvals", t.approvals, "approvals")
 	for _, example := range t.examples {
 		fmt.Fprintf(out, "# broken: %s\n", example)
 	}
-	fmt.Fprintf(out, "%s: kills %d / database kills %d / acknowledged %d / executions %d / starts %d / approvals %d / missing %d / decided twice %d / run twice %d / released twice %d / approved twice %d / other commit %d / hanging %d (after a lost answer: %d runs started again, %d releases adopted)\n",
-		e.database, e.kills, e.databaseKills, t.acknowledged, t.executions, t.starts, t.approvals, t.missing, t.decidedTwice, t.runTwice, t.releasedTwice, t.approvedTwice, t.otherCommit, t.hanging, t.startedAgain, t.adopted)
-	if t.missing+t.decidedTwice+t.runTwice+t.releasedTwice+t.approvedTwice+t.otherCommit+t.hanging > 0 {
+	fmt.Fprintf(out, "%s: kills %d / database kills %d / acknowledged %d / executions %d / starts %d / approvals %d / missing %d / decided twice %d / run twice %d / released twice %d / approved twice %d / other commit %d / wrong status %d / two comments %d / hanging %d (after a lost answer: %d runs started again, %d releases adopted)\n",
+		e.database, e.kills, e.databaseKills, t.acknowledged, t.executions, t.starts, t.approvals, t.missing, t.decidedTwice, t.runTwice, t.releasedTwice, t.approvedTwice, t.otherCommit, t.wrongStatus, t.twoComments, t.hanging, t.startedAgain, t.adopted)
+	if t.missing+t.decidedTwice+t.runTwice+t.releasedTwice+t.approvedTwice+t.otherCommit+t.wrongStatus+t.twoComments+t.hanging > 0 {
 		return errBroken
 	}
 	return nil

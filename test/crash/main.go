@@ -124,7 +124,7 @@ func gather(ctx context.Context, o options, database string, out io.Writer) (e e
 		replicas = 1
 	}
 	bench, err := harness.New(ctx, harness.Options{
-		Database: database, Binary: o.binary, Replicas: replicas, Repositories: repositories, AnswerDelay: answerDelay, Seed: o.seed,
+		Database: database, Binary: o.binary, Replicas: replicas, Repositories: repositories, AnswerDelay: answerDelay, Seed: o.seed, Reports: true,
 	})
 	if err != nil {
 		return evidence{}, err
@@ -152,5 +152,6 @@ func gather(ctx context.Context, o options, database string, out io.Writer) (e e
 	}
 	e.acted, e.refused = bench.Journal.Acted(), bench.Journal.Refused()
 	e.changes, e.accepted, e.statuses = bench.Load.Changes(), bench.Load.Accepted(), bench.Load.Statuses()
+	e.host = bench.GitHost
 	return e, nil
 }

@@ -13,8 +13,8 @@ import (
 )
 
 // Left is what has not come to its end: deliveries without a decision, runs and
-// releases that have not ended.
-type Left struct{ Deliveries, Runs, Releases int }
+// releases that have not ended, and what the git hosts are still to be told.
+type Left struct{ Deliveries, Runs, Releases, Reports int }
 
 // None reports whether everything has ended.
 func (l Left) None() bool { return l == Left{} }
@@ -76,6 +76,13 @@ func (b *Bench) Attend(ctx context.Context) (left Left, err error) {
 				if !state.Ended() {
 					left.Runs += number
 				}
+			}
+			reports, err := tx.CountReports(ctx)
+			if err != nil {
+				return err
+			}
+			for _, of := range reports {
+				left.Reports += of.Waiting + of.GivenUp
 			}
 			for _, state := range release.States() {
 				if state.Ended() && state != release.Unknown {

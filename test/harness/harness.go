@@ -58,6 +58,9 @@ type Options struct {
 	// Remote answers the servers' calls in place of the stand-in, which then learns
 	// nothing of them; default none.
 	Remote http.Handler
+	// Reports lets the servers report to a git host, for the connections to GitHub; see
+	// Bench.GitHost. Default: they have no API token, and report nothing.
+	Reports bool
 	// Profiles is a loopback address on which the first server serves its profiles;
 	// default none.
 	Profiles string
@@ -69,6 +72,8 @@ type Bench struct {
 	Database *Database
 	Journal  *Journal
 	Load     *Load
+	// GitHost is what the reports are made to; nil without Options.Reports.
+	GitHost *GitHost
 
 	opts    Options
 	folder  string
@@ -115,7 +120,7 @@ func New(ctx context.Context, opts Options) (b *Bench, err error) {
 }
 
 func (b *Bench) open(ctx context.Context) (err error) {
-	names := []string{variableKey, variableSecretKey}
+	names := []string{variableKey, variableSecretKey, variableToken}
 	for _, c := range connections() {
 		names = append(names, c.variable())
 	}
@@ -130,6 +135,11 @@ func (b *Bench) open(ctx context.Context) (err error) {
 	}
 	if b.world, err = makeWorld(b.folder, b.opts.Repositories); err != nil {
 		return err
+	}
+	if b.opts.Reports {
+		if b.GitHost, err = startGitHost(b.opts.AnswerDelay / 5); err != nil {
+			return err
+		}
 	}
 	endpoint, err := b.startStandin()
 	if err != nil {
@@ -227,7 +237,7 @@ func (b *Bench) writeFiles(endpoint string) error {
 		if i > 0 {
 			opts.Profiles = ""
 		}
-		files[b.serverFile(i)] = serverFile(addr, b.privateAddrs[i], section, endpoint, opts)
+		files[b.serverFile(i)] = serverFile(addr, b.privateAddrs[i], section, endpoint, opts, b.GitHost)
 	}
 	for path, text := range files {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -347,6 +357,9 @@ func (b *Bench) Close() error {
 	}
 	if b.remote != nil {
 		errs = append(errs, b.remote.Close())
+	}
+	if b.GitHost != nil {
+		errs = append(errs, b.GitHost.close())
 	}
 	if b.standin != nil {
 		b.standin.Close()

@@ -123,14 +123,18 @@ func makeWorld(folder string, each int) (world, error) {
 
 // serverFile is the server's configuration. It polls quickly, so that much
 // happens between two kills.
-func serverFile(addr, privateAddr, storeSection, endpoint string, opts Options) string {
+func serverFile(addr, privateAddr, storeSection, endpoint string, opts Options, host *GitHost) string {
 	if opts.Retention > 0 {
 		storeSection = strings.TrimSuffix(storeSection, "}") + fmt.Sprintf(", retention: %s}", opts.Retention)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "http: {addr: %q, private_addr: %q, max_connections: 8192, pprof_addr: %q, shutdown_grace: 20s}\nstore: %s\nconnections:\n", addr, privateAddr, opts.Profiles, storeSection)
 	for _, c := range connections() {
-		fmt.Fprintf(&b, "  - {name: %s, kind: %s, url: %q, secrets: [{env: %s}]}\n", c.name, c.host, c.base, c.variable())
+		api := ""
+		if host != nil && c.host == event.GitHub {
+			api = fmt.Sprintf(", token: {env: %s}, api_url: %q, confirm: never", variableToken, host.apiURL(c.name))
+		}
+		fmt.Fprintf(&b, "  - {name: %s, kind: %s, url: %q, secrets: [{env: %s}]%s}\n", c.name, c.host, c.base, c.variable(), api)
 	}
 	fmt.Fprintf(&b, `huaweicloud:
   auth: {access_key: {id: {env: %s}, secret: {env: %s}}}

@@ -116,6 +116,11 @@ func copyTable(ctx context.Context, source, target *Tx, table string) (int, erro
 	return arrived, err
 }
 
+// booleans are the columns that are true or false.
+func booleans() []string {
+	return []string{"baseline", "ended", "given_up", "replayed", "unanswered", "uncertain"}
+}
+
 // scanRow reads a row, and about how many bytes it has. SQLite returns booleans as
 // numbers and an empty blob as nil; no column of ours can be NULL.
 func scanRow(row scanner, columns []string) (values []any, size int, err error) {
@@ -132,7 +137,7 @@ func scanRow(row scanner, columns []string) (values []any, size int, err error) 
 		case nil:
 			values[i] = []byte{}
 		case int64:
-			if slices.Contains([]string{"ended", "uncertain", "unanswered", "replayed", "baseline"}, columns[i]) {
+			if slices.Contains(booleans(), columns[i]) {
 				values[i] = value != 0
 			}
 		case string:

@@ -3,6 +3,8 @@ package store
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -117,5 +119,28 @@ func TestLineUsesItsIndexes(t *testing.T) {
 		if !strings.Contains(plans, want) {
 			t.Errorf("%s, want the index %s", plans, want)
 		}
+	}
+}
+
+// TestBooleans: a copy from SQLite knows which columns are true or false, because it reads
+// them as numbers.
+func TestBooleans(t *testing.T) {
+	files, err := migrationFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var columns []string
+	for _, file := range files {
+		script, err := migrations.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range regexp.MustCompile(`(?m)^\s+(\w+)\s+BOOLEAN`).FindAllStringSubmatch(string(script), -1) {
+			columns = append(columns, found[1])
+		}
+	}
+	slices.Sort(columns)
+	if columns = slices.Compact(columns); len(columns) == 0 || !slices.Equal(columns, booleans()) {
+		t.Errorf("columns %q, and a copy knows %q", columns, booleans())
 	}
 }

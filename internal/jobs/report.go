@@ -126,9 +126,10 @@ func (tx *transaction) wantReports(ctx context.Context) error {
 	return nil
 }
 
-// writeReport tells a host what a report says now. One process does so at a time for each
+// writeReport tells a host what a report says now. One job does so at a time for each
 // report: another that finds it claimed leaves it to the one that has it, which looks at the
-// end whether something has changed. So no older word follows a newer one.
+// end whether something has changed. So no older word follows a newer one. A job whose process
+// died begins once more, and has its claim still.
 func (q *Queue) writeReport(ctx context.Context, args writeReportArgs) (time.Duration, error) {
 	connection := store.ConnectionOfReport(args.Key)
 	settings, told := q.reportSettings(connection)
@@ -140,7 +141,7 @@ func (q *Queue) writeReport(ctx context.Context, args writeReportArgs) (time.Dur
 	}
 	var pause time.Time
 	defer func() { q.telling.giveBack(connection, pause) }()
-	o, claimed, err := q.store.ClaimReport(ctx, args.Key, q.now().Add(claimReport))
+	o, claimed, err := q.store.ClaimReport(ctx, args.Key, args.job, q.now().Add(claimReport))
 	if err != nil || !claimed {
 		return 0, err
 	}
@@ -149,7 +150,7 @@ func (q *Queue) writeReport(ctx context.Context, args writeReportArgs) (time.Dur
 	wait, pause = q.settle(&o, failure)
 	newer := false
 	err = q.save(ctx, func(ctx context.Context, tx *transaction) (err error) {
-		newer, err = tx.SaveReport(ctx, o)
+		newer, err = tx.SaveReport(ctx, o, args.job)
 		return err
 	})
 	switch {

@@ -55,6 +55,8 @@ type (
 	// writeReportArgs: tell a git host what a report says now.
 	writeReportArgs struct {
 		Key string `json:"key"`
+		// job is the id of the job itself.
+		job int64
 	}
 	// watchReleaseArgs: look whether the pipeline of an expired release goes on.
 	watchReleaseArgs struct {
@@ -133,6 +135,9 @@ func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
 	started := time.Now()
 	if args, ok := any(&job.Args).(*decideArgs); ok {
 		args.again = job.Attempt > 1
+	}
+	if args, ok := any(&job.Args).(*writeReportArgs); ok {
+		args.job = job.ID
 	}
 	ids := idFields(job.Args)
 	wait, err := w.work(context.WithValue(ctx, idsKey{}, ids), job.Args)

@@ -81,8 +81,8 @@ func (tx *Tx) Want(ctx context.Context, r Report) error {
 	}
 	// due_at stays: what the host asked for holds for newer words too.
 	_, err = tx.exec(ctx, `INSERT INTO reports
-		(key, connection, repository_id, sha, pipeline, number, data, version, done, claimed_until, wanted_at, due_at, state, written, handle, writes, problem, given_up, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, 0, $8, 0, '', '', '', 0, '', FALSE, $8)
+		(key, connection, repository_id, sha, pipeline, number, data, version, done, claimed_by, claimed_until, wanted_at, due_at, state, written, handle, writes, problem, given_up, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, 0, 0, $8, 0, '', '', '', 0, '', FALSE, $8)
 		ON CONFLICT (key) DO UPDATE SET data = excluded.data, version = reports.version + 1, given_up = FALSE, updated_at = excluded.updated_at,
 			wanted_at = CASE WHEN reports.version > reports.done AND NOT reports.given_up THEN reports.wanted_at ELSE excluded.wanted_at END`,
 		r.Key(), r.Connection, r.Repository.ID, r.SHA, r.Pipeline, r.Number, string(data), tx.now())
@@ -107,13 +107,15 @@ func scanOutgoing(row scanner) (o Outgoing, err error) {
 	return o, json.Unmarshal([]byte(data), &o.Report)
 }
 
-// ClaimReport claims a report that is to be written, until a time: no one else writes it
-// before. claimed is false when there is nothing to write, or another process does, which
+// ClaimReport claims a report that is to be written for a job, until a time: no other job
+// writes it before. A job that begins once more, because its process has died, has the claim
+// still. claimed is false when there is nothing to write, or another job does, which
 // looks at the end whether there is something newer.
-func (s *Store) ClaimReport(ctx context.Context, key string, until time.Time) (o Outgoing, claimed bool, err error) {
+func (s *Store) ClaimReport(ctx context.Context, key string, job int64, until time.Time) (o Outgoing, claimed bool, err error) {
 	err = s.Update(ctx, func(tx *Tx) error {
-		changed, err := tx.exec(ctx, `UPDATE reports SET claimed_until = $2 WHERE key = $1 AND version > done AND NOT given_up AND claimed_until <= $3 AND due_at <= $3`,
-			key, micros(until), tx.now())
+		changed, err := tx.exec(ctx, `UPDATE reports SET claimed_until = $2, claimed_by = $4
+			WHERE key = $1 AND version > done AND NOT given_up AND (claimed_until <= $3 OR claimed_by = $4) AND due_at <= $3`,
+			key, micros(until), tx.now(), job)
 		if err != nil || changed == 0 {
 			return err
 		}
@@ -127,13 +129,14 @@ func (s *Store) ClaimReport(ctx context.Context, key string, until time.Time) (o
 	return o, claimed, nil
 }
 
-// SaveReport saves what became of a claimed report and gives up the claim. newer reports
-// that the records may have changed since it was claimed.
-func (tx *Tx) SaveReport(ctx context.Context, o Outgoing) (newer bool, err error) {
-	err = tx.queryRow(ctx, `UPDATE reports SET done = $2, claimed_until = 0, state = $3, written = $4, handle = $5, writes = $6, problem = $7, given_up = $8, due_at = $9, updated_at = $10,
+// SaveReport saves what became of a report that a job has claimed, and ends the claim. newer
+// reports that the records may have changed since it was claimed. Nothing is saved when
+// another job has the claim by now.
+func (tx *Tx) SaveReport(ctx context.Context, o Outgoing, job int64) (newer bool, err error) {
+	err = tx.queryRow(ctx, `UPDATE reports SET done = $2, claimed_by = 0, claimed_until = 0, state = $3, written = $4, handle = $5, writes = $6, problem = $7, given_up = $8, due_at = $9, updated_at = $10,
 		wanted_at = CASE WHEN version > $2 AND $2 > done THEN $10 ELSE wanted_at END
-		WHERE key = $1 RETURNING version > done AND NOT given_up`,
-		o.Key(), o.Done, o.State, o.Written, o.Handle, o.Writes, o.Problem, o.GivenUp, micros(o.DueAt), tx.now()).Scan(&newer)
+		WHERE key = $1 AND claimed_by = $11 RETURNING version > done AND NOT given_up`,
+		o.Key(), o.Done, o.State, o.Written, o.Handle, o.Writes, o.Problem, o.GivenUp, micros(o.DueAt), tx.now(), job).Scan(&newer)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

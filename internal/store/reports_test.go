@@ -27,18 +27,20 @@ func testReports(t *testing.T, db storetest.Database) {
 			t.Fatal(err)
 		}
 	}
+	job := int64(0)
 	claim := func() (store.Outgoing, bool) {
 		t.Helper()
-		o, claimed, err := s.ClaimReport(ctx, report.Key(), clock.now().Add(time.Minute))
+		job++
+		o, claimed, err := s.ClaimReport(ctx, report.Key(), job, clock.now().Add(time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return o, claimed
 	}
-	save := func(o store.Outgoing) (newer bool) {
+	save := func(o store.Outgoing, by int64) (newer bool) {
 		t.Helper()
 		err := s.Update(ctx, func(tx *store.Tx) (err error) {
-			newer, err = tx.SaveReport(ctx, o)
+			newer, err = tx.SaveReport(ctx, o, by)
 			return err
 		})
 		if err != nil {
@@ -59,7 +61,7 @@ func testReports(t *testing.T, db storetest.Database) {
 	}
 	want()
 	first.Done, first.State, first.Written, first.Handle, first.Writes = first.Version, "pending", "digest", "42", 1
-	if !save(first) {
+	if !save(first, 2) {
 		t.Error("what was wanted meanwhile is not seen")
 	}
 	clock.add(time.Second)
@@ -69,7 +71,13 @@ func testReports(t *testing.T, db storetest.Database) {
 	}
 	// It cannot be written yet.
 	second.Problem, second.DueAt = "the host does not answer", clock.now().Add(time.Hour)
-	save(second)
+	if save(second, job-1) {
+		t.Error("saved by a job that has no claim")
+	}
+	if _, claimed, err := s.ClaimReport(ctx, report.Key(), job, clock.now().Add(time.Minute)); err != nil || !claimed {
+		t.Errorf("the job that has the claim cannot begin once more: %v", err)
+	}
+	save(second, job)
 	want()
 	if _, claimed := claim(); claimed {
 		t.Error("claimed before it is due")
@@ -99,7 +107,7 @@ func testReports(t *testing.T, db storetest.Database) {
 		t.Error("not claimed after its claim has ended")
 	}
 	third.GivenUp, third.Problem = true, "given up"
-	save(third)
+	save(third, job)
 	if _, claimed := claim(); claimed || len(keys(clock.now())) > 0 {
 		t.Error("what was given up is tried again")
 	}
@@ -126,9 +134,9 @@ func testReportHasOneWriter(t *testing.T, db storetest.Database) {
 	report := store.Report{Connection: "hub", Repository: event.Repository{ID: "7"}, SHA: "abc"}
 	var mutex sync.Mutex
 	writers, written := 0, int64(0)
-	write := func() error {
+	write := func(job int64) error {
 		for {
-			o, claimed, err := s.ClaimReport(ctx, report.Key(), time.Now().Add(time.Minute))
+			o, claimed, err := s.ClaimReport(ctx, report.Key(), job, time.Now().Add(time.Minute))
 			if err != nil || !claimed {
 				return err
 			}
@@ -143,7 +151,7 @@ func testReportHasOneWriter(t *testing.T, db storetest.Database) {
 			writers--
 			mutex.Unlock()
 			newer := false
-			err = s.Update(ctx, func(tx *store.Tx) (err error) { newer, err = tx.SaveReport(ctx, o); return err })
+			err = s.Update(ctx, func(tx *store.Tx) (err error) { newer, err = tx.SaveReport(ctx, o, job); return err })
 			if err != nil || !newer {
 				return err
 			}
@@ -151,12 +159,12 @@ func testReportHasOneWriter(t *testing.T, db storetest.Database) {
 	}
 	const each, at = 10, 8
 	var group sync.WaitGroup
-	for range at {
+	for i := range at {
 		group.Go(func() {
 			for range each {
 				err := s.Update(ctx, func(tx *store.Tx) error { return tx.Want(ctx, report) })
 				if err == nil {
-					err = write()
+					err = write(int64(i + 1))
 				}
 				if err != nil {
 					t.Error(err)

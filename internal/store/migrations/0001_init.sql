@@ -255,7 +255,7 @@ CREATE TABLE refs (
 -- releases by a pipeline, and for the
 -- comment on a merge request. What is written is made from the records when it is written;
 -- version counts the changes that may make it another, and done is the version that was
--- dealt with last. One process writes at a time, until claimed_until. due_at is before when
+-- dealt with last. One job writes at a time, claimed_by until claimed_until. due_at is before when
 -- it is tried again, wanted_at since when something is to be written, or 0. written is what
 -- the host was told last, handle the host's id of it.
 CREATE TABLE reports (
@@ -268,6 +268,7 @@ CREATE TABLE reports (
     data          TEXT NOT NULL,
     version       BIGINT NOT NULL,
     done          BIGINT NOT NULL,
+    claimed_by    BIGINT NOT NULL,
     claimed_until BIGINT NOT NULL,
     wanted_at     BIGINT NOT NULL,
     due_at        BIGINT NOT NULL,

@@ -115,13 +115,20 @@ func tampering() map[string]tamper {
 		"an execution that no run names": {func(t *testing.T, e *evidence) {
 			e.acted = append(e.acted, standin.Call{Operation: "run_task", Execution: "unnamed"})
 		}, func(t tally) int { return t.startedAgain }, false},
+		"a host that was told something else": {func(t *testing.T, e *evidence) {
+			i := slices.IndexFunc(e.records.Runs, func(r codecheck.Run) bool {
+				return r.Event.Repository.Host == event.GitHub && r.State == codecheck.Passed
+			})
+			e.records.Runs[i].State = codecheck.Failed
+		}, func(t tally) int { return t.wrongStatus }, true},
 		"an answer was lost": {func(t *testing.T, e *evidence) {
 			r := firstStarted(t, e)
 			r.Actions = append(slices.Clone(r.Actions), release.Action{Result: release.ResultAdopted})
 		}, func(t tally) int { return t.adopted }, false},
 		"a start that no release names": {func(t *testing.T, e *evidence) {
 			again := firstCall(t, e, "start")
-			again.Execution = "unnamed"
+			// Of another pipeline: of its own there may be a release whose start is unknown.
+			again.Execution, again.Pipeline = "unnamed", "unnamed"
 			e.acted = append(e.acted, again)
 		}, func(t tally) int { return t.releasedTwice }, true},
 		"a commit was released twice": {func(t *testing.T, e *evidence) {

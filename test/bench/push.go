@@ -180,7 +180,7 @@ func (p *pushBench) latencies(ctx context.Context, pushes int) (took, told []tim
 	for _, run := range records.Runs {
 		if began, ok := p.sent[run.DeliveryID]; ok && !started[run.ExecID].IsZero() {
 			took = append(took, started[run.ExecID].Sub(began))
-			if _, first := p.bench.GitHost.Statuses(run.Event.Connection, run.Event.HeadSHA, "gatewright/check"); !first.IsZero() {
+			if _, first := p.bench.GitHost.Statuses(run.Event.Connection, run.Event.Repository.FullName, run.Event.HeadSHA, "gatewright/check"); !first.IsZero() {
 				told = append(told, first.Sub(began))
 			}
 		}

@@ -264,18 +264,18 @@ func (t *tally) judgeReports(e evidence) {
 		return
 	}
 	settings := report.Settings{Statuses: true, Context: "gatewright", Ignored: report.IgnoredSuccess, Language: "en"}
-	type commit struct{ connection, repository, sha string }
+	type commit struct{ connection, id, repository, sha string }
 	runs := map[commit][]codecheck.Run{}
 	for _, run := range e.records.Runs {
 		if run.Event.Repository.Host == event.GitHub {
-			key := commit{run.Event.Connection, run.Event.Repository.ID, run.Event.HeadSHA}
+			key := commit{run.Event.Connection, run.Event.Repository.ID, run.Event.Repository.FullName, run.Event.HeadSHA}
 			runs[key] = append(runs[key], run)
 		}
 	}
 	for key, of := range runs {
 		status, _ := settings.Check(of, "")
 		want := map[forge.StatusState]string{forge.StateSuccess: "success", forge.StateFailure: "failure", forge.StateError: "error", forge.StateCanceled: "error"}[status.State]
-		states, _ := e.host.Statuses(key.connection, key.sha, status.Context)
+		states, _ := e.host.Statuses(key.connection, key.repository, key.sha, status.Context)
 		if len(states) == 0 || states[len(states)-1] != want {
 			t.broke(&t.wrongStatus, "commit %s of %s shows %q, and its runs say %s", key.sha, key.connection, states, want)
 		}

@@ -20,7 +20,7 @@ type GitHost struct {
 
 	mu sync.Mutex
 	// statuses are the states of a commit in the order in which they came, by connection,
-	// commit and context; first is when the first came.
+	// repository, commit and context; first is when the first came.
 	statuses map[string][]string
 	first    map[string]time.Time
 	// comments are the texts on each merge request, by connection and address of the list.
@@ -78,7 +78,7 @@ func (h *GitHost) setStatus(r *http.Request) (int, any) {
 	if err := json.NewDecoder(r.Body).Decode(&said); err != nil {
 		return http.StatusBadRequest, map[string]string{"message": "Problems parsing JSON"}
 	}
-	key := r.PathValue("connection") + " " + r.PathValue("sha") + " " + said.Context
+	key := r.PathValue("connection") + " " + r.PathValue("owner") + "/" + r.PathValue("name") + " " + r.PathValue("sha") + " " + said.Context
 	h.statuses[key] = append(h.statuses[key], said.State)
 	if _, known := h.first[key]; !known {
 		h.first[key] = time.Now()
@@ -133,12 +133,12 @@ func (h *GitHost) editComment(r *http.Request) (int, any) {
 	return http.StatusNotFound, map[string]string{"message": "Not Found"}
 }
 
-// Statuses returns the states of a commit in a context, in the order in which they came, and
+// Statuses returns the states of a commit of a repository in a context, in the order in which they came, and
 // when the first did.
-func (h *GitHost) Statuses(connection, sha, context string) (states []string, first time.Time) {
+func (h *GitHost) Statuses(connection, repository, sha, context string) (states []string, first time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	key := connection + " " + sha + " " + context
+	key := connection + " " + repository + " " + sha + " " + context
 	return append([]string{}, h.statuses[key]...), h.first[key]
 }
 

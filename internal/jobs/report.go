@@ -38,7 +38,7 @@ const (
 	reportQueue = "reports"
 	// reportWorkers is how many hosts are told something at the same time, reportsAtOnce
 	// those of one connection, so that a host that does not answer leaves room for others.
-	reportWorkers, reportsAtOnce = 16, 4
+	reportWorkers, reportsAtOnce = 16, 10
 	// claimReport is longer than the job that writes a report may take.
 	claimReport = remoteTimeout + saveTimeout + 10*time.Second
 	// giveUpReport is how long a report is tried to be written.
@@ -48,7 +48,7 @@ const (
 	// refusedPause is for how long a host hears nothing that has refused the token.
 	refusedPause = time.Minute
 	// reportTurn is the wait of a report whose connection has no turn left.
-	reportTurn = 500 * time.Millisecond
+	reportTurn = 200 * time.Millisecond
 )
 
 // reportRun notes what a run's new state may change at its host.

@@ -228,6 +228,15 @@ type Intent struct {
 	LastCheckTime string `json:"last_check_time"`
 }
 
+// FindingsKeptWith is the id of the run with which the findings of this one are kept: its own,
+// or that of the run whose execution it shares.
+func (run Run) FindingsKeptWith() string {
+	if run.Findings != nil && run.Findings.RunID != "" {
+		return run.Findings.RunID
+	}
+	return run.ID
+}
+
 // OccupiedTask is the id of the task that the run has an execution of, or is about to ask
 // for one; empty when it has none. No two runs may occupy one task, whatever
 // connections they came from: the service runs a task once at a time, stops whatever it

@@ -187,7 +187,7 @@ func (r gitlabClient) mayReport(ctx context.Context, repository string) (told bo
 			level = max(level, rights.GroupAccess.AccessLevel)
 		}
 	}
-	// Nothing is said of an administrator who is no member.
+	// Nothing is said of an administrator who is not a member.
 	if level != gitlab.NoPermissions && level < gitlabDeveloper {
 		return true, missingRight(r)
 	}

@@ -77,7 +77,7 @@ func number(t *testing.T, word string) int {
 	n := 0
 	for _, digit := range word {
 		if digit < '0' || digit > '9' {
-			t.Fatalf("%q is no number", word)
+			t.Fatalf("%q is not a number", word)
 		}
 		n = 10*n + int(digit-'0')
 	}

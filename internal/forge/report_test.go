@@ -487,7 +487,7 @@ func TestRemaining(t *testing.T) {
 	if _, _, known := f.Remaining("c"); known {
 		t.Error("known before an answer")
 	}
-	_, _ = f.Head(t.Context(), pushToMain()) // its body is no branch
+	_, _ = f.Head(t.Context(), pushToMain()) // its body is not a branch
 	if n, reset, known := f.Remaining("c"); n != 41 || reset.Unix() != 1767225600 || !known {
 		t.Errorf("%d until %s, known %v", n, reset, known)
 	}

@@ -212,7 +212,7 @@ func (q *Queue) statusOf(ctx context.Context, settings report.Settings, r store.
 		}
 		for i := len(runs) - 1; i >= 0 && len(status.Annotations) == 0; i-- {
 			if runs[i].State == codecheck.Failed {
-				findings, err := tx.Findings(ctx, keptWith(runs[i]))
+				findings, err := tx.Findings(ctx, runs[i].FindingsKeptWith())
 				if err != nil {
 					return err
 				}
@@ -222,14 +222,6 @@ func (q *Queue) statusOf(ctx context.Context, settings report.Settings, r store.
 		return nil
 	})
 	return status, received, said, err
-}
-
-// keptWith is the run with which the findings of a run are kept.
-func keptWith(run codecheck.Run) string {
-	if run.Findings != nil && run.Findings.RunID != "" {
-		return run.Findings.RunID
-	}
-	return run.ID
 }
 
 // tellComment writes the comment on a merge request.
@@ -242,7 +234,7 @@ func (q *Queue) tellComment(ctx context.Context, settings report.Settings, o *st
 			return err
 		}
 		for _, run := range c.Runs {
-			kept := keptWith(run)
+			kept := run.FindingsKeptWith()
 			if c.Findings[kept], err = tx.Findings(ctx, kept); err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ type Commented struct {
 // said is false when there is none to write: nothing has ended, or nothing has failed and
 // there is no comment yet.
 func (s Settings) CommentFor(c Commented, exists bool) (body string, said bool) {
-	runs := newestOfRule(c.Runs)
+	runs := newestRuns(c.Runs)
 	failed := slices.ContainsFunc(runs, func(r codecheck.Run) bool { return r.State != codecheck.Passed })
 	decided := func(r codecheck.Run) bool {
 		return r.State == codecheck.Passed || r.State == codecheck.Failed || r.State == codecheck.Errored
@@ -52,11 +52,14 @@ func (s Settings) CommentFor(c Commented, exists bool) (body string, said bool) 
 	return b.String(), true
 }
 
-// newestOfRule are the newest run of each rule, in the order of the rules' first runs.
-func newestOfRule(runs []codecheck.Run) []codecheck.Run {
+// newestRuns are the newest run of each rule for each branch or merge request, in the order of
+// their first runs; runs are given by age.
+func newestRuns(runs []codecheck.Run) []codecheck.Run {
 	var newest []codecheck.Run
 	for _, run := range runs {
-		i := slices.IndexFunc(newest, func(other codecheck.Run) bool { return other.Rule == run.Rule })
+		i := slices.IndexFunc(newest, func(other codecheck.Run) bool {
+			return other.Rule == run.Rule && other.Event.RefKey() == run.Event.RefKey()
+		})
 		if i < 0 {
 			newest = append(newest, run)
 		} else {
@@ -87,20 +90,17 @@ func (w words) writeRun(b *strings.Builder, run codecheck.Run, c Commented) {
 
 // writeFindings writes a table of the new findings of a run.
 func (w words) writeFindings(b *strings.Builder, run codecheck.Run, c Commented) {
-	kept := run.ID
-	if run.Findings != nil {
-		kept = run.Findings.RunID
-	}
+	kept := c.Findings[run.FindingsKeptWith()]
 	var list []codecheck.Finding
 	compared := false
-	for _, f := range c.Findings[kept] {
+	for _, f := range kept {
 		compared = compared || f.Baseline != ""
 		if f.Baseline != codecheck.BaselineUnchanged {
 			list = append(list, f)
 		}
 	}
 	switch {
-	case len(c.Findings[kept]) == 0:
+	case len(kept) == 0:
 		return
 	case len(list) == 0:
 		fmt.Fprintf(b, "%s\n\n", w.nothingNew)

@@ -70,13 +70,8 @@ type part struct {
 // said so. said is false when there is nothing to say.
 func (s Settings) Check(runs []codecheck.Run, ignored string) (status forge.Status, said bool) {
 	words := s.words()
-	type of struct{ rule, ref string }
-	newest := map[of]codecheck.Run{}
-	for _, run := range runs { // the oldest first
-		newest[of{run.Rule, run.Event.RefKey()}] = run
-	}
 	var parts []part
-	for _, run := range newest {
+	for _, run := range newestRuns(runs) {
 		state, text := words.run(run)
 		parts = append(parts, part{state, text, run.Rule, "/runs/" + run.ID})
 	}

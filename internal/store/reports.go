@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -158,7 +159,7 @@ func (tx *Tx) ForgetReport(ctx context.Context, key string) error {
 // that a person had repeated.
 func (tx *Tx) RunsOfCommit(ctx context.Context, connection, repositoryID, sha string) ([]codecheck.Run, error) {
 	runs, err := records[codecheck.Run](ctx, tx, `SELECT data FROM runs WHERE sha = $1 AND connection = $2 AND rerun_as = '' ORDER BY created_at, id`, sha, connection)
-	return slicesOf(runs, func(r codecheck.Run) bool { return r.Event.Repository.ID == repositoryID }), err
+	return slices.DeleteFunc(runs, func(r codecheck.Run) bool { return r.Event.Repository.ID != repositoryID }), err
 }
 
 // ReleasesOfCommit lists the releases of a commit on a pipeline, the oldest first, without
@@ -166,7 +167,7 @@ func (tx *Tx) RunsOfCommit(ctx context.Context, connection, repositoryID, sha st
 func (tx *Tx) ReleasesOfCommit(ctx context.Context, connection, repositoryID, sha, pipeline string) ([]release.Release, error) {
 	releases, err := records[release.Release](ctx, tx, `SELECT data FROM releases WHERE sha = $1 AND connection = $2 AND pipeline = $3 AND rerun_as = '' ORDER BY created_at, id`,
 		sha, connection, pipeline)
-	return slicesOf(releases, func(r release.Release) bool { return r.Event.Repository.ID == repositoryID }), err
+	return slices.DeleteFunc(releases, func(r release.Release) bool { return r.Event.Repository.ID != repositoryID }), err
 }
 
 // LatestRuns lists the runs of the newest commit of a merge request that has any, the
@@ -174,16 +175,6 @@ func (tx *Tx) ReleasesOfCommit(ctx context.Context, connection, repositoryID, sh
 func (tx *Tx) LatestRuns(ctx context.Context, refKey string) ([]codecheck.Run, error) {
 	return records[codecheck.Run](ctx, tx, `SELECT data FROM runs WHERE ref_key = $1 AND rerun_as = '' AND sha = (
 		SELECT sha FROM runs WHERE ref_key = $1 ORDER BY created_at DESC, id DESC LIMIT 1) ORDER BY created_at, id`, refKey)
-}
-
-func slicesOf[T any](list []T, keep func(T) bool) []T {
-	kept := list[:0]
-	for _, item := range list {
-		if keep(item) {
-			kept = append(kept, item)
-		}
-	}
-	return kept
 }
 
 // ReportsToWrite lists the keys of reports that are to be written, are due since a time and

@@ -61,18 +61,28 @@ func TestReports(t *testing.T) {
 }
 
 func testReports(t *testing.T, d apptest.Service) {
-	hosts := []struct {
+	type host struct {
 		host           event.Host
 		begun, failure string
-	}{
+	}
+	hosts := []host{
 		{event.GitHub, "pending", "failure"},
 		{event.GitLab, "pending", "failed"},
 		{event.Gitee, "queued", "failure"},
 		{event.Gitea, "pending", "failure"},
 	}
+	// No check begins before each host was told that it waits: else that may be left out.
+	setFaults(t, d, standin.Fault{Kind: standin.FaultThrottle, RetryAfter: new(1), Operations: []string{"run_task"}})
 	for i, h := range hosts {
 		offer(t, d, h.host, fmt.Sprint(i), "", d.World.Bad)
 	}
+	apptest.WaitFor(t, "all are told that the check waits", func() bool {
+		return !slices.ContainsFunc(hosts, func(h host) bool {
+			status, _ := told(d, h.host, d.World.Bad, "gatewright/check")
+			return status.Writes == 0
+		})
+	})
+	setFaults(t, d)
 	d.Until(t, "all are told of the failure", func(r demo.Records) bool { return len(r.Runs) == len(hosts) && r.Told() })
 	for _, h := range hosts {
 		status, comments := told(d, h.host, d.World.Bad, "gatewright/check")

@@ -245,7 +245,10 @@ func testFilesOfASlowHost(t *testing.T, db storetest.Database) {
 	w.until(t, "down for good", func(record) bool { return host.askedFor(repository("down for good")) > 0 })
 	w.clock.jump(55 * time.Second)
 	w.until(t, "down for good", ended)
-	if d, runs := w.delivery(t, "down for good"); runs != 1 || !strings.Contains(d.Reason, `rule "go" counts as matching, because not all changed files are known: read changed files: the host cannot answer (status 503)`) {
+	// It is asked once more before the minute is over, unless the machine takes seconds for that.
+	const counts = `rule "go" counts as matching, because not all changed files are known: `
+	d, runs := w.delivery(t, "down for good")
+	if _, why, _ := strings.Cut(d.Reason, counts); runs != 1 || why != "read changed files: the host cannot answer (status 503)" && why != "the host could not be asked within 1m0s" {
 		t.Errorf("%d runs: %s", runs, d.Reason)
 	}
 }
@@ -308,7 +311,8 @@ func testFilesAfterACrash(t *testing.T, db storetest.Database) {
 	}
 }
 
-// TestFilesOfABurst: many pushes wait for their files at once, and all are decided.
+// TestFilesOfABurst: many pushes wait for their files at once, and all are decided. A job whose
+// answer could not be saved in time asks once more.
 func TestFilesOfABurst(t *testing.T) { storetest.Each(t, testFilesOfABurst) }
 
 func testFilesOfABurst(t *testing.T, db storetest.Database) {
@@ -324,7 +328,7 @@ func testFilesOfABurst(t *testing.T, db storetest.Database) {
 	accepting.Wait()
 	for _, c := range cases {
 		w.until(t, c.name, ended)
-		if d, runs := w.delivery(t, c.name); runs != 0 || !d.Decision.Files.Complete || host.askedFor(repository(c.name)) != 1 {
+		if d, runs := w.delivery(t, c.name); runs != 0 || !d.Decision.Files.Complete || host.askedFor(repository(c.name)) == 0 {
 			t.Errorf("%s: %d runs, asked %d times: %s", c.name, runs, host.askedFor(repository(c.name)), d.Reason)
 		}
 	}

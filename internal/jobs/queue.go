@@ -99,8 +99,8 @@ type Queue struct {
 	commits *groupCommit
 	// deciding is held by the step that decides.
 	deciding chan struct{}
-	// telling are the turns of the connections whose hosts are told something.
-	telling *turns
+	// outbox tells the git hosts.
+	outbox *outbox
 	// limited: runs may wait for a place.
 	limited bool
 	// started is when Start was called.
@@ -183,7 +183,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		opts.NewID = newID
 	}
 	limited := slices.ContainsFunc(slices.Collect(maps.Values(opts.MaxRuns)), func(n int) bool { return n > 0 })
-	q := &Queue{telling: newTurns(reportsAtOnce), opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, limited: limited, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
+	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, limited: limited, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
+
+	q.outbox = newOutbox(q)
 
 	workers := river.NewWorkers()
 	if err := q.addWorkers(workers); err != nil {
@@ -206,7 +208,6 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 			decisionQueue:      {MaxWorkers: decisionWorkers},
 			filesQueue:         {MaxWorkers: filesWorkers, FetchPollInterval: filesPoll},
 			maintenanceQueue:   {MaxWorkers: maintenanceWorkers},
-			reportQueue:        {MaxWorkers: reportWorkers},
 		},
 		PeriodicJobs: []*river.PeriodicJob{
 			periodic(opts.ReconcileEvery, reconcileArgs{}),
@@ -242,6 +243,9 @@ func (q *Queue) Start(ctx context.Context) error {
 	if err := q.engine.Start(ctx); err != nil {
 		return fmt.Errorf("start queue: %w", err)
 	}
+	if err := q.outbox.start(ctx); err != nil {
+		return fmt.Errorf("start the outbox: %w", err)
+	}
 	q.commits.start(q.commit)
 	return nil
 }
@@ -251,6 +255,7 @@ func (q *Queue) Start(ctx context.Context) error {
 // start. Deliveries are still accepted, until Close.
 func (q *Queue) Stop(ctx context.Context) error {
 	err := q.engine.Stop(ctx)
+	q.outbox.stop(ctx)
 	if err == nil {
 		return nil
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,20 +34,12 @@ type Reporter interface {
 }
 
 const (
-	reportQueue = "reports"
-	// reportWorkers is how many hosts are told something at the same time, reportsAtOnce
-	// those of one connection, so that a host that does not answer leaves room for others.
-	reportWorkers, reportsAtOnce = 16, 10
-	// claimReport is longer than the job that writes a report may take.
-	claimReport = remoteTimeout + saveTimeout + 10*time.Second
 	// giveUpReport is how long a report is tried to be written.
 	giveUpReport = 24 * time.Hour
 	// roomForEnds is how many of the host's requests are kept for how things ended.
 	roomForEnds = 200
 	// refusedPause is for how long a host hears nothing that has refused the token.
 	refusedPause = time.Minute
-	// reportTurn is the wait of a report whose connection has no turn left.
-	reportTurn = 200 * time.Millisecond
 )
 
 // reportRun notes what a run's new state may change at its host.
@@ -115,53 +106,17 @@ func (q *Queue) reportSettings(connection string) (s report.Settings, told bool)
 }
 
 // wantReports notes the reports, in one order, so that transactions which note the same
-// ones wait for each other, and adds their jobs.
-func (tx *transaction) wantReports(ctx context.Context) error {
+// ones wait for each other.
+func (q *Queue) wantReports(ctx context.Context, tx *transaction) error {
 	for _, key := range slices.Sorted(maps.Keys(tx.reports)) {
 		if err := tx.Want(ctx, tx.reports[key]); err != nil {
 			return err
 		}
-		tx.enqueue(writeReportArgs{Key: key})
+	}
+	if len(tx.reports) > 0 {
+		tx.AfterCommit(q.outbox.look)
 	}
 	return nil
-}
-
-// writeReport tells a host what a report says now. One job does so at a time for each
-// report: another that finds it claimed leaves it to the one that has it, which looks at the
-// end whether something has changed. So no older word follows a newer one. A job whose process
-// died begins once more, and has its claim still.
-func (q *Queue) writeReport(ctx context.Context, args writeReportArgs) (time.Duration, error) {
-	connection := store.ConnectionOfReport(args.Key)
-	settings, told := q.reportSettings(connection)
-	if !told || q.opts.Reporter == nil {
-		return 0, q.update(ctx, func(tx *transaction) error { return tx.ForgetReport(ctx, args.Key) })
-	}
-	if wait := q.telling.take(connection, q.now()); wait > 0 {
-		return wait, nil
-	}
-	var pause time.Time
-	defer func() { q.telling.giveBack(connection, pause) }()
-	o, claimed, err := q.store.ClaimReport(ctx, args.Key, args.job, q.now().Add(claimReport))
-	if err != nil || !claimed {
-		return 0, err
-	}
-	failure := q.tell(ctx, settings, &o)
-	var wait time.Duration
-	wait, pause = q.settle(&o, failure)
-	newer := false
-	err = q.save(ctx, func(ctx context.Context, tx *transaction) (err error) {
-		newer, err = tx.SaveReport(ctx, o, args.job)
-		return err
-	})
-	switch {
-	case err != nil:
-		return 0, err
-	case wait > 0:
-		return wait, nil
-	case newer:
-		return soon, nil
-	}
-	return 0, nil
 }
 
 // tell writes a report where what it says is not what the host was told last.
@@ -269,16 +224,16 @@ func digest(v any) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// settle notes how the writing ended, and says how long to wait before it is tried again; 0
-// when it is not. What is refused for good may be written after the next change. pause is until
-// when the host wants to hear nothing of any report, or takes nothing with this token.
-func (q *Queue) settle(o *store.Outgoing, failure error) (wait time.Duration, pause time.Time) {
+// settle notes how the writing ended, and when it is tried again. What is refused for good may
+// be written after the next change. The host pauses when it wants to hear nothing of any report,
+// or takes nothing with this token.
+func (q *Queue) settle(o *store.Outgoing, failure error, host *turn) {
 	waited := q.now().Sub(o.WantedAt)
 	outcome := reportWritten
 	switch {
 	case failure == nil:
 		o.Done, o.Problem = o.Version, ""
-		q.telling.refuse(o.Connection, false)
+		host.refused = false
 	case final(failure):
 		outcome = reportRefused
 		if o.Problem != failure.Error() {
@@ -292,77 +247,24 @@ func (q *Queue) settle(o *store.Outgoing, failure error) (wait time.Duration, pa
 	default:
 		outcome = reportRetried
 		o.Problem = failure.Error()
-		wait = min(max(waited/4, 2*time.Second), 10*time.Minute)
+		wait := min(max(waited/4, 2*time.Second), 10*time.Minute)
 		var said *forge.Error
 		if errors.As(failure, &said) && (said.RetryAfter() > 0 || said.Forbidden()) {
 			wait = max(wait, min(cmp.Or(said.RetryAfter(), refusedPause), time.Hour))
-			pause = q.now().Add(wait)
+			host.until = q.now().Add(wait)
 		}
-		if said != nil && q.telling.refuse(o.Connection, said.Forbidden()) {
-			q.log.Warn("git host takes no reports with this token", q.reportFields(*o, failure)...)
+		if said != nil {
+			if said.Forbidden() && !host.refused {
+				q.log.Warn("git host takes no reports with this token", q.reportFields(*o, failure)...)
+			}
+			host.refused = said.Forbidden()
 		}
 		o.DueAt = q.now().Add(wait)
 	}
 	q.opts.Metrics.observeReport(o.Report, outcome)
-	return wait, pause
 }
 
 func (q *Queue) reportFields(o store.Outgoing, failure error) []zap.Field {
 	return []zap.Field{zap.String(event.LogConnection, o.Connection), zap.String(event.LogRepository, o.Repository.FullName),
 		zap.String(event.LogSHA, o.SHA), zap.String(event.LogReport, o.Key()), zap.Error(failure)}
-}
-
-// turns bounds how many jobs of one connection run at the same time in this process, and lets
-// all of them pause when its host says so.
-type turns struct {
-	most  int
-	mutex sync.Mutex
-	of    map[string]*turn
-}
-
-type turn struct {
-	taken int
-	until time.Time
-	// refused: that the token may not write is logged, and nothing was written since.
-	refused bool
-}
-
-func newTurns(most int) *turns { return &turns{most: most, of: map[string]*turn{}} }
-
-// take takes a turn, which giveBack ends, or says how long to wait for one.
-func (t *turns) take(connection string, now time.Time) (wait time.Duration) {
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	if t.of[connection] == nil {
-		t.of[connection] = &turn{}
-	}
-	of := t.of[connection]
-	switch {
-	case now.Before(of.until):
-		return of.until.Sub(now)
-	case of.taken >= t.most:
-		return reportTurn
-	}
-	of.taken++
-	return 0
-}
-
-// giveBack ends a turn. Nothing is told before until.
-func (t *turns) giveBack(connection string, until time.Time) {
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	of := t.of[connection]
-	of.taken--
-	if until.After(of.until) {
-		of.until = until
-	}
-}
-
-// refuse notes whether the host refuses the token, and reports whether that is news.
-func (t *turns) refuse(connection string, refused bool) (news bool) {
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	news = refused && !t.of[connection].refused
-	t.of[connection].refused = refused
-	return news
 }

@@ -55,7 +55,7 @@ func (q *Queue) update(ctx context.Context, fn func(*transaction) error) error {
 			err = t.wakeWaiting(ctx)
 		}
 		if err == nil {
-			err = t.wantReports(ctx)
+			err = q.wantReports(ctx, t)
 		}
 		if t.placeFreed && q.limited {
 			t.enqueue(placeRunsArgs{})

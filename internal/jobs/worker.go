@@ -52,12 +52,6 @@ type (
 	followReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
 	}
-	// writeReportArgs: tell a git host what a report says now.
-	writeReportArgs struct {
-		Key string `json:"key"`
-		// job is the id of the job itself.
-		job int64
-	}
 	// watchReleaseArgs: look whether the pipeline of an expired release goes on.
 	watchReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
@@ -74,16 +68,12 @@ func (closeTasksArgs) Kind() string    { return "close_tasks" }
 func (actReleaseArgs) Kind() string    { return "act_release" }
 func (followReleaseArgs) Kind() string { return "follow_release" }
 func (watchReleaseArgs) Kind() string  { return "watch_release" }
-func (writeReportArgs) Kind() string   { return "write_report" }
 
 // InsertOpts puts decisions into their own queue.
 func (decideArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
 
 // InsertOpts keeps it apart from remote calls.
 func (placeRunsArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
-
-// InsertOpts puts reports into their own queue, so that a slow host keeps up nothing else.
-func (writeReportArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: reportQueue} }
 
 func (q *Queue) addWorkers(workers *river.Workers) error {
 	for _, add := range []error{
@@ -97,7 +87,6 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.actRelease),
 		addWorker(workers, q, q.followRelease),
 		addWorker(workers, q, q.watchRelease),
-		addWorker(workers, q, q.writeReport),
 		addWorker(workers, q, q.reconcile),
 		addWorker(workers, q, q.expire),
 	} {
@@ -135,9 +124,6 @@ func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
 	started := time.Now()
 	if args, ok := any(&job.Args).(*decideArgs); ok {
 		args.again = job.Attempt > 1
-	}
-	if args, ok := any(&job.Args).(*writeReportArgs); ok {
-		args.job = job.ID
 	}
 	ids := idFields(job.Args)
 	wait, err := w.work(context.WithValue(ctx, idsKey{}, ids), job.Args)
@@ -182,8 +168,6 @@ func idFields(args river.JobArgs) []zap.Field {
 		return field(zap.String(event.LogRun, args.RunID))
 	case closeTasksArgs:
 		return field(zap.String(event.LogRefKey, args.RefKey))
-	case writeReportArgs:
-		return field(zap.String(event.LogReport, args.Key))
 	case actReleaseArgs:
 		return field(zap.String(event.LogRelease, args.ReleaseID))
 	case followReleaseArgs:

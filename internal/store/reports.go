@@ -3,13 +3,10 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
@@ -48,12 +45,6 @@ func (r Report) Key() string {
 	return repository + r.SHA + " " + cmp.Or(r.Pipeline, "check")
 }
 
-// ConnectionOfReport returns the connection in a report's key.
-func ConnectionOfReport(key string) string {
-	connection, _, _ := strings.Cut(key, " ")
-	return connection
-}
-
 // Outgoing is a report with what became of it.
 type Outgoing struct {
 	Report
@@ -74,7 +65,7 @@ type Outgoing struct {
 	UpdatedAt time.Time
 }
 
-// Want notes that a report may have to be written. Whoever calls it inserts its job.
+// Want notes that a report may have to be written.
 func (tx *Tx) Want(ctx context.Context, r Report) error {
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -83,7 +74,7 @@ func (tx *Tx) Want(ctx context.Context, r Report) error {
 	// due_at stays: what the host asked for holds for newer words too.
 	_, err = tx.exec(ctx, `INSERT INTO reports
 		(key, connection, repository_id, sha, pipeline, number, data, version, done, claimed_by, claimed_until, wanted_at, due_at, state, written, handle, writes, problem, given_up, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, 0, 0, $8, 0, '', '', '', 0, '', FALSE, $8)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, '', 0, $8, 0, '', '', '', 0, '', FALSE, $8)
 		ON CONFLICT (key) DO UPDATE SET data = excluded.data, version = reports.version + 1, given_up = FALSE, updated_at = excluded.updated_at,
 			wanted_at = CASE WHEN reports.version > reports.done AND NOT reports.given_up THEN reports.wanted_at ELSE excluded.wanted_at END`,
 		r.Key(), r.Connection, r.Repository.ID, r.SHA, r.Pipeline, r.Number, string(data), tx.now())
@@ -108,49 +99,52 @@ func scanOutgoing(row scanner) (o Outgoing, err error) {
 	return o, json.Unmarshal([]byte(data), &o.Report)
 }
 
-// ClaimReport claims a report that is to be written for a job, until a time: no other job
-// writes it before. A job that begins once more, because its process has died, has the claim
-// still. claimed is false when there is nothing to write, or another job does, which
-// looks at the end whether there is something newer.
-func (s *Store) ClaimReport(ctx context.Context, key string, job int64, until time.Time) (o Outgoing, claimed bool, err error) {
-	err = s.Update(ctx, func(tx *Tx) error {
-		changed, err := tx.exec(ctx, `UPDATE reports SET claimed_until = $2, claimed_by = $4
-			WHERE key = $1 AND version > done AND NOT given_up AND (claimed_until <= $3 OR claimed_by = $4) AND due_at <= $3`,
-			key, micros(until), tx.now(), job)
-		if err != nil || changed == 0 {
-			return err
-		}
-		claimed = true
-		o, err = scanOutgoing(tx.queryRow(ctx, `SELECT `+outgoingColumns+` FROM reports WHERE key = $1`, key))
-		return err
-	})
-	if err != nil {
-		return o, false, fmt.Errorf("claim report: %w", err)
-	}
-	return o, claimed, nil
+// ConnectionsToTell lists the connections that have reports which are to be written now.
+func (tx *Tx) ConnectionsToTell(ctx context.Context) ([]string, error) {
+	return texts(ctx, tx, `SELECT DISTINCT connection FROM reports WHERE version > done AND NOT given_up AND due_at <= $1 AND claimed_until <= $1 ORDER BY connection`, tx.now())
 }
 
-// SaveReport saves what became of a report that a job has claimed, and ends the claim. newer
-// reports that the records may have changed since it was claimed. Nothing is saved when
-// another job has the claim by now.
-func (tx *Tx) SaveReport(ctx context.Context, o Outgoing, job int64) (newer bool, err error) {
-	err = tx.queryRow(ctx, `UPDATE reports SET done = $2, claimed_by = 0, claimed_until = 0, state = $3, written = $4, handle = $5, writes = $6, problem = $7, given_up = $8, due_at = $9, updated_at = $10,
+// ClaimReports claims reports of a connection that are to be written now, limit at most, those
+// first that are due for longest. Nobody else claims them before a time; by names who does.
+func (tx *Tx) ClaimReports(ctx context.Context, connection, by string, until time.Time, limit int) ([]Outgoing, error) {
+	lock := tx.forUpdate()
+	if lock != "" {
+		lock += " SKIP LOCKED"
+	}
+	claimed, err := collect(ctx, tx, scanOutgoing, `WITH due AS MATERIALIZED (
+			SELECT key FROM reports WHERE connection = $3 AND version > done AND NOT given_up AND due_at <= $4 AND claimed_until <= $4 ORDER BY due_at LIMIT $5`+lock+`)
+		UPDATE reports SET claimed_until = $1, claimed_by = $2 WHERE key IN (SELECT key FROM due) RETURNING `+outgoingColumns, micros(until), by, connection, tx.now(), limit)
+	if err != nil {
+		return nil, fmt.Errorf("claim reports: %w", err)
+	}
+	return claimed, nil
+}
+
+// SaveReport saves what became of a report, and ends the claim. Nothing is saved when by has
+// not claimed it, or somebody else has by now.
+func (tx *Tx) SaveReport(ctx context.Context, o Outgoing, by string) error {
+	_, err := tx.exec(ctx, `UPDATE reports SET done = $2, claimed_by = '', claimed_until = 0, state = $3, written = $4, handle = $5, writes = $6, problem = $7, given_up = $8, due_at = $9, updated_at = $10,
 		wanted_at = CASE WHEN version > $2 AND $2 > done THEN $10 ELSE wanted_at END
-		WHERE key = $1 AND claimed_by = $11 RETURNING version > done AND NOT given_up`,
-		o.Key(), o.Done, o.State, o.Written, o.Handle, o.Writes, o.Problem, o.GivenUp, micros(o.DueAt), tx.now(), job).Scan(&newer)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
+		WHERE key = $1 AND claimed_by = $11`,
+		o.Key(), o.Done, o.State, o.Written, o.Handle, o.Writes, o.Problem, o.GivenUp, micros(o.DueAt), tx.now(), by)
 	if err != nil {
-		return false, fmt.Errorf("save report: %w", err)
+		return fmt.Errorf("save report: %w", err)
 	}
-	return newer, nil
+	return nil
 }
 
-// ForgetReport removes a report that nobody writes.
-func (tx *Tx) ForgetReport(ctx context.Context, key string) error {
-	if _, err := tx.exec(ctx, `DELETE FROM reports WHERE key = $1`, key); err != nil {
-		return fmt.Errorf("forget report: %w", err)
+// FreeReports ends all claims, for a database that no other process uses.
+func (tx *Tx) FreeReports(ctx context.Context) error {
+	if _, err := tx.exec(ctx, `UPDATE reports SET claimed_by = '', claimed_until = 0 WHERE claimed_until > 0`); err != nil {
+		return fmt.Errorf("free reports: %w", err)
+	}
+	return nil
+}
+
+// ForgetReports removes the reports of a connection that nobody writes now.
+func (tx *Tx) ForgetReports(ctx context.Context, connection string) error {
+	if _, err := tx.exec(ctx, `DELETE FROM reports WHERE connection = $1 AND version > done AND claimed_until <= $2`, connection, tx.now()); err != nil {
+		return fmt.Errorf("forget reports: %w", err)
 	}
 	return nil
 }
@@ -175,13 +169,6 @@ func (tx *Tx) ReleasesOfCommit(ctx context.Context, connection, repositoryID, sh
 func (tx *Tx) LatestRuns(ctx context.Context, refKey string) ([]codecheck.Run, error) {
 	return records[codecheck.Run](ctx, tx, `SELECT data FROM runs WHERE ref_key = $1 AND rerun_as = '' AND sha = (
 		SELECT sha FROM runs WHERE ref_key = $1 ORDER BY created_at DESC, id DESC LIMIT 1) ORDER BY created_at, id`, refKey)
-}
-
-// ReportsToWrite lists the keys of reports that are to be written, are due since a time and
-// are not being written.
-func (tx *Tx) ReportsToWrite(ctx context.Context, since time.Time, limit int) ([]string, error) {
-	return texts(ctx, tx, `SELECT key FROM reports WHERE version > done AND NOT given_up AND due_at <= $1 AND updated_at <= $1 AND claimed_until <= $2 ORDER BY due_at LIMIT $3`,
-		micros(since), tx.now(), limit)
 }
 
 // ReportCounts are how many reports wait to be written, since when the oldest does, and how

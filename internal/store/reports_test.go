@@ -27,26 +27,26 @@ func testReports(t *testing.T, db storetest.Database) {
 			t.Fatal(err)
 		}
 	}
-	job := int64(0)
+	process := 0
+	name := func(process int) string { return fmt.Sprint("process ", process) }
 	claim := func() (store.Outgoing, bool) {
 		t.Helper()
-		job++
-		o, claimed, err := s.ClaimReport(ctx, report.Key(), job, clock.now().Add(time.Minute))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return o, claimed
+		process++
+		return claimOne(t, s, name(process), clock.now())
 	}
-	save := func(o store.Outgoing, by int64) (newer bool) {
+	save := func(o store.Outgoing, by int) {
 		t.Helper()
-		err := s.Update(ctx, func(tx *store.Tx) (err error) {
-			newer, err = tx.SaveReport(ctx, o, by)
-			return err
-		})
+		if err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveReport(ctx, o, name(by)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	toTell := func() (connections []string) {
+		t.Helper()
+		err := s.View(ctx, func(tx *store.Tx) (err error) { connections, err = tx.ConnectionsToTell(ctx); return err })
 		if err != nil {
 			t.Fatal(err)
 		}
-		return newer
+		return connections
 	}
 	if _, claimed := claim(); claimed {
 		t.Error("what nobody wants was claimed")
@@ -61,8 +61,9 @@ func testReports(t *testing.T, db storetest.Database) {
 	}
 	want()
 	first.Done, first.State, first.Written, first.Handle, first.Writes = first.Version, "pending", "digest", "42", 1
-	if !save(first, 2) {
-		t.Error("what was wanted meanwhile is not seen")
+	save(first, 2)
+	if got := toTell(); !slices.Equal(got, []string{"hub"}) {
+		t.Errorf("what was wanted meanwhile is not seen: %q", got)
 	}
 	clock.add(time.Second)
 	second, claimed := claim()
@@ -71,44 +72,30 @@ func testReports(t *testing.T, db storetest.Database) {
 	}
 	// It cannot be written yet.
 	second.Problem, second.DueAt = "the host does not answer", clock.now().Add(time.Hour)
-	if save(second, job-1) {
-		t.Error("saved by a job that has no claim")
-	}
-	if _, claimed, err := s.ClaimReport(ctx, report.Key(), job, clock.now().Add(time.Minute)); err != nil || !claimed {
-		t.Errorf("the job that has the claim cannot begin once more: %v", err)
-	}
-	save(second, job)
+	other := second
+	other.Handle = "of one that has no claim"
+	save(other, process-1)
+	save(second, process)
 	want()
 	if _, claimed := claim(); claimed {
 		t.Error("claimed before it is due")
 	}
 	clock.add(time.Hour)
 	third, claimed := claim()
-	if !claimed || third.Version != 3 || !third.WantedAt.Equal(clock.now().Add(-time.Hour-time.Second)) {
+	if !claimed || third.Version != 3 || third.Handle != "42" || !third.WantedAt.Equal(clock.now().Add(-time.Hour-time.Second)) {
 		t.Fatalf("claimed %t: %+v", claimed, third)
 	}
 	// A process that dies keeps its claim for a while only.
 	clock.add(2 * time.Minute)
-	keys := func(since time.Time) (keys []string) {
-		t.Helper()
-		err := s.View(ctx, func(tx *store.Tx) (err error) {
-			keys, err = tx.ReportsToWrite(ctx, since, 10)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return keys
-	}
-	if got := keys(clock.now()); !slices.Equal(got, []string{report.Key()}) {
-		t.Errorf("to write: %q", got)
+	if got := toTell(); !slices.Equal(got, []string{"hub"}) {
+		t.Errorf("to tell: %q", got)
 	}
 	if third, claimed = claim(); !claimed {
 		t.Error("not claimed after its claim has ended")
 	}
 	third.GivenUp, third.Problem = true, "given up"
-	save(third, job)
-	if _, claimed := claim(); claimed || len(keys(clock.now())) > 0 {
+	save(third, process)
+	if _, claimed := claim(); claimed || len(toTell()) > 0 {
 		t.Error("what was given up is tried again")
 	}
 	var counts map[string]store.ReportCounts
@@ -134,11 +121,11 @@ func testReportHasOneWriter(t *testing.T, db storetest.Database) {
 	report := store.Report{Connection: "hub", Repository: event.Repository{ID: "7"}, SHA: "abc"}
 	var mutex sync.Mutex
 	writers, written := 0, int64(0)
-	write := func(job int64) error {
+	write := func(by string) error {
 		for {
-			o, claimed, err := s.ClaimReport(ctx, report.Key(), job, time.Now().Add(time.Minute))
-			if err != nil || !claimed {
-				return err
+			o, claimed := claimOne(t, s, by, time.Now())
+			if !claimed {
+				return nil
 			}
 			mutex.Lock()
 			if writers++; writers > 1 || o.Version < written {
@@ -150,9 +137,7 @@ func testReportHasOneWriter(t *testing.T, db storetest.Database) {
 			mutex.Lock()
 			writers--
 			mutex.Unlock()
-			newer := false
-			err = s.Update(ctx, func(tx *store.Tx) (err error) { newer, err = tx.SaveReport(ctx, o, job); return err })
-			if err != nil || !newer {
+			if err := s.Update(ctx, func(tx *store.Tx) error { return tx.SaveReport(ctx, o, by) }); err != nil {
 				return err
 			}
 		}
@@ -164,7 +149,7 @@ func testReportHasOneWriter(t *testing.T, db storetest.Database) {
 			for range each {
 				err := s.Update(ctx, func(tx *store.Tx) error { return tx.Want(ctx, report) })
 				if err == nil {
-					err = write(int64(i + 1))
+					err = write(fmt.Sprint("process ", i))
 				}
 				if err != nil {
 					t.Error(err)
@@ -185,4 +170,21 @@ func testReportHasOneWriter(t *testing.T, db storetest.Database) {
 	}); err != nil {
 		t.Error(err)
 	}
+}
+
+// claimOne claims the report of connection hub that is to be written.
+func claimOne(t *testing.T, s *store.Store, by string, now time.Time) (o store.Outgoing, claimed bool) {
+	t.Helper()
+	var list []store.Outgoing
+	err := s.Update(t.Context(), func(tx *store.Tx) (err error) {
+		list, err = tx.ClaimReports(t.Context(), "hub", by, now.Add(time.Minute), 10)
+		return err
+	})
+	if err != nil || len(list) > 1 {
+		t.Errorf("claimed %d, error %v", len(list), err)
+	}
+	if len(list) == 0 {
+		return o, false
+	}
+	return list[0], true
 }

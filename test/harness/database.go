@@ -85,7 +85,7 @@ func (d *Database) Crash() (crashed bool, err error) {
 }
 
 // AgeJobs makes the jobs that dead servers left look as old as River's rescuer wants them,
-// and frees the leadership that one of them had, so that the next server goes on with
+// and frees the leadership that one of them had and the reports that they wrote, so that the next server goes on with
 // them at once. No server may be alive. On SQLite a server does so by itself.
 func (d *Database) AgeJobs(ctx context.Context) (err error) {
 	if d.Name == SQLite {
@@ -99,6 +99,7 @@ func (d *Database) AgeJobs(ctx context.Context) (err error) {
 	for _, statement := range []string{
 		`UPDATE river_job SET attempted_at = attempted_at - interval '1 day' WHERE state = 'running'`,
 		`DELETE FROM river_leader`,
+		`UPDATE reports SET claimed_until = 0`,
 	} {
 		if _, err := s.Postgres().Exec(ctx, statement); err != nil {
 			return fmt.Errorf("age jobs: %w", err)

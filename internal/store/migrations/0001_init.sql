@@ -252,11 +252,10 @@ CREATE TABLE refs (
 );
 
 -- What the git hosts are told: a row for each status of a commit, of its checks or of its
--- releases by a pipeline, and for the
--- comment on a merge request. What is written is made from the records when it is written;
+-- releases by a pipeline, and for the comment on a merge request. What is written is made from the records when it is written;
 -- version counts the changes that may make it another, and done is the version that was
--- dealt with last. One job writes at a time, claimed_by until claimed_until. due_at is before when
--- it is tried again, wanted_at since when something is to be written, or 0. written is what
+-- dealt with last. One process writes at a time, claimed_by until claimed_until. due_at is before
+-- when it is tried again, wanted_at since when something is to be written, or 0. written is what
 -- the host was told last, handle the host's id of it.
 CREATE TABLE reports (
     key           TEXT PRIMARY KEY,
@@ -268,7 +267,7 @@ CREATE TABLE reports (
     data          TEXT NOT NULL,
     version       BIGINT NOT NULL,
     done          BIGINT NOT NULL,
-    claimed_by    BIGINT NOT NULL,
+    claimed_by    TEXT NOT NULL,
     claimed_until BIGINT NOT NULL,
     wanted_at     BIGINT NOT NULL,
     due_at        BIGINT NOT NULL,
@@ -280,7 +279,7 @@ CREATE TABLE reports (
     given_up      BOOLEAN NOT NULL,
     updated_at    BIGINT NOT NULL
 );
-CREATE INDEX reports_to_write ON reports (due_at) WHERE version > done;
+CREATE INDEX reports_to_write ON reports (connection, due_at) WHERE version > done;
 CREATE INDEX reports_by_sha ON reports (sha);
 CREATE INDEX reports_by_time ON reports (updated_at);
 

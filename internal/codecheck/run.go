@@ -75,6 +75,8 @@ type Task struct {
 	ParentID string `json:"parent_id,omitempty"`
 	// CheckMode is what an incremental task was told to look at; empty: nothing.
 	CheckMode rules.CheckMode `json:"check_mode,omitempty"`
+	// OfMergeGroup: it was created for the branch of a merge group, and is of no use after that.
+	OfMergeGroup bool `json:"of_merge_group,omitempty"`
 }
 
 // Ref is the word that a run sends as `ref`; empty sends none.

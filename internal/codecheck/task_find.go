@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
 )
 
@@ -160,6 +161,7 @@ func (s search) remembered(ctx context.Context, key string) (Task, bool, error) 
 func (s search) save(ctx context.Context, key string, t Task, origin Origin) (Task, Origin, error) {
 	s.options.Metrics.countLookup(origin)
 	t.Account = s.run.Check.Account
+	t.OfMergeGroup = origin == Created && s.run.Event.Kind == event.MergeGroup
 	if err := s.options.Memory.SaveTask(ctx, s.run.Event, key, t); err != nil {
 		return Task{}, "", fmt.Errorf("save task: %w", err)
 	}

@@ -24,9 +24,9 @@ func TaskKey(ev event.Event, c rules.Check) string {
 }
 
 // BaselineKey is the task key of the runs that a run's findings are compared with: of a
-// merge request the full task of its target branch, else the run's own task.
+// merge request and a merge group the full task of the target branch, else the run's own task.
 func BaselineKey(run Run) string {
-	if run.Event.Number != 0 {
+	if run.Event.Number != 0 || run.Event.Kind == event.MergeGroup {
 		return fullTaskKey(run.Event, run.Check.ProjectID, run.Event.Branch)
 	}
 	return TaskKey(run.Event, run.Check)
@@ -53,12 +53,12 @@ func address(r event.Repository) string {
 }
 
 // scannedBranch is the branch of the full task: the target of a merge request that
-// is scanned incrementally, because its changes are compared with that; the source
-// of one that is scanned in full; else the branch or tag of the event. A tag
+// is scanned incrementally, because its changes are compared with that; else the branch or
+// tag that has the commit. A tag
 // stands in the place of a branch, as the API has no other field for it.
 func scannedBranch(ev event.Event, c rules.Check) string {
-	if ev.Number != 0 && c.Scan == rules.ScanFull {
-		return ev.SourceBranch
+	if c.Scan == rules.ScanFull {
+		return ev.CommitRef()
 	}
 	return ev.Branch
 }

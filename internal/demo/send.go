@@ -13,7 +13,7 @@ import (
 // Delivery is a webhook that a demo sends.
 type Delivery struct {
 	Host event.Host
-	// Kind is push or merge-request.
+	// Kind is push, merge-request, or for GitHub merge-group.
 	Kind string
 	// ID is the delivery id, where the host has one.
 	ID     string
@@ -77,10 +77,7 @@ func headers(d Delivery) http.Header {
 	switch d.Host {
 	case event.GitHub:
 		header.Set("User-Agent", "GitHub-Hookshot/demo")
-		header.Set("X-GitHub-Event", "pull_request")
-		if push {
-			header.Set("X-GitHub-Event", "push")
-		}
+		header.Set("X-GitHub-Event", map[string]string{"push": "push", "merge-request": "pull_request", "merge-group": "merge_group"}[d.Kind])
 		header.Set("X-GitHub-Delivery", d.ID)
 	case event.GitLab:
 		header.Set("User-Agent", "GitLab/18.0.0")

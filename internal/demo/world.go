@@ -78,7 +78,7 @@ func (w *World) RegionProject() string { return w.options.RegionProject.ID }
 type Change struct {
 	// Branch is the branch pushed to, or the target of the merge request.
 	Branch string
-	// SourceBranch and Number are those of a merge request.
+	// SourceBranch and Number are those of a merge request, or the first that of a merge group.
 	SourceBranch string
 	Number       int
 	// Before and SHA are the commits before and after.
@@ -90,8 +90,8 @@ type Change struct {
 	Closed bool
 }
 
-// Payload is the body with which a host announces a change; kind is push or
-// merge-request.
+// Payload is the body with which a host announces a change; kind is that of a
+// [Delivery].
 func (w *World) Payload(host event.Host, kind string, c Change) ([]byte, error) {
 	if c.Time == "" {
 		c.Time = time.Now().UTC().Format(time.RFC3339)

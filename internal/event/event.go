@@ -34,17 +34,20 @@ const (
 	Tag Kind = "tag"
 	// MergeRequest is a pull request of GitHub, Gitee or Gitea, or a GitLab merge request.
 	MergeRequest Kind = "merge_request"
+	// MergeGroup is a branch on which GitHub's merge queue has merged merge requests, to be checked
+	// before the target branch becomes it. It is never released.
+	MergeGroup Kind = "merge_group"
 	// Comment is a remark on a merge request; one on anything else is ignored.
 	Comment Kind = "comment"
 )
 
 // Kinds lists every kind, in the order in which help and documents show them.
-func Kinds() []Kind { return []Kind{Push, Tag, MergeRequest, Comment} }
+func Kinds() []Kind { return []Kind{Push, Tag, MergeRequest, MergeGroup, Comment} }
 
 // Action says what happened to the branch, tag or merge request, in our words.
 type Action string
 
-// Actions of pushes and tags.
+// Actions of pushes, tags and merge groups.
 const (
 	// Created is a branch or tag that did not exist before.
 	Created Action = "created"
@@ -113,10 +116,10 @@ type Event struct {
 	Repository Repository `json:"repository"`
 
 	// Branch is the pushed branch, the pushed tag, or the target branch of a
-	// merge request; the short name, without refs/heads/ or refs/tags/.
+	// merge request or a merge group; the short name, without refs/heads/ or refs/tags/.
 	Branch string `json:"branch"`
-	// SourceBranch is the branch that a merge request would merge; empty
-	// otherwise.
+	// SourceBranch is the branch that a merge request would merge, or that the merge queue
+	// made; empty otherwise.
 	SourceBranch string `json:"source_branch"`
 	// Before is the commit before the event: the old tip of a branch or tag,
 	// the old head of a merge request. Empty when there was none or the host
@@ -185,6 +188,15 @@ func HostTime(text string) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// CommitRef is the branch or tag that has the event's commit: of a merge request and a merge
+// group the source branch.
+func (e Event) CommitRef() string {
+	if e.Number > 0 || e.Kind == MergeGroup {
+		return e.SourceBranch
+	}
+	return e.Branch
 }
 
 // Ignored returns an event that is not evaluated by the rules, and why.

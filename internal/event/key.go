@@ -40,7 +40,7 @@ func (e Event) RefKey() string {
 	if e.Number > 0 {
 		return key + "merge_request " + strconv.Itoa(e.Number)
 	}
-	return key + string(e.Kind) + " " + e.Branch
+	return key + string(e.Kind) + " " + e.CommitRef()
 }
 
 // RepositoryKey names the repository on its connection, by the host's own id: a renamed or
@@ -49,7 +49,7 @@ func (e Event) RefKey() string {
 func (e Event) RepositoryKey() string { return e.Connection + " " + e.Repository.ID }
 
 // EndsRef reports whether e ends its ref key: the branch or tag was deleted, the merge
-// request closed or merged.
+// request closed or merged, the merge group gone.
 func (e Event) EndsRef() bool {
 	return e.Deleted || (e.Kind == MergeRequest && (e.Action == Closed || e.Action == Merged))
 }

@@ -180,8 +180,8 @@ func (f *Forge) Head(ctx context.Context, ev event.Event) (sha string, err error
 		return "", err
 	}
 	repository := ev.Repository.FullName
-	if !plain(repository) || ev.Number <= 0 && !plain(ev.Branch) {
-		return "", &Error{Operation: operationOf(ev), message: fmt.Sprintf("%.100q in %.100q cannot be the name of one", ev.Branch, repository)}
+	if !plain(repository) || ev.Number <= 0 && !plain(ev.CommitRef()) {
+		return "", &Error{Operation: operationOf(ev), message: fmt.Sprintf("%.100q in %.100q cannot be the name of one", ev.CommitRef(), repository)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
@@ -192,7 +192,7 @@ func (f *Forge) Head(ctx context.Context, ev event.Event) (sha string, err error
 	case ev.Kind == event.Tag:
 		sha, err = r.tag(ctx, repository, ev.Branch)
 	default:
-		sha, err = r.branch(ctx, repository, ev.Branch)
+		sha, err = r.branch(ctx, repository, ev.CommitRef())
 	}
 	if err == nil && !isCommit(sha) {
 		err = errors.New("it has no commit hash where it should have one")

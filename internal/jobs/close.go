@@ -19,8 +19,8 @@ const (
 	closeWait = 30 * time.Second
 )
 
-// closeTasks deletes the tasks that we created for a merge request, after that was closed or
-// merged: nothing else shows them. A merge request that is open again keeps them.
+// closeTasks deletes the tasks that we created for a merge request or a merge group, after that
+// has ended: nothing else shows them. A merge request that is open again keeps them.
 func (q *Queue) closeTasks(ctx context.Context, args closeTasksArgs) (time.Duration, error) {
 	var tasks []store.RememberedTask
 	occupied := false

@@ -132,5 +132,5 @@ func refOf(ev event.Event) string {
 	case ev.Kind == event.Tag:
 		return fmt.Sprintf("tag %q", ev.Branch)
 	}
-	return fmt.Sprintf("branch %q", ev.Branch)
+	return fmt.Sprintf("branch %q", ev.CommitRef())
 }

@@ -227,7 +227,7 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 	if err != nil {
 		return result{}, err
 	}
-	if change == store.HeadAdvanced && e.event.Kind == event.MergeRequest && e.event.EndsRef() {
+	if change == store.HeadAdvanced && (e.event.Kind == event.MergeRequest || e.event.Kind == event.MergeGroup) && e.event.EndsRef() {
 		tx.enqueue(closeTasksArgs{RefKey: e.event.RefKey(), Until: q.now().Add(closeFor)})
 	}
 	if ignored {

@@ -128,7 +128,7 @@ func staleReason(ev event.Event, head store.Head) string {
 	case head.Ended && ev.Kind == event.MergeRequest:
 		return fmt.Sprintf("merge request %d was closed or merged", ev.Number)
 	case head.Ended:
-		return fmt.Sprintf("%q was deleted", ev.Branch)
+		return fmt.Sprintf("%q was deleted", ev.CommitRef())
 	case head.Branch != ev.Branch:
 		return fmt.Sprintf("the target of merge request %d was changed to %q", ev.Number, head.Branch)
 	case head.SHA != ev.HeadSHA:

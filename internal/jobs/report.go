@@ -73,15 +73,7 @@ func (q *Queue) reportIgnored(tx *transaction, e evaluation, r result) {
 }
 
 func reportOf(ev event.Event, deliveryID string) store.Report {
-	return store.Report{Connection: ev.Connection, Repository: ev.Repository, SHA: ev.HeadSHA, Ref: reportedRef(ev), Number: ev.Number, DeliveryID: deliveryID}
-}
-
-// reportedRef is the branch or tag that has the commit: of a merge request the source branch.
-func reportedRef(ev event.Event) string {
-	if ev.Number > 0 {
-		return ev.SourceBranch
-	}
-	return ev.Branch
+	return store.Report{Connection: ev.Connection, Repository: ev.Repository, SHA: ev.HeadSHA, Ref: ev.CommitRef(), Number: ev.Number, DeliveryID: deliveryID}
 }
 
 // want notes a report where its connection is told such.

@@ -44,8 +44,8 @@ func (l *loader) checkWithoutMergeRequest(d *decodedFile, path string, spec *rul
 	if spec.Match.Fork != nil {
 		complain("match.fork", "only a merge request can come from a fork")
 	}
-	if len(spec.Match.SourceBranch) > 0 {
-		complain("match.source_branch", "only a merge request has a source branch")
+	if len(spec.Match.SourceBranch) > 0 && !slices.Contains(spec.On, string(event.MergeGroup)) {
+		complain("match.source_branch", "only a merge request and a merge group have a source branch")
 	}
 	if spec.Check == nil {
 		return

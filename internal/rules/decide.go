@@ -175,7 +175,10 @@ func (r *rule) match(ev *event.Event) Match {
 	m := Match{Rule: r.name, Check: r.check, Releases: r.releases}
 	m.Check.TaskName = r.taskName.expand(ev)
 	m.Check.Scan, m.Check.Ref = ScanFull, RefOmit
-	if ev.Kind == event.MergeRequest {
+	switch ev.Kind {
+	case event.MergeGroup:
+		m.Releases = []Release{} // what it becomes is released, by the push of the target branch
+	case event.MergeRequest:
 		m.Check.Ref = r.ref
 		if r.scan != ScanFull {
 			m.Check.Scan = ScanIncremental

@@ -74,6 +74,8 @@ func subjectLine(ev *event.Event) string {
 		b.WriteString("tag " + plain(ev.Branch))
 	case event.MergeRequest:
 		fmt.Fprintf(&b, "merge request %d (%s) of %s into %s", ev.Number, plain(string(ev.Action)), plain(ev.SourceBranch), plain(ev.Branch))
+	case event.MergeGroup:
+		fmt.Fprintf(&b, "merge group %s into %s", plain(ev.SourceBranch), plain(ev.Branch))
 	case event.Comment:
 		b.WriteString("comment")
 		if ev.Number != 0 {
@@ -84,7 +86,7 @@ func subjectLine(ev *event.Event) string {
 	}
 	if ev.Repository.FullName != "" {
 		separator := " of "
-		if ev.Kind == event.MergeRequest {
+		if ev.Kind == event.MergeRequest || ev.Kind == event.MergeGroup {
 			separator = " in "
 		}
 		b.WriteString(separator + plain(ev.Repository.FullName))

@@ -288,7 +288,8 @@ func parseTemplate(text string) (parsed template, fault string) {
 }
 
 // expand returns the template with the event's values. {repository} is the last
-// segment of the repository's path and {owner} what precedes it; {number}
+// segment of the repository's path and {owner} what precedes it; {branch} of a merge group is
+// its own; {number}
 // is empty when the event is not about a merge request.
 func (t template) expand(ev *event.Event) string {
 	cut := strings.LastIndex(ev.Repository.FullName, "/")
@@ -301,7 +302,11 @@ func (t template) expand(ev *event.Event) string {
 		case "repository":
 			b.WriteString(ev.Repository.FullName[cut+1:])
 		case "branch":
-			b.WriteString(ev.Branch)
+			if ev.Kind == event.MergeGroup {
+				b.WriteString(ev.SourceBranch)
+			} else {
+				b.WriteString(ev.Branch)
+			}
 		case "number":
 			if ev.Number != 0 {
 				fmt.Fprint(&b, ev.Number)

@@ -223,7 +223,7 @@ func legalName(name string) bool {
 
 // kinds reads `on`.
 func (l *loader) kinds(d *decodedFile, path string, on []string) []event.Kind {
-	instead := "write push, tag, merge_request or comment"
+	instead := "write push, tag, merge_request, merge_group or comment"
 	if len(on) == 0 {
 		l.complain(d, path+".on", "is missing", instead)
 	}

@@ -32,6 +32,9 @@ func (l *loader) warnOfRule(d *decodedFile, path string, r *rule, spec *ruleSpec
 		l.warn(d, path+".release", "a merge request from a fork is released too, and anybody can open one",
 			"write fork: false under match")
 	}
+	if on(event.MergeGroup) && len(r.on) == 1 && len(spec.Release) > 0 {
+		l.warn(d, path+".release", "a merge group is checked, and never released", "release on: [push] of the target branch, and leave release out here")
+	}
 	if names := included(match.Branch); on(event.Push) && on(event.Tag) && len(spec.Release) > 0 && len(names) > 0 {
 		l.warn(d, path+".match.branch", "a tag whose name matches "+quoteAll(names)+" is released as the branch is",
 			"write one rule with on: [push] for the branch, and one with on: [tag] for the tags that are meant")

@@ -46,7 +46,7 @@ func (s *Store) SaveTask(ctx context.Context, ev event.Event, key string, task c
 	}
 	err = s.Update(ctx, func(tx *Tx) error {
 		refKey := ""
-		if task.ParentID != "" {
+		if task.ParentID != "" || task.OfMergeGroup {
 			refKey = ev.RefKey()
 		}
 		_, err := tx.exec(ctx, `INSERT INTO tasks (key, repository_key, repository, ref_key, task_id, data, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -162,12 +162,13 @@ func (s *Store) ScanTimes(ctx context.Context, run codecheck.Run) (took []time.D
 	return took, nil
 }
 
-// MergeRequestTasks lists the tasks that we created for the merge request of a ref key.
+// MergeRequestTasks lists the tasks that we created for the merge request, or the merge group,
+// of a ref key.
 func (tx *Tx) MergeRequestTasks(ctx context.Context, refKey string) ([]RememberedTask, error) {
 	return tx.rememberedTasks(ctx, `ref_key = $1`, refKey)
 }
 
-// LeftoverTasks lists the tasks that we created for merge requests which were closed or merged
+// LeftoverTasks lists the tasks that we created for merge requests and merge groups which ended
 // since, or of which nothing was heard for so long that their heads were forgotten.
 func (tx *Tx) LeftoverTasks(ctx context.Context) ([]RememberedTask, error) {
 	return tx.rememberedTasks(ctx, `ref_key <> '' AND NOT EXISTS (SELECT 1 FROM heads WHERE heads.ref_key = tasks.ref_key AND NOT heads.ended)`)

@@ -21,7 +21,7 @@ import (
 type Subject struct {
 	Connection string `json:"connection"`
 	Repository string `json:"repository"`
-	// Event is the kind: push, tag, merge_request or comment.
+	// Event is the kind: push, tag, merge_request, merge_group or comment.
 	Event  event.Kind `json:"event"`
 	Branch string     `json:"branch"`
 	// Number is the merge request's; 0 for none.

@@ -50,6 +50,8 @@ func settledFiles(ev event.Event) event.Files {
 		return event.Files{}
 	case ev.Number > 0:
 		return event.Files{Unknown: "the payload of a merge request does not list them", AskHost: true}
+	case ev.Kind == event.MergeGroup:
+		return event.Files{Unknown: "the payload of a merge group does not list them", AskHost: ev.Before != ""}
 	case ev.Kind != event.Push:
 		return event.Files{Unknown: "a tag has no commit before it to compare with"}
 	case ev.Before == "":

@@ -69,6 +69,8 @@ func githubKind(eventName string) event.Kind {
 		return event.Push
 	case "pull_request", "pull_request_review":
 		return event.MergeRequest
+	case "merge_group":
+		return event.MergeGroup
 	case "issue_comment", "pull_request_review_comment", "commit_comment":
 		return event.Comment
 	}
@@ -153,6 +155,9 @@ func parseGitHub(header http.Header, body []byte) (event.Event, places, error) {
 	case *github.PullRequestReviewEvent:
 		said = githubPlaces(e.GetRepo(), e.GetPullRequest())
 		ev, err = githubReview(e)
+	case *github.MergeGroupEvent:
+		said = githubPlaces(e.GetRepo(), nil)
+		ev, err = githubMergeGroup(e)
 	case *github.IssueCommentEvent:
 		said = githubPlaces(e.GetRepo(), nil)
 		ev, err = githubIssueComment(e)
@@ -200,7 +205,45 @@ func githubPush(e *github.PushEvent) (event.Event, error) {
 	}
 	ev.Sender = cmp.Or(e.GetSender().GetLogin(), e.GetPusher().GetLogin(), e.GetPusher().GetName())
 	ev.Author = ev.Sender
+	if ev.Kind == event.Push && strings.HasPrefix(ev.Branch, "gh-readonly-queue/") {
+		ev.IgnoredReason = "the branch is one of the merge queue: its merge_group event says what is to be checked"
+	}
 	return settlePush(ev)
+}
+
+// githubMergeGroup reads what the merge queue asks for: the check of a branch that it has made, or
+// that its branch is gone (merged, or taken out of the queue).
+func githubMergeGroup(e *github.MergeGroupEvent) (event.Event, error) {
+	group := e.GetMergeGroup()
+	source, isBranch := strings.CutPrefix(group.GetHeadRef(), "refs/heads/")
+	target, hasTarget := strings.CutPrefix(group.GetBaseRef(), "refs/heads/")
+	if !isBranch || !hasTarget || source == "" || target == "" {
+		return event.Event{}, errors.New("the merge group's branches are missing")
+	}
+	ev := event.Event{
+		Kind:         event.MergeGroup,
+		Repository:   githubRepository(e.GetRepo()),
+		Branch:       target,
+		SourceBranch: source,
+		Before:       group.GetBaseSHA(),
+		HeadSHA:      group.GetHeadSHA(),
+		Author:       e.GetSender().GetLogin(),
+		Sender:       e.GetSender().GetLogin(),
+	}
+	switch e.GetAction() {
+	case "checks_requested":
+		ev.Action, ev.NewCode = event.Created, true
+		if ev.HeadSHA == "" {
+			return event.Event{}, errors.New("the merge group's commit is missing")
+		}
+	case "destroyed":
+		ev.Action, ev.Deleted, ev.HeadSHA, ev.Before = event.Deleted, true, "", ""
+		ev.IgnoredReason = "the merge group is gone: nothing to check"
+	default:
+		ev.Action = event.Other
+		ev.IgnoredReason = fmt.Sprintf("merge group action %s asks for no check", quote(e.GetAction()))
+	}
+	return checked(ev)
 }
 
 func githubPullRequest(e *github.PullRequestEvent) (event.Event, error) {
@@ -336,10 +379,14 @@ func githubCommitComment(e *github.CommitCommentEvent) (event.Event, error) {
 }
 
 func githubRepository(repo *github.Repository) event.Repository {
+	name := repo.GetFullName()
+	if owner := repo.GetOwner().GetLogin(); name == "" && owner != "" && repo.GetName() != "" {
+		name = owner + "/" + repo.GetName()
+	}
 	return event.Repository{
 		Host:          event.GitHub,
 		ID:            idText(repo.GetID()),
-		FullName:      repo.GetFullName(),
+		FullName:      name,
 		Private:       repo.GetPrivate(),
 		DefaultBranch: repo.GetDefaultBranch(),
 	}

@@ -313,7 +313,7 @@ func TestOtherMethod(t *testing.T) {
 // no label is left to the sender.
 func TestNewMetrics(t *testing.T) {
 	d := startServer(t)
-	const perConnection = 6 * 10
+	const perConnection = 7 * 10
 	if got, want := len(d.deliveries(t)), 5*perConnection+1; got != want {
 		t.Fatalf("%d series at the start, want %d", got, want)
 	}

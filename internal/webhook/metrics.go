@@ -39,7 +39,7 @@ type Metrics struct {
 // NewMetrics registers the metrics of the webhook endpoint:
 //
 //   - gatewright_deliveries_total{connection,event,outcome}: requests. event is
-//     push (a tag too, on GitHub), tag, merge_request, comment, ping or other;
+//     push (a tag too, on GitHub), tag, merge_request, merge_group, comment, ping or other;
 //     outcome is accepted, duplicate, ping, unauthorized, not_allowed, too_large,
 //     not_json, unavailable, overloaded, aborted or, with an empty connection, unknown_connection.
 //   - gatewright_delivery_seconds{connection}: from the request to its answer.

@@ -211,6 +211,8 @@ func checkFixture(t *testing.T, host event.Host, r recorded, ev event.Event) {
 		want = strings.Trim(at("after"), "0") != ""
 	case "merge_request", "pull_request":
 		want = newCode[host][action]
+	case "merge_group":
+		want = action == "checks_requested"
 	}
 	if ev.NewCode != want {
 		t.Errorf("new code is %t, want %t", ev.NewCode, want)
@@ -224,13 +226,17 @@ func checkFixture(t *testing.T, host event.Host, r recorded, ev event.Event) {
 		if ev.HeadSHA == "" && !ev.Deleted {
 			t.Error("no head commit")
 		}
+	case "merge_group":
+		if target := "refs/heads/" + ev.Branch; target != at("merge_group.base_ref") || "refs/heads/"+ev.SourceBranch != at("merge_group.head_ref") || want && ev.HeadSHA != at("merge_group.head_sha") {
+			t.Errorf("event %+v", ev)
+		}
 	case "note", "issue_comment":
 	default:
 		if ev.IgnoredReason == "" {
 			t.Errorf("not ignored: %+v", ev)
 		}
 	}
-	if ev.Deleted != (kind != "ping" && at("after") != "" && strings.Trim(at("after"), "0") == "") {
+	if ev.Deleted != (kind == "merge_group" && action == "destroyed" || kind != "ping" && at("after") != "" && strings.Trim(at("after"), "0") == "") {
 		t.Errorf("deleted is %t", ev.Deleted)
 	}
 	if ev.Deleted && ev.IgnoredReason == "" {

@@ -69,10 +69,10 @@ func (k *checker) config(c *Config) {
 	k.report("report", &c.Report)
 	for i := range c.Connections {
 		own := c.Connections[i].Report
-		c.Connections[i].Report = own.or(c.Report)
 		if own != nil {
-			k.report(fmt.Sprintf("connections[%d].report", i), c.Connections[i].Report)
+			k.report(fmt.Sprintf("connections[%d].report", i), own.or(defaultReport()))
 		}
+		c.Connections[i].Report = own.or(c.Report)
 	}
 	if c.Dashboard.URL != "" {
 		c.Dashboard.URL, _ = k.url("dashboard.url", c.Dashboard.URL)

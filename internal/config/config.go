@@ -549,13 +549,17 @@ func defaults() *Config {
 		},
 		Store:       Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: *defaultAccount(),
-		Report:      Report{Statuses: "on", Context: "gatewright", Comment: "on_failure", Ignored: "success", Language: "en"},
+		Report:      defaultReport(),
 		MaxEventAge: 7 * 24 * time.Hour,
 
 		Rules:     "rules.yaml",
 		Log:       Log{Level: "info", Format: "json"},
 		Telemetry: Telemetry{Metrics: true},
 	}
+}
+
+func defaultReport() Report {
+	return Report{Statuses: "on", Context: "gatewright", Comment: "on_failure", Ignored: "success", Language: "en"}
 }
 
 func defaultAccount() *HuaweiCloud {

@@ -14,5 +14,12 @@ type Origin struct {
 	Missing string `json:"missing,omitempty"`
 }
 
+// Gathered is what was found out about an event before its decision.
+type Gathered struct {
+	// Files and Origin are nil where the decision did not depend on them.
+	Files  *Files  `json:"files,omitempty"`
+	Origin *Origin `json:"origin,omitempty"`
+}
+
 // Asked reports whether it was found out.
 func (o Origin) Asked() bool { return o != Origin{} }

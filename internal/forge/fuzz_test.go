@@ -50,6 +50,9 @@ func FuzzGitee(f *testing.F) {
 		if id, err := c.saveComment(t.Context(), "acme/api", 7, "<!-- marker -->", "text", ""); err == nil && strings.Trim(id, "0123456789") != "" || err == nil && id == "0" {
 			t.Errorf("the comment's id is %q", id)
 		}
+		if may, err := r.writes(t.Context(), "acme/api", User{"11", "mona"}); may && (err != nil || status != http.StatusOK || !bytes.Contains(body, []byte("11"))) {
+			t.Errorf("answer %d lets the account write, error %v", status, err)
+		}
 		if told, err := r.mayReport(t.Context(), "acme/api"); told && err == nil {
 			t.Error("Gitee does not tell scopes, so it cannot be sure")
 		}
@@ -76,11 +79,17 @@ func FuzzGitea(f *testing.F) {
 		for _, read := range []func() (string, error){
 			func() (string, error) { return r.branch(t.Context(), "acme/api", "main") },
 			func() (string, error) { return r.tag(t.Context(), "acme/api", "v1.2") },
-			func() (string, error) { return r.mergeRequest(t.Context(), "acme/api", 7) },
+			func() (string, error) {
+				request, err := r.mergeRequest(t.Context(), "acme/api", 7)
+				return request.HeadSHA, err
+			},
 		} {
 			if _, err := read(); err == nil && status != http.StatusOK {
 				t.Errorf("answer %d was read", status)
 			}
+		}
+		if may, err := r.writes(t.Context(), "acme/api", User{"11", "mona"}); may && (err != nil || status != http.StatusOK || !bytes.Contains(body, []byte("11"))) {
+			t.Errorf("answer %d lets the account write, error %v", status, err)
 		}
 		if told, err := r.mayReport(t.Context(), "acme/api"); told && err == nil {
 			t.Error("Gitea does not tell scopes, so it cannot be sure")

@@ -325,7 +325,8 @@ func (r *giteeClient) account(ctx context.Context) (string, error) {
 // giteeUser is what is read of an account, giteeComment of a comment.
 type (
 	giteeUser struct {
-		ID looseID `json:"id"`
+		ID    looseID `json:"id"`
+		Login string  `json:"login"`
 	}
 	giteeComment struct {
 		ID   looseID   `json:"id"`
@@ -333,6 +334,8 @@ type (
 		User giteeUser `json:"user"`
 	}
 )
+
+func (u giteeUser) user() User { return user(int64(u.ID), u.Login) }
 
 func (r *giteeClient) comments(ctx context.Context, repository string, number, page int) (found []comment, more bool, err error) {
 	var list []giteeComment

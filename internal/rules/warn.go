@@ -28,10 +28,6 @@ func (l *loader) warn(d *decodedFile, path, problem, instead string) {
 func (l *loader) warnOfRule(d *decodedFile, path string, r *rule, spec *ruleSpec) {
 	on := func(kind event.Kind) bool { return slices.Contains(r.on, kind) }
 	match := &spec.Match
-	if on(event.MergeRequest) && len(spec.Release) > 0 && (match.Fork == nil || *match.Fork) {
-		l.warn(d, path+".release", "a merge request from a fork is released too, and anybody can open one",
-			"write fork: false under match")
-	}
 	if on(event.MergeGroup) && len(r.on) == 1 && len(spec.Release) > 0 {
 		l.warn(d, path+".release", "a merge group is checked, and never released", "release on: [push] of the target branch, and leave release out here")
 	}

@@ -77,6 +77,7 @@ type Forge struct {
 type connected struct {
 	client
 	transport *transport
+	kind      event.Host
 	// url and filePage are those of the connection and its host.
 	url, filePage string
 
@@ -88,6 +89,7 @@ type connected struct {
 // client is what a kind of host does for one connection.
 type client interface {
 	reader
+	refLister
 	statusWriter
 	commentWriter
 }
@@ -145,7 +147,7 @@ func New(o Options) (*Forge, error) {
 		if err != nil {
 			return nil, fmt.Errorf("create forge: connection %q: %w", c.Name, err)
 		}
-		f.clients[c.Name] = &connected{client: made, transport: t, url: c.URL, filePage: hosts()[kind].filePage}
+		f.clients[c.Name] = &connected{client: made, transport: t, kind: c.Host, url: c.URL, filePage: hosts()[kind].filePage}
 	}
 	return f, nil
 }

@@ -66,6 +66,7 @@ func (q *Queue) evaluateOne(e *evaluation) {
 		e.failed = shortened(err.Error())
 		return
 	}
+	e.event.Recovered = e.delivery.Recovered
 	if e.event.IgnoredReason == "" {
 		policy := q.opts.Policy()
 		if e.needsFiles = q.addFiles(policy, e); e.needsFiles {

@@ -80,6 +80,7 @@ type connected struct {
 	kind      event.Host
 	// url and filePage are those of the connection and its host.
 	url, filePage string
+	mostInPush    int
 
 	mu sync.Mutex
 	// author is the id of the account that writes comments; empty until it is known.
@@ -117,8 +118,10 @@ type host struct {
 	name event.Host
 	// filePage is the path of a file at a commit on the host's pages, below the repository's;
 	// %s stands for the commit.
-	filePage  string
-	newClient func(c Connection, h *http.Client, now func() time.Time) (client, error)
+	filePage string
+	// mostInPush is Refs.MostInPush.
+	mostInPush int
+	newClient  func(c Connection, h *http.Client, now func() time.Time) (client, error)
 }
 
 // errNoApps is what New says of an App for a host that has none.
@@ -147,7 +150,7 @@ func New(o Options) (*Forge, error) {
 		if err != nil {
 			return nil, fmt.Errorf("create forge: connection %q: %w", c.Name, err)
 		}
-		f.clients[c.Name] = &connected{client: made, transport: t, kind: c.Host, url: c.URL, filePage: hosts()[kind].filePage}
+		f.clients[c.Name] = &connected{client: made, transport: t, kind: c.Host, url: c.URL, filePage: hosts()[kind].filePage, mostInPush: hosts()[kind].mostInPush}
 	}
 	return f, nil
 }

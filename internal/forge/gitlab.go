@@ -13,7 +13,8 @@ import (
 )
 
 func gitlabHost() host {
-	return host{name: event.GitLab, filePage: "/-/blob/%s/", newClient: newGitLab}
+	// push_event_hooks_limit (specs/githosts.md 2.1) is 3 unless an administrator changed it.
+	return host{name: event.GitLab, filePage: "/-/blob/%s/", mostInPush: 3, newClient: newGitLab}
 }
 
 // gitlabClient asks GitLab's REST API, of gitlab.com or self-managed.

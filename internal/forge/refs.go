@@ -38,6 +38,9 @@ type Refs struct {
 	List []Ref
 	// Complete: there are no others. A list is cut short at 3,000.
 	Complete bool
+	// MostInPush is the most branches that one push may change for the host to send webhooks for
+	// it; 0 where no such limit is known.
+	MostInPush int
 }
 
 // refLister lists from one connection. It stops after maxRefPages, and returns complete false then.
@@ -96,7 +99,7 @@ func (f *Forge) refs(ctx context.Context, connection, name, repository string, r
 	if err != nil {
 		return Refs{}, asError(name, err)
 	}
-	refs := Refs{Complete: complete}
+	refs := Refs{Complete: complete, MostInPush: c.mostInPush}
 	seen := map[string]bool{}
 	for _, r := range list {
 		key := fmt.Sprint(r.Number)

@@ -172,6 +172,7 @@ func (q *Queue) decideBatch(ctx context.Context, ids []string) (decided map[stri
 			if err != nil {
 				return err
 			}
+			r.reason += q.recoveredReason(e)
 			if err := q.endDelivery(ctx, tx, e, r); err != nil {
 				return err
 			}

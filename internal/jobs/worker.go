@@ -58,6 +58,11 @@ type (
 		// job is the id of the job itself.
 		job int64
 	}
+	// recoverArgs: ask the git hosts what no webhook told.
+	recoverArgs struct {
+		// Begun is when the round began: what was asked for since is not asked for again.
+		Begun time.Time `json:"begun"`
+	}
 	// watchReleaseArgs: look whether the pipeline of an expired release goes on.
 	watchReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
@@ -75,6 +80,7 @@ func (actReleaseArgs) Kind() string    { return "act_release" }
 func (followReleaseArgs) Kind() string { return "follow_release" }
 func (watchReleaseArgs) Kind() string  { return "watch_release" }
 func (writeReportArgs) Kind() string   { return "write_report" }
+func (recoverArgs) Kind() string       { return "recover" }
 
 // InsertOpts puts decisions into their own queue.
 func (decideArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
@@ -98,6 +104,7 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.followRelease),
 		addWorker(workers, q, q.watchRelease),
 		addWorker(workers, q, q.writeReport),
+		addWorker(workers, q, q.recoverMissed),
 		addWorker(workers, q, q.reconcile),
 		addWorker(workers, q, q.expire),
 	} {

@@ -153,6 +153,23 @@ func (tx *Tx) HostRefs(ctx context.Context, repositoryKey string) (map[string]Ho
 	return refs, nil
 }
 
+// FoundRefs returns since when each repository has refs at other commits than those that are settled, the
+// longest; by the repositories' keys.
+func (tx *Tx) FoundRefs(ctx context.Context) (map[string]time.Time, error) {
+	found := map[string]time.Time{}
+	_, err := collect(ctx, tx, func(row scanner) (struct{}, error) {
+		var key string
+		var at int64
+		err := row.Scan(&key, &at)
+		found[key] = fromMicros(at)
+		return struct{}{}, err
+	}, `SELECT repository_key, MIN(found_at) FROM host_refs WHERE found_at > 0 GROUP BY repository_key`)
+	if err != nil {
+		return nil, fmt.Errorf("list found refs: %w", err)
+	}
+	return found, nil
+}
+
 // SaveHostRef writes one.
 func (tx *Tx) SaveHostRef(ctx context.Context, r HostRef) error {
 	_, err := tx.exec(ctx, `INSERT INTO host_refs (`+hostRefColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
@@ -209,6 +226,21 @@ func (tx *Tx) KeepHeads(ctx context.Context, repositoryKey string) error {
 	return nil
 }
 
+// Uncover notes that no rule asks for checks of the refs of these repositories.
+func (tx *Tx) Uncover(ctx context.Context, repositoryKeys []string) error {
+	for keys := range slices.Chunk(repositoryKeys, 500) {
+		if _, err := tx.exec(ctx, `UPDATE host_refs SET covered = FALSE WHERE covered AND repository_key IN `+placeholders(1, len(keys)), anys(keys)...); err != nil {
+			return fmt.Errorf("uncover refs: %w", err)
+		}
+	}
+	return nil
+}
+
+// CoveredRepositories lists the keys of the repositories of which refs are covered.
+func (tx *Tx) CoveredRepositories(ctx context.Context) ([]string, error) {
+	return texts(ctx, tx, `SELECT DISTINCT repository_key FROM host_refs WHERE covered`)
+}
+
 // answered holds for a host ref h whose commit has a verdict, or of which the rules said that there is
 // nothing to check.
 const answered = `(EXISTS (SELECT 1 FROM runs r WHERE r.sha = h.sha AND r.ref_key = h.ref_key AND r.state IN ('passed', 'failed'))
@@ -226,7 +258,9 @@ func (tx *Tx) NoteAnswered(ctx context.Context, repositoryKey string) error {
 
 // missing holds for a host ref h that a rule covers and that has had no answer since $1. A branch that
 // was there when its repository was read first waits for its next push.
-const missing = `h.covered AND NOT h.answered AND h.since <= $1 AND (h.number > 0 OR NOT h.first) AND NOT ` + answered
+// One whose host cannot be asked about it is not known to be there still.
+const missing = `h.covered AND NOT h.answered AND h.since <= $1 AND (h.number > 0 OR NOT h.first) AND NOT ` + answered + `
+	AND EXISTS (SELECT 1 FROM host_repositories p WHERE p.key = h.repository_key AND p.problem = '')`
 
 // MissingVerdicts lists the branches and merge requests that a rule covers and whose commits have had no
 // verdict since a time, the oldest first, at most limit.

@@ -8,18 +8,8 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-// RecoveredBody is the body of a delivery that says what was read from a host.
-func RecoveredBody(ev event.Event) ([]byte, error) {
-	ev.Recovered = event.NotRecovered
-	body, err := json.Marshal(ev)
-	if err != nil {
-		return nil, fmt.Errorf("write recovered event: %w", err)
-	}
-	return body, nil
-}
-
-// ParseRecovered is Parse for such a delivery. What a host answers to a question is bound, checked and
-// cut as what it sends by itself.
+// ParseRecovered is Parse for a delivery that says what was read from a host: its body is an
+// event.Event. What a host answers to a question is bound, checked and cut as what it sends by itself.
 func ParseRecovered(c Connection, body []byte) (event.Event, error) {
 	ev, err := parseRecovered(c, body)
 	if err != nil {

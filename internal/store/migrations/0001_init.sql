@@ -325,6 +325,7 @@ CREATE TABLE host_refs (
     answered       BOOLEAN NOT NULL
 );
 CREATE INDEX host_refs_by_repository ON host_refs (repository_key);
+CREATE INDEX host_refs_found ON host_refs (repository_key, found_at) WHERE found_at > 0;
 CREATE INDEX host_refs_unanswered ON host_refs (since) WHERE covered AND NOT answered;
 -- The deliveries that a host was asked to send, and when: those that it sends again by its id of
 -- them, and test deliveries.

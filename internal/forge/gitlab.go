@@ -13,7 +13,10 @@ import (
 )
 
 func gitlabHost() host {
-	return host{name: event.GitLab, filePage: "/-/blob/%s/", newClient: newGitLab}
+	return host{
+		name: event.GitLab, filePage: "/-/blob/%s/", newClient: newGitLab,
+		needed: []string{"push_events", "tag_push_events", "merge_requests_events", "note_events"},
+	}
 }
 
 // gitlabClient asks GitLab's REST API, of gitlab.com or self-managed.

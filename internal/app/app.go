@@ -81,10 +81,11 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {
 		return nil, err
 	}
-	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now), newPauseCollector(a.store))
+	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now, cfg.Recovery.MissingAfter), newPauseCollector(a.store))
 	a.reloads.endpoint, err = webhook.New(webhook.Options{
 		Connections: connections,
 		Inbox:       a.queue,
+		Missed:      a.queue.Missed,
 		MaxBody:     int64(cfg.HTTP.MaxBody),
 		BodyTimeout: cfg.HTTP.ReadTimeout,
 		Clients:     webhook.Clients{Proxies: config.Prefixes(cfg.HTTP.TrustedProxies)},
@@ -154,6 +155,7 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		MaxEventAge:      a.cfg.MaxEventAge,
 		MaxRuns:          maxRuns,
 		KeepTasks:        keepTasks,
+		Recovery:         a.reloads.hosts.recovery(a.cfg.Recovery),
 	})
 }
 

@@ -78,9 +78,10 @@ type connected struct {
 	client
 	transport *transport
 	kind      event.Host
-	// url and filePage are those of the connection and its host.
-	url, filePage string
-	mostInPush    int
+	// url and filePage are those of the connection and its host, needed and useful the events of webhooks.
+	url, filePage  string
+	needed, useful []string
+	mostInPush     int
 
 	mu sync.Mutex
 	// author is the id of the account that writes comments; empty until it is known.
@@ -93,6 +94,7 @@ type client interface {
 	refLister
 	statusWriter
 	commentWriter
+	hookKeeper
 }
 
 // reader reads from one connection. A repository is its full name; neither that nor another
@@ -119,6 +121,8 @@ type host struct {
 	// filePage is the path of a file at a commit on the host's pages, below the repository's;
 	// %s stands for the commit.
 	filePage string
+	// needed are the events that a webhook must have, useful those that it is given where the host knows them.
+	needed, useful []string
 	// mostInPush is Refs.MostInPush.
 	mostInPush int
 	newClient  func(c Connection, h *http.Client, now func() time.Time) (client, error)
@@ -150,7 +154,10 @@ func New(o Options) (*Forge, error) {
 		if err != nil {
 			return nil, fmt.Errorf("create forge: connection %q: %w", c.Name, err)
 		}
-		f.clients[c.Name] = &connected{client: made, transport: t, kind: c.Host, url: c.URL, filePage: hosts()[kind].filePage, mostInPush: hosts()[kind].mostInPush}
+		h := hosts()[kind]
+		f.clients[c.Name] = &connected{
+			client: made, transport: t, kind: c.Host, url: c.URL, filePage: h.filePage, needed: h.needed, useful: h.useful, mostInPush: h.mostInPush,
+		}
 	}
 	return f, nil
 }

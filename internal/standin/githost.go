@@ -38,13 +38,16 @@ type gitHosts struct {
 	hosts        map[string]GitHost
 	repositories localRepositories
 	reports      *hostReports
+	hooks        *hostHooks
 	tokens       *installationTokens
+	spawn        background
 }
 
-func newGitHosts(opts Options) *gitHosts {
+func newGitHosts(opts Options, spawn background) *gitHosts {
 	g := &gitHosts{
 		opts: opts, hosts: map[string]GitHost{}, repositories: newLocalRepositories(opts.Repositories),
 		reports: &hostReports{repositoryLabels: map[string][]string{}}, tokens: &installationTokens{made: map[string]time.Time{}},
+		hooks: newHostHooks(opts.Now), spawn: spawn,
 	}
 	for _, h := range opts.GitHosts {
 		g.hosts[h.Kind] = h
@@ -92,7 +95,8 @@ func (g *gitHosts) routes() []route {
 	} {
 		routes = append(routes, g.route(r.pattern, r.operation, r.style, r.answer))
 	}
-	return slices.Concat(routes, g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites())
+	routes = slices.Concat(routes, g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites())
+	return slices.Concat(routes, g.listRoutes(), g.githubHookRoutes(), g.gitlabHookRoutes(), g.giteeHookRoutes(), g.giteaHookRoutes())
 }
 
 // hostStyle is what differs between the hosts before a repository is found.
@@ -128,7 +132,11 @@ type hosted struct {
 	*git.Repository
 	hostStyle
 	host, name string
-	reports    *hostReports
+	// organization is the organisation or group that a call about hooks names, in place of a repository.
+	organization string
+	// noHook is what the host says of a hook that is not there.
+	noHook  string
+	reports *hostReports
 	// byApp: the request has a token of the App, whose number is appID. readsOnly: its token may not
 	// write.
 	byApp     bool
@@ -306,7 +314,7 @@ func gitlabMergeRequest(c *call, r hosted) answer {
 	if !found {
 		return hostMessage(http.StatusNotFound, "404 Not found")
 	}
-	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "source_project_id": 3001, "target_project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "changes_count": r.changesCount(c), "merge_commit_sha": nil, "squash_commit_sha": nil})
+	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": repositoryID(r.host, r.name), "source_project_id": repositoryID(r.host, r.name), "target_project_id": repositoryID(r.host, r.name), "state": "opened", "draft": false, "sha": head.String(), "changes_count": r.changesCount(c), "merge_commit_sha": nil, "squash_commit_sha": nil})
 }
 
 func giteeBranch(c *call, r hosted) answer {

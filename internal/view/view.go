@@ -49,9 +49,12 @@ type Delivery struct {
 	State     event.DeliveryState `json:"state"`
 	Reason    string              `json:"reason"`
 	// Rules are those that matched.
-	Rules          []string  `json:"rules"`
-	PayloadRemoved bool      `json:"payload_removed"`
-	ReceivedAt     time.Time `json:"received_at"`
+	Rules []string `json:"rules"`
+	// Recovered says how we heard of it, if not by its webhook: compared (it was read from the host) or
+	// redelivered (the host was asked to send it again); empty otherwise.
+	Recovered      event.Recovery `json:"recovered"`
+	PayloadRemoved bool           `json:"payload_removed"`
+	ReceivedAt     time.Time      `json:"received_at"`
 	// DecidedAt is when it reached its state; null while it waits.
 	DecidedAt *time.Time `json:"decided_at"`
 }
@@ -79,7 +82,7 @@ func NewDelivery(d store.Delivery) Delivery {
 			Branch: d.Said.Branch, Number: d.Said.Number, Commit: d.Said.SHA, Actor: d.Said.Actor,
 		},
 		Host: d.Host, HostEvent: d.Event, HostID: d.HostID, State: d.State, Reason: d.Reason,
-		Rules: list(d.Said.Rules), PayloadRemoved: d.PayloadRemoved, ReceivedAt: d.ReceivedAt,
+		Rules: list(d.Said.Rules), Recovered: d.Recovered, PayloadRemoved: d.PayloadRemoved, ReceivedAt: d.ReceivedAt,
 	}
 	if d.State != event.DeliveryReceived {
 		view.DecidedAt = moment(d.UpdatedAt)

@@ -64,6 +64,9 @@ type Options struct {
 	BodyTimeout time.Duration
 	// Clients tells who sent a request. Zero means whoever connects.
 	Clients Clients
+	// Missed is called when a delivery was refused that may have been authentic, because there was
+	// no room for it or it could not be stored. Default: nothing is called.
+	Missed func()
 	// Log defaults to none.
 	Log *zap.Logger
 	// Metrics default to metrics that nobody reads.
@@ -86,6 +89,7 @@ type endpoint struct {
 type Handler struct {
 	endpoints atomic.Pointer[map[string]endpoint]
 	inbox     Inbox
+	missed    func()
 	maxBody   int64
 	body      bodyReader
 	clients   Clients
@@ -106,6 +110,7 @@ type Handler struct {
 func New(o Options) (*Handler, error) {
 	h := &Handler{
 		inbox:   o.Inbox,
+		missed:  o.Missed,
 		maxBody: o.MaxBody,
 		body:    bodyReader{timeout: o.BodyTimeout, reading: map[*http.ResponseController]struct{}{}},
 		clients: o.Clients,
@@ -199,6 +204,9 @@ func (h *Handler) receive(ctx echo.Context) error {
 		return r.send(ctx)
 	}
 	r := h.accept(e, client, ctx.Response(), ctx.Request())
+	if h.missed != nil && (r.outcome == outcomeUnavailable || r.outcome == outcomeOverloaded) {
+		h.missed()
+	}
 	took := h.now().Sub(start)
 	h.metrics.seconds.WithLabelValues(e.Name).Observe(took.Seconds())
 	h.record(e, client, eventLabel(e.host, ctx.Request().Header), r, took)

@@ -115,7 +115,7 @@ func testRecoveryAfterDowntime(t *testing.T, db storetest.Database) {
 	opts := recovering("")
 	opts.Recovery = strings.Replace(opts.Recovery, "interval: 1s", "interval: 24h", 1)
 	s := apptest.Start(t, db, opts)
-	rounds(t, s, event.Gitee, 0)
+	apptest.WaitFor(t, "the host is asked", func() bool { return s.Standin.Counts().Calls["gitee_pulls"] > 0 })
 	s.Push(t, event.Gitee, "", demo.Change{Branch: "main", Before: s.World.Parent, SHA: s.World.Clean})
 	s.Until(t, "the push is checked", func(r demo.Records) bool { return len(r.Runs) == 1 && r.Checked() })
 	s.Request(t)

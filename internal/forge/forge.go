@@ -77,9 +77,9 @@ type Forge struct {
 type connected struct {
 	client
 	transport *transport
-	// url and filePage are those of the connection and its host, needed and useful the events of webhooks.
-	url, filePage  string
-	needed, useful []string
+	// url, filePage and hookKind are those of the connection and its host.
+	url, filePage string
+	hookKind      HookKind
 
 	mu sync.Mutex
 	// author is the id of the account that writes comments; empty until it is known.
@@ -117,10 +117,9 @@ type host struct {
 	name event.Host
 	// filePage is the path of a file at a commit on the host's pages, below the repository's;
 	// %s stands for the commit.
-	filePage string
-	// needed are the events that a webhook must have, useful those that it is given where the host knows them.
-	needed, useful []string
-	newClient      func(c Connection, h *http.Client, now func() time.Time) (client, error)
+	filePage  string
+	hookKind  HookKind
+	newClient func(c Connection, h *http.Client, now func() time.Time) (client, error)
 }
 
 // errNoApps is what New says of an App for a host that has none.
@@ -149,9 +148,7 @@ func New(o Options) (*Forge, error) {
 		if err != nil {
 			return nil, fmt.Errorf("create forge: connection %q: %w", c.Name, err)
 		}
-		f.clients[c.Name] = &connected{
-			client: made, transport: t, url: c.URL, filePage: hosts()[kind].filePage, needed: hosts()[kind].needed, useful: hosts()[kind].useful,
-		}
+		f.clients[c.Name] = &connected{client: made, transport: t, url: c.URL, filePage: hosts()[kind].filePage, hookKind: hosts()[kind].hookKind}
 	}
 	return f, nil
 }

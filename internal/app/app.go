@@ -52,6 +52,7 @@ type App struct {
 	// started are the fields of the line that says that the service has started.
 	started []zap.Field
 	reloads *reloader
+	secrets *secretUses
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -93,6 +94,11 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		Metrics:     webhook.NewMetrics(registry),
 	})
 	if err != nil {
+		return nil, err
+	}
+	registry.MustRegister(a.reloads.endpoint)
+	a.secrets = &secretUses{store: a.store, endpoint: a.reloads.endpoint, log: log}
+	if err := a.secrets.restore(ctx); err != nil {
 		return nil, err
 	}
 	a.health = &health{store: a.store, reloads: a.reloads}
@@ -184,8 +190,9 @@ func (a *App) Run(ctx context.Context, l Listeners) error {
 	go func() { served <- serve(a.public, l.Public) }()
 	go func() { served <- serve(a.private, l.Private) }()
 	ctx, cancel := context.WithCancel(ctx)
-	var reloading sync.WaitGroup
-	reloading.Go(func() { a.reloads.run(ctx) })
+	var background sync.WaitGroup
+	background.Go(func() { a.reloads.run(ctx) })
+	background.Go(func() { a.secrets.run(ctx) })
 	a.health.ready.Store(true)
 	a.log.Info("service started", append(a.started, zap.String(event.LogAddr, l.Public.Addr().String()), zap.String(event.LogPrivateAddr, l.Private.Addr().String()))...)
 
@@ -197,7 +204,7 @@ func (a *App) Run(ctx context.Context, l Listeners) error {
 	case <-ctx.Done():
 	}
 	cancel()
-	reloading.Wait()
+	background.Wait()
 	errs = append(errs, a.stop())
 	for range serving {
 		errs = append(errs, <-served)

@@ -62,7 +62,7 @@ func within(path, above string) bool {
 }
 
 func (k *checker) config(c *Config) {
-	k.http(c.HTTP)
+	k.http(&c.HTTP)
 	k.store(&c.Store)
 	k.connections(c.Connections)
 	k.accounts(c)
@@ -126,8 +126,14 @@ func (k *checker) log(l Log) {
 	k.oneOf("log.format", l.Format, "json", "console")
 }
 
-func (k *checker) http(h HTTP) {
+func (k *checker) http(h *HTTP) {
 	k.address("http.addr", h.Addr)
+	if h.PublicURL != "" {
+		value, u := k.url("http.public_url", h.PublicURL)
+		if h.PublicURL = value; u != nil && plainOffLoopback(u) {
+			k.complain("http.public_url", "webhooks would cross the network in the clear", "write the https:// address at which the git hosts reach this server")
+		}
+	}
 	if k.address("http.private_addr", h.PrivateAddr) && h.PrivateAddr == h.Addr {
 		k.complain("http.private_addr", "this is http.addr, which serves webhooks only", `write another port, such as "127.0.0.1:8081"`)
 	}

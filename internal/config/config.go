@@ -50,6 +50,9 @@ type HTTP struct {
 	// Addr is the public address, host:port: webhooks and nothing else.
 	// Default: ":8080".
 	Addr string `yaml:"addr"`
+	// PublicURL is the address at which the git hosts reach Addr, without a slash at its end: their webhooks send to
+	// it, followed by /webhooks/NAME. https, but for the loopback. Default: empty; gatewright hooks needs it.
+	PublicURL string `yaml:"public_url,omitempty"`
 	// PrivateAddr is the address of /metrics, /healthz and /readyz, host:port.
 	// Default: "127.0.0.1:8081". In a container write ":8081", so that the probes
 	// reach it.

@@ -78,10 +78,10 @@ type connected struct {
 	client
 	transport *transport
 	kind      event.Host
-	// url and filePage are those of the connection and its host, needed and useful the events of webhooks.
-	url, filePage  string
-	needed, useful []string
-	mostInPush     int
+	// url, filePage and hookKind are those of the connection and its host, and so is mostInPush.
+	url, filePage string
+	hookKind      HookKind
+	mostInPush    int
 
 	mu sync.Mutex
 	// author is the id of the account that writes comments; empty until it is known.
@@ -121,8 +121,7 @@ type host struct {
 	// filePage is the path of a file at a commit on the host's pages, below the repository's;
 	// %s stands for the commit.
 	filePage string
-	// needed are the events that a webhook must have, useful those that it is given where the host knows them.
-	needed, useful []string
+	hookKind HookKind
 	// mostInPush is Refs.MostInPush.
 	mostInPush int
 	newClient  func(c Connection, h *http.Client, now func() time.Time) (client, error)
@@ -155,9 +154,7 @@ func New(o Options) (*Forge, error) {
 			return nil, fmt.Errorf("create forge: connection %q: %w", c.Name, err)
 		}
 		h := hosts()[kind]
-		f.clients[c.Name] = &connected{
-			client: made, transport: t, kind: c.Host, url: c.URL, filePage: h.filePage, needed: h.needed, useful: h.useful, mostInPush: h.mostInPush,
-		}
+		f.clients[c.Name] = &connected{client: made, transport: t, kind: c.Host, url: c.URL, filePage: h.filePage, hookKind: h.hookKind, mostInPush: h.mostInPush}
 	}
 	return f, nil
 }

@@ -19,7 +19,7 @@ import (
 func giteaHost() host {
 	return host{
 		name: event.Gitea, filePage: "/src/commit/%s/", newClient: newGitea,
-		needed: []string{"push", "pull_request", "pull_request_sync", "pull_request_comment"},
+		hookKind: HookKind{Needed: []string{"push", "pull_request", "pull_request_sync", "pull_request_comment"}, Organizations: true},
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 func giteeHost() host {
 	return host{
 		name: event.Gitee, filePage: "/blob/%s/", newClient: newGitee,
-		needed: []string{"push_events", "tag_push_events", "merge_requests_events", "note_events"},
+		hookKind: HookKind{Needed: []string{"push_events", "tag_push_events", "merge_requests_events", "note_events"}},
 	}
 }
 

@@ -20,7 +20,7 @@ const maxTagDepth = 5
 func githubHost() host {
 	return host{
 		name: event.GitHub, filePage: "/blob/%s/", newClient: newGitHub,
-		needed: []string{"push", "pull_request", "issue_comment"}, useful: []string{"merge_group", "repository"},
+		hookKind: HookKind{Needed: []string{"push", "pull_request", "issue_comment"}, Useful: []string{"merge_group", "repository"}, Organizations: true},
 	}
 }
 

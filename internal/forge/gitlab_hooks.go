@@ -2,8 +2,6 @@ package forge
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 
@@ -68,33 +66,24 @@ func (r gitlabClient) rightToHooks(o HookOwner) string {
 	return "a personal, group or project token with the scope api, whose user has the role Maintainer in the project"
 }
 
-// hooksPath is the path of an owner's webhooks. A project is read first, so that its old name leads to it also for
-// writes, which GitLab does not redirect.
-func (r gitlabClient) hooksPath(ctx context.Context, o HookOwner) (string, error) {
-	if o.Organization != "" {
-		return "groups/" + gitlab.PathEscape(o.Organization) + "/hooks", nil
-	}
-	project, _, err := r.client.Projects.GetProject(o.Repository, nil, gitlab.WithContext(ctx))
-	if err != nil {
-		return "", err
-	}
-	if project == nil || project.ID <= 0 {
-		return "", errors.New("it has no number of the project")
-	}
-	return fmt.Sprintf("projects/%d/hooks", project.ID), nil
-}
-
+// onHooks sends one request about webhooks, and a write again under the new name of a project that was renamed.
 func (r gitlabClient) onHooks(ctx context.Context, method string, o HookOwner, rest string, body, out any) error {
-	path, err := r.hooksPath(ctx, o)
-	if err != nil {
+	send := func(path string) error {
+		req, err := r.client.NewRequest(method, path+"/hooks"+rest, body, []gitlab.RequestOptionFunc{gitlab.WithContext(ctx)})
+		if err != nil {
+			return &Error{message: "not sent", cause: err}
+		}
+		_, err = r.client.Do(req, out)
 		return err
 	}
-	req, err := r.client.NewRequest(method, path+rest, body, []gitlab.RequestOptionFunc{gitlab.WithContext(ctx)})
-	if err != nil {
-		return &Error{message: "not sent", cause: err}
+	project := func(name string) error { return send("projects/" + gitlab.PathEscape(name)) }
+	switch {
+	case o.Organization != "":
+		return send("groups/" + gitlab.PathEscape(o.Organization))
+	case method == http.MethodGet:
+		return project(o.Repository)
 	}
-	_, err = r.client.Do(req, out)
-	return err
+	return r.renamed(ctx, o.Repository, project)
 }
 
 func (r gitlabClient) hooks(ctx context.Context, o HookOwner, page int) ([]Hook, bool, error) {

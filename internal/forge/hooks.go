@@ -54,7 +54,7 @@ type HookSettings struct {
 	Secret, SigningToken string
 	// Mode is Gitee's: sign or password.
 	Mode string
-	// Events are those that it has beside HookEvents.
+	// Events are those that it has beside those of HookKind.
 	Events []string
 }
 
@@ -114,8 +114,8 @@ func (f *Forge) Hooks(ctx context.Context, o HookOwner) ([]Hook, error) {
 }
 
 // SaveHook gives a webhook all of its settings, which are sent whether the host has them already or not, because no host
-// tells the secret. It makes one for an empty id. Events that the host does not know are left out where HookEvents
-// does not need them. Errors are as those of Hooks; one that is HookExists or HookLimit does not pass.
+// tells the secret. It makes one for an empty id. Events that the host does not know are left out where
+// HookKind does not need them. Errors are as those of Hooks; one that is HookExists or HookLimit does not pass.
 func (f *Forge) SaveHook(ctx context.Context, o HookOwner, id string, s HookSettings) (Hook, error) {
 	var saved Hook
 	err := f.onHooks(ctx, savesHook, o, func(ctx context.Context, c *connected) (err error) {
@@ -123,10 +123,10 @@ func (f *Forge) SaveHook(ctx context.Context, o HookOwner, id string, s HookSett
 			return noSuchHook(id)
 		}
 		all := s
-		all.Events = union(c.needed, c.useful, s.Events)
+		all.Events = union(c.hookKind.Needed, c.hookKind.Useful, s.Events)
 		saved, err = c.saveHook(ctx, o, id, all)
-		if refused := failure(err); err != nil && refused.Status == http.StatusUnprocessableEntity && !refused.HookExists() && !refused.HookLimit() && len(c.useful) > 0 {
-			all.Events = union(c.needed, s.Events)
+		if refused := failure(err); err != nil && refused.Status == http.StatusUnprocessableEntity && !refused.HookExists() && !refused.HookLimit() && len(c.hookKind.Useful) > 0 {
+			all.Events = union(c.hookKind.Needed, s.Events)
 			saved, err = c.saveHook(ctx, o, id, all)
 		}
 		return err
@@ -189,13 +189,21 @@ func (e *Error) HookLimit() bool {
 		(strings.Contains(e.said, "cannot have more than") || strings.Contains(e.said, "Maximum number"))
 }
 
-// HookEvents are the events that a webhook of the connection needs, and those that are of use where the host has
-// them, in the host's own words.
-func (f *Forge) HookEvents(connection string) (needed, useful []string) {
+// HookKind is what the webhooks of a kind of host are.
+type HookKind struct {
+	// Needed are the events that a webhook must have, in the host's own words; Useful those that it is given where the
+	// host knows them.
+	Needed, Useful []string
+	// Organizations: organisations have webhooks too; with Nested they are groups in groups.
+	Organizations, Nested bool
+}
+
+// HookKind is what the webhooks of a connection are; the zero value for one without a token or an App.
+func (f *Forge) HookKind(connection string) HookKind {
 	if c, known := f.clients[connection]; known {
-		return c.needed, c.useful
+		return c.hookKind
 	}
-	return nil, nil
+	return HookKind{}
 }
 
 // union are all of the lists, each once.

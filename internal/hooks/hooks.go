@@ -34,12 +34,8 @@ type Connection struct {
 	Secrets, SigningTokens []Secret
 	// Mode is Gitee's.
 	Mode string
-	// Needed and Useful are the events of a webhook, in the host's words.
-	Needed, Useful []string
-	// App: the host is called as an App, which has a webhook of its own that no repository shows.
-	App bool
-	// Organizations: its host has webhooks of organisations or, with Nested, of groups in groups.
-	Organizations, Nested bool
+	// Kind is what the webhooks of its host are.
+	Kind forge.HookKind
 }
 
 // String shows no secret.
@@ -112,8 +108,10 @@ func (e Entry) Of() string { return cmp.Or(e.Repository, e.Organization) }
 // Keeper looks after the webhooks of targets.
 type Keeper struct {
 	Hosts Hosts
-	// organizations remembers what the organisations of repositories have, by connection and name.
+	// organizations remembers what the organisations of repositories have, by connection and name, and renewed
+	// which webhooks of theirs were given the first secret.
 	organizations map[[2]string]looked
+	renewed       map[forge.HookOwner]bool
 }
 
 // looked is what was found at a repository or organisation.
@@ -148,7 +146,7 @@ func (k *Keeper) look(ctx context.Context, t Target) looked {
 // above is what the organisations of a repository have, as far as it can be read: a webhook there is told of the
 // repository too.
 func (k *Keeper) above(ctx context.Context, t Target) (of Target, best *forge.Hook) {
-	if !t.Connection.Organizations || t.Repository == "" {
+	if !t.Connection.Kind.Organizations || t.Repository == "" {
 		return Target{}, nil
 	}
 	if k.organizations == nil {
@@ -165,7 +163,7 @@ func (k *Keeper) above(ctx context.Context, t Target) (of Target, best *forge.Ho
 		if len(found.ours) > 0 {
 			return of, &found.ours[0]
 		}
-		if !t.Connection.Nested {
+		if !t.Connection.Kind.Nested {
 			break
 		}
 	}
@@ -330,7 +328,11 @@ func (k *Keeper) Rotate(ctx context.Context, t Target) []Entry {
 	}
 	of, ours := t, l.ours
 	if higher, best := k.above(ctx, t); best != nil && len(ours) == 0 {
-		of, ours = higher, []forge.Hook{*best}
+		if of, ours = higher, []forge.Hook{*best}; k.renewed[of.owner()] {
+			e := of.entry(*best)
+			e.Repository, e.Remarks = t.Repository, []string{of.Organization + " has it for all of its repositories"}
+			return []Entry{e}
+		}
 	}
 	if len(ours) == 0 {
 		return []Entry{t.missing()}
@@ -349,7 +351,11 @@ func (k *Keeper) Rotate(ctx context.Context, t Target) []Entry {
 			entries = append(entries, e)
 			continue
 		}
-		saved.LastStatus = 0
+		if k.renewed == nil {
+			k.renewed = map[forge.HookOwner]bool{}
+		}
+		k.renewed[of.owner()] = true
+		saved.LastStatus = 0 // of a delivery with the secret before
 		e := of.entry(saved)
 		e.Done = "renewed"
 		entries = append(entries, e)
@@ -450,7 +456,7 @@ func (c Connection) problems(hook forge.Hook) []string {
 	if hook.Stopped != "" {
 		all = append(all, "the host has switched it off "+hook.Stopped+", because its deliveries failed")
 	}
-	if missing := c.missing(hook, c.Needed); len(missing) > 0 {
+	if missing := c.missing(hook, c.Kind.Needed); len(missing) > 0 {
 		all = append(all, "it is not told of "+strings.Join(missing, ", "))
 	}
 	if hook.Form {
@@ -482,7 +488,7 @@ func (c Connection) missing(hook forge.Hook, wanted []string) []string {
 // remarks are good to know of a webhook, and nothing that can be mended for certain.
 func (c Connection) remarks(hook forge.Hook) []string {
 	var all []string
-	if missing := c.missing(hook, c.Useful); len(missing) > 0 {
+	if missing := c.missing(hook, c.Kind.Useful); len(missing) > 0 {
 		all = append(all, "it is not told of "+strings.Join(missing, ", ")+", which older servers do not have")
 	}
 	switch {

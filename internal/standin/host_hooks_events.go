@@ -91,7 +91,7 @@ func eventNames(host, event string) (name, subscription string, known bool) {
 	if pair, found := words[host][event]; found {
 		return pair[0], pair[1], true
 	}
-	return event, event, host == "github" && slices.Contains(githubEvents(), event) && event != "*"
+	return event, event, host == githubStyle().kind && slices.Contains(githubEvents(), event) && event != "*"
 }
 
 // announce makes what hooks are told of an event.
@@ -176,10 +176,10 @@ func pushPayload(path, address string, e HostEvent) ([]byte, error) {
 		},
 	}
 	switch of := body["repository"].(map[string]any); e.Host {
-	case "github":
+	case githubStyle().kind:
 		body["created"], body["deleted"], body["forced"] = strings.Trim(before, "0") == "", false, false
 		body["compare"] = address + "/compare/" + before + "..." + sha
-	case "gitee":
+	case giteeStyle().kind:
 		body["hook_name"], body["created"], body["deleted"] = "push_hooks", strings.Trim(before, "0") == "", false
 		body["total_commits_count"], body["commits_more_than_ten"] = 0, false
 		of["path_with_namespace"], of["namespace"], of["path"] = e.Repository, owner, name

@@ -235,7 +235,7 @@ func (g *gitHosts) giteaCreateHook(c *call, r hosted) answer {
 	switch {
 	case !c.object(&f) || f.Type == "":
 		return hostMessage(http.StatusUnprocessableEntity, "[Type]: Required")
-	case f.Type != "gitea" && f.Type != "gogs":
+	case !slices.Contains([]string{"gitea", "gogs"}, f.Type):
 		return hostMessage(http.StatusUnprocessableEntity, "Invalid hook type: "+f.Type)
 	case f.Config["url"] == "":
 		return hostMessage(http.StatusUnprocessableEntity, "Missing config option: url")

@@ -83,6 +83,9 @@ type endpoint struct {
 	host host
 	// strangers is the sampled log of what is refused.
 	strangers *zap.Logger
+	// secrets are those of the connection, and uses how each was used.
+	secrets []NamedSecret
+	uses    []*secretUse
 }
 
 // Handler is the webhook endpoint: POST /webhooks/{connection}.
@@ -99,6 +102,7 @@ type Handler struct {
 	// strangers is the sampled log of requests for connections that do not exist.
 	strangers *zap.Logger
 	metrics   *Metrics
+	uses      secretUses
 	now       func() time.Time
 	newID     func() string
 }
@@ -173,7 +177,11 @@ func (h *Handler) Replace(connections []Connection) error {
 		}
 		complaints = append(complaints, c.validate())
 		kind, _ := hostOf(c.Host)
-		endpoints[c.Name] = endpoint{Connection: c, host: kind, strangers: Sampled(h.log)}
+		e := endpoint{Connection: c, host: kind, strangers: Sampled(h.log), secrets: Secrets(c)}
+		for _, secret := range e.secrets {
+			e.uses = append(e.uses, h.uses.of(c.Name, secret.ID))
+		}
+		endpoints[c.Name] = e
 	}
 	err := errors.Join(complaints...)
 	if err == nil {
@@ -250,6 +258,7 @@ func (h *Handler) accept(e endpoint, client netip.Addr, w http.ResponseWriter, r
 			return notRead(err)
 		}
 	}
+	h.noteSecret(e, r.Header, body)
 	return h.store(e, r, body)
 }
 

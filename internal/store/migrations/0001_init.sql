@@ -352,3 +352,13 @@ CREATE TABLE replicas (
     id      TEXT PRIMARY KEY,
     seen_at BIGINT NOT NULL
 );
+
+-- When each webhook secret of a connection last proved a delivery: secret is a short hash of it, since when a server
+-- first knew it, last_used is 0 for never.
+CREATE TABLE webhook_secrets (
+    connection TEXT NOT NULL,
+    secret     TEXT NOT NULL,
+    since      BIGINT NOT NULL,
+    last_used  BIGINT NOT NULL,
+    PRIMARY KEY (connection, secret)
+);

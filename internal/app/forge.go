@@ -102,10 +102,25 @@ func (h *hosts) MergeRequests(ctx context.Context, connection, repository string
 	return h.current.Load().MergeRequests(ctx, connection, repository)
 }
 
+// Missed implements [jobs.Redeliverer].
+func (h *hosts) Missed(ctx context.Context, o forge.HookOwner, address string, since time.Time) ([]forge.MissedHook, error) {
+	return h.current.Load().Missed(ctx, o, address, since)
+}
+
+// Redeliver implements [jobs.Redeliverer].
+func (h *hosts) Redeliver(ctx context.Context, o forge.HookOwner, hook, delivery string) error {
+	return h.current.Load().Redeliver(ctx, o, hook, delivery)
+}
+
+// TestHook implements [jobs.Redeliverer].
+func (h *hosts) TestHook(ctx context.Context, o forge.HookOwner, hook string) error {
+	return h.current.Load().TestHook(ctx, o, hook)
+}
+
 // recovery says how to look for what no webhook told.
 func (h *hosts) recovery(r config.Recovery) jobs.Recovery {
 	return jobs.Recovery{
-		Lister: h, Every: time.Duration(r.Interval), Grace: r.Grace, Share: r.Share, Release: r.Release,
+		Lister: h, Redeliverer: h, Every: time.Duration(r.Interval), Grace: r.Grace, Share: r.Share, Release: r.Release,
 		Connections: func() []string {
 			var names []string
 			for _, c := range h.current.Load().cfg.Connections {
@@ -119,6 +134,17 @@ func (h *hosts) recovery(r config.Recovery) jobs.Recovery {
 			c, found := h.current.Load().cfg.Connection(connection)
 			included, _ := inScope(event.Repository{FullName: fullName}, c.Repositories)
 			return found && included
+		},
+		HookURL: func(connection string) string {
+			public := h.current.Load().cfg.HTTP.PublicURL
+			if public == "" {
+				return ""
+			}
+			address, err := WebhookURL(public, connection)
+			if err != nil {
+				return ""
+			}
+			return address
 		},
 		Limit:     func(connection string) int { return h.current.Load().Limit(connection) },
 		Remaining: h.Remaining,

@@ -8,6 +8,8 @@ import (
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/forge"
+	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/storetest"
 	"github.com/gatewright/gatewright/internal/view"
 )
@@ -146,4 +148,73 @@ func testRecoveryAfterDowntime(t *testing.T, db storetest.Database) {
 	if calls := s.Standin.Counts().Calls["gitee_branches"]; calls > 10 {
 		t.Errorf("the host was asked %d times within an interval", calls)
 	}
+}
+
+// TestRedelivery: what GitHub and GitLab could not deliver while the service did not run, they are asked to send again; it
+// is marked and not released. A webhook that GitLab switched off meanwhile is switched on by a test delivery, which
+// starts nothing.
+func TestRedelivery(t *testing.T) { storetest.Each(t, testRedelivery) }
+
+func testRedelivery(t *testing.T, db storetest.Database) {
+	opts := recovering("")
+	opts.Recovery = strings.NewReplacer("interval: 1s", "interval: 24h", "grace: 100ms", "grace: 1h").Replace(opts.Recovery)
+	opts.Server = func(text string) string {
+		return strings.Replace(text, `private_addr:`, `public_url: "http://${ADDR}", private_addr:`, 1)
+	}
+	s := apptest.Start(t, db, opts)
+	address := strings.TrimPrefix(s.Base(), "http://")
+	hosts := []event.Host{event.GitHub, event.GitLab}
+	f := forgeOf(t, s)
+	for _, host := range hosts {
+		apptest.WaitFor(t, "the host is asked", func() bool { return s.Standin.Counts().Calls[string(host)+"_branches"] > 0 })
+		secret := map[event.Host]string{event.GitHub: "DEMO_GITHUB_SECRET", event.GitLab: "DEMO_GITLAB_TOKEN"}[host]
+		settings := forge.HookSettings{URL: s.Base() + "/webhooks/" + string(host), Secret: s.Secrets[secret]}
+		if _, err := f.SaveHook(t.Context(), forge.HookOwner{Connection: string(host), Repository: "acme/shop"}, "", settings); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Halt(t)
+	for _, host := range hosts {
+		for range map[event.Host]int{event.GitHub: 1, event.GitLab: 4}[host] {
+			if _, err := s.Standin.Deliver(t.Context(), standin.HostEvent{Host: string(host), Repository: "acme/shop", Event: "push"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := s.StartService(t.Context(), address, ""); err != nil {
+		t.Fatal(err)
+	}
+	r := s.Until(t, "all is delivered again and checked", func(r demo.Records) bool {
+		return len(recovered(r)) == 5 && len(r.Deliveries) == 6 && len(r.Runs) == 2 && r.Ended()
+	})
+	for _, d := range r.Deliveries {
+		switch {
+		case d.Recovered == event.Redelivered && (d.State == event.DeliveryDuplicate || d.State == event.DeliveryDecided && strings.Contains(d.Reason, "the host sent its webhook again")):
+		case d.Recovered == event.NotRecovered && d.Connection == "gitlab" && d.State == event.DeliveryIgnored && strings.Contains(d.Reason, "test delivery"):
+		default:
+			t.Errorf("delivery of %s, recovered %q: %s, %s", d.Connection, d.Recovered, d.State, d.Reason)
+		}
+	}
+	if len(r.Releases) != 0 {
+		t.Errorf("releases of what was recovered: %+v", r.Releases)
+	}
+	for _, hook := range s.Standin.Hooks() {
+		if hook.Disabled != "" {
+			t.Errorf("the webhook of %s is switched off: %s", hook.Host, hook.Disabled)
+		}
+	}
+}
+
+// forgeOf calls the stand-in's git hosts.
+func forgeOf(t *testing.T, s apptest.Service) *forge.Forge {
+	t.Helper()
+	f, err := forge.New(forge.Options{Connections: []forge.Connection{
+		{Name: "github", Host: event.GitHub, APIURL: s.Endpoint() + "/api/v3", Token: s.Secrets["DEMO_GITHUB_API"]},
+		{Name: "gitlab", Host: event.GitLab, APIURL: s.Endpoint() + "/api/v4", Token: s.Secrets["DEMO_GITLAB_API"]},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.CloseIdle)
+	return f
 }

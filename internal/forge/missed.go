@@ -157,4 +157,6 @@ func (f *Forge) onDeliveries(ctx context.Context, name string, o HookOwner, call
 }
 
 // succeeded reports whether the status of an answer is a success.
-func succeeded(status int) bool { return status >= http.StatusOK && status < http.StatusMultipleChoices }
+func succeeded(status int) bool {
+	return status >= http.StatusOK && status < http.StatusMultipleChoices
+}

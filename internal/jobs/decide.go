@@ -213,6 +213,9 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		}
 		return result{event.DeliveryDecided, e.decision.Reason + "; nothing is checked, because " + reason, &e.decision}, nil
 	}
+	if tests, err := q.onlyTests(ctx, tx, e); err != nil || tests {
+		return result{state: event.DeliveryIgnored, reason: "the test delivery by which the webhook was switched on again: it tells nothing new"}, err
+	}
 	if !ignored {
 		// A change that is announced a second time says nothing about what is newest.
 		owner, err := tx.ClaimEvent(ctx, e.event, e.delivery.ID)

@@ -108,7 +108,9 @@ type Queue struct {
 	limited bool
 	// shares are what recovery uses of the hosts' limits; missed is set when a delivery was refused.
 	shares *shares
-	missed atomic.Bool
+	// redeliveries is what was told of webhooks that cannot be read.
+	redeliveries redeliveries
+	missed       atomic.Bool
 	// started is when Start was called.
 	started time.Time
 	log     *zap.Logger
@@ -161,7 +163,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.Confirm != nil && opts.Forge == nil {
 		return nil, errors.New("new queue: nothing confirms without a forge")
 	}
-	if r := opts.Recovery; r.Every > 0 && (r.Lister == nil || r.Connections == nil || r.InScope == nil || r.Limit == nil || r.Remaining == nil) {
+	if r := opts.Recovery; r.Every > 0 && (r.Lister == nil || r.Redeliverer == nil || r.HookURL == nil || r.Connections == nil || r.InScope == nil || r.Limit == nil || r.Remaining == nil) {
 		return nil, errors.New("new queue: nothing is recovered without somebody who asks the hosts")
 	}
 	if opts.Confirm == nil {

@@ -31,8 +31,9 @@ type RefLister interface {
 
 // Recovery says how to look for what no webhook told. The zero value looks for nothing.
 type Recovery struct {
-	// Lister asks the hosts. Mandatory where Every is more than 0.
-	Lister RefLister
+	// Lister and Redeliverer ask the hosts. Mandatory where Every is more than 0.
+	Lister      RefLister
+	Redeliverer Redeliverer
 	// Every is how often; 0: never.
 	Every time.Duration
 	// Grace is for how long a webhook may still come.
@@ -47,7 +48,10 @@ type Recovery struct {
 	Connections func() []string
 	InScope     func(connection, fullName string) bool
 	Limit       func(connection string) int
-	Remaining   func(connection string) (requests int, reset time.Time, known bool)
+	// HookURL is the address of a connection's webhooks; empty where it is not known. Then no host is
+	// asked to send anything again.
+	HookURL   func(connection string) string
+	Remaining func(connection string) (requests int, reset time.Time, known bool)
 }
 
 const (
@@ -133,7 +137,12 @@ func (q *Queue) recoverMissed(ctx context.Context, args recoverArgs) (time.Durat
 		if !q.asks(policy, r) || paused[r.Connection] {
 			continue
 		}
-		if found, ok := waiting[r.Key]; ok && !r.AskedAt.Before(args.Begun) && !r.AskedAt.After(began) {
+		if at := q.redeliveries.nextAsk(r.Key); !at.IsZero() {
+			if left := at.Sub(began); left > 0 && left <= time.Minute && !r.AskedAt.Before(args.Begun) {
+				sooner(left)
+				continue
+			}
+		} else if found, ok := waiting[r.Key]; ok && !r.AskedAt.Before(args.Begun) && !r.AskedAt.After(began) {
 			// Its webhook may still come.
 			if left := found.Add(q.opts.Recovery.Grace).Sub(began); left > 0 && left <= q.opts.Recovery.Grace {
 				sooner(left)
@@ -171,6 +180,9 @@ func (q *Queue) recoverMissed(ctx context.Context, args recoverArgs) (time.Durat
 		}
 		if pending {
 			sooner(q.opts.Recovery.Grace)
+		}
+		if at := q.redeliveries.nextAsk(r.Key); !at.IsZero() {
+			sooner(at.Sub(q.now()))
 		}
 	}
 	return wait, nil
@@ -281,6 +293,9 @@ func (q *Queue) recoverRepository(ctx context.Context, policy *rules.Policy, r s
 	}
 	r.ID, r.FullName, r.Problem = read.repository.ID, read.repository.FullName, ""
 	r.Key = event.Event{Connection: r.Connection, Repository: read.repository}.RepositoryKey()
+	if err := q.redeliver(ctx, r, read); err != nil {
+		return false, err
+	}
 	err = q.save(ctx, func(ctx context.Context, tx *transaction) error {
 		if r.Key != before.Key {
 			if err := tx.ForgetHostRepository(ctx, before.Key); err != nil {

@@ -298,11 +298,17 @@ func (tx *Tx) countByConnection(ctx context.Context, query string, args ...any) 
 	return counts, nil
 }
 
-// ExpectDelivery notes that a host was asked to send a delivery, again by its id of it or as a test;
-// added is false when that was noted before.
-func (tx *Tx) ExpectDelivery(ctx context.Context, connection, hostID string) (added bool, err error) {
-	n, err := tx.exec(ctx, `INSERT INTO expected_deliveries (connection, host_id, asked_at) VALUES ($1, $2, $3) ON CONFLICT (connection, host_id) DO NOTHING`,
-		connection, hostID, tx.now())
+// maxAsks bounds how often a host is asked for one delivery.
+const maxAsks = 12
+
+// ExpectDelivery notes that a host is asked to send a delivery, again by its id of it or as a test, and
+// reports whether it is to be asked: the first time, and then each time after twice as long as before, beginning
+// with gap.
+func (tx *Tx) ExpectDelivery(ctx context.Context, connection, hostID string, gap time.Duration) (ask bool, err error) {
+	n, err := tx.exec(ctx, `INSERT INTO expected_deliveries AS e (connection, host_id, asked_at, asks) VALUES ($1, $2, $3, 1)
+		ON CONFLICT (connection, host_id) DO UPDATE SET asked_at = excluded.asked_at, asks = e.asks + 1
+		WHERE e.asks < $5 AND e.asked_at + $4 * (CAST(1 AS BIGINT) << (e.asks - 1)) <= $3`,
+		connection, hostID, tx.now(), gap.Microseconds(), maxAsks)
 	if err != nil {
 		return false, fmt.Errorf("expect delivery %q: %w", hostID, err)
 	}

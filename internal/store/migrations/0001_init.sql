@@ -333,6 +333,8 @@ CREATE TABLE expected_deliveries (
     connection TEXT NOT NULL,
     host_id    TEXT NOT NULL,
     asked_at   BIGINT NOT NULL,
+    -- How often.
+    asks       INTEGER NOT NULL,
     PRIMARY KEY (connection, host_id)
 );
 CREATE INDEX expected_deliveries_by_time ON expected_deliveries (asked_at);

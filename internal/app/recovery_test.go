@@ -1,8 +1,13 @@
 package app_test
 
 import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/apptest"
 	"github.com/gatewright/gatewright/internal/codecheck"
@@ -10,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/forge"
 	"github.com/gatewright/gatewright/internal/standin"
+	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/storetest"
 	"github.com/gatewright/gatewright/internal/view"
 )
@@ -217,4 +223,57 @@ func forgeOf(t *testing.T, s apptest.Service) *forge.Forge {
 	}
 	t.Cleanup(f.CloseIdle)
 	return f
+}
+
+// TestMissingVerdicts: an open merge request that nothing told of is counted, until it has a verdict. A branch
+// that was there from the beginning is not.
+func TestMissingVerdicts(t *testing.T) {
+	apptest.Each(t, recovering(", missing_after: 100ms"), testMissingVerdicts)
+}
+
+func testMissingVerdicts(t *testing.T, s apptest.Service) {
+	metrics := func(value string) bool {
+		response, err := http.Get(s.Private() + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		return err == nil && strings.Contains(string(text), `gatewright_missing_verdicts{connection="gitee"} `+value+"\n")
+	}
+	missing := func() (list []view.Missing) {
+		err := s.Store().View(t.Context(), func(tx *store.Tx) (err error) {
+			list, err = view.MissingVerdicts(t.Context(), tx, time.Now(), store.Filter{Connection: "gitee", Limit: 10})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	apptest.WaitFor(t, "the merge request is counted", func() bool { return metrics("1") })
+	if list := missing(); len(list) != 1 || list[0].Number != demo.MergeRequest || list[0].Commit != s.World.Bad || !strings.Contains(list[0].Reason, "nothing was checked") {
+		t.Errorf("missing are %+v", list)
+	}
+	s.Request(t)
+	s.Until(t, "it is checked", func(r demo.Records) bool { return len(r.Runs) == 1 && r.Checked() })
+	apptest.WaitFor(t, "it is not counted any more", func() bool { return metrics("0") })
+	if list := missing(); len(list) != 0 {
+		t.Errorf("missing are %+v", list)
+	}
+}
+
+// TestRecoveryProblems: a repository that cannot be read is told once, counted, and does not stop the others.
+func TestRecoveryProblems(t *testing.T) {
+	s := apptest.OnSQLiteWith(t, recovering(""))
+	rounds(t, s, event.GitHub, 1)
+	setFaults(t, s, standin.Fault{Kind: standin.FaultNotFound, Operations: []string{"github_repository"}})
+	rounds(t, s, event.GitLab, 3)
+	log, err := os.ReadFile(filepath.Join(filepath.Dir(s.ServerFile()), "gatewright.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told := strings.Count(string(log), "repository not read, so that lost webhooks are not recovered"); told != 1 {
+		t.Errorf("told %d times", told)
+	}
 }

@@ -107,10 +107,12 @@ type Run struct {
 	// RerunOf is the run that this one repeats; empty for none.
 	RerunOf string `json:"rerun_of"`
 	Subject
-	SourceBranch string          `json:"source_branch"`
-	Rule         string          `json:"rule"`
-	State        codecheck.State `json:"state"`
-	Reason       string          `json:"reason"`
+	SourceBranch string `json:"source_branch"`
+	// Recovered is that of its delivery.
+	Recovered event.Recovery  `json:"recovered"`
+	Rule      string          `json:"rule"`
+	State     codecheck.State `json:"state"`
+	Reason    string          `json:"reason"`
 	// Account is the account of Huawei Cloud; empty: the server file's huaweicloud.
 	Account string `json:"account"`
 	// Scan is full or incremental; Ref what was sent as `ref`, and RefReason why.
@@ -245,7 +247,7 @@ func NewReports(stored []store.Outgoing) []Report {
 // NewRun is the view of a stored run.
 func NewRun(r codecheck.Run) Run {
 	view := Run{
-		ID: r.ID, DeliveryID: r.DeliveryID, RerunOf: r.RerunOf, Subject: subjectOf(r.Event), SourceBranch: r.Event.SourceBranch,
+		ID: r.ID, DeliveryID: r.DeliveryID, RerunOf: r.RerunOf, Subject: subjectOf(r.Event), SourceBranch: r.Event.SourceBranch, Recovered: r.Event.Recovered,
 		Rule: r.Rule, State: r.State, Reason: r.Reason,
 		Account: r.Check.Account, Scan: r.Check.Scan, Ref: r.Ref, RefReason: r.RefReason, RefsTried: list(r.RefsTried),
 		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin, Remark: r.TaskRemark, Languages: languages(r.Languages)},

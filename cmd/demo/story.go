@@ -36,8 +36,8 @@ func chapters(w *demo.World) [][]episode {
 		mended = append(mended, episode{"merge request 7 with the mended commit", demo.Delivery{Host: host, Kind: "merge-request", ID: uuid.NewString(), Mend: true,
 			Change: demo.Change{Branch: "main", SourceBranch: "feature/discount", Before: w.Bad, SHA: w.Mended, Number: demo.MergeRequest}}})
 	}
-	mended = append(mended, episode{"push of the mended commit to main", demo.Delivery{Host: event.Gitea, Kind: "push", Dropped: true,
-		Change: demo.Change{Branch: "main", Before: w.Clean, SHA: w.Mended}}})
+	mended = append(mended, episode{"push that sets main back by one commit", demo.Delivery{Host: event.Gitea, Kind: "push", Dropped: true,
+		Change: demo.Change{Branch: "main", Before: w.Clean, SHA: w.Parent}}})
 	// What is sent again is the same to the byte, also in the next second.
 	now := time.Now().UTC().Format(time.RFC3339)
 	push := demo.Change{Branch: "main", Before: w.Parent, SHA: w.Clean, Time: now}

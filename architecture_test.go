@@ -43,9 +43,10 @@ var mayImport = map[string][]string{
 	"golden":      {},
 
 	"view":    {"event", "rules", "codecheck", "release", "store"},
-	"doctor":  {"event", "rules", "config", "huaweicloud", "codecheck", "release", "store"},
+	"hooks":   {"forge"},
+	"doctor":  {"event", "rules", "config", "huaweicloud", "codecheck", "release", "store", "hooks"},
 	"tasks":   {"event", "rules", "codecheck", "store"},
-	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "report", "webhook", "store", "jobs", "doctor", "tasks"},
+	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "report", "webhook", "store", "jobs", "doctor", "tasks", "hooks"},
 	"command": {"escape"},
 	"demo":    {"app", "config", "event", "standin", "store", "view", "webhook"},
 	"apptest": {"command", "demo", "event", "codecheck", "storetest"},

@@ -54,9 +54,9 @@ func colourOf(step string) color.Attribute {
 	switch step {
 	case "delivery", "start":
 		return color.FgCyan
-	case "passed", "approved", "released", "done":
+	case "passed", "approved", "released", "recovered", "done":
 		return color.FgGreen
-	case "failed", "broken", "rolled_back":
+	case "failed", "broken", "rolled_back", "dropped":
 		return color.FgRed
 	}
 	return color.FgYellow
@@ -104,6 +104,9 @@ func (w *watcher) tellDecision(d view.DeliveryDetail) {
 	if d.Decision == nil {
 		w.say(d.Host, string(d.State), "%s", d.Reason)
 		return
+	}
+	if d.Recovered != event.NotRecovered {
+		w.say(d.Host, "recovered", "no webhook came: it was read from the host")
 	}
 	ev := d.Decision.Event
 	what := fmt.Sprintf("%s to %s", ev.Kind, ev.Branch)

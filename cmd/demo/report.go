@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/view"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
@@ -24,6 +26,8 @@ type demoReport struct {
 	// requests, as the stand-in has them.
 	Reports  []demoStatus  `json:"reports"`
 	Comments []demoComment `json:"comments"`
+	// Recovered is what no webhook told.
+	Recovered []demoRecovered `json:"recovered"`
 	// Calls counts the requests that the stand-in received, by operation: its
 	// own count, not ours.
 	Calls map[string]int64 `json:"calls"`
@@ -38,6 +42,18 @@ type demoStatus struct {
 	State       string `json:"state"`
 	Description string `json:"description"`
 	Writes      int    `json:"writes"`
+}
+
+type demoRecovered struct {
+	Host       event.Host `json:"host"`
+	Repository string     `json:"repository"`
+	// Ref is the branch, or the number of the merge request with a "!" before it.
+	Ref    string `json:"ref"`
+	Commit string `json:"commit"`
+	// How is compared or redelivered.
+	How event.Recovery `json:"how"`
+	// Outcome is the state of its run, or of the delivery where there is none.
+	Outcome string `json:"outcome"`
 }
 
 type demoComment struct {
@@ -76,6 +92,7 @@ type demoRun struct {
 	Number     int                `json:"number,omitempty"`
 	SHA        string             `json:"sha"`
 	Rule       string             `json:"rule"`
+	Recovered  event.Recovery     `json:"recovered,omitempty"`
 	State      codecheck.State    `json:"state"`
 	Reason     string             `json:"reason,omitempty"`
 	Task       codecheck.Origin   `json:"task"`
@@ -111,12 +128,15 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told) (demoReport, er
 	if err != nil {
 		return demoReport{}, err
 	}
-	report := demoReport{Decisions: []demoDecision{}, Runs: []demoRun{}, Releases: []demoRelease{}, Calls: d.Standin.Counts().Calls}
+	report := demoReport{Recovered: []demoRecovered{}, Decisions: []demoDecision{}, Runs: []demoRun{}, Releases: []demoRelease{}, Calls: d.Standin.Counts().Calls}
 	states := map[string]demoDelivery{}
 	hosts := map[string]event.Host{}
 	for _, delivery := range r.Deliveries {
 		hosts[delivery.ID] = delivery.Host
 		states[delivery.ID] = demoDelivery{State: string(delivery.State), Reason: delivery.Reason}
+		if delivery.Recovered != event.NotRecovered {
+			report.Recovered = append(report.Recovered, newRecovered(delivery))
+		}
 		if delivery.Decision == nil {
 			continue
 		}
@@ -136,7 +156,7 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told) (demoReport, er
 		hosts[run.ID] = hosts[run.DeliveryID]
 		shown := demoRun{
 			ID: run.ID, Delivery: run.DeliveryID, Host: hosts[run.ID], Repository: run.Repository,
-			Branch: run.Branch, Number: run.Number, SHA: run.Commit, Rule: run.Rule,
+			Branch: run.Branch, Number: run.Number, SHA: run.Commit, Rule: run.Rule, Recovered: run.Recovered,
 			State: run.State, Reason: run.Reason, Task: run.Task.Origin, TaskID: run.Task.ID, TaskName: run.Task.Name, ExecID: run.ExecutionID,
 			Ref: run.Ref, RefReason: run.RefReason, RefsTried: run.RefsTried,
 			Findings: run.Defects, Verdict: run.Verdict,
@@ -160,6 +180,17 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told) (demoReport, er
 		report.Comments = append(report.Comments, demoComment{c.Host, c.Number, c.Edits, c.Text})
 	}
 	return report, nil
+}
+
+func newRecovered(d view.DeliveryDetail) demoRecovered {
+	r := demoRecovered{Host: d.Host, Repository: d.Repository, Ref: d.Branch, Commit: d.Commit, How: d.Recovered, Outcome: string(d.State)}
+	if d.Number > 0 {
+		r.Ref = fmt.Sprintf("!%d", d.Number)
+	}
+	if len(d.Runs) > 0 {
+		r.Outcome = string(d.Runs[0].State)
+	}
+	return r
 }
 
 func outcomeOf(s told, states map[string]demoDelivery) demoDelivery {
@@ -200,7 +231,9 @@ func brokenExpectations(r demoReport) []string {
 		return number
 	}
 	for _, host := range webhook.Hosts() {
-		expect(runs(func(run demoRun) bool { return run.Host == host && run.Number == 0 && run.State == codecheck.Passed }) == 1,
+		expect(runs(func(run demoRun) bool {
+			return run.Host == host && run.Number == 0 && run.Recovered == "" && run.State == codecheck.Passed
+		}) == 1,
 			"the push from "+string(host)+" passes")
 		expect(runs(func(run demoRun) bool {
 			return run.Host == host && run.Number == demo.MergeRequest && run.State == codecheck.Failed && run.Defects.Critical > 0 && run.Defects.Major > 0
@@ -227,6 +260,7 @@ func brokenExpectations(r demoReport) []string {
 			return c.Host == string(host) && c.Edits == 1 && strings.Contains(c.Text, "passed")
 		}), "the one comment on the merge request of "+string(host)+" was edited")
 	}
+	expect(len(r.Recovered) == 1 && r.Recovered[0].Outcome == string(codecheck.Passed), "the push whose webhook was lost is recovered, once, and passes")
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Found }) > 0, "a task is found")
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Created && run.Number == 0 }) > 0, "a task is created")
 	for _, host := range []event.Host{event.GitHub, event.Gitea} {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/view"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
@@ -27,13 +29,15 @@ type told struct {
 
 // chapters are the deliveries of the story; a chapter begins when all runs of the
 // previous one have ended, so that each run finds what earlier ones left. In the last one the
-// merge requests of all hosts are mended.
+// merge requests of all hosts are mended, and a webhook is lost, of which recovery learns.
 func chapters(w *demo.World) [][]episode {
 	var mended []episode
 	for _, host := range webhook.Hosts() {
 		mended = append(mended, episode{"merge request 7 with the mended commit", demo.Delivery{Host: host, Kind: "merge-request", ID: uuid.NewString(), Mend: true,
 			Change: demo.Change{Branch: "main", SourceBranch: "feature/discount", Before: w.Bad, SHA: w.Mended, Number: demo.MergeRequest}}})
 	}
+	mended = append(mended, episode{"push that sets main back by one commit", demo.Delivery{Host: event.Gitea, Kind: "push", Dropped: true,
+		Change: demo.Change{Branch: "main", Before: w.Clean, SHA: w.Parent}}})
 	// What is sent again is the same to the byte, also in the next second.
 	now := time.Now().UTC().Format(time.RFC3339)
 	push := demo.Change{Branch: "main", Before: w.Parent, SHA: w.Clean, Time: now}
@@ -69,6 +73,10 @@ func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", e.title, err)
 			}
+			if e.Dropped {
+				n.say(e.Host, "dropped", "%s: no webhook comes", e.title)
+				continue
+			}
 			n.tellAnswer(e, sent)
 			story = append(story, told{e, sent})
 		}
@@ -76,7 +84,9 @@ func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, error) {
 			return nil, err
 		}
 	}
-	return story, watch(ctx, d, w, demo.Records.Told)
+	return story, watch(ctx, d, w, func(r demo.Records) bool {
+		return r.Told() && slices.ContainsFunc(r.Deliveries, func(d view.DeliveryDetail) bool { return d.Recovered != event.NotRecovered })
+	})
 }
 
 // tellAnswer tells how the server answered a delivery.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +28,18 @@ func (f *databaseFlags) open(ctx context.Context, env command.Environment) (*sto
 	}
 	options.ReadOnly = true
 	return store.Open(ctx, options)
+}
+
+// missingAfter is recovery.missing_after, or its default where a database is named in place of a server file.
+func (f *databaseFlags) missingAfter(env command.Environment) (time.Duration, error) {
+	if f.database != "" {
+		return time.Hour, nil
+	}
+	cfg, err := app.LoadConfigFor(config.Needs{Database: true}, f.config, env.LookupEnv)
+	if err != nil {
+		return 0, err
+	}
+	return cfg.Recovery.MissingAfter, nil
 }
 
 // options say which database is meant.

@@ -156,21 +156,34 @@ func newList(env command.Environment) *cobra.Command {
 	var database databaseFlags
 	var flags listFlags
 	var asJSON, watch bool
+	var after time.Duration
 	things := listings()
 	cmd := &cobra.Command{
-		Use:   "list deliveries|runs|releases",
-		Short: "List what was received, checked and released",
+		Use:   "list deliveries|runs|releases|missing",
+		Short: "List what was received, checked and released, and what has no verdict",
 		Long: `Lists deliveries, runs or releases, newest first, from the server's database; the
 server may be running. All flags that are given must hold. A page that is not the
 last one ends with the cursor of the next. With --watch, what is new or has changed is
-printed as it happens, until you press Ctrl-C.`,
+printed as it happens, until you press Ctrl-C.
+
+"list missing" lists the branches and open merge requests that a rule covers and whose
+newest commit has had no verdict for a time, longest first. It needs recovery, which asks
+the git hosts for them, and takes --connection, --repository, --branch, --number, --commit
+and --limit.`,
 		Example: `  gatewright list deliveries --state failed,ignored --since 2h
   gatewright list runs --repository acme/api --number 7
   gatewright list releases --db gatewright.db --limit 5 --json
-  gatewright list runs --watch`,
-		ValidArgs: []string{"deliveries", "runs", "releases"},
+  gatewright list runs --watch
+  gatewright list missing --after 30m`,
+		ValidArgs: []string{"deliveries", "runs", "releases", "missing"},
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] == "missing" {
+				return listMissing(cmd, env, database, flags, after, asJSON)
+			}
+			if cmd.Flags().Changed("after") {
+				return command.UsageError{Err: errors.New("--after is for list missing: write --since")}
+			}
 			thing := things[args[0]]
 			filter, err := flags.read(thing.states, time.Now())
 			if err != nil {
@@ -201,7 +214,52 @@ printed as it happens, until you press Ctrl-C.`,
 	flags.register(cmd)
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on, and print what is new or has changed")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().DurationVar(&after, "after", 0, "of missing: only what has had no verdict for so long; default: recovery.missing_after, with --db 1h")
 	return cmd
+}
+
+// listMissing prints what has had no verdict for a time.
+func listMissing(cmd *cobra.Command, env command.Environment, database databaseFlags, flags listFlags, after time.Duration, asJSON bool) error {
+	for _, name := range []string{"state", "rule", "since", "until", "cursor", "watch"} {
+		if cmd.Flags().Changed(name) {
+			return command.UsageError{Err: fmt.Errorf("--%s is not for list missing", name)}
+		}
+	}
+	if after < 0 {
+		return command.UsageError{Err: errors.New("--after: write a duration such as 30m")}
+	}
+	filter, err := flags.read(nil, time.Now())
+	if err != nil {
+		return command.UsageError{Err: err}
+	}
+	if !cmd.Flags().Changed("after") {
+		if after, err = database.missingAfter(env); err != nil {
+			return err
+		}
+	}
+	s, err := database.open(cmd.Context(), env)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var list []view.Missing
+	err = s.View(cmd.Context(), func(tx *store.Tx) error {
+		list, err = view.MissingVerdicts(cmd.Context(), tx, time.Now().Add(-after), filter)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return command.WriteJSON(env.Stdout, map[string]any{"missing": list})
+	}
+	rows := []string{"SINCE\tCONNECTION\tREPOSITORY\tEVENT\tBRANCH\tCOMMIT\tRUN\tREASON"}
+	for _, m := range list {
+		rows = append(rows, tableRow([]string{
+			stamp(m.Since), m.Connection, m.Repository, what(view.Subject{Event: m.Event, Number: m.Number}), m.Branch, command.ShortSHA(m.Commit), m.RunID, m.Reason,
+		}))
+	}
+	return printTable(env.Stdout, rows)
 }
 
 func (l listing) page(ctx context.Context, s *store.Store, filter store.Filter) (page listed, err error) {

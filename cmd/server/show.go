@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/escape"
+	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
@@ -133,7 +134,7 @@ func showDelivery(w io.Writer, d view.DeliveryDetail) {
 	fields(w,
 		"state", string(d.State),
 		"reason", d.Reason,
-		"received", fmt.Sprintf("%s by %s (%s), event %q, id %s", stamp(d.ReceivedAt), d.Connection, d.Host, d.HostEvent, d.HostID),
+		"received", fmt.Sprintf("%s by %s (%s), event %q, id %s%s", stamp(d.ReceivedAt), d.Connection, d.Host, d.HostEvent, d.HostID, recoveredText(d.Recovered)),
 		"about", about(d.Subject),
 		"payload", payload)
 	if d.Decision != nil {
@@ -313,4 +314,15 @@ func bracketed(text string) string {
 		return ""
 	}
 	return "(" + text + ")"
+}
+
+// recoveredText says how we heard of a delivery, if not by its webhook.
+func recoveredText(r event.Recovery) string {
+	switch r {
+	case event.Compared:
+		return "; recovered: read from the host, because no webhook told it"
+	case event.Redelivered:
+		return "; recovered: the host was asked to send it again"
+	}
+	return ""
 }

@@ -52,6 +52,7 @@ type App struct {
 	// started are the fields of the line that says that the service has started.
 	started []zap.Field
 	reloads *reloader
+	secrets *secretUses
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -81,10 +82,11 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {
 		return nil, err
 	}
-	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now), newPauseCollector(a.store))
+	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now, cfg.Recovery.MissingAfter), newPauseCollector(a.store))
 	a.reloads.endpoint, err = webhook.New(webhook.Options{
 		Connections: connections,
 		Inbox:       a.queue,
+		Missed:      a.queue.Missed,
 		MaxBody:     int64(cfg.HTTP.MaxBody),
 		BodyTimeout: cfg.HTTP.ReadTimeout,
 		Clients:     webhook.Clients{Proxies: config.Prefixes(cfg.HTTP.TrustedProxies)},
@@ -92,6 +94,11 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		Metrics:     webhook.NewMetrics(registry),
 	})
 	if err != nil {
+		return nil, err
+	}
+	registry.MustRegister(a.reloads.endpoint)
+	a.secrets = &secretUses{store: a.store, endpoint: a.reloads.endpoint, log: log}
+	if err := a.secrets.restore(ctx); err != nil {
 		return nil, err
 	}
 	a.health = &health{store: a.store, reloads: a.reloads}
@@ -155,6 +162,7 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		MaxEventAge:      a.cfg.MaxEventAge,
 		MaxRuns:          maxRuns,
 		KeepTasks:        keepTasks,
+		Recovery:         a.reloads.hosts.recovery(a.cfg.Recovery),
 	})
 }
 
@@ -183,8 +191,9 @@ func (a *App) Run(ctx context.Context, l Listeners) error {
 	go func() { served <- serve(a.public, l.Public) }()
 	go func() { served <- serve(a.private, l.Private) }()
 	ctx, cancel := context.WithCancel(ctx)
-	var reloading sync.WaitGroup
-	reloading.Go(func() { a.reloads.run(ctx) })
+	var background sync.WaitGroup
+	background.Go(func() { a.reloads.run(ctx) })
+	background.Go(func() { a.secrets.run(ctx) })
 	a.health.ready.Store(true)
 	a.log.Info("service started", append(a.started, zap.String(event.LogAddr, l.Public.Addr().String()), zap.String(event.LogPrivateAddr, l.Private.Addr().String()))...)
 
@@ -196,7 +205,7 @@ func (a *App) Run(ctx context.Context, l Listeners) error {
 	case <-ctx.Done():
 	}
 	cancel()
-	reloading.Wait()
+	background.Wait()
 	errs = append(errs, a.stop())
 	for range serving {
 		errs = append(errs, <-served)

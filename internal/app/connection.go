@@ -68,7 +68,13 @@ func parser(connections []config.Connection) func(event.Delivery) (event.Event, 
 // repository that the connection, or the secret that verified it, may not speak of is
 // ignored, and nothing else of it is kept.
 func Read(c config.Connection, d event.Delivery) (event.Event, error) {
-	ev, err := webhook.Parse(WebhookConnection(c), d.Header, d.Body)
+	var ev event.Event
+	var err error
+	if d.Recovered == event.Compared {
+		ev, err = webhook.ParseRecovered(WebhookConnection(c), d.Body)
+	} else {
+		ev, err = webhook.Parse(WebhookConnection(c), d.Header, d.Body)
+	}
 	if err != nil {
 		return event.Event{}, err
 	}

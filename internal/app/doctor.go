@@ -43,12 +43,20 @@ func Examine(ctx context.Context, path string, lookup LookupEnv) ([]doctor.Findi
 	for _, source := range sources {
 		files = append(files, source.Name)
 	}
-	return doctor.Examine(ctx, doctor.Options{
+	o := doctor.Options{
 		Config: cfg, Policy: policy, Files: files,
 		Accounts: accounts,
 		Hosts:    hosts, Repository: repositoryOf,
 		Database: StoreOptions(cfg.Store),
-	}), nil
+	}
+	if cfg.HTTP.PublicURL != "" {
+		webhooks, err := newHooks(cfg, policy, HooksChoice{})
+		if err != nil {
+			return nil, err
+		}
+		o.Webhooks = webhooks.check
+	}
+	return doctor.Examine(ctx, o), nil
 }
 
 // repositoryOf is the repository of a connection by its full name.

@@ -97,6 +97,70 @@ func (h *hosts) report(connection string) report.Settings {
 	}
 }
 
+// Repository implements [jobs.RefLister].
+func (h *hosts) Repository(ctx context.Context, connection, fullName string) (event.Repository, error) {
+	return h.current.Load().Repository(ctx, connection, fullName)
+}
+
+// Branches implements [jobs.RefLister].
+func (h *hosts) Branches(ctx context.Context, connection, repository string) (forge.Refs, error) {
+	return h.current.Load().Branches(ctx, connection, repository)
+}
+
+// MergeRequests implements [jobs.RefLister].
+func (h *hosts) MergeRequests(ctx context.Context, connection, repository string) (forge.Refs, error) {
+	return h.current.Load().MergeRequests(ctx, connection, repository)
+}
+
+// Missed implements [jobs.Redeliverer].
+func (h *hosts) Missed(ctx context.Context, o forge.HookOwner, address string, since time.Time) ([]forge.MissedHook, error) {
+	return h.current.Load().Missed(ctx, o, address, since)
+}
+
+// Redeliver implements [jobs.Redeliverer].
+func (h *hosts) Redeliver(ctx context.Context, o forge.HookOwner, hook, delivery string) error {
+	return h.current.Load().Redeliver(ctx, o, hook, delivery)
+}
+
+// TestHook implements [jobs.Redeliverer].
+func (h *hosts) TestHook(ctx context.Context, o forge.HookOwner, hook string) error {
+	return h.current.Load().TestHook(ctx, o, hook)
+}
+
+// recovery says how to look for what no webhook told.
+func (h *hosts) recovery(r config.Recovery) jobs.Recovery {
+	return jobs.Recovery{
+		Lister: h, Redeliverer: h, Every: time.Duration(r.Interval), Grace: r.Grace, Share: r.Share, Release: r.Release,
+		Connections: func() []string {
+			var names []string
+			for _, c := range h.current.Load().cfg.Connections {
+				if c.CallsHost() {
+					names = append(names, c.Name)
+				}
+			}
+			return names
+		},
+		InScope: func(connection, fullName string) bool {
+			c, found := h.current.Load().cfg.Connection(connection)
+			included, _ := inScope(event.Repository{FullName: fullName}, c.Repositories)
+			return found && included
+		},
+		HookURL: func(connection string) string {
+			public := h.current.Load().cfg.HTTP.PublicURL
+			if public == "" {
+				return ""
+			}
+			address, err := WebhookURL(public, connection)
+			if err != nil {
+				return ""
+			}
+			return address
+		},
+		Limit:     func(connection string) int { return h.current.Load().Limit(connection) },
+		Remaining: h.Remaining,
+	}
+}
+
 // newForge makes the clients of the git hosts whose connections have an API token or an App.
 func newForge(cfg *config.Config, metrics *forge.Metrics) (*forge.Forge, error) {
 	opts := forge.Options{Metrics: metrics}

@@ -62,7 +62,7 @@ func within(path, above string) bool {
 }
 
 func (k *checker) config(c *Config) {
-	k.http(c.HTTP)
+	k.http(&c.HTTP)
 	k.store(&c.Store)
 	k.connections(c.Connections)
 	k.accounts(c)
@@ -79,8 +79,23 @@ func (k *checker) config(c *Config) {
 		c.Dashboard.URL, _ = k.url("dashboard.url", c.Dashboard.URL)
 	}
 	k.positive("max_event_age", c.MaxEventAge)
+	k.recovery(c)
 	c.Rules = k.file("rules", c.Rules)
 	k.log(c.Log)
+}
+
+func (k *checker) recovery(c *Config) {
+	r := c.Recovery
+	if r.Grace < 0 || r.Grace > 24*time.Hour {
+		k.complain("recovery.grace", fmt.Sprintf("%s is negative or longer than a day", r.Grace), "write a duration such as 2m; 0s recovers at once, before a webhook that is on its way")
+	}
+	if r.Share < 1 || r.Share > 80 {
+		k.complain("recovery.share", fmt.Sprintf("%d percent is too little or too much: reports and checks need the rest", r.Share), "write a number from 1 to 80, or leave it out")
+	}
+	k.positive("recovery.missing_after", r.MissingAfter)
+	if r.Interval == 0 && r.Release {
+		k.warn("recovery.release", "it has no effect, because recovery.interval is off", "leave it out, or write an interval such as 10m")
+	}
 }
 
 // contextPattern is what every host takes as the name of a status.
@@ -112,8 +127,14 @@ func (k *checker) log(l Log) {
 	k.oneOf("log.format", l.Format, "json", "console")
 }
 
-func (k *checker) http(h HTTP) {
+func (k *checker) http(h *HTTP) {
 	k.address("http.addr", h.Addr)
+	if h.PublicURL != "" {
+		value, u := k.url("http.public_url", h.PublicURL)
+		if h.PublicURL = value; u != nil && plainOffLoopback(u) {
+			k.complain("http.public_url", "webhooks would cross the network in the clear", "write the https:// address at which the git hosts reach this server")
+		}
+	}
 	if k.address("http.private_addr", h.PrivateAddr) && h.PrivateAddr == h.Addr {
 		k.complain("http.private_addr", "this is http.addr, which serves webhooks only", `write another port, such as "127.0.0.1:8081"`)
 	}

@@ -36,6 +36,8 @@ type Config struct {
 	// host's own time; an older one starts nothing unless a person replays it.
 	// Default: 168h, which is 7 days.
 	MaxEventAge time.Duration `yaml:"max_event_age"`
+	// Recovery says how to look for what no webhook told.
+	Recovery Recovery `yaml:"recovery"`
 	// Rules is a rules file, or a folder of them. Default: rules.yaml.
 	Rules     string    `yaml:"rules"`
 	Log       Log       `yaml:"log"`
@@ -50,6 +52,9 @@ type HTTP struct {
 	// Addr is the public address, host:port: webhooks and nothing else.
 	// Default: ":8080".
 	Addr string `yaml:"addr"`
+	// PublicURL is the address at which the git hosts reach Addr, without a slash at its end: their webhooks send to
+	// it, followed by /webhooks/NAME. https, but for the loopback. Default: empty; gatewright hooks needs it.
+	PublicURL string `yaml:"public_url,omitempty"`
 	// PrivateAddr is the address of /metrics, /healthz and /readyz, host:port.
 	// Default: "127.0.0.1:8081". In a container write ":8081", so that the probes
 	// reach it.
@@ -378,6 +383,55 @@ type Report struct {
 	Language string `yaml:"language"`
 }
 
+// Recovery is how the git hosts are asked what no webhook told, with the tokens of their connections.
+type Recovery struct {
+	// Interval is how often they are asked, beside the start and the end of a time in which
+	// deliveries were refused: at least 1s, or off. Default: 10m.
+	Interval Interval `yaml:"interval"`
+	// Grace is for how long a webhook may still come before what it would tell is recovered.
+	// Default: 2m.
+	Grace time.Duration `yaml:"grace"`
+	// Release lets what was recovered start and approve releases. Default: false.
+	Release bool `yaml:"release"`
+	// Share is how much of each host's limit of requests may be used, in percent, from 1 to 80.
+	// Default: 20.
+	Share int `yaml:"share"`
+	// MissingAfter is after how long a branch or merge request that a rule covers is told to have no
+	// verdict. Default: 1h.
+	MissingAfter time.Duration `yaml:"missing_after"`
+}
+
+// Interval is a duration, or off, which is 0.
+type Interval time.Duration
+
+// String returns the duration as Go writes it, or off.
+func (i Interval) String() string {
+	if i == 0 {
+		return "off"
+	}
+	return time.Duration(i).String()
+}
+
+// MarshalText returns String.
+func (i Interval) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// UnmarshalYAMLNode reads a duration or the word off.
+func (i *Interval) UnmarshalYAMLNode(node strictyaml.Node) error {
+	text := node.Scalar()
+	if text == "off" {
+		*i = 0
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return node.Complain(fmt.Sprintf("%q is not a duration", text), "write a duration such as 10m, or off")
+	}
+	if *i = Interval(d); d < time.Second {
+		return node.Complain(fmt.Sprintf("%s is too often", text), "write a duration of 1s or more, such as 10m, or off")
+	}
+	return nil
+}
+
 // Dashboard is where people see more.
 type Dashboard struct {
 	// URL is the address that statuses and comments link to, without a slash at its end.
@@ -553,6 +607,7 @@ func defaults() *Config {
 		HuaweiCloud: *defaultAccount(),
 		Report:      defaultReport(),
 		MaxEventAge: 7 * 24 * time.Hour,
+		Recovery:    Recovery{Interval: Interval(10 * time.Minute), Grace: 2 * time.Minute, Share: 20, MissingAfter: time.Hour},
 
 		Rules:     "rules.yaml",
 		Log:       Log{Level: "info", Format: "json"},

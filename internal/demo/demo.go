@@ -52,6 +52,8 @@ type Options struct {
 	ScanDelay time.Duration
 	// HTTP is more of the server file's http section, such as "max_body: 1KiB".
 	HTTP string
+	// Recovery is the server file's recovery section; default "{interval: off}".
+	Recovery string
 	// Server changes the server file before its variables are filled in; default: not.
 	Server func(text string) string
 }
@@ -89,6 +91,9 @@ func Start(ctx context.Context, opts Options) (*Demo, error) {
 	}
 	if opts.Store == "" {
 		opts.Store = "{sqlite: {path: gatewright.db}}"
+	}
+	if opts.Recovery == "" {
+		opts.Recovery = "{interval: off}"
 	}
 	if opts.ScanDelay == 0 {
 		opts.ScanDelay = 400 * time.Millisecond
@@ -198,7 +203,7 @@ func (d *Demo) startService(ctx context.Context, l app.Listeners) error {
 // writeFiles writes the server file and the rules.
 func (d *Demo) writeFiles(l app.Listeners) error {
 	fill := map[string]string{
-		"ADDR": l.Public.Addr().String(), "PRIVATE_ADDR": l.Private.Addr().String(), "HTTP": d.opts.HTTP, "STANDIN": d.endpoint, "STORE": d.opts.Store,
+		"ADDR": l.Public.Addr().String(), "PRIVATE_ADDR": l.Private.Addr().String(), "HTTP": d.opts.HTTP, "STANDIN": d.endpoint, "STORE": d.opts.Store, "RECOVERY": d.opts.Recovery,
 		"REGION_PROJECT": d.World.RegionProject(), "PROJECT": d.World.options.Projects[0].ID,
 		"PIPELINE": d.World.Pipeline, "FAILING_PIPELINE": d.World.FailingPipeline, "CHECKPOINT": d.World.Checkpoint,
 	}

@@ -20,6 +20,8 @@ type Delivery struct {
 	Change Change
 	// WrongSecret signs it with a secret that the connection does not have.
 	WrongSecret bool
+	// Dropped: the branch moves on the host, and its webhook is lost.
+	Dropped bool
 	// Mend pushes the mended commit to the host's merge request before, PushFork the second commit to the
 	// one from a fork.
 	Mend, PushFork bool
@@ -45,6 +47,9 @@ func (d *Demo) Send(ctx context.Context, delivery Delivery) (Sent, error) {
 		if err := d.World.repositories[delivery.Host].PushFork(); err != nil {
 			return Sent{}, err
 		}
+	}
+	if delivery.Dropped {
+		return Sent{}, d.World.repositories[delivery.Host].Move(delivery.Change.Branch, delivery.Change.SHA)
 	}
 	body, err := d.World.Payload(delivery.Host, delivery.Kind, delivery.Change)
 	if err != nil {

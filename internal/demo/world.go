@@ -82,6 +82,9 @@ func makeWorld(folder string) (*World, error) {
 	return w, err
 }
 
+// Repository is the repository of a host.
+func (w *World) Repository(host event.Host) standin.Repository { return w.repositories[host] }
+
 // RegionProject is the id of the IAM project.
 func (w *World) RegionProject() string { return w.options.RegionProject.ID }
 

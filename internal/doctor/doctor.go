@@ -11,6 +11,7 @@ import (
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/hooks"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
@@ -62,7 +63,7 @@ type Account struct {
 	Operator  *release.Operator
 }
 
-// Options say what is examined. All are mandatory but Now.
+// Options say what is examined. All are mandatory but Webhooks and Now.
 type Options struct {
 	Config *config.Config
 	Policy *rules.Policy
@@ -75,6 +76,9 @@ type Options struct {
 	Repository func(c config.Connection, fullName string) event.Repository
 	Database   store.Options
 	Hosts      Hosts
+	// Webhooks compares the webhooks of the repositories that the rules name with what the server needs. Nil without
+	// http.public_url.
+	Webhooks func(ctx context.Context) []hooks.Entry
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
@@ -105,6 +109,7 @@ func Examine(ctx context.Context, o Options) []Finding {
 		a.services(ctx)
 	}
 	e.connections(ctx)
+	e.webhooks(ctx)
 	e.database(ctx)
 	e.fileRights()
 	return e.findings

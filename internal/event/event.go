@@ -171,7 +171,23 @@ type Event struct {
 	// IgnoredReason says why the event is not evaluated by the rules; empty when
 	// it is. An ignored event may have any of the other fields empty.
 	IgnoredReason string `json:"ignored_reason"`
+
+	// Recovered is that of its delivery.
+	Recovered Recovery `json:"recovered,omitempty"`
 }
+
+// Recovery says how we heard of what no webhook told in its time.
+type Recovery string
+
+const (
+	// NotRecovered: by its webhook.
+	NotRecovered Recovery = ""
+	// Compared: by reading the branch or merge request from its host. The delivery is ours, and
+	// its body an Event.
+	Compared Recovery = "compared"
+	// Redelivered: by its webhook, which its host sent again because we asked for it.
+	Redelivered Recovery = "redelivered"
+)
 
 // ChangedAt is the host's own time of the change, and whether the host sent one that
 // can be read. The times of commits do not count: an old commit may be pushed today.
@@ -231,6 +247,9 @@ type Delivery struct {
 	// Body is the request's body, byte for byte, but for a Gitee password,
 	// which is blanked out before anything is stored.
 	Body []byte
+	// Recovered says how we heard of it, if not by its webhook. The store notes Redelivered by
+	// itself.
+	Recovered Recovery
 }
 
 // DeliveryState is where a delivery stands.

@@ -182,7 +182,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 
 func bounded(wait time.Duration) time.Duration { return min(max(wait, 0), longestRetryAfter) }
 
-// limitHeader reads a number of a host's limit of requests, Remaining or Reset: X-RateLimit-… of
+// limitHeader reads a number of a host's limit of requests, Limit, Remaining or Reset: X-RateLimit-… of
 // GitHub and Gitee, RateLimit-… of GitLab (specs/githosts.md 1.5, 2.5, 3.5).
 func limitHeader(h http.Header, name string) (value int64, told bool) {
 	for _, prefix := range []string{"X-Ratelimit-", "Ratelimit-"} {

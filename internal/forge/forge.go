@@ -77,8 +77,11 @@ type Forge struct {
 type connected struct {
 	client
 	transport *transport
-	// url and filePage are those of the connection and its host.
+	kind      event.Host
+	// url, filePage and hookKind are those of the connection and its host, and so is mostInPush.
 	url, filePage string
+	hookKind      HookKind
+	mostInPush    int
 
 	mu sync.Mutex
 	// author is the id of the account that writes comments; empty until it is known.
@@ -89,8 +92,10 @@ type connected struct {
 type client interface {
 	reader
 	memberReader
+	refLister
 	statusWriter
 	commentWriter
+	hookKeeper
 }
 
 // reader reads from one connection. A repository is its full name; neither that nor another
@@ -115,8 +120,11 @@ type host struct {
 	name event.Host
 	// filePage is the path of a file at a commit on the host's pages, below the repository's;
 	// %s stands for the commit.
-	filePage  string
-	newClient func(c Connection, h *http.Client, now func() time.Time) (client, error)
+	filePage string
+	hookKind HookKind
+	// mostInPush is Refs.MostInPush.
+	mostInPush int
+	newClient  func(c Connection, h *http.Client, now func() time.Time) (client, error)
 }
 
 // errNoApps is what New says of an App for a host that has none.
@@ -145,7 +153,8 @@ func New(o Options) (*Forge, error) {
 		if err != nil {
 			return nil, fmt.Errorf("create forge: connection %q: %w", c.Name, err)
 		}
-		f.clients[c.Name] = &connected{client: made, transport: t, url: c.URL, filePage: hosts()[kind].filePage}
+		h := hosts()[kind]
+		f.clients[c.Name] = &connected{client: made, transport: t, kind: c.Host, url: c.URL, filePage: h.filePage, hookKind: h.hookKind, mostInPush: h.mostInPush}
 	}
 	return f, nil
 }

@@ -189,6 +189,14 @@ func (c *hostCase) run(t *testing.T) string {
 		var may bool
 		may, err = f.CanWrite(t.Context(), "c", ev.Repository, forge.User{ID: words[2], Login: words[3]})
 		text = map[bool]string{true: "may write", false: "may not write"}[may]
+	case "repository":
+		var r event.Repository
+		r, err = f.Repository(t.Context(), "c", words[1])
+		text = fmt.Sprintf("%s %s %s, private %t, default branch %s", r.Host, r.ID, r.FullName, r.Private, r.DefaultBranch)
+	case "branches":
+		text, err = refs(f.Branches(t.Context(), "c", words[1]))
+	case "merge_requests":
+		text, err = refs(f.MergeRequests(t.Context(), "c", words[1]))
 	default:
 		text, err = f.Head(t.Context(), ev)
 		text = "commit " + text
@@ -231,6 +239,24 @@ func files(f event.Files, err error) (string, error) {
 		return fmt.Sprintf("all of %q", f.Paths), err
 	}
 	return fmt.Sprintf("%q, and %s", f.Paths, f.Unknown), err
+}
+
+// refs says which branches or merge requests are listed.
+func refs(r forge.Refs, err error) (string, error) {
+	text := "complete"
+	if !r.Complete {
+		text = "cut short"
+	}
+	for i, ref := range r.List {
+		if i == 3 {
+			return fmt.Sprintf("%s\n… and %d more", text, len(r.List)-i), err
+		}
+		text += fmt.Sprintf("\n%d %s %.8s", ref.Number, ref.Branch, ref.SHA)
+		if ref.Number > 0 {
+			text += fmt.Sprintf(" from %s, fork %t, draft %t, by %s at %s: %q, labels %q", ref.SourceBranch, ref.Fork, ref.Draft, ref.Author, ref.UpdatedAt, ref.Title, ref.Labels)
+		}
+	}
+	return text, err
 }
 
 func newForge(t *testing.T, o forge.Options) *forge.Forge {

@@ -17,7 +17,10 @@ import (
 )
 
 func giteaHost() host {
-	return host{name: event.Gitea, filePage: "/src/commit/%s/", newClient: newGitea}
+	return host{
+		name: event.Gitea, filePage: "/src/commit/%s/", newClient: newGitea,
+		hookKind: HookKind{Needed: []string{"push", "pull_request", "pull_request_sync", "pull_request_comment"}, Organizations: true},
+	}
 }
 
 // giteaClient asks the API v1 of Gitea or Forgejo. Gitea's library asks for the

@@ -24,7 +24,12 @@ const (
 	maxGiteeTagPages = 10
 )
 
-func giteeHost() host { return host{name: event.Gitee, filePage: "/blob/%s/", newClient: newGitee} }
+func giteeHost() host {
+	return host{
+		name: event.Gitee, filePage: "/blob/%s/", newClient: newGitee,
+		hookKind: HookKind{Needed: []string{"push_events", "tag_push_events", "merge_requests_events", "note_events"}},
+	}
+}
 
 // giteeClient asks Gitee's API v5, of gitee.com or of a private installation. There is
 // no library for it (specs/githosts.md 0.2).

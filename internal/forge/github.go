@@ -17,7 +17,12 @@ import (
 // maxTagDepth bounds how many annotated tags are followed: a tag may tag a tag.
 const maxTagDepth = 5
 
-func githubHost() host { return host{name: event.GitHub, filePage: "/blob/%s/", newClient: newGitHub} }
+func githubHost() host {
+	return host{
+		name: event.GitHub, filePage: "/blob/%s/", newClient: newGitHub,
+		hookKind: HookKind{Needed: []string{"push", "pull_request", "issue_comment"}, Useful: []string{"merge_group", "repository"}, Organizations: true},
+	}
+}
 
 // githubClient asks GitHub's REST API, of github.com or of an Enterprise Server.
 type githubClient struct {

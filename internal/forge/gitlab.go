@@ -14,7 +14,12 @@ import (
 )
 
 func gitlabHost() host {
-	return host{name: event.GitLab, filePage: "/-/blob/%s/", newClient: newGitLab}
+	return host{
+		name: event.GitLab, filePage: "/-/blob/%s/", newClient: newGitLab,
+		hookKind: HookKind{Needed: []string{"push_events", "tag_push_events", "merge_requests_events", "note_events"}, Organizations: true, Nested: true},
+		// push_event_hooks_limit (specs/githosts.md 2.1) is 3 unless an administrator changed it.
+		mostInPush: 3,
+	}
 }
 
 // gitlabClient asks GitLab's REST API, of gitlab.com or self-managed.

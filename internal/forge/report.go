@@ -183,6 +183,15 @@ func (f *Forge) Remaining(connection string) (requests int, reset time.Time, kno
 	return told.remaining, told.reset, told.known && told.reset.After(f.now())
 }
 
+// Limit is how many requests the host takes from the connection between two resets, as its last answer
+// said; 0 where it does not say.
+func (f *Forge) Limit(connection string) int {
+	if c, found := f.clients[connection]; found {
+		return c.transport.told().most
+	}
+	return 0
+}
+
 // oneLine makes text one line of at most most characters.
 func oneLine(text string, most int) string {
 	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "�"), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")

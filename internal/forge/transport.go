@@ -48,6 +48,8 @@ type limit struct {
 	remaining int
 	reset     time.Time
 	known     bool
+	// most is how many it takes between two resets; 0 when not known.
+	most int
 }
 
 func newTransport(c Connection, base *url.URL, o Options) *transport {
@@ -121,6 +123,11 @@ func (t *transport) told() limit {
 
 // note remembers what an answer tells of the host's limit.
 func (t *transport) note(resp *http.Response) {
+	if most, told := limitHeader(resp.Header, "Limit"); told {
+		t.mu.Lock()
+		t.limit.most = int(max(most, 0))
+		t.mu.Unlock()
+	}
 	remaining, left := limitHeader(resp.Header, "Remaining")
 	reset, until := limitHeader(resp.Header, "Reset")
 	if !left || !until {

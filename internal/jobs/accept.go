@@ -145,6 +145,9 @@ func (q *Queue) commit(batch []*pending) {
 	var results []committed
 	err := q.update(ctx, func(tx *transaction) (err error) {
 		results, err = storeBatch(ctx, tx, list)
+		if err == nil {
+			q.recoverAfterRefusal(tx)
+		}
 		return err
 	})
 	if err == nil {

@@ -340,7 +340,7 @@ func TestResolve(t *testing.T) {
 		})
 		ctx := t.Context()
 		// The gauge that an alert watches.
-		collector := jobs.NewStateCollector(p.store, time.Now)
+		collector := jobs.NewStateCollector(p.store, time.Now, time.Hour)
 		unresolved := func(want int) {
 			t.Helper()
 			const name = "gatewright_unresolved_releases"

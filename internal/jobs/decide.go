@@ -172,6 +172,7 @@ func (q *Queue) decideBatch(ctx context.Context, ids []string) (decided map[stri
 			if err != nil {
 				return err
 			}
+			r.reason += q.recoveredReason(e)
 			again, err := q.waitForTrust(ctx, tx, e, &r)
 			if err == nil && again {
 				err = q.ask(ctx, tx, e.delivery.ID, true)
@@ -218,6 +219,9 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		}
 		return result{event.DeliveryDecided, e.decision.Reason + "; nothing is checked, because " + reason, &e.decision}, nil
 	}
+	if tests, err := q.onlyTests(ctx, tx, e); err != nil || tests {
+		return result{state: event.DeliveryIgnored, reason: "the test delivery by which the webhook was switched on again: it tells nothing new"}, err
+	}
 	if !ignored {
 		// A change that is announced a second time says nothing about what is newest.
 		owner, err := tx.ClaimEvent(ctx, e.event, e.delivery.ID)
@@ -246,6 +250,8 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 	}
 	r := result{event.DeliveryDecided, e.decision.Reason, &e.decision}
 	switch {
+	case change == store.HeadKnown:
+		return q.knownAlready(ctx, tx, e)
 	case len(e.decision.Matches) == 0:
 	case e.event.HeadSHA == "":
 		r.reason += "; nothing is checked, because the event names no commit"
@@ -258,6 +264,17 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 	}
 	enqueueStops(tx, superseded.stops)
 	return r, nil
+}
+
+// knownAlready is what becomes of a delivery that tells the head: it was read from the host before its
+// webhook came, or the other way round.
+func (q *Queue) knownAlready(ctx context.Context, tx *transaction, e evaluation) (result, error) {
+	head, _, err := tx.Head(ctx, e.event.RefKey())
+	reason := fmt.Sprintf("%s was read from its host at this commit before the webhook came, as delivery %s", refOf(e.event), head.DeliveryID)
+	if e.event.Recovered == event.Compared {
+		reason = "delivery " + head.DeliveryID + " announced this commit meanwhile"
+	}
+	return result{event.DeliveryDuplicate, reason, &e.decision}, err
 }
 
 // tooOld says why a change is too old to start anything; empty when it is not. What

@@ -66,6 +66,7 @@ func (q *Queue) evaluateOne(e *evaluation) {
 		e.failed = shortened(err.Error())
 		return
 	}
+	e.event.Recovered = e.delivery.Recovered
 	if e.event.IgnoredReason == "" {
 		policy := q.opts.Policy()
 		if e.asks = q.addGathered(policy, e); e.asks {

@@ -26,6 +26,7 @@ type Metrics struct {
 	jobs      *prometheus.HistogramVec
 	reports   *prometheus.CounterVec
 	firstWord prometheus.Histogram
+	recovered *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics of the jobs, each with the labels that it
@@ -78,8 +79,12 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		Help:    "Time from the receipt of a delivery to the first status of its commit on the git host.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 15, 60, 600},
 	})
+	m.recovered = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatewright_recovered_deliveries_total",
+		Help: "Deliveries that no webhook brought in its time, by connection and by how: compared (read from the host), redelivered (the host was asked to send it again).",
+	}, []string{"connection", "how"})
 	m.initialize()
-	registry.MustRegister(m.perCommit, m.decisions, m.decided, m.runs, m.verdicts, m.releases, m.actions, m.jobs, m.reports, m.firstWord)
+	registry.MustRegister(m.recovered, m.perCommit, m.decisions, m.decided, m.runs, m.verdicts, m.releases, m.actions, m.jobs, m.reports, m.firstWord)
 	return m
 }
 
@@ -132,6 +137,9 @@ func (m *Metrics) observeDecision(d store.Delivery, r result, now time.Time) {
 		outcome = r.decision.Outcome
 	}
 	m.decisions.WithLabelValues(string(r.state), string(outcome)).Inc()
+	if d.Recovered != event.NotRecovered {
+		m.recovered.WithLabelValues(d.Connection, string(d.Recovered)).Inc()
+	}
 	m.decided.Observe(now.Sub(d.ReceivedAt).Seconds())
 }
 
@@ -177,14 +185,24 @@ type StateCollector struct {
 	toldLate, untold, givenUp *prometheus.Desc
 	// unresolved are the releases that a person must look at.
 	unresolved *prometheus.Desc
+	// missing are the refs without a verdict since missingAfter, problems the repositories that
+	// cannot be read for recovery.
+	missing, problems *prometheus.Desc
+	missingAfter      time.Duration
 }
 
 // scrapeTimeout bounds the queries of one scrape.
 const scrapeTimeout = 5 * time.Second
 
-// NewStateCollector makes the collector; register it on the registry that is scraped.
-func NewStateCollector(s *store.Store, now func() time.Time) *StateCollector {
+// NewStateCollector makes the collector; register it on the registry that is scraped. A verdict counts as
+// missing after missingAfter.
+func NewStateCollector(s *store.Store, now func() time.Time, missingAfter time.Duration) *StateCollector {
 	return &StateCollector{
+		missingAfter: missingAfter,
+		missing: prometheus.NewDesc("gatewright_missing_verdicts",
+			"Branches and open merge requests that a rule covers and whose commits have had no verdict for recovery.missing_after, by connection.", []string{"connection"}, nil),
+		problems: prometheus.NewDesc("gatewright_recovery_problems",
+			"Repositories whose host could not be asked about them when that was tried last, by connection.", []string{"connection"}, nil),
 		store:    s,
 		now:      now,
 		runs:     prometheus.NewDesc("gatewright_runs", "Runs by state.", []string{"state"}, nil),
@@ -223,6 +241,8 @@ func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.untold
 	ch <- c.toldLate
 	ch <- c.givenUp
+	ch <- c.missing
+	ch <- c.problems
 }
 
 // Collect reads the database. When it cannot, the scrape says so.
@@ -266,6 +286,14 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 		if err != nil {
 			return err
 		}
+		missing, err := tx.CountMissing(ctx, c.now().Add(-c.missingAfter))
+		if err != nil {
+			return err
+		}
+		problems, err := tx.CountHostProblems(ctx)
+		if err != nil {
+			return err
+		}
 		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 		}
@@ -302,6 +330,10 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 				late = c.now().Sub(n.Oldest).Seconds()
 			}
 			gauge(c.toldLate, late, connection)
+		}
+		for connection, n := range problems {
+			gauge(c.problems, float64(n), connection)
+			gauge(c.missing, float64(missing[connection]), connection)
 		}
 		gauge(c.without, float64(refs))
 		gauge(c.withoutFor, c.since(first))

@@ -71,7 +71,7 @@ func (w *world) started() (tasks []string) {
 func (w *world) gauge(t *testing.T, name, label string) float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(jobs.NewStateCollector(w.store, w.clock.now))
+	registry.MustRegister(jobs.NewStateCollector(w.store, w.clock.now, time.Hour))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

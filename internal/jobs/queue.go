@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -90,8 +91,10 @@ type Options struct {
 	// default 3 minutes, longer than any step.
 	ReconcileEvery time.Duration
 	ReconcileAfter time.Duration
-	Now            func() time.Time
-	NewID          func() string
+	// Recovery says how to look for what no webhook told. Default: not.
+	Recovery Recovery
+	Now      func() time.Time
+	NewID    func() string
 }
 
 // Queue stores deliveries with the work that they cause, and does that work.
@@ -106,6 +109,11 @@ type Queue struct {
 	outbox *outbox
 	// limited: runs may wait for a place.
 	limited bool
+	// shares are what recovery uses of the hosts' limits; missed is set when a delivery was refused.
+	shares *shares
+	// redeliveries is what was told of webhooks that cannot be read.
+	redeliveries redeliveries
+	missed       atomic.Bool
 	// started is when Start was called.
 	started time.Time
 	log     *zap.Logger
@@ -158,6 +166,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.Confirm != nil && opts.Forge == nil {
 		return nil, errors.New("new queue: nothing confirms without a forge")
 	}
+	if r := opts.Recovery; r.Every > 0 && (r.Lister == nil || r.Redeliverer == nil || r.HookURL == nil || r.Connections == nil || r.InScope == nil || r.Limit == nil || r.Remaining == nil) {
+		return nil, errors.New("new queue: nothing is recovered without somebody who asks the hosts")
+	}
 	if opts.Confirm == nil {
 		opts.Confirm = func(string) Confirm { return Confirm{} }
 	}
@@ -189,10 +200,13 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		opts.NewID = newID
 	}
 	limited := slices.ContainsFunc(slices.Collect(maps.Values(opts.MaxRuns)), func(n int) bool { return n > 0 })
-	q := &Queue{opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, limited: limited, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
-
+	q := &Queue{shares: newShares(), opts: opts, store: opts.Store, log: opts.Log, now: opts.Now, limited: limited, commits: newGroupCommit(), deciding: make(chan struct{}, 1)}
 	q.outbox = newOutbox(q)
 
+	periodicJobs := []*river.PeriodicJob{periodic(opts.ReconcileEvery, reconcileArgs{}), periodic(expireEvery, expireArgs{})}
+	if opts.Recovery.Every > 0 {
+		periodicJobs = append(periodicJobs, q.recoverPeriodically())
+	}
 	workers := river.NewWorkers()
 	if err := q.addWorkers(workers); err != nil {
 		return nil, fmt.Errorf("new queue: %w", err)
@@ -214,13 +228,11 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 			decisionQueue:      {MaxWorkers: decisionWorkers},
 			gatherQueue:        {MaxWorkers: gatherWorkers, FetchPollInterval: gatherPoll},
 			maintenanceQueue:   {MaxWorkers: maintenanceWorkers},
+			recoveryQueue:      {MaxWorkers: 1, FetchPollInterval: recoveryPoll},
 		},
-		PeriodicJobs: []*river.PeriodicJob{
-			periodic(opts.ReconcileEvery, reconcileArgs{}),
-			periodic(expireEvery, expireArgs{}),
-		},
-		Workers: workers,
-		Logger:  riverLog(opts.Log),
+		PeriodicJobs: periodicJobs,
+		Workers:      workers,
+		Logger:       riverLog(opts.Log),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("new queue: %w", err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
@@ -303,7 +304,11 @@ func (q *Queue) addReleases(ctx context.Context, tx *transaction, run codecheck.
 	}
 	now := q.now().UTC()
 	started := map[string]string{}
+	held := run.Event.Recovered != event.NotRecovered && !q.opts.Recovery.Release && run.RerunOf == ""
 	for i, plan := range run.Releases {
+		if held && plan.Action != rules.ReleaseRefuse {
+			continue
+		}
 		if onPassed := plan.Action != rules.ReleaseRefuse; onPassed != (run.State == codecheck.Passed) {
 			continue
 		}

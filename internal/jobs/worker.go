@@ -55,6 +55,11 @@ type (
 	followReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
 	}
+	// recoverArgs: ask the git hosts what no webhook told.
+	recoverArgs struct {
+		// Begun is when the round began: what was asked for since is not asked for again.
+		Begun time.Time `json:"begun"`
+	}
 	// watchReleaseArgs: look whether the pipeline of an expired release goes on.
 	watchReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
@@ -71,6 +76,7 @@ func (closeTasksArgs) Kind() string    { return "close_tasks" }
 func (actReleaseArgs) Kind() string    { return "act_release" }
 func (followReleaseArgs) Kind() string { return "follow_release" }
 func (watchReleaseArgs) Kind() string  { return "watch_release" }
+func (recoverArgs) Kind() string       { return "recover" }
 
 // InsertOpts puts decisions into their own queue.
 func (decideArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
@@ -90,6 +96,7 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.actRelease),
 		addWorker(workers, q, q.followRelease),
 		addWorker(workers, q, q.watchRelease),
+		addWorker(workers, q, q.recoverMissed),
 		addWorker(workers, q, q.reconcile),
 		addWorker(workers, q, q.expire),
 	} {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/forge"
 	"github.com/gatewright/gatewright/internal/release"
 )
@@ -75,6 +76,9 @@ func (s Settings) Check(runs []codecheck.Run, ignored string, needsTrust bool) (
 	var parts []part
 	for _, run := range newestRuns(runs) {
 		state, text := words.run(run)
+		if run.Event.Recovered != event.NotRecovered {
+			text += words.recovered
+		}
 		parts = append(parts, part{state, text, run.Rule, "/runs/" + run.ID})
 	}
 	if ignored != "" && s.Ignored != IgnoredNone {

@@ -67,3 +67,30 @@ func names(patterns []string) (literal []string, open bool) {
 	}
 	return literal, open
 }
+
+// Wants reports whether a rule that checks may be for pushes, and for merge requests, of a repository
+// of a connection, whatever branch they are of.
+func (p *Policy) Wants(connection, fullName string) (pushes, mergeRequests bool) {
+	s := newSubject(&event.Event{Connection: connection, Repository: event.Repository{FullName: fullName}})
+	for _, r := range p.rules {
+		if r.ignores || !r.mayBeFor(s) {
+			continue
+		}
+		pushes = pushes || slices.Contains(r.on, event.Push)
+		mergeRequests = mergeRequests || slices.Contains(r.on, event.MergeRequest)
+		if pushes && mergeRequests {
+			break
+		}
+	}
+	return pushes, mergeRequests
+}
+
+// mayBeFor reports whether the connection and the repository of a rule are those of s.
+func (r *rule) mayBeFor(s *subject) bool {
+	for _, c := range r.clauses {
+		if field := c.field(); (field == "connection" || field == "repository") && !c.holds(s) {
+			return false
+		}
+	}
+	return true
+}

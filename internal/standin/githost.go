@@ -45,17 +45,20 @@ type gitHosts struct {
 	hosts        map[string]GitHost
 	repositories localRepositories
 	reports      *hostReports
+	hooks        *hostHooks
 	tokens       *installationTokens
+	spawn        background
 
 	mu sync.Mutex
 	// mergeRequests are those of GitHost, by the kind of the host.
 	mergeRequests map[string]map[int]HostMergeRequest
 }
 
-func newGitHosts(opts Options) *gitHosts {
+func newGitHosts(opts Options, spawn background) *gitHosts {
 	g := &gitHosts{
 		opts: opts, hosts: map[string]GitHost{}, mergeRequests: map[string]map[int]HostMergeRequest{}, repositories: newLocalRepositories(opts.Repositories),
 		reports: &hostReports{repositoryLabels: map[string][]string{}}, tokens: &installationTokens{made: map[string]time.Time{}},
+		hooks: newHostHooks(opts.Now), spawn: spawn,
 	}
 	for _, h := range opts.GitHosts {
 		if h.Users == nil {
@@ -106,7 +109,8 @@ func (g *gitHosts) routes() []route {
 	} {
 		routes = append(routes, g.route(r.pattern, r.operation, r.style, r.answer))
 	}
-	return slices.Concat(routes, g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites(), g.memberRoutes())
+	routes = slices.Concat(routes, g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites(), g.memberRoutes())
+	return slices.Concat(routes, g.listRoutes(), g.githubHookRoutes(), g.gitlabHookRoutes(), g.giteeHookRoutes(), g.giteaHookRoutes())
 }
 
 // hostStyle is what differs between the hosts before a repository is found.
@@ -142,7 +146,11 @@ type hosted struct {
 	*git.Repository
 	hostStyle
 	host, name string
-	reports    *hostReports
+	// organization is the organisation or group that a call about hooks names, in place of a repository.
+	organization string
+	// noHook is what the host says of a hook that is not there.
+	noHook  string
+	reports *hostReports
 	// byApp: the request has a token of the App, whose number is appID. readsOnly: its token may not
 	// write.
 	byApp     bool
@@ -326,9 +334,9 @@ func gitlabMergeRequest(c *call, r hosted) answer {
 	if !found {
 		return hostMessage(http.StatusNotFound, "404 Not found")
 	}
-	p := r.proposal(number)
+	p, id := r.proposal(number), repositoryID(r.host, r.name)
 	body := map[string]any{
-		"id": 4000 + number, "iid": number, "project_id": 3001, "source_project_id": p.source(3001), "target_project_id": 3001, "state": p.state("opened"), "draft": false,
+		"id": 4000 + number, "iid": number, "project_id": id, "source_project_id": p.source(id), "target_project_id": id, "state": p.state("opened"), "draft": false,
 		"sha": head.String(), "changes_count": r.changesCount(c), "merge_commit_sha": nil, "squash_commit_sha": nil,
 		"source_branch": p.sourceBranch, "target_branch": mainBranch, "author": p.account(),
 	}

@@ -204,7 +204,7 @@ func giteaRepository(_ *call, r hosted) answer {
 		return hostMessage(http.StatusNotFound, giteaNotFound)
 	}
 	return ok(map[string]any{
-		"id": 5101, "full_name": r.name, "private": false, "default_branch": mainBranch,
+		"id": repositoryID(r.host, r.name), "full_name": r.name, "private": false, "default_branch": mainBranch,
 		"permissions": map[string]bool{"admin": !r.readsOnly, "push": !r.readsOnly, "pull": true},
 	})
 }

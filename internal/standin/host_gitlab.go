@@ -188,7 +188,7 @@ func gitlabProject(_ *call, r hosted) answer {
 		level = 20
 	}
 	return ok(map[string]any{
-		"id": 3001, "path_with_namespace": r.name, "default_branch": mainBranch, "visibility": "private",
+		"id": repositoryID(r.host, r.name), "path_with_namespace": r.name, "default_branch": mainBranch, "visibility": "private",
 		"permissions": map[string]any{"project_access": map[string]any{"access_level": level, "notification_level": 3}, "group_access": nil},
 	})
 }

@@ -261,7 +261,7 @@ func (r hosted) hasCommit(sha string) bool {
 	return err == nil
 }
 
-// fields are the parameters of a write: of a form, or the texts and numbers of a JSON object; of an object
+// fields are the parameters of a write: of a form, or the texts, numbers and truths of a JSON object; of an object
 // in it as outer[inner].
 func (c *call) fields() url.Values {
 	if strings.HasPrefix(c.http.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
@@ -286,6 +286,8 @@ func collect(values url.Values, prefix string, object map[string]any) {
 			values.Set(key, value)
 		case float64:
 			values.Set(key, strconv.FormatFloat(value, 'f', -1, 64))
+		case bool:
+			values.Set(key, strconv.FormatBool(value))
 		case map[string]any:
 			collect(values, key, value)
 		}

@@ -23,7 +23,11 @@ func (c *client) host(method, path, contentType, body, token string) (status int
 	if token == "" {
 		token = "standin-api-token"
 	}
-	res, raw := c.send(method, path, body, map[string]string{"Authorization": "Bearer " + token, "PRIVATE-TOKEN": token, "Content-Type": contentType})
+	scheme := "Bearer "
+	if strings.HasPrefix(path, "/api/v1/") {
+		scheme = "token "
+	}
+	res, raw := c.send(method, path, body, map[string]string{"Authorization": scheme + token, "PRIVATE-TOKEN": token, "Content-Type": contentType})
 	return res.StatusCode, string(raw)
 }
 

@@ -184,10 +184,13 @@ type Options struct {
 	RuleSets        []RuleSet
 	// GitHosts are the git hosts whose APIs are served, from Repositories. Default none.
 	GitHosts []GitHost
-	// GitTokenReadsOnly, GiteeCheckRuns and GitHubSecondaryLimit are switches of the same names.
+	// GitTokenReadsOnly, GiteeCheckRuns, GitHubSecondaryLimit and those of hooks are switches of the same names.
 	GitTokenReadsOnly    bool
 	GiteeCheckRuns       GiteeCheckRuns
 	GitHubSecondaryLimit bool
+	HookRights           HookRights
+	HookDeliveries       HookDeliveries
+	GitLabDisablesHooks  string
 	Pipelines            []Pipeline
 	// CodePipelines are the pipelines of CodeArts Pipeline.
 	CodePipelines []CodePipeline

@@ -184,6 +184,36 @@ func (r Repository) Mend() error {
 	return nil
 }
 
+// Move sets a branch to a commit, or removes it where that is empty, as a push does of which no
+// webhook tells.
+func (r Repository) Move(branch, sha string) error {
+	repository, err := git.PlainOpen(r.Path)
+	name := plumbing.NewBranchReferenceName(branch)
+	switch {
+	case err != nil:
+	case sha == "":
+		err = repository.Storer.RemoveReference(name)
+	default:
+		err = repository.Storer.SetReference(plumbing.NewHashReference(name, plumbing.NewHash(sha)))
+	}
+	if err != nil {
+		return fmt.Errorf("move %q of %q: %w", branch, r.Path, err)
+	}
+	return nil
+}
+
+// Close removes the ref of the merge request: the stand-in then lists it no more.
+func (r Repository) Close() error {
+	repository, err := git.PlainOpen(r.Path)
+	if err == nil {
+		err = repository.Storer.RemoveReference(plumbing.ReferenceName(r.MergeRef))
+	}
+	if err != nil {
+		return fmt.Errorf("close merge request of %q: %w", r.Path, err)
+	}
+	return nil
+}
+
 // committer makes commits an hour apart.
 type committer struct {
 	tree *git.Worktree

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -103,7 +104,7 @@ func New(opts Options) (*Server, error) {
 		check:         newCheckService(opts, spawn),
 		release:       newReleaseService(opts, spawn),
 		codePipelines: newCodePipelineService(opts),
-		gitHosts:      newGitHosts(opts),
+		gitHosts:      newGitHosts(opts, spawn),
 		stop:          func() { mu.Lock(); stop(); mu.Unlock() },
 		stopped:       ctx.Done(),
 		working:       &working,
@@ -213,7 +214,9 @@ func (s *Server) routes() {
 	routes = append(routes, s.gitHosts.routes()...)
 	for _, rt := range routes {
 		s.mux.HandleFunc(rt.pattern, s.handler(rt))
-		s.operations = append(s.operations, rt.operation)
+		if !slices.Contains(s.operations, rt.operation) { // hooks of an organisation are as those of a repository
+			s.operations = append(s.operations, rt.operation)
+		}
 	}
 	s.mux.HandleFunc("GET /standin/calls", helper(s.serveCalls))
 	s.mux.HandleFunc("GET /standin/counts", helper(s.serveCounts))
@@ -221,6 +224,8 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("PUT /standin/faults", helper(s.putFaults))
 	s.mux.HandleFunc("GET /standin/operations", helper(s.serveOperations))
 	s.mux.HandleFunc("GET /standin/reports", helper(s.serveReports))
+	s.mux.HandleFunc("GET /standin/hooks", helper(s.serveHooks))
+	s.mux.HandleFunc("POST /standin/events", helper(s.serveDeliver))
 	s.mux.HandleFunc("GET /standin/switches", helper(s.serveSwitches))
 	s.mux.HandleFunc("PATCH /standin/switches", helper(s.patchSwitches))
 	s.mux.HandleFunc("POST /standin/tasks", helper(s.addTask))

@@ -182,6 +182,12 @@ func gitHostSwitches() []Switch {
 			func(o *Options) *GiteeCheckRuns { return &o.GiteeCheckRuns }, GiteeTakesCheckRuns, GiteeForbidsCheckRuns, GiteeHasNoCheckRuns),
 		boolean("github_secondary_limit", "GitHub refuses writes with its secondary limit: 403 without Retry-After", "Hosts 1.5: its figures are not documented",
 			func(o *Options) *bool { return &o.GitHubSecondaryLimit }),
+		word("hook_rights", "whether the tokens may read and change webhooks: yes, 403, or 404", "Hosts 1.6, 2.6, 3.6: the hosts answer in both ways",
+			func(o *Options) *HookRights { return &o.HookRights }, HookRightsGranted, HookRightsForbidden, HookRightsHidden),
+		word("hook_deliveries", "what becomes of webhooks: they are sent, fail without an answer, or are dropped, of which the host knows nothing", "Hosts 2.1, 5: dropped by limits and outages",
+			func(o *Options) *HookDeliveries { return &o.HookDeliveries }, HookDeliveriesSent, HookDeliveriesFail, HookDeliveriesDropped),
+		word("gitlab_disables_hooks", "whether GitLab disables a webhook after failures: for a while after 4, for good after 40; or never", "Hosts 2.1: off by default on self-managed installations",
+			func(o *Options) *string { return &o.GitLabDisablesHooks }, "after_failures", "never"),
 		boolean("many_changed_files", "each comparison and merge request at a git host changes 5000 files more, so that the list is cut", "githosts.md 1.7, 3.7: lists end after 300 to 3,000 files",
 			func(o *Options) *bool { return &o.ManyChangedFiles }),
 	}

@@ -80,7 +80,24 @@ func switchCases(opts standin.Options) map[string]struct {
 	}{
 		"git_token_reads_only":   {hubComment, map[string]string{"false": "201 ", "true": "403 "}},
 		"github_secondary_limit": {hubComment, map[string]string{"false": "201 ", "true": "secondary-rate-limits"}},
-		"gitee_check_runs":       {comment("/api/v5/repos/acme/shop/check-runs"), map[string]string{"taken": "400 ", "forbidden": "403 ", "absent": "404 "}},
+		"hook_rights": {func(c *client) string {
+			status, answer := c.host(http.MethodGet, "/api/v3/repos/acme/shop/hooks", "", "", "")
+			return fmt.Sprint(status, " ", answer)
+		}, map[string]string{"granted": "200 []", "forbidden": "403 ", "hidden": "404 "}},
+		"hook_deliveries": {func(c *client) string {
+			path, body := hookOf("gitea", c.url+"/standin/counts") // which takes no POST
+			c.made(path, body)
+			return fmt.Sprintf("%d %+v", len(c.push("gitea", "acme/shop")), c.server.Hooks()[0].Deliveries)
+		}, map[string]string{"sent": "Status:404", "fail": "Status:0", "dropped": "0 []"}},
+		"gitlab_disables_hooks": {func(c *client) string {
+			path, body := hookOf("gitlab", c.url+"/standin/counts")
+			c.made(path, body)
+			for range 5 {
+				c.push("gitlab", "acme/shop")
+			}
+			return fmt.Sprintf("%+v", c.server.Hooks()[0])
+		}, map[string]string{"after_failures": "Disabled:temporarily_disabled", "never": "Disabled: Failures:5"}},
+		"gitee_check_runs": {comment("/api/v5/repos/acme/shop/check-runs"), map[string]string{"taken": "400 ", "forbidden": "403 ", "absent": "404 "}},
 
 		"dialect":          {post("/v2/tasks/"+clean+"/run", `{"ref":"sideways"}`), map[string]string{"2026": "400 ", "2023": "exec_id"}},
 		"paging":           {get(tasks + "?offset=1&limit=2"), map[string]string{"page": `"depot-main"`, "page_from_one": `"shop-main"`, "record": `[{"task_id":"` + feature}},

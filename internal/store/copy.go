@@ -10,7 +10,7 @@ import (
 // tables are all tables that hold what is worth keeping. The queue's are not among
 // them: its jobs are created again from these. Neither are the replicas, which are running processes.
 func tables() []string {
-	return []string{"deliveries", "event_keys", "heads", "former_heads", "runs", "findings", "releases", "released", "actions", "trust", "tasks", "task_claims", "refs", "reports", "pauses"}
+	return []string{"deliveries", "event_keys", "heads", "former_heads", "runs", "findings", "releases", "released", "actions", "trust", "tasks", "task_claims", "refs", "reports", "host_repositories", "host_refs", "expected_deliveries", "pauses", "webhook_secrets"}
 }
 
 const (
@@ -118,7 +118,7 @@ func copyTable(ctx context.Context, source, target *Tx, table string) (int, erro
 
 // booleans are the columns that are true or false.
 func booleans() []string {
-	return []string{"baseline", "ended", "given_up", "replayed", "unanswered", "uncertain"}
+	return []string{"answered", "baseline", "covered", "ended", "first", "from_host", "given_up", "replayed", "unanswered", "uncertain"}
 }
 
 // scanRow reads a row, and about how many bytes it has. SQLite returns booleans as

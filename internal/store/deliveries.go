@@ -151,21 +151,24 @@ func (tx *Tx) AddDeliveries(ctx context.Context, list []Packed) ([]Stored, error
 	return answers, nil
 }
 
+// recoveredValue is how we heard of a delivery: as it says, or because its host was asked for it.
+const recoveredValue = `COALESCE(NULLIF($%d, ''), (SELECT '` + string(event.Redelivered) + `' FROM expected_deliveries e WHERE e.connection = $%d AND e.host_id = $%d), '')`
+
 func (tx *Tx) insertDeliveries(ctx context.Context, chunk []Packed, added map[string]bool) error {
 	var query strings.Builder
 	query.WriteString(`INSERT INTO deliveries
 		(id, connection, host, key, host_id, event, received_at, header, body, codec, state, updated_at, size, scope,
-			reason, decision, kind, repository, branch, number, sha, actor, rule, replayed) VALUES `)
-	args := make([]any, 0, len(chunk)*14)
+			reason, decision, kind, repository, branch, number, sha, actor, rule, replayed, recovered) VALUES `)
+	args := make([]any, 0, len(chunk)*15)
 	now := tx.now()
 	for i, p := range chunk {
 		if i > 0 {
 			query.WriteByte(',')
 		}
 		n := len(args)
-		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','',FALSE)", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12, n+13, n+14)
+		fmt.Fprintf(&query, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,'','','','','',0,'','','',FALSE,"+recoveredValue+")", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11, n+12, n+13, n+14, n+15, n+2, n+5)
 		args = append(args, p.ID, p.Connection, string(p.Host), p.Key, p.HostID, p.Event, micros(p.ReceivedAt), p.header, p.body, p.codec,
-			string(event.DeliveryReceived), now, p.size, p.scope)
+			string(event.DeliveryReceived), now, p.size, p.scope, string(p.Recovered))
 	}
 	query.WriteString(` ON CONFLICT (connection, key) DO NOTHING RETURNING id`)
 	rows, err := tx.query(ctx, query.String(), args...)
@@ -393,7 +396,7 @@ func (tx *Tx) OldestUndecided(ctx context.Context) (time.Time, error) {
 }
 
 const deliveryColumns = `id, connection, host, key, host_id, event, received_at, header, scope, state, reason, decision,
-	kind, repository, branch, number, sha, actor, rule, replayed, updated_at, codec`
+	kind, repository, branch, number, sha, actor, rule, replayed, updated_at, codec, recovered`
 
 func scanDelivery(row scanner) (Delivery, error) {
 	d, _, err := scanStoredDelivery(row)
@@ -406,7 +409,7 @@ func scanStoredDelivery(row scanner, more ...any) (d Delivery, codec string, err
 	var header, scope, decision, matched string
 	dest := append([]any{
 		&d.ID, &d.Connection, &d.Host, &d.Key, &d.HostID, &d.Event, &received, &header, &scope, &d.State, &d.Reason, &decision,
-		&d.Said.Kind, &d.Said.Repository, &d.Said.Branch, &d.Said.Number, &d.Said.SHA, &d.Said.Actor, &matched, &d.Replayed, &updated, &codec,
+		&d.Said.Kind, &d.Said.Repository, &d.Said.Branch, &d.Said.Number, &d.Said.SHA, &d.Said.Actor, &matched, &d.Replayed, &updated, &codec, &d.Recovered,
 	}, more...)
 	if err := row.Scan(dest...); err != nil {
 		return Delivery{}, "", err

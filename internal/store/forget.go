@@ -110,6 +110,9 @@ func (tx *Tx) ForgetHeads(ctx context.Context, list []RememberedHead) error {
 		if _, err := tx.exec(ctx, `DELETE FROM former_heads WHERE substr(key, 1, length($1) + 1) = $1 || ' '`, r.RefKey); err != nil {
 			return fmt.Errorf("forget former heads of %q: %w", r.RefKey, err)
 		}
+		if err := tx.ForgetHostRef(ctx, r.RefKey); err != nil {
+			return err
+		}
 	}
 	return nil
 }

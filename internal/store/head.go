@@ -24,9 +24,13 @@ type Head struct {
 	// again, and so does ConfirmHead.
 	Uncertain bool
 
-	deliveryID string
-	before     string
-	changedAt  string
+	// DeliveryID is the delivery that told it.
+	DeliveryID string
+
+	before    string
+	changedAt string
+	// recovered: it was read from the host.
+	recovered bool
 	// savedAt is when this was written, in microseconds.
 	savedAt int64
 }
@@ -51,6 +55,8 @@ const (
 	// HeadRepeated: the push does not start at the head and ends at a commit that was the
 	// head already, or is; or a deletion starts at one.
 	HeadRepeated HeadChange = "repeated"
+	// HeadKnown: it is the head already, and either that or this was read from the host.
+	HeadKnown HeadChange = "known"
 )
 
 // AdvanceHead makes what e says the newest known state of its ref key, unless the
@@ -70,13 +76,13 @@ func (tx *Tx) AdvanceHead(ctx context.Context, e event.Event, deliveryID string)
 }
 
 func (tx *Tx) advanceHead(ctx context.Context, e event.Event, deliveryID string) (HeadChange, error) {
-	next := Head{SHA: e.HeadSHA, Branch: e.Branch, Ended: e.EndsRef(), deliveryID: deliveryID, before: e.Before, changedAt: e.UpdatedAt}
+	next := Head{SHA: e.HeadSHA, Branch: e.Branch, Ended: e.EndsRef(), DeliveryID: deliveryID, before: e.Before, changedAt: e.UpdatedAt, recovered: e.Recovered == event.Compared}
 	if t, ok := event.HostTime(next.changedAt); ok && micros(t) > tx.now()+maxAhead {
 		next.changedAt = ""
 	}
-	added, err := tx.exec(ctx, `INSERT INTO heads (ref_key, delivery_id, sha, before, branch, ended, uncertain, changed_at, used_at, updated_at, repository_key, repository)
-		VALUES ($1, $2, $3, $4, $5, $6, FALSE, $7, $8, $8, $9, $10) ON CONFLICT (ref_key) DO NOTHING`,
-		e.RefKey(), next.deliveryID, next.SHA, next.before, next.Branch, next.Ended, next.changedAt, tx.now(), e.RepositoryKey(), e.Repository.FullName)
+	added, err := tx.exec(ctx, `INSERT INTO heads (ref_key, delivery_id, sha, before, branch, ended, uncertain, changed_at, used_at, updated_at, repository_key, repository, from_host)
+		VALUES ($1, $2, $3, $4, $5, $6, FALSE, $7, $8, $8, $9, $10, $11) ON CONFLICT (ref_key) DO NOTHING`,
+		e.RefKey(), next.DeliveryID, next.SHA, next.before, next.Branch, next.Ended, next.changedAt, tx.now(), e.RepositoryKey(), e.Repository.FullName, next.recovered)
 	if err != nil {
 		return "", err
 	}
@@ -87,7 +93,9 @@ func (tx *Tx) advanceHead(ctx context.Context, e event.Event, deliveryID string)
 	if err != nil {
 		return "", err
 	}
-	if current.newerThan(next, tx.now()) {
+	if change, err := tx.comparedWithHost(ctx, e, current, next); err != nil || change == HeadKnown {
+		return change, errors.Join(err, tx.useHead(ctx, e.RefKey()))
+	} else if change == HeadNewer || current.newerThan(next, tx.now()) {
 		if next.SHA != current.SHA {
 			err = tx.addFormerHeads(ctx, e, next.SHA)
 		}
@@ -105,8 +113,33 @@ func (tx *Tx) advanceHead(ctx context.Context, e event.Event, deliveryID string)
 			return "", err
 		}
 	}
-	_, err = tx.exec(ctx, `UPDATE heads SET delivery_id = $2, sha = $3, before = $4, branch = $5, ended = $6, uncertain = $7, changed_at = $8, used_at = $9, updated_at = $9, repository = $10 WHERE ref_key = $1`,
-		e.RefKey(), next.deliveryID, next.SHA, next.before, next.Branch, next.Ended, current.Uncertain && same, next.changedAt, tx.now(), e.Repository.FullName)
+	_, err = tx.exec(ctx, `UPDATE heads SET delivery_id = $2, sha = $3, before = $4, branch = $5, ended = $6, uncertain = $7, changed_at = $8, used_at = $9, updated_at = $9, repository = $10, from_host = $11 WHERE ref_key = $1`,
+		e.RefKey(), next.DeliveryID, next.SHA, next.before, next.Branch, next.Ended, current.Uncertain && same, next.changedAt, tx.now(), e.Repository.FullName, next.recovered || current.recovered && same)
+	return HeadAdvanced, err
+}
+
+// comparedWithHost says what becomes of an event because it, or the head, was read from the host;
+// HeadAdvanced when that makes no difference. What was read from the host does not replace what a
+// delivery has told since. A push that did not come in its time, and starts at an earlier head than the
+// one that was read, is older than that.
+func (tx *Tx) comparedWithHost(ctx context.Context, e event.Event, current, next Head) (HeadChange, error) {
+	if next.DeliveryID == current.DeliveryID {
+		return HeadAdvanced, nil
+	}
+	same := current.Ended == next.Ended && (current.Ended || current.SHA == next.SHA && current.Branch == next.Branch)
+	switch {
+	case next.recovered && same, current.recovered && same && (e.NewCode || e.Deleted):
+		return HeadKnown, nil
+	case next.recovered && !current.Ended && current.SHA != next.before:
+		return HeadNewer, nil
+	case next.recovered || !current.recovered || !formerHeadsCount(e) || next.Ended || next.before == "" || next.before == current.SHA:
+		return HeadAdvanced, nil
+	}
+	var late bool
+	err := tx.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM former_heads WHERE key = $1)`, formerKey(e, next.before)).Scan(&late)
+	if late {
+		return HeadNewer, err
+	}
 	return HeadAdvanced, err
 }
 
@@ -114,7 +147,7 @@ func (tx *Tx) advanceHead(ctx context.Context, e event.Event, deliveryID string)
 // the current one and ends at a commit that is or was the head, or deletes the branch at
 // one that was. If it was, the head is uncertain. The delivery that told the head may tell it again.
 func (tx *Tx) repeatsHead(ctx context.Context, e event.Event, current, next Head) (bool, error) {
-	if !formerHeadsCount(e) || next.before == current.SHA || next.deliveryID == current.deliveryID {
+	if !formerHeadsCount(e) || next.before == current.SHA || next.DeliveryID == current.DeliveryID {
 		return false, nil
 	}
 	sha := next.SHA
@@ -184,7 +217,7 @@ func (h Head) newerThan(next Head, now int64) bool {
 		// The clock was set back: the order of the ids says nothing.
 		return false
 	}
-	return next.deliveryID < h.deliveryID
+	return next.DeliveryID < h.DeliveryID
 }
 
 // Head returns the newest known state of a ref key; known is false when there is none.
@@ -208,8 +241,8 @@ func (tx *Tx) LockHead(ctx context.Context, refKey string) (head Head, known boo
 }
 
 func (tx *Tx) head(ctx context.Context, refKey, lock string) (h Head, err error) {
-	err = tx.queryRow(ctx, `SELECT delivery_id, sha, before, branch, ended, uncertain, changed_at, updated_at FROM heads WHERE ref_key = $1`+lock, refKey).
-		Scan(&h.deliveryID, &h.SHA, &h.before, &h.Branch, &h.Ended, &h.Uncertain, &h.changedAt, &h.savedAt)
+	err = tx.queryRow(ctx, `SELECT delivery_id, sha, before, branch, ended, uncertain, changed_at, updated_at, from_host FROM heads WHERE ref_key = $1`+lock, refKey).
+		Scan(&h.DeliveryID, &h.SHA, &h.before, &h.Branch, &h.Ended, &h.Uncertain, &h.changedAt, &h.savedAt, &h.recovered)
 	return h, err
 }
 

@@ -37,6 +37,14 @@ func TestAdvanceHead(t *testing.T) {
 	closed.Action = event.Closed
 	retargeted := request("", "", "b")
 	retargeted.Branch = "release"
+	read := func(e event.Event) event.Event {
+		e.Recovered = event.Compared
+		return e
+	}
+	announced := func(e event.Event) event.Event {
+		e.NewCode = true
+		return e
+	}
 	for _, test := range []struct {
 		name string
 		told []told
@@ -55,6 +63,21 @@ func TestAdvanceHead(t *testing.T) {
 		{"no time of the host", []told{{"2", request("", "", "b"), true}, {"1", request("", "", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
 		{"a label does not hide what was before", []told{{"1", request("", "a", "b"), true}, {"2", request("", "", "b"), true}, {"3", request("", "", "a"), false}}, store.Head{SHA: "b", Branch: "main"}},
 		{"closed", []told{{"1", request("", "", "b"), true}, {"2", closed, true}}, store.Head{SHA: "b", Branch: "main", Ended: true}},
+		{"read from the host", []told{{"1", push("", "a"), true}, {"2", read(push("a", "c")), true}}, store.Head{SHA: "c", Branch: "main"}},
+		{"read from the host, and its webhook is late", []told{{"1", push("", "a"), true}, {"2", read(push("a", "b")), true}, {"3", announced(push("a", "b")), false}}, store.Head{SHA: "b", Branch: "main"}},
+		{"read from the host, and the webhooks of all pushes are late", []told{
+			{"1", push("", "a"), true}, {"2", read(push("a", "d")), true}, {"3", announced(push("a", "b")), false},
+			{"4", announced(push("b", "c")), false}, {"5", announced(push("c", "d")), false}, {"6", announced(push("d", "e")), true},
+		}, store.Head{SHA: "e", Branch: "main"}},
+		{"read from the host after its webhook came", []told{{"1", push("", "a"), true}, {"2", push("a", "b"), true}, {"3", read(push("a", "b")), false}}, store.Head{SHA: "b", Branch: "main"}},
+		{"read from the host before something newer came", []told{{"1", push("", "a"), true}, {"2", push("a", "b"), true}, {"3", push("b", "c"), true}, {"4", read(push("a", "b")), false}}, store.Head{SHA: "c", Branch: "main"}},
+		{"read from the host, forced back", []told{{"1", push("", "a"), true}, {"2", push("a", "b"), true}, {"3", read(push("b", "a")), true}}, store.Head{SHA: "a", Branch: "main"}},
+		{"read from the host, made again", []told{{"1", push("b", "c"), true}, {"2", gone, true}, {"3", read(push("", "d")), true}}, store.Head{SHA: "d", Branch: "main"}},
+		{"read from the host, deleted", []told{{"1", push("b", "c"), true}, {"2", read(gone), true}, {"3", gone, false}}, store.Head{Branch: "main", Ended: true}},
+		{"a merge request read from the host", []told{
+			{"1", request("2026-03-01T12:00:00Z", "", "a"), true}, {"2", read(request("2026-03-01T12:00:09Z", "a", "b")), true},
+			{"3", announced(request("2026-03-01T12:00:05Z", "a", "b")), false},
+		}, store.Head{SHA: "b", Branch: "main"}},
 		{"retargeted", []told{{"1", request("", "", "b"), true}, {"2", retargeted, true}}, store.Head{SHA: "b", Branch: "release"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -70,7 +93,7 @@ func TestAdvanceHead(t *testing.T) {
 				}
 				update(t, s, func(tx *store.Tx) error {
 					head, known, err := tx.Head(t.Context(), test.told[0].event.RefKey())
-					if diff := cmp.Diff(test.want, head, cmpopts.IgnoreUnexported(store.Head{})); diff != "" || !known {
+					if diff := cmp.Diff(test.want, head, cmpopts.IgnoreUnexported(store.Head{}), cmpopts.IgnoreFields(store.Head{}, "DeliveryID")); diff != "" || !known {
 						t.Errorf("known %v, head (-want +got):\n%s", known, diff)
 					}
 					return err

@@ -26,11 +26,14 @@ type Expired struct {
 	Refs        int
 	Reports     int
 	Trust       int
+	// Hosts are repositories and refs that their hosts were asked about, and deliveries that
+	// these were asked for.
+	Hosts int
 }
 
 // Total is how many rows Expire removed or emptied.
 func (e Expired) Total() int {
-	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs + e.Reports + e.Trust
+	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs + e.Reports + e.Trust + e.Hosts
 }
 
 // memoryAge is how long heads are kept after their last use, former heads after they were
@@ -81,6 +84,9 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 		{"former heads", &removed.FormerHeads, oldMemory, "former_heads", "key", "was_at", `t.was_at < $1`, `DELETE FROM former_heads AS t`, nil},
 		{"tasks", &removed.Tasks, oldMemory, "tasks", "key", "updated_at", taskIsOld, `DELETE FROM tasks AS t`, nil},
 		{"refs", &removed.Refs, oldMemory, "refs", "repository_key", "updated_at", `t.updated_at < $1`, `DELETE FROM refs AS t`, nil},
+		{"host repositories", &removed.Hosts, oldMemory, "host_repositories", "key", "asked_at", `t.asked_at < $1 AND t.asked_at > 0`, `DELETE FROM host_repositories AS t`, nil},
+		{"host refs", &removed.Hosts, oldMemory, "host_refs", "ref_key", "settled_at", hostRefIsOld, `DELETE FROM host_refs AS t`, nil},
+		{"expected deliveries", &removed.Hosts, old, "expected_deliveries", "host_id", "asked_at", `t.asked_at < $1`, `DELETE FROM expected_deliveries AS t`, nil},
 	} {
 		find := `SELECT t.` + step.key + `, t.` + step.time + ` FROM ` + step.table + ` AS t
 			WHERE t.` + step.time + ` < $1 AND t.` + step.time + ` >= $2 AND ` + step.old + ` ORDER BY t.` + step.time + ` LIMIT $3`
@@ -118,6 +124,7 @@ var (
 	trustIsOld   = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
 	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecRemoved + `'`
 	headIsOld    = `t.used_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + `)`
+	hostRefIsOld = `t.settled_at < $1 AND NOT EXISTS (SELECT 1 FROM host_repositories o WHERE o.key = t.repository_key)`
 	taskIsOld    = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.task_key = t.key)`
 )
 

@@ -49,9 +49,12 @@ type Delivery struct {
 	State     event.DeliveryState `json:"state"`
 	Reason    string              `json:"reason"`
 	// Rules are those that matched.
-	Rules          []string  `json:"rules"`
-	PayloadRemoved bool      `json:"payload_removed"`
-	ReceivedAt     time.Time `json:"received_at"`
+	Rules []string `json:"rules"`
+	// Recovered says how we heard of it, if not by its webhook: compared (it was read from the host) or
+	// redelivered (the host was asked to send it again); empty otherwise.
+	Recovered      event.Recovery `json:"recovered"`
+	PayloadRemoved bool           `json:"payload_removed"`
+	ReceivedAt     time.Time      `json:"received_at"`
 	// DecidedAt is when it reached its state; null while it waits.
 	DecidedAt *time.Time `json:"decided_at"`
 }
@@ -81,7 +84,7 @@ func NewDelivery(d store.Delivery) Delivery {
 			Branch: d.Said.Branch, Number: d.Said.Number, Commit: d.Said.SHA, Actor: d.Said.Actor,
 		},
 		Host: d.Host, HostEvent: d.Event, HostID: d.HostID, State: d.State, Reason: d.Reason,
-		Rules: list(d.Said.Rules), PayloadRemoved: d.PayloadRemoved, ReceivedAt: d.ReceivedAt,
+		Rules: list(d.Said.Rules), Recovered: d.Recovered, PayloadRemoved: d.PayloadRemoved, ReceivedAt: d.ReceivedAt,
 	}
 	if d.State != event.DeliveryReceived {
 		view.DecidedAt = moment(d.UpdatedAt)
@@ -106,10 +109,12 @@ type Run struct {
 	// RerunOf is the run that this one repeats; empty for none.
 	RerunOf string `json:"rerun_of"`
 	Subject
-	SourceBranch string          `json:"source_branch"`
-	Rule         string          `json:"rule"`
-	State        codecheck.State `json:"state"`
-	Reason       string          `json:"reason"`
+	SourceBranch string `json:"source_branch"`
+	// Recovered is that of its delivery.
+	Recovered event.Recovery  `json:"recovered"`
+	Rule      string          `json:"rule"`
+	State     codecheck.State `json:"state"`
+	Reason    string          `json:"reason"`
 	// Account is the account of Huawei Cloud; empty: the server file's huaweicloud.
 	Account string `json:"account"`
 	// Scan is full or incremental; Ref what was sent as `ref`, and RefReason why.
@@ -244,7 +249,7 @@ func NewReports(stored []store.Outgoing) []Report {
 // NewRun is the view of a stored run.
 func NewRun(r codecheck.Run) Run {
 	view := Run{
-		ID: r.ID, DeliveryID: r.DeliveryID, RerunOf: r.RerunOf, Subject: subjectOf(r.Event), SourceBranch: r.Event.SourceBranch,
+		ID: r.ID, DeliveryID: r.DeliveryID, RerunOf: r.RerunOf, Subject: subjectOf(r.Event), SourceBranch: r.Event.SourceBranch, Recovered: r.Event.Recovered,
 		Rule: r.Rule, State: r.State, Reason: r.Reason,
 		Account: r.Check.Account, Scan: r.Check.Scan, Ref: r.Ref, RefReason: r.RefReason, RefsTried: list(r.RefsTried),
 		Task:        Task{ID: r.Task.ID, Name: r.Task.Name, URL: r.Task.URL, Branch: r.Task.Branch, ParentID: r.Task.ParentID, Origin: r.Origin, Remark: r.TaskRemark, Languages: languages(r.Languages)},

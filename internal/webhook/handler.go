@@ -64,6 +64,9 @@ type Options struct {
 	BodyTimeout time.Duration
 	// Clients tells who sent a request. Zero means whoever connects.
 	Clients Clients
+	// Missed is called when a delivery was refused that may have been authentic, because there was
+	// no room for it or it could not be stored. Default: nothing is called.
+	Missed func()
 	// Log defaults to none.
 	Log *zap.Logger
 	// Metrics default to metrics that nobody reads.
@@ -80,12 +83,16 @@ type endpoint struct {
 	host host
 	// strangers is the sampled log of what is refused.
 	strangers *zap.Logger
+	// secrets are those of the connection, and uses how each was used.
+	secrets []NamedSecret
+	uses    []*secretUse
 }
 
 // Handler is the webhook endpoint: POST /webhooks/{connection}.
 type Handler struct {
 	endpoints atomic.Pointer[map[string]endpoint]
 	inbox     Inbox
+	missed    func()
 	maxBody   int64
 	body      bodyReader
 	clients   Clients
@@ -95,6 +102,7 @@ type Handler struct {
 	// strangers is the sampled log of requests for connections that do not exist.
 	strangers *zap.Logger
 	metrics   *Metrics
+	uses      secretUses
 	now       func() time.Time
 	newID     func() string
 }
@@ -106,6 +114,7 @@ type Handler struct {
 func New(o Options) (*Handler, error) {
 	h := &Handler{
 		inbox:   o.Inbox,
+		missed:  o.Missed,
 		maxBody: o.MaxBody,
 		body:    bodyReader{timeout: o.BodyTimeout, reading: map[*http.ResponseController]struct{}{}},
 		clients: o.Clients,
@@ -168,7 +177,11 @@ func (h *Handler) Replace(connections []Connection) error {
 		}
 		complaints = append(complaints, c.validate())
 		kind, _ := hostOf(c.Host)
-		endpoints[c.Name] = endpoint{Connection: c, host: kind, strangers: Sampled(h.log)}
+		e := endpoint{Connection: c, host: kind, strangers: Sampled(h.log), secrets: Secrets(c)}
+		for _, secret := range e.secrets {
+			e.uses = append(e.uses, h.uses.of(c.Name, secret.ID))
+		}
+		endpoints[c.Name] = e
 	}
 	err := errors.Join(complaints...)
 	if err == nil {
@@ -199,6 +212,9 @@ func (h *Handler) receive(ctx echo.Context) error {
 		return r.send(ctx)
 	}
 	r := h.accept(e, client, ctx.Response(), ctx.Request())
+	if h.missed != nil && (r.outcome == outcomeUnavailable || r.outcome == outcomeOverloaded) {
+		h.missed()
+	}
 	took := h.now().Sub(start)
 	h.metrics.seconds.WithLabelValues(e.Name).Observe(took.Seconds())
 	h.record(e, client, eventLabel(e.host, ctx.Request().Header), r, took)
@@ -242,6 +258,7 @@ func (h *Handler) accept(e endpoint, client netip.Addr, w http.ResponseWriter, r
 			return notRead(err)
 		}
 	}
+	h.noteSecret(e, r.Header, body)
 	return h.store(e, r, body)
 }
 

@@ -36,6 +36,8 @@ CREATE TABLE deliveries (
     -- What was found out for its decision, most of it by its git host, as JSON, until it is decided;
     -- 'asked' while the host has not answered, empty where nothing more was needed.
     gathered    TEXT NOT NULL DEFAULT '',
+    -- How we heard of it, if not by its webhook: compared, redelivered.
+    recovered   TEXT NOT NULL DEFAULT '',
     UNIQUE (connection, key)
 );
 CREATE INDEX deliveries_by_state ON deliveries (state, received_at, id);
@@ -57,6 +59,7 @@ CREATE INDEX event_keys_by_time ON event_keys (created_at);
 -- The newest known state of each branch, tag and merge request, and the delivery
 -- that told it. `ended`: it was deleted, closed or merged. `uncertain`: a later push
 -- went back to an earlier commit, and may be an old one that somebody sent again.
+-- `from_host`: it was read from the host, and the webhooks that did not tell it may come late.
 -- used_at is when a delivery spoke of it last, to the day. repository_key is the
 -- connection and the host's id of the repository; repository is its name at that time.
 CREATE TABLE heads (
@@ -69,6 +72,7 @@ CREATE TABLE heads (
     branch         TEXT NOT NULL,
     ended          BOOLEAN NOT NULL,
     uncertain      BOOLEAN NOT NULL,
+    from_host      BOOLEAN NOT NULL DEFAULT FALSE,
     changed_at     TEXT NOT NULL,
     used_at        BIGINT NOT NULL,
     updated_at     BIGINT NOT NULL
@@ -298,6 +302,57 @@ CREATE INDEX reports_to_write ON reports (connection, due_at) WHERE version > do
 CREATE INDEX reports_by_sha ON reports (sha);
 CREATE INDEX reports_by_time ON reports (updated_at);
 
+-- The repositories that their hosts are asked about, to find what no webhook told. key is the
+-- repository key, or for one that a rule names and whose id is not known yet the connection,
+-- "name" and the name. since is when its refs were read first, asked_at when it was asked about
+-- last, both 0 before. problem is why that failed last.
+CREATE TABLE host_repositories (
+    key           TEXT PRIMARY KEY,
+    connection    TEXT NOT NULL,
+    repository_id TEXT NOT NULL,
+    repository    TEXT NOT NULL,
+    since         BIGINT NOT NULL,
+    asked_at      BIGINT NOT NULL,
+    problem       TEXT NOT NULL
+);
+-- Their branches and open merge requests, as the host had them. sha is the commit up to which
+-- nothing more is to be recovered, since settled_at. found_sha is another one that the host has had
+-- since found_at, empty for a ref that is gone; found_at is 0 for none. first: it was there when the
+-- repository was read first. covered: a rule asks for a check of it. since is when sha was the ref's
+-- first, to our knowledge. answered: there was a verdict on sha, or a decision that there is
+-- nothing to check.
+CREATE TABLE host_refs (
+    ref_key        TEXT PRIMARY KEY,
+    repository_key TEXT NOT NULL,
+    connection     TEXT NOT NULL,
+    repository     TEXT NOT NULL,
+    kind           TEXT NOT NULL,
+    branch         TEXT NOT NULL,
+    number         BIGINT NOT NULL,
+    sha            TEXT NOT NULL,
+    settled_at     BIGINT NOT NULL,
+    found_sha      TEXT NOT NULL,
+    found_at       BIGINT NOT NULL,
+    first          BOOLEAN NOT NULL,
+    covered        BOOLEAN NOT NULL,
+    since          BIGINT NOT NULL,
+    answered       BOOLEAN NOT NULL
+);
+CREATE INDEX host_refs_by_repository ON host_refs (repository_key);
+CREATE INDEX host_refs_found ON host_refs (repository_key, found_at) WHERE found_at > 0;
+CREATE INDEX host_refs_unanswered ON host_refs (since) WHERE covered AND NOT answered;
+-- The deliveries that a host was asked to send, and when: those that it sends again by its id of
+-- them, and test deliveries.
+CREATE TABLE expected_deliveries (
+    connection TEXT NOT NULL,
+    host_id    TEXT NOT NULL,
+    asked_at   BIGINT NOT NULL,
+    -- How often.
+    asks       INTEGER NOT NULL,
+    PRIMARY KEY (connection, host_id)
+);
+CREATE INDEX expected_deliveries_by_time ON expected_deliveries (asked_at);
+
 -- What no replica sends until a time: key is "credentials" and a hash of their id, or a
 -- service and its endpoint. refusals counts how often credentials were refused since they
 -- last worked.
@@ -312,4 +367,14 @@ CREATE TABLE pauses (
 CREATE TABLE replicas (
     id      TEXT PRIMARY KEY,
     seen_at BIGINT NOT NULL
+);
+
+-- When each webhook secret of a connection last proved a delivery: secret is a short hash of it, since when a server
+-- first knew it, last_used is 0 for never.
+CREATE TABLE webhook_secrets (
+    connection TEXT NOT NULL,
+    secret     TEXT NOT NULL,
+    since      BIGINT NOT NULL,
+    last_used  BIGINT NOT NULL,
+    PRIMARY KEY (connection, secret)
 );

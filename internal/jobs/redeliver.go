@@ -1,0 +1,205 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/forge"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// Redeliverer is what recovery asks of hosts that remember the deliveries of webhooks; see [forge.Forge].
+type Redeliverer interface {
+	Missed(ctx context.Context, o forge.HookOwner, address string, since time.Time) ([]forge.MissedHook, error)
+	Redeliver(ctx context.Context, o forge.HookOwner, hook, delivery string) error
+	TestHook(ctx context.Context, o forge.HookOwner, hook string) error
+}
+
+const (
+	// maxRedelivered bounds what one look at a repository asks a host to send again.
+	maxRedelivered = 50
+	// askAgainAfter is when a host is asked for a delivery once more whose next attempt failed, too; then
+	// after twice as long each time.
+	askAgainAfter = 10 * time.Minute
+	// testFor is for how long a test delivery is expected: the host sends it before it answers.
+	testFor = 5 * time.Minute
+)
+
+// redeliveries remember, by the keys of repositories, what was told of webhooks that cannot be read, so that it
+// is told once, and when there is more to be asked for again.
+type redeliveries struct {
+	mu   sync.Mutex
+	told map[string]string
+	next map[string]time.Time
+}
+
+// nextAsk is when a repository is to be asked about although its turn in this round is over; zero for not.
+func (d *redeliveries) nextAsk(key string) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.next[key]
+}
+
+// setNext notes that there is more to be asked for at a time; the zero time for none.
+func (d *redeliveries) setNext(key string, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at.IsZero() {
+		delete(d.next, key)
+		return
+	}
+	if d.next == nil {
+		d.next = map[string]time.Time{}
+	}
+	d.next[key] = at
+}
+
+// redeliver asks the host of a repository to send again what it could not deliver since the repository was read
+// first, and switches a webhook on that it had switched off. What the host
+// refuses is logged once, and does not stop the comparison.
+func (q *Queue) redeliver(ctx context.Context, r store.HostRepository, read readings) error {
+	address := q.opts.Recovery.HookURL(r.Connection)
+	if address == "" || r.Since.IsZero() {
+		return nil
+	}
+	owner := forge.HookOwner{Connection: r.Connection, Repository: r.FullName}
+	q.shares.use(r.Connection, 2)
+	more := false
+	hooks, err := q.opts.Recovery.Redeliverer.Missed(ctx, owner, address, r.Since)
+	for _, hook := range hooks {
+		if err != nil {
+			break
+		}
+		var again bool
+		again, err = q.redeliverHook(ctx, owner, r, hook, read)
+		more = more || again
+	}
+	var asked failure
+	if err != nil && !errors.As(err, &asked) || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	next := time.Time{}
+	if more {
+		next = q.now().Add(time.Minute)
+	}
+	q.redeliveries.setNext(r.Key, next)
+	q.tellRedelivery(r, err)
+	return nil
+}
+
+func (q *Queue) redeliverHook(ctx context.Context, owner forge.HookOwner, r store.HostRepository, hook forge.MissedHook, read readings) (more bool, err error) {
+	left := maxRedelivered
+	if hook.PerMinute > 0 {
+		left = hook.PerMinute
+	}
+	if hook.Stopped != "" {
+		left--
+		if err := q.switchOn(ctx, owner, r, hook, read); err != nil {
+			return false, err
+		}
+	}
+	guids := make([]string, len(hook.Failed))
+	for i, failed := range hook.Failed {
+		guids[i] = failed.GUID
+	}
+	var received map[string]bool
+	err = q.store.View(ctx, func(tx *store.Tx) (err error) {
+		received, err = tx.ReceivedHostIDs(ctx, r.Connection, guids)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	for _, failed := range hook.Failed {
+		if received[failed.GUID] {
+			continue // the host did not get our answer
+		}
+		ask := false
+		err := q.store.Update(ctx, func(tx *store.Tx) (err error) {
+			ask, err = tx.ExpectDelivery(ctx, r.Connection, failed.GUID, askAgainAfter)
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+		if !ask {
+			continue
+		}
+		q.shares.use(r.Connection, 1)
+		if err := q.opts.Recovery.Redeliverer.Redeliver(ctx, owner, hook.ID, failed.ID); err != nil {
+			return false, err
+		}
+		q.log.Info("delivery asked for again", zap.String(event.LogConnection, r.Connection), zap.String(event.LogRepository, r.FullName), zap.String(event.LogHostID, failed.GUID))
+		if left--; left <= 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// switchOn switches a webhook on that its host has switched off, by a test delivery. That looks like a push of the
+// newest commit of the default branch, and is expected.
+func (q *Queue) switchOn(ctx context.Context, owner forge.HookOwner, r store.HostRepository, hook forge.MissedHook, read readings) error {
+	sha := ""
+	if read.branches != nil {
+		i := slices.IndexFunc(read.branches.List, func(ref forge.Ref) bool { return ref.Branch == read.repository.DefaultBranch })
+		if i < 0 {
+			return nil // there is nothing to test with
+		}
+		sha = read.branches.List[i].SHA
+	}
+	ask := false
+	err := q.store.Update(ctx, func(tx *store.Tx) (err error) {
+		ask, err = tx.ExpectDelivery(ctx, r.Connection, testID(r.ID, sha), askAgainAfter)
+		return err
+	})
+	if err != nil || !ask {
+		return err
+	}
+	q.shares.use(r.Connection, 1)
+	if err := q.opts.Recovery.Redeliverer.TestHook(ctx, owner, hook.ID); err != nil {
+		return err
+	}
+	q.log.Info("webhook switched on again", zap.String(event.LogConnection, r.Connection), zap.String(event.LogRepository, r.FullName), zap.String(event.LogReason, "its host had switched it off "+hook.Stopped))
+	return nil
+}
+
+// testID is what a test delivery is expected under: it has no id that is known before.
+func testID(repositoryID, sha string) string { return "test " + repositoryID + " " + sha }
+
+// onlyTests reports whether a push that a rule matches is the test delivery that was asked for.
+func (q *Queue) onlyTests(ctx context.Context, tx *transaction, e evaluation) (bool, error) {
+	if q.opts.Recovery.Every <= 0 || q.opts.Recovery.HookURL(e.event.Connection) == "" {
+		return false, nil
+	}
+	if e.event.Kind != event.Push || e.event.Recovered == event.Compared || len(e.decision.Matches) == 0 || e.event.HeadSHA == "" {
+		return false, nil
+	}
+	return tx.TakeExpected(ctx, e.event.Connection, testID(e.event.Repository.ID, e.event.HeadSHA), q.now().Add(-testFor))
+}
+
+// tellRedelivery logs once that the webhooks of a repository cannot be read or used, and why.
+func (q *Queue) tellRedelivery(r store.HostRepository, err error) {
+	text := ""
+	if err != nil {
+		text = shortened(err.Error())
+	}
+	q.redeliveries.mu.Lock()
+	defer q.redeliveries.mu.Unlock()
+	if q.redeliveries.told == nil {
+		q.redeliveries.told = map[string]string{}
+	}
+	if before := q.redeliveries.told[r.Key]; before == text {
+		return
+	}
+	q.redeliveries.told[r.Key] = text
+	if text != "" {
+		q.log.Warn("failed deliveries not asked for again, only heads are compared", zap.String(event.LogConnection, r.Connection), zap.String(event.LogRepository, r.FullName), zap.String(event.LogReason, text))
+	}
+}

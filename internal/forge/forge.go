@@ -90,6 +90,7 @@ type client interface {
 	reader
 	statusWriter
 	commentWriter
+	commentReader
 }
 
 // reader reads from one connection. A repository is its full name; neither that nor another

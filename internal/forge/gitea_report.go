@@ -80,7 +80,8 @@ func (r giteaClient) account(ctx context.Context) (string, error) {
 // giteaUser is what is read of an account, giteaComment of a comment.
 type (
 	giteaUser struct {
-		ID int64 `json:"id"`
+		ID    int64  `json:"id"`
+		Login string `json:"login"`
 	}
 	giteaComment struct {
 		ID   int64     `json:"id"`

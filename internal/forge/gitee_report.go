@@ -325,7 +325,8 @@ func (r *giteeClient) account(ctx context.Context) (string, error) {
 // giteeUser is what is read of an account, giteeComment of a comment.
 type (
 	giteeUser struct {
-		ID looseID `json:"id"`
+		ID    looseID `json:"id"`
+		Login string  `json:"login"`
 	}
 	giteeComment struct {
 		ID   looseID   `json:"id"`

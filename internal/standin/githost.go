@@ -92,7 +92,7 @@ func (g *gitHosts) routes() []route {
 	} {
 		routes = append(routes, g.route(r.pattern, r.operation, r.style, r.answer))
 	}
-	return slices.Concat(routes, g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites())
+	return slices.Concat(routes, g.commentRoutes(), g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites())
 }
 
 // hostStyle is what differs between the hosts before a repository is found.
@@ -139,6 +139,8 @@ type hosted struct {
 	missing, moved bool
 	// manyFiles is the switch many_changed_files.
 	manyFiles bool
+	// now is the time of the request.
+	now time.Time
 }
 
 // authorize checks the token.
@@ -147,7 +149,7 @@ func (g *gitHosts) authorize(c *call, style hostStyle) (r hosted, refusal answer
 	if !known {
 		return hosted{}, unknownRoute.handle(c), false
 	}
-	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles}
+	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles, now: c.entry.Time}
 	token, found := strings.CutPrefix(c.http.Header.Get(style.header), style.before)
 	r.byApp = style.apps && host.App != nil && g.tokens.good(token, c.entry.Time)
 	if !found || token != host.Token && !r.byApp {

@@ -66,6 +66,7 @@ func (k *checker) config(c *Config) {
 	k.store(&c.Store)
 	k.connections(c.Connections)
 	k.accounts(c)
+	k.groups(c.Groups, c.Connections)
 	k.report("report", &c.Report)
 	for i := range c.Connections {
 		own := c.Connections[i].Report

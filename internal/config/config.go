@@ -27,6 +27,8 @@ type Config struct {
 	// check.account and by the account of a release, and without these huaweicloud.
 	// Default: none.
 	Accounts Accounts `yaml:"accounts,omitempty"`
+	// Groups are people by their numbers on the git hosts. Default: none.
+	Groups Groups `yaml:"groups,omitempty"`
 	// Report says what the git hosts are told, and Dashboard where the pages are.
 	Report    Report    `yaml:"report"`
 	Dashboard Dashboard `yaml:"dashboard,omitempty"`

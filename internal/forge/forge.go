@@ -88,6 +88,7 @@ type connected struct {
 // client is what a kind of host does for one connection.
 type client interface {
 	reader
+	memberReader
 	statusWriter
 	commentWriter
 	commentReader
@@ -99,8 +100,7 @@ type reader interface {
 	branch(ctx context.Context, repository, name string) (sha string, err error)
 	// tag returns the commit, also of an annotated tag.
 	tag(ctx context.Context, repository, name string) (sha string, err error)
-	// mergeRequest returns the commit of the source branch, not of a test merge.
-	mergeRequest(ctx context.Context, repository string, number int) (sha string, err error)
+	mergeRequest(ctx context.Context, repository string, number int) (MergeRequest, error)
 	// languages are the repository's, by the host's or GitHub's names, the most used first;
 	// sha is a commit of it.
 	languages(ctx context.Context, repository, sha string) (names []string, err error)
@@ -189,7 +189,9 @@ func (f *Forge) Head(ctx context.Context, ev event.Event) (sha string, err error
 	ctx = withOperation(ctx, operation{operationOf(ev), rightToRead})
 	switch {
 	case ev.Number > 0:
-		sha, err = r.mergeRequest(ctx, repository, ev.Number)
+		var request MergeRequest
+		request, err = r.mergeRequest(ctx, repository, ev.Number)
+		sha = request.HeadSHA
 	case ev.Kind == event.Tag:
 		sha, err = r.tag(ctx, repository, ev.Branch)
 	default:

@@ -42,7 +42,7 @@ func now() time.Time { return time.Unix(1767225540, 0) }
 var basePaths = map[event.Host]string{event.GitHub: "/api/v3", event.GitLab: "/sub/api/v4", event.Gitee: "/api/v5", event.Gitea: "/git/api/v1"}
 
 // TestCases reads from each host as its case files say. A file has a part `read` (what is
-// read: branch, tag or merge_request, the repository, the name), a part for each request that
+// read, such as branch, the repository, the name), a part for each request that
 // the host knows, with status, headers and body of its answer, and a part `want`.
 func TestCases(t *testing.T) {
 	files, err := filepath.Glob("testdata/*/*.txtar")
@@ -180,6 +180,15 @@ func (c *hostCase) run(t *testing.T) string {
 	case "compare": // the repository and two commits
 		ev.Before, ev.HeadSHA = words[2], words[3]
 		text, err = files(f.Files(t.Context(), ev))
+	case "request": // the repository and the number
+		ev.Number, _ = strconv.Atoi(words[2])
+		var request forge.MergeRequest
+		request, err = f.MergeRequest(t.Context(), ev)
+		text = fmt.Sprintf("%+v", request)
+	case "member": // the repository, the number and the name of an account
+		var may bool
+		may, err = f.CanWrite(t.Context(), "c", ev.Repository, forge.User{ID: words[2], Login: words[3]})
+		text = map[bool]string{true: "may write", false: "may not write"}[may]
 	default:
 		text, err = f.Head(t.Context(), ev)
 		text = "commit " + text

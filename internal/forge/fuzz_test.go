@@ -53,6 +53,9 @@ func FuzzGitee(f *testing.F) {
 		if found, err := r.readComment(t.Context(), "acme/api", 7, "9"); err == nil && found.Number < 0 {
 			t.Errorf("the comment is %+v", found)
 		}
+		if may, err := r.writes(t.Context(), "acme/api", User{"11", "mona"}); may && (err != nil || status != http.StatusOK || !bytes.Contains(body, []byte("11"))) {
+			t.Errorf("answer %d lets the account write, error %v", status, err)
+		}
 		if told, err := r.mayReport(t.Context(), "acme/api"); told && err == nil {
 			t.Error("Gitee does not tell scopes, so it cannot be sure")
 		}
@@ -79,7 +82,10 @@ func FuzzGitea(f *testing.F) {
 		for _, read := range []func() (string, error){
 			func() (string, error) { return r.branch(t.Context(), "acme/api", "main") },
 			func() (string, error) { return r.tag(t.Context(), "acme/api", "v1.2") },
-			func() (string, error) { return r.mergeRequest(t.Context(), "acme/api", 7) },
+			func() (string, error) {
+				request, err := r.mergeRequest(t.Context(), "acme/api", 7)
+				return request.HeadSHA, err
+			},
 		} {
 			if _, err := read(); err == nil && status != http.StatusOK {
 				t.Errorf("answer %d was read", status)
@@ -90,6 +96,9 @@ func FuzzGitea(f *testing.F) {
 		}
 		if _, err := r.react(t.Context(), "acme/api", 7, "9"); (err == nil) != (status == http.StatusOK) {
 			t.Errorf("answer %d: error %v", status, err)
+		}
+		if may, err := r.writes(t.Context(), "acme/api", User{"11", "mona"}); may && (err != nil || status != http.StatusOK || !bytes.Contains(body, []byte("11"))) {
+			t.Errorf("answer %d lets the account write, error %v", status, err)
 		}
 		if told, err := r.mayReport(t.Context(), "acme/api"); told && err == nil {
 			t.Error("Gitea does not tell scopes, so it cannot be sure")

@@ -103,14 +103,42 @@ func (r giteaClient) ref(ctx context.Context, repository, name string) (giteaObj
 	return all[i].Object, nil
 }
 
-func (r giteaClient) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
+// giteaSide is the source or the target of a pull request.
+type giteaSide struct {
+	Ref    string `json:"ref"`
+	SHA    string `json:"sha"`
+	RepoID int64  `json:"repo_id"`
+}
+
+func (r giteaClient) mergeRequest(ctx context.Context, repository string, number int) (MergeRequest, error) {
 	var answer struct {
-		Head struct {
-			SHA string `json:"sha"`
-		} `json:"head"`
+		State string    `json:"state"`
+		User  giteaUser `json:"user"`
+		Head  giteaSide `json:"head"`
+		Base  giteaSide `json:"base"`
 	}
 	err := r.get(ctx, repository, "pulls/"+strconv.Itoa(number), &answer)
-	return answer.Head.SHA, err
+	return MergeRequest{
+		HeadSHA: answer.Head.SHA, Author: user(answer.User.ID, answer.User.Login), Open: answer.State == "open",
+		Fork: fromFork(answer.Head.RepoID, answer.Base.RepoID), SourceBranch: answer.Head.Ref, TargetBranch: answer.Base.Ref,
+	}, err
+}
+
+func (r giteaClient) rightToReadMembers() string {
+	return "a token with the scope read:repository, of an account that is an administrator of the repository: Gitea tells the rights of others to no one else"
+}
+
+// writes: the answer names the account, and owner for the repository's owner (Gitea's
+// routers/api/v1/repo/collaborators.go).
+func (r giteaClient) writes(ctx context.Context, repository string, u User) (bool, error) {
+	var answer struct {
+		Permission string    `json:"permission"`
+		User       giteaUser `json:"user"`
+	}
+	if err := r.get(ctx, repository, "collaborators/"+url.PathEscape(u.Login)+"/permission", &answer); err != nil {
+		return false, err
+	}
+	return mayWrite(answer.Permission, user(answer.User.ID, answer.User.Login), u)
 }
 
 // languages are counted in bytes.

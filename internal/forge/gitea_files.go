@@ -17,11 +17,11 @@ type giteaFile struct {
 // mergeRequestFiles: an administrator bounds the pages, to fewer files than are asked for, so that an
 // empty page is the end.
 func (r giteaClient) mergeRequestFiles(ctx context.Context, repository string, number int) (changes, error) {
-	head, err := r.mergeRequest(ctx, repository, number)
+	request, err := r.mergeRequest(ctx, repository, number)
 	if err != nil {
 		return changes{}, err
 	}
-	list := changes{head: head}
+	list := changes{head: request.HeadSHA}
 	renamed := false
 	for page := 1; page <= maxFilePages; page++ {
 		query := url.Values{"page": {strconv.Itoa(page)}, "limit": {strconv.Itoa(filesPerPage)}}

@@ -82,12 +82,50 @@ func (r *giteeClient) tag(ctx context.Context, repository, name string) (string,
 	return "", &Error{message: fmt.Sprintf("it is not among the %d newest tags", giteeTagsPerPage*maxGiteeTagPages)}
 }
 
-func (r *giteeClient) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
+// giteeSide is the source or the target of a pull request. A deleted fork's repository is null.
+type giteeSide struct {
+	Ref  string `json:"ref"`
+	SHA  string `json:"sha"`
+	Repo struct {
+		ID looseID `json:"id"`
+	} `json:"repo"`
+}
+
+func (r *giteeClient) mergeRequest(ctx context.Context, repository string, number int) (MergeRequest, error) {
 	var answer struct {
-		Head giteeCommit `json:"head"`
+		State string    `json:"state"`
+		User  giteeUser `json:"user"`
+		Head  giteeSide `json:"head"`
+		Base  giteeSide `json:"base"`
 	}
 	err := r.get(ctx, repository, "pulls/"+strconv.Itoa(number), nil, &answer)
-	return answer.Head.SHA, err
+	return MergeRequest{
+		HeadSHA: answer.Head.SHA, Author: answer.User.user(), Open: answer.State == "open",
+		Fork:         fromFork(int64(answer.Head.Repo.ID), int64(answer.Base.Repo.ID)),
+		SourceBranch: answer.Head.Ref, TargetBranch: answer.Base.Ref,
+	}, err
+}
+
+func (r *giteeClient) rightToReadMembers() string {
+	return "a token with the scope projects, of an account that may read this repository's members"
+}
+
+// writes: whether the account stands in the answer or below user is not documented, so that both
+// are read.
+func (r *giteeClient) writes(ctx context.Context, repository string, u User) (bool, error) {
+	var answer struct {
+		giteeUser
+		User       giteeUser `json:"user"`
+		Permission string    `json:"permission"`
+	}
+	if err := r.get(ctx, repository, "collaborators/"+url.PathEscape(u.Login)+"/permission", nil, &answer); err != nil {
+		return false, err
+	}
+	account := answer.giteeUser.user()
+	if account.ID == "" {
+		account = answer.User.user()
+	}
+	return mayWrite(answer.Permission, account, u)
 }
 
 // languages are those of the files of a commit: the API has no call for them

@@ -22,7 +22,7 @@ type giteeFile struct {
 
 func (r *giteeClient) mergeRequestFiles(ctx context.Context, repository string, number int) (changes, error) {
 	pull := "pulls/" + strconv.Itoa(number)
-	head, err := r.mergeRequest(ctx, repository, number)
+	request, err := r.mergeRequest(ctx, repository, number)
 	if err != nil {
 		return changes{}, err
 	}
@@ -31,7 +31,7 @@ func (r *giteeClient) mergeRequestFiles(ctx context.Context, repository string, 
 		return changes{}, err
 	}
 	list, err := giteeChanges(files)
-	list.head = head
+	list.head = request.HeadSHA
 	return list, err
 }
 

@@ -335,6 +335,8 @@ type (
 	}
 )
 
+func (u giteeUser) user() User { return user(int64(u.ID), u.Login) }
+
 func (r *giteeClient) comments(ctx context.Context, repository string, number, page int) (found []comment, more bool, err error) {
 	var list []giteeComment
 	query := url.Values{"page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(commentsPerPage)}, "direction": {"asc"}}

@@ -78,13 +78,38 @@ func (r githubClient) ref(ctx context.Context, repository, name string) (*github
 	return ref.GetObject(), githubError(err)
 }
 
-func (r githubClient) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
+func (r githubClient) mergeRequest(ctx context.Context, repository string, number int) (MergeRequest, error) {
 	owner, repo, err := githubName(repository)
 	if err != nil {
-		return "", err
+		return MergeRequest{}, err
 	}
 	pull, _, err := r.client.PullRequests.Get(ctx, owner, repo, number)
-	return pull.GetHead().GetSHA(), githubError(err)
+	if err != nil {
+		return MergeRequest{}, githubError(err)
+	}
+	return MergeRequest{
+		HeadSHA: pull.GetHead().GetSHA(), Author: user(pull.GetUser().GetID(), pull.GetUser().GetLogin()), Open: pull.GetState() == "open",
+		Fork:         fromFork(pull.GetHead().GetRepo().GetID(), pull.GetBase().GetRepo().GetID()),
+		SourceBranch: pull.GetHead().GetRef(), TargetBranch: pull.GetBase().GetRef(),
+	}, nil
+}
+
+func (r githubClient) rightToReadMembers() string {
+	return "a token of an account that may write to the repository (fine-grained: Metadata: Read), or an App with Metadata: Read"
+}
+
+// writes: the role maintain is told as write, triage as read (GitHub's page of
+// GET /repos/{owner}/{repo}/collaborators/{username}/permission).
+func (r githubClient) writes(ctx context.Context, repository string, u User) (bool, error) {
+	owner, repo, err := githubName(repository)
+	if err != nil {
+		return false, err
+	}
+	level, _, err := r.client.Repositories.GetPermissionLevel(ctx, owner, repo, url.PathEscape(u.Login))
+	if err != nil {
+		return false, githubError(err)
+	}
+	return mayWrite(level.GetPermission(), user(level.GetUser().GetID(), level.GetUser().GetLogin()), u)
 }
 
 // languages are counted in bytes.

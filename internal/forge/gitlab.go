@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/xanzy/go-gitlab"
@@ -66,12 +67,46 @@ func commitOf(got, name string, commit *gitlab.Commit) (string, error) {
 	return commit.ID, nil
 }
 
-func (r gitlabClient) mergeRequest(ctx context.Context, repository string, number int) (string, error) {
+func (r gitlabClient) mergeRequest(ctx context.Context, repository string, number int) (MergeRequest, error) {
 	request, _, err := r.client.MergeRequests.GetMergeRequest(repository, number, nil, gitlab.WithContext(ctx))
-	if err != nil {
-		return "", err
+	if err == nil && request == nil {
+		err = errNull
 	}
-	return request.SHA, nil
+	if err != nil {
+		return MergeRequest{}, err
+	}
+	found := MergeRequest{
+		HeadSHA: request.SHA, Open: request.State == "opened", Fork: fromFork(int64(request.SourceProjectID), int64(request.TargetProjectID)),
+		SourceBranch: request.SourceBranch, TargetBranch: request.TargetBranch,
+	}
+	if request.Author != nil {
+		found.Author = user(int64(request.Author.ID), request.Author.Username)
+	}
+	return found, nil
+}
+
+func (r gitlabClient) rightToReadMembers() string {
+	return "a token with the scope read_api or api, whose user is a member of the project"
+}
+
+// writes asks for the account by its number, with what it inherits from groups (GitLab's page
+// of GET /projects/:id/members/all/:user_id). Members may be blocked.
+func (r gitlabClient) writes(ctx context.Context, repository string, u User) (bool, error) {
+	id, err := strconv.Atoi(u.ID)
+	if err != nil {
+		return false, nil
+	}
+	member, _, err := r.client.ProjectMembers.GetInheritedProjectMember(repository, id, gitlab.WithContext(ctx))
+	if err == nil && member == nil {
+		err = errNull
+	}
+	if err != nil {
+		return false, err
+	}
+	if member.ID != id {
+		return mayWrite("", user(int64(member.ID), member.Username), u)
+	}
+	return member.State == "active" && member.AccessLevel >= gitlabDeveloper, nil
 }
 
 // languages are shares in percent.

@@ -118,6 +118,10 @@ func testStandin(t *testing.T, kind event.Host, path string, style standin.RefSt
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if err := server.SetFaults(standin.Faults{}); err != nil {
+		t.Fatal(err)
+	}
+	members(t, newForge(t, forge.Options{Connections: []forge.Connection{{Name: "c", Host: kind, APIURL: listener.URL + path, Token: token}}}), made)
 	if err := server.SetFaults(standin.Faults{Faults: []standin.Fault{{Kind: standin.FaultMoved}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +132,28 @@ func testStandin(t *testing.T, kind event.Host, path string, style standin.RefSt
 		if sha, err := read(token, "acme/store", test.ev); err != nil || sha != test.want {
 			t.Errorf("moved %s: %q, error %v; want %q", name, sha, err, test.want)
 		}
+	}
+}
+
+// members asks for the rights of the stand-in's accounts, and for what it says of a merge request.
+func members(t *testing.T, f *forge.Forge, made standin.Repository) {
+	t.Helper()
+	store := event.Repository{FullName: "acme/store"}
+	for user, want := range map[forge.User]bool{
+		{ID: "11", Login: "mona"}: true, {ID: "12", Login: "ada"}: true, {ID: "13", Login: "ravi"}: false, {ID: "14", Login: "tova"}: false,
+		{ID: "99", Login: "nobody"}: false, {Login: "mona"}: false,
+	} {
+		if may, err := f.CanWrite(t.Context(), "c", store, user); err != nil || may != want {
+			t.Errorf("%v may write: %t, error %v", user, may, err)
+		}
+	}
+	ev := event.Event{Connection: "c", Repository: store, Kind: event.MergeRequest, Number: 7}
+	want := forge.MergeRequest{HeadSHA: made.BadSHA, Author: forge.User{ID: "11", Login: "mona"}, Open: true, SourceBranch: "feature/discount", TargetBranch: "main"}
+	if request, err := f.MergeRequest(t.Context(), ev); err != nil || request != want {
+		t.Errorf("merge request %+v, error %v", request, err)
+	}
+	if may, err := f.CanWrite(t.Context(), "other", store, want.Author); err == nil || may {
+		t.Errorf("without a token: %t, error %v", may, err)
 	}
 }
 

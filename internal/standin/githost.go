@@ -29,6 +29,12 @@ type GitHost struct {
 	Token string
 	// App is a GitHub App that may ask too; github only. Default none.
 	App *HostApp
+	// Users are its accounts. Default: mona (11), who may write; ada (12), who maintains; ravi (13), who
+	// reads; tova (14), who has no role; and the account of the token.
+	Users []HostUser
+	// MergeRequests say more of the merge requests with these numbers, in every repository. Default: each
+	// is of the first account, from a branch of the repository, and open.
+	MergeRequests map[int]HostMergeRequest
 }
 
 // gitHosts answers for the hosts: where a branch, tag or merge request is now; and it takes what is
@@ -47,6 +53,9 @@ func newGitHosts(opts Options) *gitHosts {
 		reports: &hostReports{repositoryLabels: map[string][]string{}}, tokens: &installationTokens{made: map[string]time.Time{}},
 	}
 	for _, h := range opts.GitHosts {
+		if h.Users == nil {
+			h.Users = sampleUsers()
+		}
 		g.hosts[h.Kind] = h
 	}
 	return g
@@ -92,7 +101,7 @@ func (g *gitHosts) routes() []route {
 	} {
 		routes = append(routes, g.route(r.pattern, r.operation, r.style, r.answer))
 	}
-	return slices.Concat(routes, g.commentRoutes(), g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites())
+	return slices.Concat(routes, g.commentRoutes(), g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites(), g.memberRoutes())
 }
 
 // hostStyle is what differs between the hosts before a repository is found.
@@ -141,6 +150,9 @@ type hosted struct {
 	manyFiles bool
 	// now is the time of the request.
 	now time.Time
+	// users and mergeRequests are those of the host.
+	users         []HostUser
+	mergeRequests map[int]HostMergeRequest
 }
 
 // authorize checks the token.
@@ -149,7 +161,7 @@ func (g *gitHosts) authorize(c *call, style hostStyle) (r hosted, refusal answer
 	if !known {
 		return hosted{}, unknownRoute.handle(c), false
 	}
-	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles, now: c.entry.Time}
+	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles, users: host.Users, mergeRequests: host.MergeRequests, now: c.entry.Time}
 	token, found := strings.CutPrefix(c.http.Header.Get(style.header), style.before)
 	r.byApp = style.apps && host.App != nil && g.tokens.good(token, c.entry.Time)
 	if !found || token != host.Token && !r.byApp {
@@ -263,10 +275,13 @@ func githubPull(c *call, r hosted) answer {
 	if !found {
 		return hostMessage(http.StatusNotFound, githubNotFound)
 	}
+	p := r.proposal(number)
 	return githubAnswer(map[string]any{
-		"id": 2000 + number, "number": number, "state": "open", "locked": false, "draft": false, "merged": false, "mergeable": nil, "changed_files": r.changedCount(c),
+		"id": 2000 + number, "number": number, "state": p.state("open"), "locked": false, "draft": false, "merged": false, "mergeable": nil, "changed_files": r.changedCount(c),
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
-		"head":             map[string]any{"sha": head.String(), "repo": map[string]any{"full_name": r.name}},
+		"user":             p.account(),
+		"head":             map[string]any{"ref": p.sourceBranch, "sha": head.String(), "repo": p.repository(3001, r.name)},
+		"base":             map[string]any{"ref": mainBranch, "repo": map[string]any{"id": 3001, "full_name": r.name}},
 	})
 }
 
@@ -308,7 +323,16 @@ func gitlabMergeRequest(c *call, r hosted) answer {
 	if !found {
 		return hostMessage(http.StatusNotFound, "404 Not found")
 	}
-	return ok(map[string]any{"id": 4000 + number, "iid": number, "project_id": 3001, "source_project_id": 3001, "target_project_id": 3001, "state": "opened", "draft": false, "sha": head.String(), "changes_count": r.changesCount(c), "merge_commit_sha": nil, "squash_commit_sha": nil})
+	p := r.proposal(number)
+	body := map[string]any{
+		"id": 4000 + number, "iid": number, "project_id": 3001, "source_project_id": p.source(3001), "target_project_id": 3001, "state": p.state("opened"), "draft": false,
+		"sha": head.String(), "changes_count": r.changesCount(c), "merge_commit_sha": nil, "squash_commit_sha": nil,
+		"source_branch": p.sourceBranch, "target_branch": mainBranch, "author": p.account(),
+	}
+	if p.ForkDeleted {
+		body["source_project_id"] = nil
+	}
+	return ok(body)
 }
 
 func giteeBranch(c *call, r hosted) answer {
@@ -374,10 +398,13 @@ func giteePull(c *call, r hosted) answer {
 	if !found {
 		return hostMessage(http.StatusNotFound, "404 Pull Request Not Found")
 	}
+	p := r.proposal(number)
 	return ok(map[string]any{
-		"id": 7000 + number, "number": number, "state": "open", "mergeable": true, "labels": r.giteeLabels(number),
+		"id": 7000 + number, "number": number, "state": p.state("open"), "mergeable": true, "labels": r.giteeLabels(number),
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
-		"head":             map[string]any{"sha": head.String(), "repo": map[string]any{"full_name": r.name}},
+		"user":             p.account(),
+		"head":             map[string]any{"ref": p.sourceBranch, "sha": head.String(), "repo": p.repository(3001, r.name)},
+		"base":             map[string]any{"ref": mainBranch, "repo": map[string]any{"id": 3001, "full_name": r.name}},
 	})
 }
 

@@ -88,9 +88,12 @@ func giteaPull(c *call, r hosted) answer {
 	if !found {
 		return hostMessage(http.StatusNotFound, giteaNotFound)
 	}
+	p := r.proposal(number)
 	return ok(map[string]any{
-		"id": 8000 + number, "number": number, "state": "open", "draft": false, "mergeable": true, "merged": false,
-		"merge_commit_sha": nil, "head": map[string]any{"label": "feature", "sha": head.String(), "repo_id": 5101},
+		"id": 8000 + number, "number": number, "state": p.state("open"), "draft": false, "mergeable": true, "merged": false,
+		"merge_commit_sha": nil, "user": p.account(),
+		"head": map[string]any{"label": p.sourceBranch, "ref": p.sourceBranch, "sha": head.String(), "repo_id": p.source(5101), "repo": p.repository(5101, r.name)},
+		"base": map[string]any{"label": mainBranch, "ref": mainBranch, "repo_id": 5101},
 	})
 }
 
@@ -205,7 +208,7 @@ func giteaRepository(_ *call, r hosted) answer {
 	}
 	return ok(map[string]any{
 		"id": 5101, "full_name": r.name, "private": false, "default_branch": mainBranch,
-		"permissions": map[string]bool{"admin": false, "push": !r.readsOnly, "pull": true},
+		"permissions": map[string]bool{"admin": !r.readsOnly, "push": !r.readsOnly, "pull": true},
 	})
 }
 

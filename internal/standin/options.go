@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -366,6 +367,11 @@ func (o Options) check() error {
 		}
 		if h.App != nil && (h.App.ID <= 0 || h.App.Installation <= 0 || h.App.PublicKey == nil) {
 			complain("the App of git host %q needs its number, that of its installation, and a public key", h.Kind)
+		}
+		for _, u := range h.Users {
+			if u.ID <= 0 || u.Login == "" || !slices.Contains(hostRoles(), u.Role) {
+				complain("the account %q of git host %q needs a number, a name and a role (%s)", u.Login, h.Kind, strings.Join(hostRoles(), ", "))
+			}
 		}
 		kinds[h.Kind] = true
 	}

@@ -280,8 +280,8 @@ func githubPull(c *call, r hosted) answer {
 		"id": 2000 + number, "number": number, "state": p.state("open"), "locked": false, "draft": false, "merged": false, "mergeable": nil, "changed_files": r.changedCount(c),
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
 		"user":             p.account(),
-		"head":             map[string]any{"ref": p.sourceBranch, "sha": head.String(), "repo": p.repository(3001, r.name)},
-		"base":             map[string]any{"ref": mainBranch, "repo": map[string]any{"id": 3001, "full_name": r.name}},
+		"head":             map[string]any{"ref": p.sourceBranch, "sha": head.String(), "repo": p.repository(1001, r.name)},
+		"base":             map[string]any{"ref": mainBranch, "repo": map[string]any{"id": 1001, "full_name": r.name}},
 	})
 }
 
@@ -403,8 +403,8 @@ func giteePull(c *call, r hosted) answer {
 		"id": 7000 + number, "number": number, "state": p.state("open"), "mergeable": true, "labels": r.giteeLabels(number),
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
 		"user":             p.account(),
-		"head":             map[string]any{"ref": p.sourceBranch, "sha": head.String(), "repo": p.repository(3001, r.name)},
-		"base":             map[string]any{"ref": mainBranch, "repo": map[string]any{"id": 3001, "full_name": r.name}},
+		"head":             map[string]any{"ref": p.sourceBranch, "sha": head.String(), "repo": p.repository(5001, r.name)},
+		"base":             map[string]any{"ref": mainBranch, "repo": map[string]any{"id": 5001, "full_name": r.name}},
 	})
 }
 

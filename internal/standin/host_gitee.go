@@ -283,7 +283,7 @@ func giteeRepository(_ *call, r hosted) answer {
 		return hostMessage(http.StatusNotFound, "404 Project Not Found")
 	}
 	return ok(map[string]any{
-		"id": 3001, "full_name": r.name, "path": r.name, "private": false, "default_branch": mainBranch,
+		"id": 5001, "full_name": r.name, "path": r.name, "private": false, "default_branch": mainBranch,
 		"permission": map[string]bool{"pull": true, "push": !r.readsOnly, "admin": false},
 	})
 }

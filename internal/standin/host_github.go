@@ -352,7 +352,7 @@ func githubRepository(_ *call, r hosted) answer {
 		return hostMessage(http.StatusNotFound, githubNotFound)
 	}
 	a := githubAnswer(map[string]any{
-		"id": 3001, "full_name": r.name, "private": false, "default_branch": mainBranch,
+		"id": 1001, "full_name": r.name, "private": false, "default_branch": mainBranch,
 		"permissions": map[string]bool{"pull": true, "triage": !r.readsOnly, "push": !r.readsOnly, "maintain": false, "admin": false},
 	})
 	if r.byApp {

@@ -234,7 +234,7 @@ func explain(delivery recorded, policy *rules.Policy, allRules bool) (explained,
 			decision = policy.Explain(ev)
 		}
 		answer.Decision, answer.Languages = &decision, delivery.languages(decision)
-		if policy.NeedsFiles(ev) {
+		if policy.Needs(ev).Files {
 			answer.Files = delivery.files()
 		}
 	}

@@ -147,6 +147,7 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 
 		Forge:            a.reloads.hosts,
 		Confirm:          a.reloads.hosts.confirm,
+		Groups:           a.reloads.hosts.groups,
 		Reporter:         a.reloads.hosts,
 		Report:           a.reloads.hosts.report,
 		Retention:        a.cfg.Store.Retention,

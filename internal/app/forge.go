@@ -54,6 +54,16 @@ func (h *hosts) Files(ctx context.Context, ev event.Event) (event.Files, error) 
 	return h.current.Load().Files(ctx, ev)
 }
 
+// MergeRequest implements [jobs.Forge].
+func (h *hosts) MergeRequest(ctx context.Context, ev event.Event) (forge.MergeRequest, error) {
+	return h.current.Load().MergeRequest(ctx, ev)
+}
+
+// CanWrite implements [jobs.Forge].
+func (h *hosts) CanWrite(ctx context.Context, connection string, r event.Repository, u forge.User) (bool, error) {
+	return h.current.Load().CanWrite(ctx, connection, r, u)
+}
+
 // SetStatus implements [jobs.Reporter].
 func (h *hosts) SetStatus(ctx context.Context, t forge.Target, s forge.Status, handle string) (string, error) {
 	return h.current.Load().SetStatus(ctx, t, s, handle)
@@ -124,5 +134,10 @@ func (h *hosts) login(connection string) codecheck.Login {
 // confirm says for what the host of a connection is asked.
 func (h *hosts) confirm(connection string) jobs.Confirm {
 	c, _ := h.current.Load().cfg.Connection(connection)
-	return jobs.Confirm{Runs: c.ConfirmsRuns(), Releases: c.ConfirmsReleases(), Files: c.CallsHost()}
+	return jobs.Confirm{Runs: c.ConfirmsRuns(), Releases: c.ConfirmsReleases(), Asks: c.CallsHost()}
+}
+
+// groups are those of the server file that an account is in.
+func (h *hosts) groups(connection, userID string) []string {
+	return h.current.Load().cfg.Groups.Of(connection, userID)
 }

@@ -170,6 +170,8 @@ type Event struct {
 	// Files are the files that the event changes. They are for the decision alone, which says
 	// what it compared, and are not stored with what follows from it.
 	Files Files `json:"-"`
+	// Origin is what is known of where a merge request comes from, for the decision alone, too.
+	Origin Origin `json:"-"`
 
 	// Cut names the fields that are shorter than the host sent them: title, labels.
 	Cut []string `json:"cut,omitempty"`

@@ -23,6 +23,8 @@ type Done struct {
 	Action   store.Action
 	Runs     []codecheck.Run
 	Releases []release.Release
+	// Deliveries are the ids of those that are decided again.
+	Deliveries []string
 }
 
 // order carries an action out in one transaction. do returns the records and the

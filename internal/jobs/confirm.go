@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/forge"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 )
@@ -20,11 +21,15 @@ type Forge interface {
 	Languages(ctx context.Context, ev event.Event) (names []string, err error)
 	// Files reads the files that the event changes.
 	Files(ctx context.Context, ev event.Event) (event.Files, error)
+	// MergeRequest reads what the host says of the event's merge request, CanWrite whether an account may
+	// write to a repository.
+	MergeRequest(ctx context.Context, ev event.Event) (forge.MergeRequest, error)
+	CanWrite(ctx context.Context, connection string, r event.Repository, u forge.User) (bool, error)
 }
 
 // Confirm says before which steps the host of a connection is asked whether the commit at
-// hand is the one that it has, and whether it is asked for changed files.
-type Confirm struct{ Runs, Releases, Files bool }
+// hand is the one that it has, and whether it is asked for what a decision depends on.
+type Confirm struct{ Runs, Releases, Asks bool }
 
 // hostLag is how long after a run was made an answer that knows nothing of its commit yet may
 // come from a part of the host that lags behind the one which sent the delivery.
@@ -67,8 +72,7 @@ func (q *Queue) prepareRelease(ctx context.Context, b *basis) (next release.Rele
 	if err != nil || !send || b.release.Plan.Action == rules.ReleaseRefuse || !q.opts.Confirm(b.release.Event.Connection).Releases {
 		return next, send, wait, err
 	}
-	sha, err := q.confirm(ctx, b.release.Event)
-	reason := moved(b.release.Event, sha)
+	sha, reason, err := q.mayBeReleased(ctx, b.release.Event)
 	switch {
 	case err == nil && reason == "":
 		// The host has it: then it is the newest commit, whatever was announced.
@@ -93,8 +97,7 @@ func (q *Queue) confirmOperation(ctx context.Context, before, next release.Relea
 	}
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	sha, err := q.confirm(ctx, before.Event)
-	reason := moved(before.Event, sha)
+	sha, reason, err := q.mayBeReleased(ctx, before.Event)
 	switch {
 	case err == nil && reason == "":
 		err = q.update(ctx, func(tx *transaction) error { return tx.ConfirmHead(ctx, before.Event.RefKey(), sha) })
@@ -106,6 +109,23 @@ func (q *Queue) confirmOperation(ctx context.Context, before, next release.Relea
 	}
 	before.Known.Outdated = reason
 	return q.lookAtRelease(ctx, before)
+}
+
+// mayBeReleased reads the commit that the host of an event has. reason says why its commit is not
+// released: the host has another one, or its merge request comes from a fork.
+func (q *Queue) mayBeReleased(ctx context.Context, ev event.Event) (sha, reason string, err error) {
+	if ev.Number == 0 {
+		sha, err = q.confirm(ctx, ev)
+		return sha, moved(ev, sha), err
+	}
+	request, err := q.opts.Forge.MergeRequest(ctx, ev)
+	if err != nil {
+		return "", "", fmt.Errorf("confirm commit %s of %s: %w", short(ev.HeadSHA), refOf(ev), err)
+	}
+	if request.Fork {
+		return request.HeadSHA, fmt.Sprintf("%s comes from a fork, and what comes from a fork is not released", refOf(ev)), nil
+	}
+	return request.HeadSHA, moved(ev, request.HeadSHA), nil
 }
 
 // confirm reads the commit that the host of an event has. The error names the event's.

@@ -142,7 +142,7 @@ func (q *Queue) giveUp(ctx context.Context, u store.Undecided) (decided map[stri
 
 // decideBatch evaluates deliveries and saves the decisions, with a run for each check
 // that they ask for, in one transaction. It returns which of them it decided, or lets wait
-// for files; another replica may be deciding the rest.
+// for their hosts; another replica may be deciding the rest.
 func (q *Queue) decideBatch(ctx context.Context, ids []string) (decided map[string]bool, err error) {
 	evaluations, err := q.evaluate(ctx, ids)
 	if err != nil || len(evaluations) == 0 {
@@ -162,8 +162,8 @@ func (q *Queue) decideBatch(ctx context.Context, ids []string) (decided map[stri
 			return err
 		}
 		for _, e := range evaluations {
-			if e.needsFiles {
-				if err := q.askForFiles(ctx, tx, e.delivery.ID); err != nil {
+			if e.asks {
+				if err := q.ask(ctx, tx, e.delivery.ID, e.delivery.Gathered != nil); err != nil {
 					return err
 				}
 				continue
@@ -172,7 +172,13 @@ func (q *Queue) decideBatch(ctx context.Context, ids []string) (decided map[stri
 			if err != nil {
 				return err
 			}
-			if err := q.endDelivery(ctx, tx, e, r); err != nil {
+			again, err := q.waitForTrust(ctx, tx, e, &r)
+			if err == nil && again {
+				err = q.ask(ctx, tx, e.delivery.ID, true)
+			} else if err == nil {
+				err = q.endDelivery(ctx, tx, e, r)
+			}
+			if err != nil {
 				return err
 			}
 		}

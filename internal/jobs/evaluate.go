@@ -18,8 +18,8 @@ type evaluation struct {
 	// failed says why the delivery cannot be read; empty when it can.
 	failed string
 	event  event.Event
-	// needsFiles: it cannot be decided before its host was asked for the files that it changes.
-	needsFiles bool
+	// asks: it cannot be decided before more is found out about it.
+	asks bool
 	// decision is that of the rules; without meaning for an ignored event.
 	decision rules.Decision
 }
@@ -68,7 +68,7 @@ func (q *Queue) evaluateOne(e *evaluation) {
 	}
 	if e.event.IgnoredReason == "" {
 		policy := q.opts.Policy()
-		if e.needsFiles = q.addFiles(policy, e); e.needsFiles {
+		if e.asks = q.addGathered(policy, e); e.asks {
 			return
 		}
 		e.decision = policy.Decide(e.event)

@@ -134,7 +134,7 @@ func startFiles(t *testing.T, db storetest.Database, cases []filesCase, extra *j
 	}
 	t.Cleanup(f.CloseIdle)
 	w.parse = func(id string) (event.Event, error) { return events[strings.TrimSuffix(id, " again")], nil }
-	extra.Forge, extra.Confirm = f, func(connection string) jobs.Confirm { return jobs.Confirm{Files: tokens[connection]} }
+	extra.Forge, extra.Confirm = f, func(connection string) jobs.Confirm { return jobs.Confirm{Asks: tokens[connection]} }
 	q, stop := w.start(t, *extra)
 	accept = func(name string) {
 		t.Helper()
@@ -207,7 +207,7 @@ func testFiles(t *testing.T, db storetest.Database) {
 			if f := d.Decision.Files; (f == nil) != (c.branch != "") || f != nil && f.FromHost != (c.asked > 0) {
 				t.Errorf("the decision says of the files %+v", f)
 			}
-			if d.FilesAsked || len(d.Decision.Event.Files.Paths) > 0 {
+			if d.Asked || len(d.Decision.Event.Files.Paths) > 0 {
 				t.Error("the files are still stored")
 			}
 		})
@@ -232,7 +232,7 @@ func testFilesOfASlowHost(t *testing.T, db storetest.Database) {
 	accept("another")
 	w.until(t, "another", ended)
 	for _, id := range []string{"slow", "slow again", "down for good"} {
-		w.until(t, id, func(now record) bool { return now.reason == "waits until its git host tells which files it changes" })
+		w.until(t, id, func(now record) bool { return now.reason == "waits until its git host tells more of it" })
 	}
 	w.until(t, "slow", func(record) bool { return host.askedFor(repository("slow")) == 2 })
 	close(host.held[repository("slow")])

@@ -62,6 +62,9 @@ type Options struct {
 	// Forge asks the git hosts, and Confirm says for which connections. Default: for none.
 	Forge   Forge
 	Confirm func(connection string) Confirm
+	// Groups returns the groups of the server file that an account is in, by the host's number of it.
+	// Default: none.
+	Groups func(connection, userID string) []string
 	// Reporter tells the git hosts, and Report says what, for each connection. Default:
 	// nothing is told.
 	Reporter Reporter
@@ -158,6 +161,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.Confirm == nil {
 		opts.Confirm = func(string) Confirm { return Confirm{} }
 	}
+	if opts.Groups == nil {
+		opts.Groups = func(string, string) []string { return nil }
+	}
 	if opts.Workers == 0 {
 		opts.Workers = 20
 	}
@@ -204,7 +210,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 		Queues: map[string]river.QueueConfig{
 			river.QueueDefault: {MaxWorkers: opts.Workers},
 			decisionQueue:      {MaxWorkers: decisionWorkers},
-			filesQueue:         {MaxWorkers: filesWorkers, FetchPollInterval: filesPoll},
+			gatherQueue:        {MaxWorkers: gatherWorkers, FetchPollInterval: gatherPoll},
 			maintenanceQueue:   {MaxWorkers: maintenanceWorkers},
 			reportQueue:        {MaxWorkers: reportWorkers},
 		},

@@ -71,13 +71,21 @@ func (q *Queue) reportRelease(tx *transaction, r release.Release) {
 	q.want(tx, wanted)
 }
 
-// reportIgnored notes that a rule asks for no check of a commit.
+// reportIgnored notes that a rule asks for no check of a commit, or for none until somebody vouches for
+// it.
 func (q *Queue) reportIgnored(tx *transaction, e evaluation, r result) {
-	if r.state != event.DeliveryDecided || r.decision == nil || r.decision.Outcome != rules.Ignored || e.event.HeadSHA == "" {
+	if r.decision == nil || r.decision.Outcome != rules.Ignored || e.event.HeadSHA == "" {
 		return
 	}
 	wanted := reportOf(e.event, e.delivery.ID)
-	wanted.Ignored = r.reason
+	switch {
+	case r.state == event.DeliveryIgnored && waits(r.decision):
+		wanted.NeedsTrust = true
+	case r.state == event.DeliveryDecided:
+		wanted.Ignored = r.reason
+	default:
+		return
+	}
 	q.want(tx, wanted)
 }
 
@@ -207,7 +215,7 @@ func (q *Queue) statusOf(ctx context.Context, settings report.Settings, r store.
 		if len(runs) > 0 {
 			received = runs[len(runs)-1].ReceivedAt
 		}
-		if status, said = settings.Check(runs, r.Ignored); !said || !report.Final(status.State) {
+		if status, said = settings.Check(runs, r.Ignored, r.NeedsTrust); !said || !report.Final(status.State) {
 			return nil
 		}
 		for i := len(runs) - 1; i >= 0 && len(status.Annotations) == 0; i-- {

@@ -20,8 +20,8 @@ type (
 		// again: the job was begun before and did not end.
 		again bool
 	}
-	// gatherFilesArgs: ask the git host which files the event of a delivery changes.
-	gatherFilesArgs struct {
+	// gatherArgs: find out what the decision of a delivery depends on.
+	gatherArgs struct {
 		DeliveryID string `json:"delivery_id"`
 	}
 	// startRunArgs: find or create the task and run it.
@@ -65,7 +65,7 @@ type (
 )
 
 func (decideArgs) Kind() string        { return "decide" }
-func (gatherFilesArgs) Kind() string   { return "gather_files" }
+func (gatherArgs) Kind() string        { return "gather" }
 func (startRunArgs) Kind() string      { return "start_run" }
 func (pollRunArgs) Kind() string       { return "poll_run" }
 func (placeRunsArgs) Kind() string     { return "place_runs" }
@@ -88,7 +88,7 @@ func (writeReportArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Q
 func (q *Queue) addWorkers(workers *river.Workers) error {
 	for _, add := range []error{
 		addWorker(workers, q, q.decide),
-		addWorker(workers, q, q.gatherFiles),
+		addWorker(workers, q, q.gather),
 		addWorker(workers, q, q.startRun),
 		addWorker(workers, q, q.pollRun),
 		addWorker(workers, q, q.placeRuns),
@@ -172,7 +172,7 @@ func idFields(args river.JobArgs) []zap.Field {
 			return field(zap.String(event.LogDelivery, args.DeliveryIDs[0]))
 		}
 		return field(zap.Strings(event.LogDeliveries, args.DeliveryIDs))
-	case gatherFilesArgs:
+	case gatherArgs:
 		return field(zap.String(event.LogDelivery, args.DeliveryID))
 	case startRunArgs:
 		return field(zap.String(event.LogRun, args.RunID))

@@ -67,8 +67,10 @@ type part struct {
 
 // Check is the status of a commit: the worst of what its runs say, of each rule and branch
 // or merge request the newest. ignored is why a rule asks for no check; empty when none
-// said so. said is false when there is nothing to say.
-func (s Settings) Check(runs []codecheck.Run, ignored string) (status forge.Status, said bool) {
+// said so. needsTrust: nothing is checked until somebody vouches for the commit of a fork, which is
+// pending, because a required check may take any other state for an end. said is false when there
+// is nothing to say.
+func (s Settings) Check(runs []codecheck.Run, ignored string, needsTrust bool) (status forge.Status, said bool) {
 	words := s.words()
 	var parts []part
 	for _, run := range newestRuns(runs) {
@@ -81,6 +83,9 @@ func (s Settings) Check(runs []codecheck.Run, ignored string) (status forge.Stat
 			state = forge.StateSuccess
 		}
 		parts = append(parts, part{state: state, text: words.ignored + ignored})
+	}
+	if needsTrust {
+		parts = append(parts, part{state: forge.StatePending, text: words.needsTrust})
 	}
 	return s.worst(s.Context+"/check", parts)
 }

@@ -26,12 +26,13 @@ func TestWords(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			var c struct {
-				Settings report.Settings
-				Runs     []codecheck.Run
-				Releases []release.Release
-				Findings map[string][]codecheck.Finding
-				Ignored  string
-				Exists   bool
+				Settings   report.Settings
+				Runs       []codecheck.Run
+				Releases   []release.Release
+				Findings   map[string][]codecheck.Finding
+				Ignored    string
+				NeedsTrust bool
+				Exists     bool
 			}
 			data, err := os.ReadFile(file)
 			if err == nil {
@@ -40,7 +41,7 @@ func TestWords(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			status, said := c.Settings.Check(c.Runs, c.Ignored)
+			status, said := c.Settings.Check(c.Runs, c.Ignored, c.NeedsTrust)
 			if len(c.Releases) > 0 {
 				status, said = c.Settings.Release(c.Releases)
 			}

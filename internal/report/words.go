@@ -12,7 +12,7 @@ import (
 // words are the words of one language.
 type words struct {
 	waits, running, superseded, stopped, failedScan, ignored string
-	passedWithoutLimits                                      string
+	passedWithoutLimits, needsTrust                          string
 
 	releaseStarts, releaseRuns, releaseWaits, releasePaused, released, decided, releaseFailed  string
 	releaseRefused, releaseStopped, releaseRolledBack, releaseExpired, releaseUnknown, atPoint string
@@ -34,6 +34,7 @@ func english() words {
 	return words{
 		waits: "waits for its check", running: "is being checked", superseded: "a newer commit came, so that this one is not checked to its end",
 		stopped: "the check was stopped: ", failedScan: "no verdict: ", ignored: "not checked: ", passedWithoutLimits: "checked, and the gate sets no limit",
+		needsTrust: "comes from a fork: somebody who may write to the repository must vouch for this commit (gatewright ok)",
 
 		releaseStarts: "the release is about to begin", releaseRuns: "is being released", releaseWaits: "the release waits for an approval",
 		releasePaused: "the release is paused", released: "released", decided: "the checkpoint is decided: ", releaseFailed: "the release failed: ",
@@ -54,6 +55,7 @@ func chinese() words {
 	return words{
 		waits: "等待检查", running: "正在检查", superseded: "已有更新的提交，此提交不再检查",
 		stopped: "检查已停止：", failedScan: "没有结论：", ignored: "不检查：", passedWithoutLimits: "已检查，门禁未设限制",
+		needsTrust: "来自 fork：须由有仓库写权限的人确认此提交（gatewright ok）",
 
 		releaseStarts: "即将发布", releaseRuns: "正在发布", releaseWaits: "发布等待审批",
 		releasePaused: "发布已暂停", released: "已发布", decided: "检查点已处理：", releaseFailed: "发布失败：",

@@ -369,7 +369,7 @@ func (l *loader) clauses(d *decodedFile, path string, on []event.Kind, match *ma
 		clauses = append(clauses, &flagClause{name: "draft", want: *match.Draft, value: draftOf})
 	}
 	if match.Fork != nil {
-		clauses = append(clauses, &flagClause{name: "fork", want: *match.Fork, value: forkOf})
+		clauses = append(clauses, newForkClause(*match.Fork))
 	}
 	if match.Paths != nil {
 		// The last, so that files are needed only where everything else holds.

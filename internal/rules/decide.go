@@ -54,9 +54,13 @@ func (p *Policy) decide(ev event.Event, candidates []int, limit int) Decision {
 	}
 
 	matched, last := p.match(s, candidates)
+	var withoutReleases []string
 	for _, i := range matched {
-		if !p.rules[i].ignores {
-			d.Matches = append(d.Matches, p.rules[i].match(&d.Event))
+		if r := p.rules[i]; !r.ignores {
+			d.Matches = append(d.Matches, r.match(&d.Event))
+			if len(r.releases) > 0 && fromFork(&d.Event) {
+				withoutReleases = append(withoutReleases, r.name)
+			}
 		}
 	}
 	switch {
@@ -71,6 +75,8 @@ func (p *Policy) decide(ev event.Event, candidates []int, limit int) Decision {
 	}
 	p.trace(&d, s, shown(candidates, matched, limit), last, fmt.Sprintf("%q matched and does not continue", p.rules[last].name))
 	p.noteFiles(&d, s, matched)
+	d.noteReleases(withoutReleases)
+	p.noteTrust(&d, s, candidates, last)
 	return d
 }
 
@@ -170,9 +176,19 @@ func widenCheckModes(matches []Match) (reason string) {
 	return reason
 }
 
+// fromFork reports whether the event is about a merge request that comes from a fork, or may do so because
+// somebody vouches for it and its host has not said that it does not. Such a one releases nothing.
+func fromFork(ev *event.Event) bool {
+	o := &ev.Origin
+	return ev.Number != 0 && (ev.Fork || o.Fork || !o.Told && o.Trusted != "")
+}
+
 // match returns what a rule that matched asks for.
 func (r *rule) match(ev *event.Event) Match {
 	m := Match{Rule: r.name, Check: r.check, Releases: r.releases}
+	if fromFork(ev) {
+		m.Releases = []Release{}
+	}
 	m.Check.TaskName = r.taskName.expand(ev)
 	m.Check.Scan, m.Check.Ref = ScanFull, RefOmit
 	if ev.Kind == event.MergeRequest {

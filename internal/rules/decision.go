@@ -36,6 +36,8 @@ type Decision struct {
 	Omitted int `json:"omitted,omitempty"`
 	// Files says which changed files were compared; nil where none were.
 	Files *ComparedFiles `json:"files,omitempty"`
+	// NeedsTrust is given where nothing is checked until somebody vouches for the commit of a fork.
+	NeedsTrust *NeedsTrust `json:"needs_trust,omitempty"`
 }
 
 // Match is one rule that matched and what it asks for.

@@ -50,7 +50,8 @@ type matchSpec struct {
 	SourceBranch []string    `yaml:"source_branch,flow,omitempty"`
 	Labels       *labelsSpec `yaml:"labels,omitempty"`
 	Draft        *bool       `yaml:"draft,omitempty"`
-	Fork         *bool       `yaml:"fork,omitempty"`
+	// Fork is true, false, or trusted: a merge request from a fork then only when it is trusted.
+	Fork *forkWord `yaml:"fork,omitempty"`
 	// Paths: at least one of the files that the event changes must match.
 	Paths []string `yaml:"paths,flow,omitempty"`
 	If    *later   `yaml:"if,omitempty" hidden:"true"`

@@ -78,6 +78,8 @@ type loader struct {
 	rulesByName map[string]*rule
 	// caught names, for each kind, the rule that takes every event of it.
 	caught map[event.Kind]string
+	// trusting are the rules so far that say fork: trusted.
+	trusting []*rule
 }
 
 // decodedFile is a file that could be decoded, if not without complaints.
@@ -173,6 +175,7 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 		l.checkWithoutMergeRequest(d, path, &spec)
 	}
 	l.checkPaths(d, path, r.on, &spec)
+	l.checkFork(d, path, &spec)
 	r.clauses = l.clauses(d, path, r.on, &spec.Match)
 	if spec.Check != nil {
 		l.checkValues(d, path+".check", spec.Check)
@@ -191,6 +194,7 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 	l.checkReachable(d, path, r)
 	l.warnOfRule(d, path, r, &spec)
 	r.spec = spec
+	l.warnOfForks(d, path, r, &spec)
 	return r
 }
 

@@ -83,29 +83,10 @@ func (r *rule) assumes(s *subject) bool {
 	return ok && !s.ev.Files.Complete && c.match(s) == ""
 }
 
-// NeedsFiles reports whether the decision of an event depends on files that its host can tell
-// and its payload does not: a rule that it would reach matches but for them.
-func (p *Policy) NeedsFiles(ev event.Event) bool {
-	if !p.comparesFiles || ev.IgnoredReason != "" || ev.Files.Complete || !ev.Files.AskHost {
-		return false
-	}
-	s := newSubject(&ev)
-	for _, i := range p.index.candidates(ev.Repository.FullName, ev.Branch) {
-		switch r := p.rules[i]; {
-		case r.firstFailing(s) < len(r.clauses):
-		case r.assumes(s):
-			return true
-		case !r.continues:
-			return false
-		}
-	}
-	return false
-}
-
-// Possible returns what the rules ask for an event, whatever files it changes: a rule that
-// compares those ends the trying for some events only.
+// Possible returns what the rules ask for an event, whatever files it changes and whoever vouches
+// for it: a rule that compares those ends the trying for some events only.
 func (p *Policy) Possible(ev event.Event) []Match {
-	ev.Files = event.Files{}
+	ev.Files, ev.Origin = event.Files{}, event.Origin{Fork: ev.Fork, Trusted: "somebody may vouch for it"}
 	s := newSubject(&ev)
 	var matches []Match
 	for _, i := range p.index.candidates(ev.Repository.FullName, ev.Branch) {
@@ -116,7 +97,7 @@ func (p *Policy) Possible(ev event.Event) []Match {
 		if !r.ignores {
 			matches = append(matches, r.match(&ev))
 		}
-		if !r.continues && !r.assumes(s) {
+		if !r.continues && !r.assumes(s) && !r.wantsTrust() {
 			break
 		}
 	}

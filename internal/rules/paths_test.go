@@ -40,11 +40,11 @@ func TestNeedsFiles(t *testing.T) {
 				t.Fatal(complaints)
 			}
 			ev := event.Event{Kind: event.Push, Branch: "main", Repository: event.Repository{FullName: "acme/api"}, Files: tc.files}
-			if got := policy.NeedsFiles(ev); got != tc.want {
+			if got := policy.Needs(ev).Files; got != tc.want {
 				t.Errorf("%s: %t", name, got)
 			}
 			ev.IgnoredReason = "nothing to check"
-			if policy.NeedsFiles(ev) {
+			if policy.Needs(ev).Files {
 				t.Errorf("%s: also for an ignored event", name)
 			}
 		}

@@ -18,8 +18,8 @@ type Policy struct {
 	index    *index
 	hash     string
 	warnings strictyaml.Complaints
-	// comparesFiles: a rule has paths.
-	comparesFiles bool
+	// comparesFiles: a rule has paths; comparesForks: a rule has fork.
+	comparesFiles, comparesForks bool
 }
 
 // rule is one compiled rule.
@@ -50,6 +50,7 @@ func (p *Policy) seal() error {
 	encoder := json.NewEncoder(hash)
 	for _, r := range p.rules {
 		p.comparesFiles = p.comparesFiles || r.spec.Match.Paths != nil
+		p.comparesForks = p.comparesForks || r.spec.Match.Fork != nil
 		if err := encoder.Encode(&r.spec); err != nil {
 			return fmt.Errorf("hash rule %q: %w", r.name, err)
 		}

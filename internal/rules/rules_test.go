@@ -83,6 +83,11 @@ func TestDecide(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			if origin := find("origin.json"); origin != nil {
+				if err := json.Unmarshal(origin, &ev.Origin); err != nil {
+					t.Fatal(err)
+				}
+			}
 			decision := policy.Decide(ev)
 
 			var explained, asJSON bytes.Buffer

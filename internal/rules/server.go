@@ -124,7 +124,7 @@ func (r *rule) matched(connections []Connection) []Connection {
 
 // WarningsFor returns the warnings that need the server file: patterns for connections
 // that match none, rules that say how tasks are created and lack an auth_id, and rules that
-// compare changed files of a connection without a token.
+// compare changed files of a connection without a token, or want trust there.
 func (p *Policy) WarningsFor(server Server) strictyaml.Complaints {
 	var warnings strictyaml.Complaints
 	told := map[strictyaml.Complaint]bool{}
@@ -132,7 +132,7 @@ func (p *Policy) WarningsFor(server Server) strictyaml.Complaints {
 		if g := r.connections(); g != nil {
 			warnings = append(warnings, r.unknownConnections(g, server.Connections)...)
 		}
-		warnings = append(warnings, r.filesNotKnown(server.Connections)...)
+		warnings = append(warnings, r.hostNotAsked(server.Connections)...)
 		for _, c := range r.matched(server.Connections) {
 			if r.createWithoutID == nil || r.creates(c) || told[*r.createWithoutID] {
 				continue
@@ -146,23 +146,33 @@ func (p *Policy) WarningsFor(server Server) strictyaml.Complaints {
 	return warnings.Sorted()
 }
 
-// filesNotKnown warns of paths that are compared with less than all files, because the host of
-// a connection that the rule matches cannot be asked.
-func (r *rule) filesNotKnown(connections []Connection) strictyaml.Complaints {
+// hostNotAsked warns of what a rule compares and only the host tells, where the host of a connection
+// that the rule matches cannot be asked.
+func (r *rule) hostNotAsked(connections []Connection) (warnings strictyaml.Complaints) {
 	var without []string
 	for _, c := range r.matched(connections) {
 		if !c.Token {
 			without = append(without, c.Name)
 		}
 	}
-	if r.spec.Match.Paths == nil || len(without) == 0 {
+	if len(without) == 0 {
 		return nil
 	}
-	return strictyaml.Complaints{{
-		File: r.file, Line: r.line, Path: "rule " + quote(r.name) + ".match.paths",
-		Problem: "the host of " + quoteAll(without) + " cannot be asked for changed files, so that the rule matches there whenever a payload does not list all of them, as for each merge request",
-		Instead: "give the connection a token that may read its repositories",
-	}}
+	warn := func(key, problem, instead string) {
+		warnings = append(warnings, strictyaml.Complaint{
+			File: r.file, Line: r.line, Path: "rule " + quote(r.name) + ".match." + key,
+			Problem: "the host of " + quoteAll(without) + " cannot be asked " + problem, Instead: instead,
+		})
+	}
+	if r.spec.Match.Paths != nil {
+		warn("paths", "for changed files, so that the rule matches there whenever a payload does not list all of them, as for each merge request",
+			"give the connection a token that may read its repositories")
+	}
+	if r.wantsTrust() {
+		warn("fork", "where a merge request comes from and who may write, so that each one waits there until somebody vouches for it by gatewright ok",
+			"give the connection a token that may read its repositories and who may write to them (docs/githosts.md)")
+	}
+	return warnings
 }
 
 // connections returns the patterns for connections; nil when there are none.

@@ -28,10 +28,6 @@ func (l *loader) warn(d *decodedFile, path, problem, instead string) {
 func (l *loader) warnOfRule(d *decodedFile, path string, r *rule, spec *ruleSpec) {
 	on := func(kind event.Kind) bool { return slices.Contains(r.on, kind) }
 	match := &spec.Match
-	if on(event.MergeRequest) && len(spec.Release) > 0 && (match.Fork == nil || *match.Fork) {
-		l.warn(d, path+".release", "a merge request from a fork is released too, and anybody can open one",
-			"write fork: false under match")
-	}
 	if names := included(match.Branch); on(event.Push) && on(event.Tag) && len(spec.Release) > 0 && len(names) > 0 {
 		l.warn(d, path+".match.branch", "a tag whose name matches "+quoteAll(names)+" is released as the branch is",
 			"write one rule with on: [push] for the branch, and one with on: [tag] for the tags that are meant")

@@ -29,6 +29,8 @@ type RecordKind string
 const (
 	RecordRun     RecordKind = "run"
 	RecordRelease RecordKind = "release"
+	// RecordDelivery is for the deliveries that wait for somebody who vouches for their commit.
+	RecordDelivery RecordKind = "delivery"
 )
 
 // ActionName says what was done.
@@ -51,6 +53,9 @@ const (
 	// ActionResolve: a person found out what really happened. The details are succeeded
 	// or failed.
 	ActionResolve ActionName = "resolve"
+	// ActionOK: a person vouches for the commit of a merge request from a fork. The details are the
+	// commit.
+	ActionOK ActionName = "ok"
 	// ActionRemark: Gatewright learned something of a record after its end.
 	ActionRemark ActionName = "remark"
 )

@@ -29,10 +29,10 @@ type Delivery struct {
 	UpdatedAt time.Time
 	// Replayed: a person had it decided again.
 	Replayed bool
-	// FilesAsked: its host is asked which files it changes, and Files is nil until that has
-	// answered, or was given up. Delivery alone reads them, of a delivery that is not decided.
-	FilesAsked bool
-	Files      *event.Files
+	// Asked: its decision depends on more than it says, and Gathered is nil until that was found
+	// out, or was given up. Delivery alone reads them, of a delivery that is not decided.
+	Asked    bool
+	Gathered *event.Gathered
 	// PayloadRemoved: the body was removed after the payload retention.
 	PayloadRemoved bool
 }
@@ -217,10 +217,10 @@ func (tx *Tx) findSameHostID(ctx context.Context, chunk []Packed, found map[stri
 // Delivery reads one delivery. ErrNotFound when there is none; ErrCorrupt, with the
 // delivery but for what cannot be read, when the row is damaged.
 func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
-	row := tx.queryRow(ctx, `SELECT `+deliveryColumns+`, body, files FROM deliveries WHERE id = $1`, id)
+	row := tx.queryRow(ctx, `SELECT `+deliveryColumns+`, body, gathered FROM deliveries WHERE id = $1`, id)
 	var body []byte
-	var files string
-	d, codec, err := scanStoredDelivery(row, &body, &files)
+	var gathered string
+	d, codec, err := scanStoredDelivery(row, &body, &gathered)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Delivery{}, fmt.Errorf("read delivery %q: %w", id, ErrNotFound)
 	}
@@ -230,14 +230,14 @@ func (tx *Tx) Delivery(ctx context.Context, id string) (Delivery, error) {
 	if d.Body, err = tx.store.decompress(body, codec); err != nil {
 		return d, fmt.Errorf("read delivery %q: %w: %w", id, ErrCorrupt, err)
 	}
-	switch files {
+	switch gathered {
 	case "":
-	case filesAsked:
-		d.FilesAsked = true
+	case gatheredAsked:
+		d.Asked = true
 	default:
-		d.FilesAsked, d.Files = true, new(event.Files)
-		if err := json.Unmarshal([]byte(files), d.Files); err != nil {
-			return d, fmt.Errorf("read delivery %q: %w: unmarshal files: %w", id, ErrCorrupt, err)
+		d.Asked, d.Gathered = true, new(event.Gathered)
+		if err := json.Unmarshal([]byte(gathered), d.Gathered); err != nil {
+			return d, fmt.Errorf("read delivery %q: %w: unmarshal what was found out: %w", id, ErrCorrupt, err)
 		}
 	}
 	return d, nil
@@ -266,7 +266,7 @@ func (tx *Tx) EndDelivery(ctx context.Context, id string, state event.DeliverySt
 		text = string(encoded)
 	}
 	changed, err := tx.exec(ctx, `UPDATE deliveries SET state = $2, reason = $3, decision = $4, updated_at = $5,
-		kind = $6, repository = $7, branch = $8, number = $9, sha = $10, actor = $11, rule = $12, attempts = 0, files = '' WHERE id = $1`,
+		kind = $6, repository = $7, branch = $8, number = $9, sha = $10, actor = $11, rule = $12, attempts = 0, gathered = '' WHERE id = $1`,
 		id, string(state), reason, text, tx.now(),
 		string(said.Kind), said.Repository, said.Branch, said.Number, said.SHA, said.Actor, strings.Join(said.Rules, ","))
 	if err == nil && changed == 0 {
@@ -303,7 +303,7 @@ type Undecided struct {
 // UndecidedWith returns those of the deliveries with these ids that wait for their
 // decision, and the ids of others that wait, oldest first, which fill a batch up to
 // limit. The others were received since a time and have bodies of at most size bytes, and
-// no attempts, and wait for no files.
+// no attempts, and wait for no host.
 func (tx *Tx) UndecidedWith(ctx context.Context, ids []string, limit int, since time.Time, size int64) (own []Undecided, others []string, err error) {
 	rows, err := tx.query(ctx, `SELECT id, size, attempts FROM deliveries WHERE id IN `+placeholders(1, len(ids))+` AND state = 'received' ORDER BY id`, anys(ids)...)
 	if err != nil {
@@ -320,7 +320,7 @@ func (tx *Tx) UndecidedWith(ctx context.Context, ids []string, limit int, since 
 	if err := rows.Err(); err != nil || len(own) == 0 || len(own) >= limit {
 		return own, nil, err
 	}
-	oldest, err := texts(ctx, tx, `SELECT id FROM deliveries WHERE state = 'received' AND received_at >= $3 AND attempts = 0 AND files <> 'asked' AND size <= $2 ORDER BY received_at, id LIMIT $1`, limit, size, micros(since))
+	oldest, err := texts(ctx, tx, `SELECT id FROM deliveries WHERE state = 'received' AND received_at >= $3 AND attempts = 0 AND gathered <> 'asked' AND size <= $2 ORDER BY received_at, id LIMIT $1`, limit, size, micros(since))
 	if err != nil {
 		return nil, nil, err
 	}

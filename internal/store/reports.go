@@ -35,6 +35,8 @@ type Report struct {
 	Number int `json:"number"`
 	// Ignored says why a rule asks for no check of the commit; empty when none said so.
 	Ignored string `json:"ignored,omitempty"`
+	// NeedsTrust: the commit of a fork is not checked until somebody vouches for it.
+	NeedsTrust bool `json:"needs_trust,omitempty"`
 	// DeliveryID is the delivery that announced the commit last.
 	DeliveryID string `json:"delivery_id"`
 }

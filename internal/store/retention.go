@@ -25,11 +25,12 @@ type Expired struct {
 	Tasks       int
 	Refs        int
 	Reports     int
+	Trust       int
 }
 
 // Total is how many rows Expire removed or emptied.
 func (e Expired) Total() int {
-	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs + e.Reports
+	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs + e.Reports + e.Trust
 }
 
 // memoryAge is how long heads are kept after their last use, former heads after they were
@@ -75,6 +76,7 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 			`UPDATE deliveries AS t SET body = $2, codec = $3`, []any{[]byte{}, codecRemoved},
 		},
 		{"reports", &removed.Reports, old, "reports", "key", "updated_at", reportIsOld, `DELETE FROM reports AS t`, nil},
+		{"trust", &removed.Trust, old, "trust", "key", "updated_at", trustIsOld, `DELETE FROM trust AS t`, nil},
 		{"heads", &removed.Heads, oldMemory, "heads", "ref_key", "used_at", headIsOld, `DELETE FROM heads AS t`, nil},
 		{"former heads", &removed.FormerHeads, oldMemory, "former_heads", "key", "was_at", `t.was_at < $1`, `DELETE FROM former_heads AS t`, nil},
 		{"tasks", &removed.Tasks, oldMemory, "tasks", "key", "updated_at", taskIsOld, `DELETE FROM tasks AS t`, nil},
@@ -107,11 +109,13 @@ var (
 	deliveryIsOld  = `t.updated_at < $1 AND t.state <> 'received'
 		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.delivery_id = t.id)`
 	actionIsOld = `t.created_at < $1
-		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.id = t.record_id) AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.id = t.record_id)`
+		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.id = t.record_id) AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.id = t.record_id)
+		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.record_id)`
 	eventKeyIsOld = `t.created_at < $1
 		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
 	// A host that is told nothing any more is found again by its marker.
 	reportIsOld  = `t.updated_at < $1 AND (t.version = t.done OR t.given_up)`
+	trustIsOld   = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
 	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecRemoved + `'`
 	headIsOld    = `t.used_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + `)`
 	taskIsOld    = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.task_key = t.key)`

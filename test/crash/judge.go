@@ -273,7 +273,7 @@ func (t *tally) judgeReports(e evidence) {
 		}
 	}
 	for key, of := range runs {
-		status, _ := settings.Check(of, "")
+		status, _ := settings.Check(of, "", false)
 		want := map[forge.StatusState]string{forge.StateSuccess: "success", forge.StateFailure: "failure", forge.StateError: "error", forge.StateCanceled: "error"}[status.State]
 		states, _ := e.host.Statuses(key.connection, key.repository, key.sha, status.Context)
 		if len(states) == 0 || states[len(states)-1] != want {

@@ -33,9 +33,9 @@ CREATE TABLE deliveries (
     size        BIGINT NOT NULL,
     -- How often its decision was begun and did not end, because the process did.
     attempts    BIGINT NOT NULL DEFAULT 0,
-    -- What its git host told of the files that it changes, as JSON, until it is decided;
-    -- 'asked' while the host has not answered, empty where it was not asked.
-    files       TEXT NOT NULL DEFAULT '',
+    -- What was found out for its decision, most of it by its git host, as JSON, until it is decided;
+    -- 'asked' while the host has not answered, empty where nothing more was needed.
+    gathered    TEXT NOT NULL DEFAULT '',
     UNIQUE (connection, key)
 );
 CREATE INDEX deliveries_by_state ON deliveries (state, received_at, id);
@@ -191,7 +191,7 @@ CREATE INDEX releases_by_repository ON releases (repository, created_at, id);
 CREATE INDEX releases_by_sha ON releases (sha);
 CREATE INDEX releases_waiting ON releases (waits_for) WHERE waits_for <> '';
 
--- What a person did to a run or release, and what was learned of it after its end. A row
+-- What a person did to a run, release or delivery, and what was learned of it after its end. A row
 -- is never changed, and neither is the record that it is about.
 CREATE TABLE actions (
     id          TEXT PRIMARY KEY,
@@ -205,6 +205,21 @@ CREATE TABLE actions (
 );
 CREATE INDEX actions_by_record ON actions (record_id, created_at, id);
 CREATE INDEX actions_by_time ON actions (created_at);
+
+-- Who vouches for a commit of a merge request from a fork: actor, which is empty while the delivery
+-- with delivery_id waits for somebody who does. key is the ref key and the commit.
+CREATE TABLE trust (
+    key           TEXT PRIMARY KEY,
+    connection    TEXT NOT NULL,
+    repository_id TEXT NOT NULL,
+    number        BIGINT NOT NULL,
+    sha           TEXT NOT NULL,
+    delivery_id   TEXT NOT NULL,
+    actor         TEXT NOT NULL,
+    reason        TEXT NOT NULL,
+    updated_at    BIGINT NOT NULL
+);
+CREATE INDEX trust_by_time ON trust (updated_at);
 
 -- What was released, for good: each action on a pipeline for a commit, and the release
 -- that was the first to take it. key stands for ref key, commit, pipeline, action, task

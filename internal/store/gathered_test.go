@@ -10,11 +10,11 @@ import (
 	"github.com/gatewright/gatewright/internal/storetest"
 )
 
-// TestFiles: a delivery waits for its files from when it was first asked for them until they
+// TestGathered: a delivery waits for its files from when it was first asked for them until they
 // are saved; what was saved is not asked for again, and is gone with the decision.
-func TestFiles(t *testing.T) { storetest.Each(t, testFiles) }
+func TestGathered(t *testing.T) { storetest.Each(t, testGathered) }
 
-func testFiles(t *testing.T, db storetest.Database) {
+func testGathered(t *testing.T, db storetest.Database) {
 	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	s, err := store.Open(t.Context(), store.Options{SQLite: db.SQLite, Postgres: db.Postgres, Now: func() time.Time { return now }})
 	if err != nil {
@@ -36,7 +36,7 @@ func testFiles(t *testing.T, db storetest.Database) {
 	ask := func(id string, want bool) {
 		t.Helper()
 		update(func(tx *store.Tx) error {
-			waits, err := tx.AskFiles(ctx, id)
+			waits, err := tx.Ask(ctx, id, false)
 			if waits != want {
 				t.Errorf("asked for files of %s: %t", id, waits)
 			}
@@ -46,7 +46,7 @@ func testFiles(t *testing.T, db storetest.Database) {
 	save := func(id string, files event.Files, want bool) {
 		t.Helper()
 		update(func(tx *store.Tx) error {
-			saved, err := tx.SaveFiles(ctx, id, files)
+			saved, err := tx.SaveGathered(ctx, id, event.Gathered{Files: &files})
 			if saved != want {
 				t.Errorf("saved files of %s: %t", id, saved)
 			}
@@ -71,7 +71,7 @@ func testFiles(t *testing.T, db storetest.Database) {
 	ask("1", true)
 	now = now.Add(time.Minute)
 	ask("1", true)
-	if d := read("1"); !d.FilesAsked || d.Files != nil || !d.UpdatedAt.Equal(asked) || d.State != event.DeliveryReceived {
+	if d := read("1"); !d.Asked || d.Gathered != nil || !d.UpdatedAt.Equal(asked) || d.State != event.DeliveryReceived {
 		t.Errorf("while it waits it is %+v", d)
 	}
 	update(func(tx *store.Tx) error {
@@ -91,16 +91,24 @@ func testFiles(t *testing.T, db storetest.Database) {
 	save("1", files, true)
 	save("1", event.Files{}, false)
 	ask("1", false)
-	if d := read("1"); d.Files == nil || !slices.Equal(d.Files.Paths, files.Paths) || d.Files.Unknown != files.Unknown || !d.Files.FromHost || d.Files.AskHost {
-		t.Errorf("what was saved is %+v", d.Files)
+	if d := read("1"); d.Gathered == nil || !slices.Equal(d.Gathered.Files.Paths, files.Paths) || d.Gathered.Files.Unknown != files.Unknown || !d.Gathered.Files.FromHost || d.Gathered.Files.AskHost {
+		t.Errorf("what was saved is %+v", d.Gathered)
 	}
+	update(func(tx *store.Tx) error {
+		waits, err := tx.Ask(ctx, "1", true)
+		if !waits {
+			t.Error("it is not asked again")
+		}
+		return err
+	})
+	save("1", files, true)
 	update(func(tx *store.Tx) error {
 		return tx.EndDelivery(ctx, "1", event.DeliveryDecided, "decided", store.Said{}, nil)
 	})
 	ask("1", false)
 	save("1", files, false)
-	if d := read("1"); d.FilesAsked || d.Files != nil {
-		t.Errorf("after the decision it has %+v", d.Files)
+	if d := read("1"); d.Asked || d.Gathered != nil {
+		t.Errorf("after the decision it has %+v", d.Gathered)
 	}
 	update(func(tx *store.Tx) error { return tx.Replay(ctx, "1") })
 	ask("1", true)

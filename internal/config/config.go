@@ -29,6 +29,8 @@ type Config struct {
 	Accounts Accounts `yaml:"accounts,omitempty"`
 	// Groups are people by their numbers on the git hosts. Default: none.
 	Groups Groups `yaml:"groups,omitempty"`
+	// Commands are those in comments on merge requests.
+	Commands Commands `yaml:"commands"`
 	// Report says what the git hosts are told, and Dashboard where the pages are.
 	Report    Report    `yaml:"report"`
 	Dashboard Dashboard `yaml:"dashboard,omitempty"`
@@ -551,6 +553,7 @@ func defaults() *Config {
 		},
 		Store:       Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: *defaultAccount(),
+		Commands:    defaultCommands(),
 		Report:      Report{Statuses: "on", Context: "gatewright", Comment: "on_failure", Ignored: "success", Language: "en"},
 		MaxEventAge: 7 * 24 * time.Hour,
 

@@ -26,6 +26,7 @@ type Metrics struct {
 	jobs      *prometheus.HistogramVec
 	reports   *prometheus.CounterVec
 	firstWord prometheus.Histogram
+	commands  *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics of the jobs, each with the labels that it
@@ -78,8 +79,12 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		Help:    "Time from the receipt of a delivery to the first status of its commit on the git host.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 15, 60, 600},
 	})
+	m.commands = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatewright_commands_total",
+		Help: "Commands in comments on merge requests, by command and by what became of them.",
+	}, []string{"command", "outcome"})
 	m.initialize()
-	registry.MustRegister(m.perCommit, m.decisions, m.decided, m.runs, m.verdicts, m.releases, m.actions, m.jobs, m.reports, m.firstWord)
+	registry.MustRegister(m.perCommit, m.decisions, m.decided, m.runs, m.verdicts, m.releases, m.actions, m.jobs, m.reports, m.firstWord, m.commands)
 	return m
 }
 
@@ -100,6 +105,11 @@ func (m *Metrics) initialize() {
 	for _, kind := range []string{reportStatus, reportComment} {
 		for _, outcome := range []string{reportWritten, reportRefused, reportRetried, reportGivenUp} {
 			m.reports.WithLabelValues(kind, outcome)
+		}
+	}
+	for _, name := range append(Commands(), commandUnknown) {
+		for _, outcome := range store.CommandOutcomes() {
+			m.commands.WithLabelValues(name, string(outcome))
 		}
 	}
 	for _, state := range release.EndStates() {

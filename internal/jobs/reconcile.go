@@ -71,8 +71,15 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 		return nil, err
 	}
 	reports, err := tx.ReportsToWrite(ctx, since, reconcileBatch)
-	if err != nil || len(deliveries)+len(runs)+len(releases)+len(reports) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	commands, err := tx.StaleCommands(ctx, since, reconcileBatch)
+	if err != nil || len(deliveries)+len(runs)+len(releases)+len(reports)+len(commands) == 0 {
+		return nil, err
+	}
+	for _, key := range commands {
+		jobs = append(jobs, river.InsertManyParams{Args: obeyArgs{Key: key}})
 	}
 	for _, key := range reports {
 		jobs = append(jobs, river.InsertManyParams{Args: writeReportArgs{Key: key}, InsertOpts: &river.InsertOpts{Queue: reportQueue, UniqueOpts: untilEnded()}})

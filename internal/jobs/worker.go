@@ -58,6 +58,10 @@ type (
 		// job is the id of the job itself.
 		job int64
 	}
+	// obeyArgs: carry out a command of a comment, and answer it.
+	obeyArgs struct {
+		Key string `json:"key"`
+	}
 	// watchReleaseArgs: look whether the pipeline of an expired release goes on.
 	watchReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
@@ -75,12 +79,18 @@ func (actReleaseArgs) Kind() string    { return "act_release" }
 func (followReleaseArgs) Kind() string { return "follow_release" }
 func (watchReleaseArgs) Kind() string  { return "watch_release" }
 func (writeReportArgs) Kind() string   { return "write_report" }
+func (obeyArgs) Kind() string          { return "obey" }
 
 // InsertOpts puts decisions into their own queue.
 func (decideArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
 
 // InsertOpts keeps it apart from remote calls.
 func (placeRunsArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
+
+// InsertOpts lets one job at a time carry out a command, beside the reports.
+func (obeyArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: reportQueue, UniqueOpts: untilEnded()}
+}
 
 // InsertOpts puts reports into their own queue, so that a slow host keeps up nothing else.
 func (writeReportArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: reportQueue} }
@@ -98,6 +108,7 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.followRelease),
 		addWorker(workers, q, q.watchRelease),
 		addWorker(workers, q, q.writeReport),
+		addWorker(workers, q, q.obey),
 		addWorker(workers, q, q.reconcile),
 		addWorker(workers, q, q.expire),
 	} {
@@ -184,6 +195,8 @@ func idFields(args river.JobArgs) []zap.Field {
 		return field(zap.String(event.LogRefKey, args.RefKey))
 	case writeReportArgs:
 		return field(zap.String(event.LogReport, args.Key))
+	case obeyArgs:
+		return field(zap.String(event.LogCommand, args.Key))
 	case actReleaseArgs:
 		return field(zap.String(event.LogRelease, args.ReleaseID))
 	case followReleaseArgs:

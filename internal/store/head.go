@@ -31,6 +31,9 @@ type Head struct {
 	savedAt int64
 }
 
+// DeliveredBy is the id of the delivery that told it.
+func (h Head) DeliveredBy() string { return h.deliveryID }
+
 // maxSkew is how far the clocks of replicas may differ, in microseconds: two deliveries
 // received within it can have ids in the wrong order.
 const maxSkew = 60_000_000

@@ -83,10 +83,12 @@ func (k *checker) mayGive(path, word string, c *Config) {
 	switch {
 	case word == mayWrite:
 	case slices.Contains(hostRoles(), word):
-		k.complain(path, fmt.Sprintf("%q is a role that is not told apart here", word), "write write, which is for whoever may write, or the name of a group")
+		k.complain(path, fmt.Sprintf("%q is a role that is not told apart here", word), "write the word write, which is for whoever may write, or the name of a group")
 	case !known:
 		k.complain(path, fmt.Sprintf("there is no group %q", word), strictyaml.Suggest(word, append(slices.Sorted(maps.Keys(c.Groups)), mayWrite)))
-	case !slices.ContainsFunc(c.Connections, func(connection Connection) bool { return c.HearsCommands(connection) && len(group[connection.Name]) > 0 }):
+	case !slices.ContainsFunc(c.Connections, func(connection Connection) bool {
+		return c.HearsCommands(connection) && len(group[connection.Name]) > 0
+	}):
 		k.warn(path, fmt.Sprintf("group %q has nobody on a connection that carries out commands", word), "write the number of an account there, or remove it")
 	}
 }

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"text/template"
@@ -88,10 +89,21 @@ type Change struct {
 	Deleted bool
 	// Closed: Gitee's merge request is closed, no longer open.
 	Closed bool
+
+	// Comment is the number of a comment on the merge request, Account and Login are its author's, Text is
+	// what it says.
+	Comment, Account int64
+	Login, Text      string
 }
 
-// Payload is the body with which a host announces a change; kind is push or
-// merge-request.
+// Quoted is the text of the comment in JSON.
+func (c Change) Quoted() (string, error) {
+	text, err := json.Marshal(c.Text)
+	return string(text), err
+}
+
+// Payload is the body with which a host announces a change; kind is push, merge-request or
+// comment.
 func (w *World) Payload(host event.Host, kind string, c Change) ([]byte, error) {
 	if c.Time == "" {
 		c.Time = time.Now().UTC().Format(time.RFC3339)

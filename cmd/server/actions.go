@@ -127,10 +127,12 @@ type doneView struct {
 	Action   view.Action    `json:"action"`
 	Runs     []view.Run     `json:"runs"`
 	Releases []view.Release `json:"releases"`
+	// Deliveries are the ids of those that are decided again.
+	Deliveries []string `json:"deliveries"`
 }
 
 func printDone(w io.Writer, done jobs.Done, asJSON bool) error {
-	printed := doneView{Action: view.NewAction(done.Action), Runs: []view.Run{}, Releases: []view.Release{}}
+	printed := doneView{Action: view.NewAction(done.Action), Runs: []view.Run{}, Releases: []view.Release{}, Deliveries: append([]string{}, done.Deliveries...)}
 	for _, run := range done.Runs {
 		printed.Runs = append(printed.Runs, view.NewRun(run))
 	}
@@ -146,6 +148,9 @@ func printDone(w io.Writer, done jobs.Done, asJSON bool) error {
 	}
 	for _, r := range printed.Releases {
 		text += fmt.Sprintf("release %s (%s) is %s\n", r.ID, strings.TrimSpace(string(r.Action)+" "+escape.Line(r.Checkpoint)), r.State)
+	}
+	for _, id := range printed.Deliveries {
+		text += fmt.Sprintf("delivery %s is decided again\n", id)
 	}
 	_, err := io.WriteString(w, text)
 	return err
@@ -199,6 +204,24 @@ func newDecide(env command.Environment, name string, decision rules.ReleaseActio
 	}).Command
 	cmd.Flags().StringVar(&task, "task", "", "the checkpoint, where several wait")
 	return cmd
+}
+
+func newOK(env command.Environment) *cobra.Command {
+	a := newAction(env, "ok", []string{"delivery"}, &cobra.Command{
+		Short: "Vouch for the commit of a merge request from a fork",
+		Long: `Vouches for the commit of a delivery that waits because its merge request comes from a
+fork: a rule says fork: trusted, and its author may not write to the repository and is in
+no group of the server file. The delivery is decided again then. It holds for that commit
+alone: the next push to the merge request waits again. Read the code first: it will be
+checked with your accounts, and it is never released.
+
+The commit must be the newest of its merge request.`,
+		Example: `  gatewright ok 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "read it, fixes a typo"
+  gatewright list deliveries --state ignored`,
+	}, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
+		return in.TrustDelivery(ctx, id, o)
+	})
+	return a.ofOne("DELIVERY")
 }
 
 func newStop(env command.Environment) *cobra.Command {
@@ -266,16 +289,21 @@ func newOperation(env command.Environment, action rules.ReleaseAction, about *co
 	a := newAction(env, string(action), []string{"release"}, about, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
 		return in.Operate(ctx, id, action, o)
 	})
-	a.Use = string(action) + " RELEASE"
+	return a.ofOne("RELEASE")
+}
+
+// ofOne makes the command one that names its record by the id alone: it has one kind.
+func (a *actionCommand) ofOne(word string) *cobra.Command {
+	a.Use = strings.Fields(a.Use)[0] + " " + word
 	a.ValidArgs = nil
-	a.Args = func(_ *cobra.Command, args []string) error {
+	a.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return fmt.Errorf("write pipeline %s and the id of one release", action)
+			return fmt.Errorf("write %s and the id of one %s", strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" "), a.kinds[0])
 		}
 		return nil
 	}
 	work := a.RunE
-	a.RunE = func(cmd *cobra.Command, args []string) error { return work(cmd, []string{"release", args[0]}) }
+	a.RunE = func(cmd *cobra.Command, args []string) error { return work(cmd, []string{a.kinds[0], args[0]}) }
 	return a.Command
 }
 

@@ -157,6 +157,9 @@ type explained struct {
 	// Files says that the decision depends on changed files that the payload does not list,
 	// and what the service does about that; empty when it does not.
 	Files string `json:"files"`
+	// Origin says that the decision depends on where a merge request comes from or who vouches for
+	// it, and what the service does about that; empty when it does not.
+	Origin string `json:"origin"`
 }
 
 func newExplain(env command.Environment) *cobra.Command {
@@ -170,7 +173,7 @@ func newExplain(env command.Environment) *cobra.Command {
 prints the decision with the rules and clauses that were tried. It works offline,
 with the engine that serve uses. The signature is verified when --config gives the
 connection's secret. The git host is not asked: where rules compare changed files that
-the payload does not list, it says so.
+the payload does not list, or want to know who is behind a fork, it says so.
 
 Of more than 20 rules it prints every rule that matches and, up to 20 in all, others
 that may be for the repository, and counts the rest; --all-rules prints them too.
@@ -229,6 +232,10 @@ func explain(delivery recorded, policy *rules.Policy, allRules bool) (explained,
 	}
 	answer := explained{Signature: signature, Event: ev}
 	if ev.IgnoredReason == "" {
+		if needs := policy.Needs(ev); needs.Fork || needs.Trust {
+			answer.Origin = delivery.origin(needs.Trust)
+			ev.Origin = event.Origin{Told: true, Fork: ev.Fork, Missing: "nobody was asked who its author is"}
+		}
 		decision := policy.Decide(ev)
 		if allRules {
 			decision = policy.Explain(ev)
@@ -269,6 +276,25 @@ func (r recorded) files() string {
 	return "not all are in the payload: the service asks the git host for them before it decides"
 }
 
+// origin says what the service does to find out where a merge request comes from, and who vouches for it.
+func (r recorded) origin(trust bool) string {
+	text := "taken from the payload here: the service asks the git host, where the connection has an API token"
+	if r.cfg != nil {
+		text = "taken from the payload here: the service asks the git host"
+		if c, _ := r.cfg.Connection(r.connection.Name); !c.CallsHost() {
+			text = "taken from the payload: connection " + c.Name + " has no API token with which its host could be asked"
+			if trust {
+				text += ", so that the merge request waits until somebody vouches for its commit"
+			}
+			return text
+		}
+	}
+	if trust {
+		text += ", and for a fork whether its author may write to the repository"
+	}
+	return text
+}
+
 func (a explained) write(env command.Environment, asJSON bool) error {
 	if asJSON {
 		return command.WriteJSON(env.Stdout, a)
@@ -283,6 +309,9 @@ func (a explained) write(env command.Environment, asJSON bool) error {
 	}
 	if a.Files != "" {
 		fmt.Fprintf(env.Stdout, "files     %s\n", escape.Line(a.Files))
+	}
+	if a.Origin != "" {
+		fmt.Fprintf(env.Stdout, "origin    %s\n", escape.Line(a.Origin))
 	}
 	fmt.Fprintf(env.Stdout, "signature %s\n", a.Signature)
 	return nil

@@ -143,6 +143,7 @@ func showDelivery(w io.Writer, d view.DeliveryDetail) {
 		heading(w, "run", run.ID)
 		fields(w, "rule", run.Rule, "rerun of", run.RerunOf, "state", string(run.State), "reason", run.Reason, "took", run.Took)
 	}
+	showHistory(w, d.History)
 }
 
 // became says what became of a release that a rule of the delivery asked for; empty while

@@ -21,8 +21,9 @@ type Delivery struct {
 	Change Change
 	// WrongSecret signs it with a secret that the connection does not have.
 	WrongSecret bool
-	// Mend pushes the mended commit to the host's merge request before.
-	Mend bool
+	// Mend pushes the mended commit to the host's merge request before, PushFork the second commit to the
+	// one from a fork.
+	Mend, PushFork bool
 }
 
 // Sent is the answer to a delivery.
@@ -38,6 +39,11 @@ type Sent struct {
 func (d *Demo) Send(ctx context.Context, delivery Delivery) (Sent, error) {
 	if delivery.Mend {
 		if err := d.World.repositories[delivery.Host].Mend(); err != nil {
+			return Sent{}, err
+		}
+	}
+	if delivery.PushFork {
+		if err := d.World.repositories[delivery.Host].PushFork(); err != nil {
 			return Sent{}, err
 		}
 	}

@@ -13,8 +13,15 @@ import (
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
-// MergeRequest is the number of the repository's merge request on every host.
-const MergeRequest = 7
+// The numbers of the repository's merge requests on every host: one from a branch, and one from a
+// fork, whose author may not write to the repository.
+const (
+	MergeRequest = 7
+	ForkRequest  = 8
+)
+
+// Stranger is the number of the author of the merge request from a fork on every host.
+const Stranger = 14
 
 // World is what a demo is about: the repository acme/shop on four hosts, a CodeArts
 // project with one task, and two pipelines.
@@ -23,6 +30,8 @@ type World struct {
 	// merge request's branch, with a secret and a syntax error, Mended the one that takes
 	// both away again.
 	Clean, Parent, Bad, Mended string
+	// Fork is the commit of the merge request from a fork, ForkNext the one after it.
+	Fork, ForkNext string
 	// Pipeline is the id of the pipeline, Checkpoint the name of the task in it that
 	// waits for approval. FailingPipeline is the id of the one that always fails.
 	Pipeline, Checkpoint, FailingPipeline string
@@ -48,15 +57,17 @@ func makeWorld(folder string) (*World, error) {
 		if host == event.GitLab {
 			style = standin.RefMergeRequest
 		}
-		repository, err := standin.MakeRepository(filepath.Join(folder, string(host)), standin.RepositorySpec{Number: MergeRequest, RefStyle: style})
+		repository, err := standin.MakeRepository(filepath.Join(folder, string(host)), standin.RepositorySpec{Number: MergeRequest, RefStyle: style, Fork: ForkRequest})
 		if err != nil {
 			return nil, fmt.Errorf("make repository: %w", err)
 		}
 		url := "https://" + string(host) + ".com"
 		w.options.Repositories[url+"/acme/shop.git"] = repository.Path
-		w.options.GitHosts = append(w.options.GitHosts, standin.GitHost{Kind: string(host), URL: url})
+		w.options.GitHosts = append(w.options.GitHosts, standin.GitHost{
+			Kind: string(host), URL: url, MergeRequests: map[int]standin.HostMergeRequest{ForkRequest: {Author: Stranger, Fork: true}},
+		})
 		w.repositories[host] = repository
-		w.Mended = repository.MendedSHA
+		w.Mended, w.Fork, w.ForkNext = repository.MendedSHA, repository.ForkSHA, repository.ForkNextSHA
 		w.Clean, w.Parent, w.Bad = repository.CleanSHA, repository.ParentSHA, repository.BadSHA
 	}
 	pipelines, err := files.ReadFile("files/pipelines.yaml")
@@ -89,6 +100,8 @@ type Change struct {
 	Deleted bool
 	// Closed: Gitee's merge request is closed, no longer open.
 	Closed bool
+	// Fork: the payload says that the merge request comes from a fork.
+	Fork bool
 
 	// Comment is the number of a comment on the merge request, Account and Login are its author's, Text is
 	// what it says.

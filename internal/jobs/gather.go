@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/forge"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 )
@@ -84,10 +85,11 @@ func addOrigin(ev *event.Event, o *event.Origin) {
 // there is one: the job may have been lost. Where it was found out since the delivery was read, a
 // job decides it already; again says that it is to be found out once more.
 func (q *Queue) ask(ctx context.Context, tx *transaction, id string, again bool) error {
-	if waits, err := tx.Ask(ctx, id, again); err != nil || !waits {
+	since, waits, err := tx.Ask(ctx, id, again)
+	if err != nil || !waits {
 		return err
 	}
-	tx.jobs = append(tx.jobs, river.InsertManyParams{Args: gatherArgs{DeliveryID: id}, InsertOpts: &river.InsertOpts{UniqueOpts: untilEnded()}})
+	tx.jobs = append(tx.jobs, river.InsertManyParams{Args: gatherArgs{DeliveryID: id, Since: since}, InsertOpts: &river.InsertOpts{UniqueOpts: untilEnded()}})
 	return nil
 }
 
@@ -158,8 +160,8 @@ func (q *Queue) gatherFor(ctx context.Context, delivery store.Delivery) (g event
 }
 
 // askHost asks the host about a delivery. unknown says why it was given up; an error says that it is
-// to be asked again: not when that cannot help, nor after gatherFor, nor when the host wants to be
-// left alone for longer. A delivery that waited while no process ran is asked for, too.
+// to be asked again: not when that cannot help, as with a token that lacks a right, nor after gatherFor,
+// nor when the host wants to be left alone for longer. A delivery that waited while no process ran is asked for, too.
 func (q *Queue) askHost(ctx context.Context, delivery store.Delivery, ask func() error) (unknown string, err error) {
 	since := delivery.UpdatedAt
 	if since.Before(q.started) {
@@ -178,7 +180,9 @@ func (q *Queue) askHost(ctx context.Context, delivery store.Delivery, ask func()
 	if errors.As(err, &f) {
 		wait = max(wait, f.RetryAfter())
 	}
-	if ctx.Err() == nil && (final(err) || wait < time.Second || waited+wait > gatherFor-lastAsk) {
+	var said *forge.Error
+	refused := errors.As(err, &said) && said.Forbidden()
+	if ctx.Err() == nil && (refused || final(err) || wait < time.Second || waited+wait > gatherFor-lastAsk) {
 		return shortened(err.Error()), nil
 	}
 	return "", askAgain{err, wait}

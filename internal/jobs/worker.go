@@ -23,6 +23,9 @@ type (
 	// gatherArgs: find out what the decision of a delivery depends on.
 	gatherArgs struct {
 		DeliveryID string `json:"delivery_id"`
+		// Since is when the delivery began to wait: it may wait again before the job of an earlier
+		// time has ended.
+		Since time.Time `json:"since"`
 	}
 	// startRunArgs: find or create the task and run it.
 	startRunArgs struct {

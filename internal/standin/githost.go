@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-git/go-git/v5"
@@ -45,18 +46,22 @@ type gitHosts struct {
 	repositories localRepositories
 	reports      *hostReports
 	tokens       *installationTokens
+
+	mu sync.Mutex
+	// mergeRequests are those of GitHost, by the kind of the host.
+	mergeRequests map[string]map[int]HostMergeRequest
 }
 
 func newGitHosts(opts Options) *gitHosts {
 	g := &gitHosts{
-		opts: opts, hosts: map[string]GitHost{}, repositories: newLocalRepositories(opts.Repositories),
+		opts: opts, hosts: map[string]GitHost{}, mergeRequests: map[string]map[int]HostMergeRequest{}, repositories: newLocalRepositories(opts.Repositories),
 		reports: &hostReports{repositoryLabels: map[string][]string{}}, tokens: &installationTokens{made: map[string]time.Time{}},
 	}
 	for _, h := range opts.GitHosts {
 		if h.Users == nil {
 			h.Users = sampleUsers()
 		}
-		g.hosts[h.Kind] = h
+		g.hosts[h.Kind], g.mergeRequests[h.Kind] = h, maps.Clone(h.MergeRequests)
 	}
 	return g
 }
@@ -150,9 +155,9 @@ type hosted struct {
 	manyFiles bool
 	// now is the time of the request.
 	now time.Time
-	// users and mergeRequests are those of the host.
-	users         []HostUser
-	mergeRequests map[int]HostMergeRequest
+	// users are those of the host, and about says more of a merge request.
+	users []HostUser
+	about func(number int) (HostMergeRequest, bool)
 }
 
 // authorize checks the token.
@@ -161,7 +166,7 @@ func (g *gitHosts) authorize(c *call, style hostStyle) (r hosted, refusal answer
 	if !known {
 		return hosted{}, unknownRoute.handle(c), false
 	}
-	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles, users: host.Users, mergeRequests: host.MergeRequests, now: c.entry.Time}
+	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles, users: host.Users, about: g.about(style.kind), now: c.entry.Time}
 	token, found := strings.CutPrefix(c.http.Header.Get(style.header), style.before)
 	r.byApp = style.apps && host.App != nil && g.tokens.good(token, c.entry.Time)
 	if !found || token != host.Token && !r.byApp {

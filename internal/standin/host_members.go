@@ -53,7 +53,7 @@ type proposal struct {
 func (r hosted) proposal(number int) proposal {
 	p := proposal{sourceBranch: featureBranch}
 	known := false
-	if p.HostMergeRequest, known = r.mergeRequests[number]; !known && len(r.users) > 0 {
+	if p.HostMergeRequest, known = r.about(number); !known && len(r.users) > 0 {
 		p.Author = r.users[0].ID
 	}
 	if i := slices.IndexFunc(r.users, func(u HostUser) bool { return u.ID == p.Author }); i >= 0 {
@@ -63,6 +63,27 @@ func (r hosted) proposal(number int) proposal {
 		p.sourceBranch = forkBranch
 	}
 	return p
+}
+
+// about says what a host of a kind knows of its merge requests.
+func (g *gitHosts) about(kind string) func(int) (HostMergeRequest, bool) {
+	return func(number int) (HostMergeRequest, bool) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		m, known := g.mergeRequests[kind][number]
+		return m, known
+	}
+}
+
+// SetMergeRequest changes what the host of a kind says of a merge request.
+func (s *Server) SetMergeRequest(kind string, number int, m HostMergeRequest) {
+	g := s.gitHosts
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mergeRequests[kind] == nil {
+		g.mergeRequests[kind] = map[int]HostMergeRequest{}
+	}
+	g.mergeRequests[kind][number] = m
 }
 
 // source is the number of the repository with the source branch; target is that of the target.

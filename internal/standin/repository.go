@@ -32,6 +32,8 @@ type RepositorySpec struct {
 	// branch. Defaults RefPull and 7.
 	RefStyle RefStyle
 	Number   int
+	// Fork makes a merge request of this number whose commits are in a fork. Default 0, none.
+	Fork int
 }
 
 // Repository is what MakeRepository made. The hashes are full and depend on the
@@ -51,6 +53,10 @@ type Repository struct {
 	MendedSHA string
 	Number    int
 	MergeRef  string
+	// ForkSHA is the head of the merge request from a fork, at ForkRef, on top of CleanSHA and on no
+	// branch; ForkNextSHA comes after it, and PushFork makes that the head. Empty without one.
+	ForkSHA, ForkNextSHA string
+	ForkRef              string
 }
 
 const (
@@ -66,13 +72,13 @@ func MakeRepository(path string, spec RepositorySpec) (Repository, error) {
 	setDefault(&spec.RefStyle, RefPull)
 	setDefault(&spec.Number, 7)
 	made := Repository{Path: path, Branch: mainBranch, Feature: featureBranch, Number: spec.Number}
-	switch spec.RefStyle {
-	case RefPull:
-		made.MergeRef = fmt.Sprintf("refs/pull/%d/head", spec.Number)
-	case RefMergeRequest:
-		made.MergeRef = fmt.Sprintf("refs/merge-requests/%d/head", spec.Number)
-	default:
+	form := map[RefStyle]string{RefPull: "refs/pull/%d/head", RefMergeRequest: "refs/merge-requests/%d/head"}[spec.RefStyle]
+	if form == "" {
 		return Repository{}, fmt.Errorf("make repository: unknown ref style %q", spec.RefStyle)
+	}
+	made.MergeRef = fmt.Sprintf(form, spec.Number)
+	if spec.Fork > 0 {
+		made.ForkRef = fmt.Sprintf(form, spec.Fork)
 	}
 	if entries, err := os.ReadDir(path); err == nil && len(entries) > 0 {
 		return Repository{}, fmt.Errorf("make repository: %q is not empty", path)
@@ -123,8 +129,42 @@ func (r *Repository) build(name string) error {
 	if err := repository.Storer.SetReference(mergeRef); err != nil {
 		return fmt.Errorf("set %s: %w", r.MergeRef, err)
 	}
+	if r.ForkRef != "" {
+		if err := r.fork(repository, tree, &author); err != nil {
+			return fmt.Errorf("make merge request from a fork: %w", err)
+		}
+	}
 	if err := tree.Checkout(&git.CheckoutOptions{Branch: plumbing.NewBranchReferenceName(mainBranch)}); err != nil {
 		return fmt.Errorf("check out %s: %w", mainBranch, err)
+	}
+	return nil
+}
+
+// fork makes the commits of the merge request from a fork. refs/fork keeps the second one.
+func (r *Repository) fork(repository *git.Repository, tree *git.Worktree, author *committer) error {
+	err := tree.Checkout(&git.CheckoutOptions{Hash: plumbing.NewHash(r.CleanSHA)})
+	if err == nil {
+		r.ForkSHA, err = author.commit("Greet by name", map[string]string{"main.go": greetingFile("welcome, friend")})
+	}
+	if err == nil {
+		r.ForkNextSHA, err = author.commit("Greet once more", map[string]string{"main.go": greetingFile("welcome, dear friend")})
+	}
+	for name, sha := range map[string]string{r.ForkRef: r.ForkSHA, "refs/fork": r.ForkNextSHA} {
+		if err == nil {
+			err = repository.Storer.SetReference(plumbing.NewHashReference(plumbing.ReferenceName(name), plumbing.NewHash(sha)))
+		}
+	}
+	return err
+}
+
+// PushFork moves the merge request from a fork to its second commit, as a push to the fork does.
+func (r Repository) PushFork() error {
+	repository, err := git.PlainOpen(r.Path)
+	if err == nil {
+		err = repository.Storer.SetReference(plumbing.NewHashReference(plumbing.ReferenceName(r.ForkRef), plumbing.NewHash(r.ForkNextSHA)))
+	}
+	if err != nil {
+		return fmt.Errorf("push to the fork of %q: %w", r.Path, err)
 	}
 	return nil
 }
@@ -178,9 +218,13 @@ func firstFiles(name string) map[string]string {
 	return map[string]string{
 		"README.md": "# " + name + "\n\nA small shop.\n",
 		"go.mod":    "module example.com/" + name + "\n\ngo 1.26\n",
-		"main.go":   "// Command shop prints a greeting.\npackage main\n\nimport \"fmt\"\n\nfunc main() {\n\tfmt.Println(\"welcome\")\n}\n",
+		"main.go":   greetingFile("welcome"),
 		"build.sh":  "#!/bin/sh\nset -eu\n\ngo build -o shop .\n",
 	}
+}
+
+func greetingFile(greeting string) string {
+	return "// Command shop prints a greeting.\npackage main\n\nimport \"fmt\"\n\nfunc main() {\n\tfmt.Println(\"" + greeting + "\")\n}\n"
 }
 
 func cleanFiles() map[string]string {

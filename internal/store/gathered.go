@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/event"
 )
@@ -12,16 +15,20 @@ import (
 const gatheredAsked = "asked"
 
 // Ask notes that the decision of a delivery waits for what is found out about it, most of it by
-// its host. Its decision has not ended a process (BeginDecision). What waits already waits on,
-// since when it did: UpdatedAt. waits is false when it was found out meanwhile, unless it is to be
+// its host. Its decision has not ended a process (BeginDecision). What waits already waits on. since
+// is when the wait began, UpdatedAt; waits is false when it was found out meanwhile, unless it is to be
 // found out again.
-func (tx *Tx) Ask(ctx context.Context, id string, again bool) (waits bool, err error) {
-	changed, err := tx.exec(ctx, `UPDATE deliveries SET attempts = 0, updated_at = CASE WHEN gathered = $2 THEN updated_at ELSE $3 END, gathered = $2, reason = $4
-		WHERE id = $1 AND state = 'received' AND (gathered IN ('', $2) OR $5)`, id, gatheredAsked, tx.now(), "waits until its git host tells more of it", again)
-	if err != nil {
-		return false, fmt.Errorf("ask about delivery %q: %w", id, err)
+func (tx *Tx) Ask(ctx context.Context, id string, again bool) (since time.Time, waits bool, err error) {
+	var at int64
+	err = tx.queryRow(ctx, `UPDATE deliveries SET attempts = 0, updated_at = CASE WHEN gathered = $2 THEN updated_at ELSE $3 END, gathered = $2, reason = $4
+		WHERE id = $1 AND state = 'received' AND (gathered IN ('', $2) OR $5) RETURNING updated_at`, id, gatheredAsked, tx.now(), "waits until its git host tells more of it", again).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return since, false, nil
 	}
-	return changed > 0, nil
+	if err != nil {
+		return since, false, fmt.Errorf("ask about delivery %q: %w", id, err)
+	}
+	return fromMicros(at), true, nil
 }
 
 // SaveGathered keeps what was found out until the delivery is decided. saved is false when that does

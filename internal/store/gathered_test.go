@@ -36,7 +36,7 @@ func testGathered(t *testing.T, db storetest.Database) {
 	ask := func(id string, want bool) {
 		t.Helper()
 		update(func(tx *store.Tx) error {
-			waits, err := tx.Ask(ctx, id, false)
+			_, waits, err := tx.Ask(ctx, id, false)
 			if waits != want {
 				t.Errorf("asked for files of %s: %t", id, waits)
 			}
@@ -95,7 +95,7 @@ func testGathered(t *testing.T, db storetest.Database) {
 		t.Errorf("what was saved is %+v", d.Gathered)
 	}
 	update(func(tx *store.Tx) error {
-		waits, err := tx.Ask(ctx, "1", true)
+		_, waits, err := tx.Ask(ctx, "1", true)
 		if !waits {
 			t.Error("it is not asked again")
 		}

@@ -41,7 +41,11 @@ func All(ctx context.Context, tx *store.Tx, limit int) (Details, error) {
 	}
 	var all Details
 	for _, d := range deliveries {
-		all.Deliveries = append(all.Deliveries, NewDeliveryDetail(d, runsOf[d.ID], releasesOf))
+		actions, err := tx.ActionsOf(ctx, d.ID)
+		if err != nil {
+			return Details{}, err
+		}
+		all.Deliveries = append(all.Deliveries, NewDeliveryDetail(d, runsOf[d.ID], releasesOf, actions))
 	}
 	for _, run := range runs {
 		detail, err := runDetail(ctx, tx, run, releasesOf[run.ID])

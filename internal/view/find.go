@@ -111,7 +111,9 @@ func delivery(ctx context.Context, tx *store.Tx, d store.Delivery) (DeliveryDeta
 		releases[run.ID], failed = tx.ReleasesOf(ctx, run.ID)
 		err = errors.Join(err, failed)
 	}
-	detail := NewDeliveryDetail(d, runs, releases)
+	actions, failed := tx.ActionsOf(ctx, d.ID)
+	err = errors.Join(err, failed)
+	detail := NewDeliveryDetail(d, runs, releases, actions)
 	var views []*Run
 	for i := range detail.Runs {
 		views = append(views, &detail.Runs[i].Run)

@@ -62,6 +62,8 @@ type DeliveryDetail struct {
 	// Decision is null where the rules were not asked.
 	Decision *rules.Decision `json:"decision"`
 	Runs     []DeliveryRun   `json:"runs"`
+	// History is what was done to it.
+	History []Action `json:"history"`
 }
 
 // DeliveryRun is a run of a delivery with its releases.
@@ -87,10 +89,10 @@ func NewDelivery(d store.Delivery) Delivery {
 	return view
 }
 
-// NewDeliveryDetail is the whole view of a stored delivery, with its runs and the releases
-// of each by the run's id.
-func NewDeliveryDetail(d store.Delivery, runs []codecheck.Run, releases map[string][]release.Release) DeliveryDetail {
-	detail := DeliveryDetail{Delivery: NewDelivery(d), Decision: d.Decision, Runs: []DeliveryRun{}}
+// NewDeliveryDetail is the whole view of a stored delivery, with its runs, the releases
+// of each by the run's id, and what was done to it.
+func NewDeliveryDetail(d store.Delivery, runs []codecheck.Run, releases map[string][]release.Release, actions []store.Action) DeliveryDetail {
+	detail := DeliveryDetail{Delivery: NewDelivery(d), Decision: d.Decision, Runs: []DeliveryRun{}, History: newHistory(actions)}
 	for _, run := range runs {
 		detail.Runs = append(detail.Runs, DeliveryRun{NewRun(run), newReleases(releases[run.ID])})
 	}
@@ -162,7 +164,7 @@ type Task struct {
 	Languages string `json:"languages"`
 }
 
-// Action is what a person did to a run or release, or, as a remark, what was learned of
+// Action is what a person did to a run, release or delivery, or, as a remark, what was learned of
 // it after its end.
 type Action struct {
 	ID         string           `json:"id"`
@@ -172,7 +174,7 @@ type Action struct {
 	Actor      string           `json:"actor"`
 	Reason     string           `json:"reason"`
 	// Details: of a resolution succeeded or failed, of a rerun, an approval and a
-	// refusal the id of the record that carries it out; empty otherwise.
+	// refusal the id of the record that carries it out, of an ok the commit; empty otherwise.
 	Details string    `json:"details"`
 	At      time.Time `json:"at"`
 }

@@ -89,12 +89,12 @@ func Mona() Person     { return Person{11, "mona"} }
 func Ravi() Person     { return Person{13, "ravi"} }
 func Reporter() Person { return Person{9001, "gatewright-reporter"} }
 
-// Write writes a comment on the merge request of a host, as a person does, and returns the delivery that announces it;
+// Write writes a comment on a merge request of a host, as a person does, and returns the delivery that announces it;
 // sha is the commit that the merge request has.
-func (d *Demo) Write(host event.Host, who Person, sha, text string) (Delivery, error) {
-	id, err := d.Standin.AddComment(standin.NewHostComment{Host: string(host), Repository: "acme/shop", Number: MergeRequest, Author: who.ID, Login: who.Login, Text: text})
+func (d *Demo) Write(host event.Host, number int, who Person, sha, text string) (Delivery, error) {
+	id, err := d.Standin.AddComment(standin.NewHostComment{Host: string(host), Repository: "acme/shop", Number: number, Author: who.ID, Login: who.Login, Text: text})
 	return Delivery{Host: host, Kind: "comment", ID: fmt.Sprintf("comment-%d", id), Change: Change{
-		Branch: "main", SourceBranch: "feature/discount", Number: MergeRequest, SHA: sha, Comment: id, Account: who.ID, Login: who.Login, Text: text,
+		Branch: "main", SourceBranch: "feature/discount", Number: number, SHA: sha, Comment: id, Account: who.ID, Login: who.Login, Text: text,
 	}}, err
 }
 

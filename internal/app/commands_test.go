@@ -290,8 +290,19 @@ func TestCommandsWithoutRights(t *testing.T) {
 	d := apptest.OnSQLite(t)
 	offer(t, d, event.Gitea, "1", "", d.World.Bad)
 	d.Until(t, "it is checked", func(r demo.Records) bool { return len(r.Runs) == 1 && r.Told() })
-	setFaults(t, d, standin.Fault{Kind: standin.FaultStatus, Status: http.StatusForbidden, Operations: []string{"gitea_permission"}})
+	readsOnly := func(value string) {
+		t.Helper()
+		if err := d.Standin.SetSwitches(map[string]string{"git_token_reads_only": value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	readsOnly("true")
 	comment := say(t, d, event.Gitea, demo.MergeRequest, demo.Mona(), d.World.Bad, "/recheck", nil)
+	d.Until(t, "it cannot be answered either", func(r demo.Records) bool {
+		c := r.Deliveries[len(r.Deliveries)-1].Command
+		return c != nil && c.Outcome == store.CommandDenied && strings.Contains(c.Problem, "write:issue")
+	})
+	readsOnly("false")
 	c := commandOf(t, d, event.Gitea, comment)
 	if _, replies := answers(d, event.Gitea, comment); c.Outcome != store.CommandDenied || len(replies) != 1 || !strings.Contains(replies[0], "does not tell Gatewright who may") {
 		t.Errorf("%+v, replies %q", c, replies)
@@ -305,9 +316,9 @@ func TestOKByComment(t *testing.T) {
 
 func testOKByComment(t *testing.T, d apptest.Service) {
 	const host = event.GitHub
-	proposeFork(t, d, host, "1", d.World.Bad, true, false)
+	proposeFork(t, d, host, "1", d.World.Fork, true, false)
 	d.Until(t, "it waits", func(r demo.Records) bool { return r.Told() })
-	forked := d.World.Bad
+	forked := d.World.Fork
 	comment := say(t, d, host, demo.ForkRequest, demo.Mona(), forked, "/ok "+forked, nil)
 	if c := commandOf(t, d, host, comment); c.Outcome != store.CommandDone || c.Answer != "reaction" {
 		t.Errorf("%+v", c)

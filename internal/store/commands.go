@@ -157,7 +157,7 @@ func (tx *Tx) SaveCommand(ctx context.Context, c Command) (first bool, err error
 		day = tx.now() / (24 * time.Hour).Microseconds()
 	}
 	changed, err := tx.exec(ctx, `UPDATE commands SET state = $2, data = $3, updated_at = $4, denied_on = CASE WHEN $5 > 0 THEN $5 ELSE denied_on END
-		WHERE key = $1 AND ($5 = 0 OR NOT EXISTS (SELECT 1 FROM commands o WHERE o.connection = $6 AND o.author_id = $7 AND o.denied_on = $5))`,
+		WHERE key = $1 AND ($5 = 0 OR NOT EXISTS (SELECT 1 FROM commands o WHERE o.key <> $1 AND o.connection = $6 AND o.author_id = $7 AND o.denied_on = $5))`,
 		c.Key(), string(c.State), string(data), tx.now(), day, c.Connection, c.AuthorID)
 	if err != nil {
 		return false, fmt.Errorf("save command: %w", err)

@@ -144,6 +144,11 @@ func showDelivery(w io.Writer, d view.DeliveryDetail) {
 		heading(w, "run", run.ID)
 		fields(w, "rule", run.Rule, "rerun of", run.RerunOf, "state", string(run.State), "reason", run.Reason, "took", run.Took)
 	}
+	if c := d.Command; c != nil {
+		heading(w, "command", c.Name)
+		fields(w, "given", fmt.Sprintf("%s by %s (account %s) in comment %s", stamp(c.GivenAt), c.Author, c.AuthorID, c.CommentID),
+			"state", strings.TrimSpace(string(c.State)+" "+bracketed(string(c.Outcome))), "reason", c.Reason, "answer", c.Answer, "problem", c.Problem)
+	}
 	showHistory(w, d.History)
 }
 

@@ -155,6 +155,8 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		Forge:            a.reloads.hosts,
 		Confirm:          a.reloads.hosts.confirm,
 		Groups:           a.reloads.hosts.groups,
+		Conversation:     a.reloads.hosts,
+		Commands:         a.reloads.hosts.commands,
 		Reporter:         a.reloads.hosts,
 		Report:           a.reloads.hosts.report,
 		Retention:        a.cfg.Store.Retention,

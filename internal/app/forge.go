@@ -74,6 +74,21 @@ func (h *hosts) SaveComment(ctx context.Context, t forge.Target, marker, body, i
 	return h.current.Load().SaveComment(ctx, t, marker, body, id)
 }
 
+// Account implements [jobs.Conversation].
+func (h *hosts) Account(ctx context.Context, connection string) (string, error) {
+	return h.current.Load().Account(ctx, connection)
+}
+
+// ReadComment implements [jobs.Conversation].
+func (h *hosts) ReadComment(ctx context.Context, t forge.Target, id string) (forge.Comment, error) {
+	return h.current.Load().ReadComment(ctx, t, id)
+}
+
+// React implements [jobs.Conversation].
+func (h *hosts) React(ctx context.Context, t forge.Target, id string) (bool, error) {
+	return h.current.Load().React(ctx, t, id)
+}
+
 // Remaining implements [jobs.Reporter].
 func (h *hosts) Remaining(connection string) (requests int, reset time.Time, known bool) {
 	return h.current.Load().Remaining(connection)
@@ -204,4 +219,14 @@ func (h *hosts) confirm(connection string) jobs.Confirm {
 // groups are those of the server file that an account is in.
 func (h *hosts) groups(connection, userID string) []string {
 	return h.current.Load().cfg.Groups.Of(connection, userID)
+}
+
+// commands says which commands in comments are carried out on a connection.
+func (h *hosts) commands(connection string) jobs.CommandSettings {
+	cfg := h.current.Load().cfg
+	c, found := cfg.Connection(connection)
+	if !found || !cfg.HearsCommands(c) {
+		return jobs.CommandSettings{}
+	}
+	return jobs.CommandSettings{Prefix: cfg.Commands.Prefix, May: cfg.Commands.May()}
 }

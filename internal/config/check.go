@@ -67,6 +67,7 @@ func (k *checker) config(c *Config) {
 	k.connections(c.Connections)
 	k.accounts(c)
 	k.groups(c.Groups, c.Connections)
+	k.commands(c)
 	k.report("report", &c.Report)
 	for i := range c.Connections {
 		own := c.Connections[i].Report

@@ -29,6 +29,8 @@ type Config struct {
 	Accounts Accounts `yaml:"accounts,omitempty"`
 	// Groups are people by their numbers on the git hosts. Default: none.
 	Groups Groups `yaml:"groups,omitempty"`
+	// Commands are those in comments on merge requests.
+	Commands Commands `yaml:"commands"`
 	// Report says what the git hosts are told, and Dashboard where the pages are.
 	Report    Report    `yaml:"report"`
 	Dashboard Dashboard `yaml:"dashboard,omitempty"`
@@ -605,6 +607,7 @@ func defaults() *Config {
 		},
 		Store:       Store{Retention: 30 * 24 * time.Hour},
 		HuaweiCloud: *defaultAccount(),
+		Commands:    defaultCommands(),
 		Report:      defaultReport(),
 		MaxEventAge: 7 * 24 * time.Hour,
 		Recovery:    Recovery{Interval: Interval(10 * time.Minute), Grace: 2 * time.Minute, Share: 20, MissingAfter: time.Hour},

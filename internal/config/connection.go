@@ -80,6 +80,9 @@ type Connection struct {
 	Proxy string `yaml:"proxy,omitempty"`
 	// Report is what this host is told; what it leaves out is as in the file's report.
 	Report *Report `yaml:"report,omitempty"`
+	// Commands is on or off: whether commands in comments are carried out. Default: as the file's commands
+	// say, and off without a token or an App.
+	Commands string `yaml:"commands,omitempty"`
 	// Confirm says when the host is asked whether a branch, tag or merge request has the
 	// commit at hand, before we act on it. Default: auto.
 	Confirm Confirm `yaml:"confirm"`

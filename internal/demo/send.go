@@ -8,12 +8,13 @@ import (
 
 	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/standin"
 )
 
 // Delivery is a webhook that a demo sends.
 type Delivery struct {
 	Host event.Host
-	// Kind is push, merge-request, or for GitHub merge-group.
+	// Kind is push, merge-request, comment, or for GitHub merge-group.
 	Kind string
 	// ID is the delivery id, where the host has one.
 	ID     string
@@ -81,20 +82,43 @@ func (d *Demo) Send(ctx context.Context, delivery Delivery) (Sent, error) {
 	return Sent{Status: status, ID: stored.Delivery, Message: stored.Message}, nil
 }
 
+// Person is an account of the stand-in's git hosts.
+type Person struct {
+	ID    int64
+	Login string
+}
+
+// Mona may write to the repository on every host, Ravi may read it, and Reporter is the account that
+// Gatewright itself has there.
+func Mona() Person     { return Person{11, "mona"} }
+func Ravi() Person     { return Person{13, "ravi"} }
+func Reporter() Person { return Person{9001, "gatewright-reporter"} }
+
+// Write writes a comment on a merge request of a host, as a person does, and returns the delivery that announces it;
+// sha is the commit that the merge request has.
+func (d *Demo) Write(host event.Host, number int, who Person, sha, text string) (Delivery, error) {
+	id, err := d.Standin.AddComment(standin.NewHostComment{Host: string(host), Repository: "acme/shop", Number: number, Author: who.ID, Login: who.Login, Text: text})
+	return Delivery{Host: host, Kind: "comment", ID: fmt.Sprintf("comment-%d", id), Change: Change{
+		Branch: "main", SourceBranch: "feature/discount", Number: number, SHA: sha, Comment: id, Account: who.ID, Login: who.Login, Text: text,
+	}}, err
+}
+
 // headers are those that a host sends, except its signature.
 func headers(d Delivery) http.Header {
 	header := http.Header{"Content-Type": {"application/json"}}
-	push := d.Kind == "push"
+	push, comment := d.Kind == "push", d.Kind == "comment"
 	switch d.Host {
 	case event.GitHub:
 		header.Set("User-Agent", "GitHub-Hookshot/demo")
-		header.Set("X-GitHub-Event", map[string]string{"push": "push", "merge-request": "pull_request", "merge-group": "merge_group"}[d.Kind])
+		header.Set("X-GitHub-Event", map[string]string{"push": "push", "merge-request": "pull_request", "comment": "issue_comment", "merge-group": "merge_group"}[d.Kind])
 		header.Set("X-GitHub-Delivery", d.ID)
 	case event.GitLab:
 		header.Set("User-Agent", "GitLab/18.0.0")
 		header.Set("X-Gitlab-Event", "Merge Request Hook")
 		if push {
 			header.Set("X-Gitlab-Event", "Push Hook")
+		} else if comment {
+			header.Set("X-Gitlab-Event", "Note Hook")
 		}
 		header.Set("X-Gitlab-Instance", "https://gitlab.com")
 		header.Set("Idempotency-Key", d.ID)
@@ -103,6 +127,8 @@ func headers(d Delivery) http.Header {
 		header.Set("X-Gitee-Event", "Merge Request Hook")
 		if push {
 			header.Set("X-Gitee-Event", "Push Hook")
+		} else if comment {
+			header.Set("X-Gitee-Event", "Note Hook")
 		}
 		header.Set("X-Gitee-Ping", "false")
 	case event.Gitea:
@@ -110,6 +136,8 @@ func headers(d Delivery) http.Header {
 		name := "pull_request"
 		if push {
 			name = "push"
+		} else if comment {
+			name = "issue_comment"
 		}
 		// Forgejo sends all of these; the last are GitHub's.
 		for _, prefix := range []string{"X-Forgejo-", "X-Gitea-", "X-Gogs-", "X-GitHub-"} {

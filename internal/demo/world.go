@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"text/template"
@@ -104,6 +105,17 @@ type Change struct {
 	Closed bool
 	// Fork: the payload says that the merge request comes from a fork.
 	Fork bool
+
+	// Comment is the number of a comment on the merge request, Account and Login are its author's, Text is
+	// what it says.
+	Comment, Account int64
+	Login, Text      string
+}
+
+// Quoted is the text of the comment in JSON.
+func (c Change) Quoted() (string, error) {
+	text, err := json.Marshal(c.Text)
+	return string(text), err
 }
 
 // Payload is the body with which a host announces a change; kind is that of a

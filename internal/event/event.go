@@ -139,10 +139,14 @@ type Event struct {
 	// only: then it is empty unless the actor is the author.
 	Author string `json:"author"`
 	// Sender is the login of who caused the event.
-	Sender string   `json:"sender"`
-	Draft  bool     `json:"draft"`
-	Fork   bool     `json:"fork"`
-	Labels []string `json:"labels"`
+	Sender string `json:"sender"`
+	// AuthorID and SenderID are the host's numbers of those accounts, as text: a number stays with
+	// its account, a login may pass to another. Empty where the payload has none.
+	AuthorID string   `json:"author_id,omitempty"`
+	SenderID string   `json:"sender_id,omitempty"`
+	Draft    bool     `json:"draft"`
+	Fork     bool     `json:"fork"`
+	Labels   []string `json:"labels"`
 
 	// NewCode says that the event brings commits that were not there before: a
 	// branch or tag created or moved, a merge request opened, reopened or
@@ -158,6 +162,13 @@ type Event struct {
 	// spells it, for pushes and tags of hosts that send it. It tells an old delivery
 	// from a new one and not which of two pushes is newer: two branches share it.
 	PushedAt string `json:"pushed_at,omitempty"`
+
+	// CommentID is the host's number of a comment on a merge request, by which its API reads that
+	// comment, as text; empty of every other event, and of remarks on lines where the host counts
+	// those apart. Comment is what the payload says that it reads; a longer one than
+	// [MaxComment] is left out. It is for finding a command, and is not stored.
+	CommentID string `json:"comment_id,omitempty"`
+	Comment   string `json:"-"`
 
 	// Files are the files that the event changes. They are for the decision alone, which says
 	// what it compared, and are not stored with what follows from it.
@@ -188,6 +199,9 @@ const (
 	// Redelivered: by its webhook, which its host sent again because we asked for it.
 	Redelivered Recovery = "redelivered"
 )
+
+// MaxComment is the longest comment that is looked at, in bytes.
+const MaxComment = 16 << 10
 
 // ChangedAt is the host's own time of the change, and whether the host sent one that
 // can be read. The times of commits do not count: an old commit may be pushed today.

@@ -12,7 +12,7 @@ import (
 // same change, whatever their delivery ids are. It covers the connection, the
 // repository's id, the kind and action, the branch, tag or number, the commits
 // before and after, and for merge requests the labels, the draft flag and the
-// host's time of the change. Empty for an ignored event.
+// host's time of the change, and for a comment its number. Empty for an ignored event.
 //
 // Source: specs/githosts.md 1.1 and 3.1.
 func (e Event) Key() string {
@@ -21,10 +21,14 @@ func (e Event) Key() string {
 	}
 	labels := slices.Clone(e.Labels)
 	slices.Sort(labels)
-	text, err := json.Marshal([]any{
+	parts := []any{
 		e.Connection, e.Repository.ID, e.Kind, e.Action, e.Branch, e.SourceBranch,
 		strconv.Itoa(e.Number), e.Before, e.HeadSHA, labels, e.Draft, e.UpdatedAt,
-	})
+	}
+	if e.CommentID != "" {
+		parts = append(parts, e.CommentID)
+	}
+	text, err := json.Marshal(parts)
 	if err != nil {
 		// Strings, numbers and booleans always marshal.
 		panic("event: marshal key: " + err.Error())

@@ -35,6 +35,9 @@ const (
 	LogStore     = "store"
 	LogEndpoints = "endpoints"
 	LogReport    = "report"
+	// LogCommand is the key of a command in a comment, LogAuthor the host's number of its author.
+	LogCommand = "command"
+	LogAuthor  = "author_id"
 	// LogAccount is the name of an account of Huawei Cloud, LogAccounts the endpoints of
 	// each but the first.
 	LogAccount  = "account"

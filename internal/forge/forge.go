@@ -96,6 +96,7 @@ type client interface {
 	statusWriter
 	commentWriter
 	hookKeeper
+	commentReader
 }
 
 // reader reads from one connection. A repository is its full name; neither that nor another

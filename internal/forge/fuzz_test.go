@@ -50,6 +50,9 @@ func FuzzGitee(f *testing.F) {
 		if id, err := c.saveComment(t.Context(), "acme/api", 7, "<!-- marker -->", "text", ""); err == nil && strings.Trim(id, "0123456789") != "" || err == nil && id == "0" {
 			t.Errorf("the comment's id is %q", id)
 		}
+		if found, err := r.readComment(t.Context(), "acme/api", 7, "9"); err == nil && found.Number < 0 {
+			t.Errorf("the comment is %+v", found)
+		}
 		if may, err := r.writes(t.Context(), "acme/api", User{"11", "mona"}); may && (err != nil || status != http.StatusOK || !bytes.Contains(body, []byte("11"))) {
 			t.Errorf("answer %d lets the account write, error %v", status, err)
 		}
@@ -87,6 +90,12 @@ func FuzzGitea(f *testing.F) {
 			if _, err := read(); err == nil && status != http.StatusOK {
 				t.Errorf("answer %d was read", status)
 			}
+		}
+		if found, err := r.readComment(t.Context(), "acme/api", 7, "9"); err == nil && found.Number < 0 {
+			t.Errorf("the comment is %+v", found)
+		}
+		if _, err := r.react(t.Context(), "acme/api", 7, "9"); (err == nil) != (status == http.StatusOK) {
+			t.Errorf("answer %d: error %v", status, err)
 		}
 		if may, err := r.writes(t.Context(), "acme/api", User{"11", "mona"}); may && (err != nil || status != http.StatusOK || !bytes.Contains(body, []byte("11"))) {
 			t.Errorf("answer %d lets the account write, error %v", status, err)

@@ -124,6 +124,7 @@ func (r giteaClient) mergeRequest(ctx context.Context, repository string, number
 	return MergeRequest{
 		HeadSHA: answer.Head.SHA, Author: user(answer.User.ID, answer.User.Login), Open: answer.State == "open",
 		Fork: fromFork(answer.Head.RepoID, answer.Base.RepoID), SourceBranch: answer.Head.Ref, TargetBranch: answer.Base.Ref,
+		RepositoryID: idText(answer.Base.RepoID),
 	}, err
 }
 

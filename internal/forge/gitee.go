@@ -107,7 +107,7 @@ func (r *giteeClient) mergeRequest(ctx context.Context, repository string, numbe
 	return MergeRequest{
 		HeadSHA: answer.Head.SHA, Author: answer.User.user(), Open: answer.State == "open",
 		Fork:         fromFork(int64(answer.Head.Repo.ID), int64(answer.Base.Repo.ID)),
-		SourceBranch: answer.Head.Ref, TargetBranch: answer.Base.Ref,
+		SourceBranch: answer.Head.Ref, TargetBranch: answer.Base.Ref, RepositoryID: idText(int64(answer.Base.Repo.ID)),
 	}, err
 }
 

@@ -95,7 +95,7 @@ func (r githubClient) mergeRequest(ctx context.Context, repository string, numbe
 	return MergeRequest{
 		HeadSHA: pull.GetHead().GetSHA(), Author: user(pull.GetUser().GetID(), pull.GetUser().GetLogin()), Open: pull.GetState() == "open",
 		Fork:         fromFork(pull.GetHead().GetRepo().GetID(), pull.GetBase().GetRepo().GetID()),
-		SourceBranch: pull.GetHead().GetRef(), TargetBranch: pull.GetBase().GetRef(),
+		SourceBranch: pull.GetHead().GetRef(), TargetBranch: pull.GetBase().GetRef(), RepositoryID: idText(pull.GetBase().GetRepo().GetID()),
 	}, nil
 }
 

@@ -82,7 +82,7 @@ func (r gitlabClient) mergeRequest(ctx context.Context, repository string, numbe
 	}
 	found := MergeRequest{
 		HeadSHA: request.SHA, Open: request.State == "opened", Fork: fromFork(int64(request.SourceProjectID), int64(request.TargetProjectID)),
-		SourceBranch: request.SourceBranch, TargetBranch: request.TargetBranch,
+		SourceBranch: request.SourceBranch, TargetBranch: request.TargetBranch, RepositoryID: idText(int64(request.TargetProjectID)),
 	}
 	if request.Author != nil {
 		found.Author = user(int64(request.Author.ID), request.Author.Username)

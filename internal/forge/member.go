@@ -28,6 +28,9 @@ type MergeRequest struct {
 	// is, as when a fork was deleted.
 	Fork                       bool
 	SourceBranch, TargetBranch string
+	// RepositoryID is the host's number of the target repository, as text; empty where it does not
+	// tell.
+	RepositoryID string
 }
 
 // memberReader reads who may do what in the repositories of one connection.
@@ -111,3 +114,6 @@ func mayWrite(permission string, answered, asked User) (bool, error) {
 	}
 	return false, nil
 }
+
+// idText is a host's number as text; empty for one that no host gives out.
+func idText(id int64) string { return user(id, "").ID }

@@ -15,7 +15,7 @@ import (
 
 // TestReportCases writes to each host, whose answers are as the case files say: those that the stand-in
 // never gives. A file has a part `read` (set_status, the repository, the state, the number, the
-// handle; or save_comment, the repository, the number, the id), a part for each answer, and a part
+// handle; or save_comment, read_comment or react, the repository, the number, the id), a part for each answer, and a part
 // `want`: the requests in their order, and what came of them.
 func TestReportCases(t *testing.T) {
 	files, err := filepath.Glob("testdata/reports/*/*.txtar")
@@ -62,6 +62,16 @@ func (c *hostCase) report(t *testing.T) string {
 	case "save_comment":
 		target.Number = number(t, words[2])
 		result, err = f.SaveComment(t.Context(), target, marker, "text", words[3])
+	case "read_comment":
+		target.Number = number(t, words[2])
+		var found forge.Comment
+		found, err = f.ReadComment(t.Context(), target, words[3])
+		result = fmt.Sprintf("%+v", found)
+	case "react":
+		target.Number = number(t, words[2])
+		var done bool
+		done, err = f.React(t.Context(), target, words[3])
+		result = fmt.Sprint(done)
 	}
 	if c.elsewhere > 0 {
 		t.Errorf("another host got %d requests", c.elsewhere)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/forge"
@@ -312,7 +313,7 @@ func TestComments(t *testing.T) {
 			}
 			got := r.server.Reports().Comments
 			want := []standin.HostComment{{Host: string(test.host), Repository: "acme/store", Number: 7, ID: got[0].ID, Author: test.author, Edits: 3, Text: marker + "\nthird"}}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(standin.HostComment{})); diff != "" {
 				t.Errorf("comments (-want +got):\n%s", diff)
 			}
 			r.request(http.MethodDelete, test.deletes+id)

@@ -36,12 +36,7 @@ func (in *Inserter) order(ctx context.Context, o Order, name store.ActionName, k
 	}
 	var done Done
 	err := in.queue.update(ctx, func(tx *transaction) (err error) {
-		done = Done{}
-		details, err := do(tx, &done)
-		if err != nil {
-			return err
-		}
-		done.Action, err = in.addAction(ctx, tx, o, name, kind, id, details)
+		done, err = in.carryOut(ctx, tx, o, name, kind, id, do)
 		return err
 	})
 	if err != nil {
@@ -49,6 +44,23 @@ func (in *Inserter) order(ctx context.Context, o Order, name store.ActionName, k
 	}
 	return done, nil
 }
+
+// carryOut is order in a transaction that others end.
+func (in *Inserter) carryOut(ctx context.Context, tx *transaction, o Order, name store.ActionName, kind store.RecordKind, id string, do func(*transaction, *Done) (details string, err error)) (done Done, err error) {
+	details, err := do(tx, &done)
+	if err != nil {
+		return Done{}, err
+	}
+	done.Action, err = in.addAction(ctx, tx, o, name, kind, id, details)
+	return done, err
+}
+
+// refusal is why an action cannot be done now, in words for the person who orders it.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func refuse(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
 
 func (in *Inserter) addAction(ctx context.Context, tx *transaction, o Order, name store.ActionName, kind store.RecordKind, id, details string) (store.Action, error) {
 	a := store.Action{
@@ -61,13 +73,17 @@ func (in *Inserter) addAction(ctx context.Context, tx *transaction, o Order, nam
 // same check and gate, and on success the same releases, each of which is checked as
 // ever. The commit must be the newest of its branch, because CodeArts Check scans that.
 func (in *Inserter) RerunRun(ctx context.Context, id string, o Order) (Done, error) {
-	return in.order(ctx, o, store.ActionRerun, store.RecordRun, id, func(tx *transaction, done *Done) (string, error) {
+	return in.order(ctx, o, store.ActionRerun, store.RecordRun, id, in.rerunRun(ctx, id))
+}
+
+func (in *Inserter) rerunRun(ctx context.Context, id string) func(*transaction, *Done) (string, error) {
+	return func(tx *transaction, done *Done) (string, error) {
 		old, err := tx.Run(ctx, id)
 		if err != nil {
 			return "", err
 		}
 		if !old.State.Ended() {
-			return "", fmt.Errorf("it is %s: stop it first, by gatewright stop run %s", old.State, id)
+			return "", refuse("it is %s: stop it first, by gatewright stop run %s", old.State, id)
 		}
 		head, known, err := tx.LockHead(ctx, old.Event.RefKey())
 		if err != nil {
@@ -75,7 +91,7 @@ func (in *Inserter) RerunRun(ctx context.Context, id string, o Order) (Done, err
 		}
 		if known {
 			if reason := staleReason(old.Event, head); reason != "" {
-				return "", errors.New(reason)
+				return "", refusal(reason)
 			}
 		}
 		now := in.queue.now().UTC()
@@ -88,18 +104,18 @@ func (in *Inserter) RerunRun(ctx context.Context, id string, o Order) (Done, err
 		}
 		other, added, err := in.queue.addRun(ctx, tx, run)
 		if err == nil && !added {
-			err = fmt.Errorf("run %s checks that commit already: rerun that one once it has ended", other)
+			err = refuse("run %s checks that commit already: rerun that one once it has ended", other)
 		}
 		done.Runs = []codecheck.Run{run}
 		return run.ID, err
-	})
+	}
 }
 
 // markRerun makes room for the record that repeats an ended one.
 func markRerun(ctx context.Context, tx *transaction, kind store.RecordKind, id, as string) error {
 	already, err := tx.MarkRerun(ctx, kind, id, as)
 	if err == nil && already != "" {
-		err = fmt.Errorf("%s %s repeats it already: rerun that one once it has ended", kind, already)
+		err = refuse("%s %s repeats it already: rerun that one once it has ended", kind, already)
 	}
 	return err
 }
@@ -235,11 +251,18 @@ func (in *Inserter) addRepeated(ctx context.Context, tx *transaction, r release.
 // needs: a passed verdict, and the newest commit of the branch. A decision that may have
 // been sent is never changed.
 func (in *Inserter) Decide(ctx context.Context, id string, decision rules.ReleaseAction, task string, o Order) (Done, error) {
-	name := store.ActionApprove
+	return in.order(ctx, o, nameOf(decision), store.RecordRelease, id, in.decideCheckpoint(ctx, id, decision, task, o))
+}
+
+func nameOf(decision rules.ReleaseAction) store.ActionName {
 	if decision == rules.ReleaseRefuse {
-		name = store.ActionRefuse
+		return store.ActionRefuse
 	}
-	return in.order(ctx, o, name, store.RecordRelease, id, func(tx *transaction, done *Done) (string, error) {
+	return store.ActionApprove
+}
+
+func (in *Inserter) decideCheckpoint(ctx context.Context, id string, decision rules.ReleaseAction, task string, o Order) func(*transaction, *Done) (string, error) {
+	return func(tx *transaction, done *Done) (string, error) {
 		// Others that decide about the same execution wait for this transaction.
 		asked, err := tx.LockRelease(ctx, id)
 		if err != nil {
@@ -263,7 +286,7 @@ func (in *Inserter) Decide(ctx context.Context, id string, decision rules.Releas
 		}
 		b.release = next
 		if reason := b.notAllowed(); reason != "" {
-			return "", errors.New(reason)
+			return "", refusal(reason)
 		}
 		done.Releases = []release.Release{next}
 		if isNew {
@@ -275,7 +298,7 @@ func (in *Inserter) Decide(ctx context.Context, id string, decision rules.Releas
 		// It may have waited for another record without a job. A second job does no harm.
 		tx.enqueue(releaseJob(next.ID, next.State))
 		return next.ID, nil
-	})
+	}
 }
 
 // decider is the release that carries the decision of a checkpoint: the rule's own where
@@ -284,7 +307,7 @@ func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Ve
 	r := asked.Record
 	if r.Plan.Action.Decides() {
 		if task != "" && task != r.Plan.Task {
-			return decider, false, fmt.Errorf("it decides checkpoint %q", r.Plan.Task)
+			return decider, false, refuse("it decides checkpoint %q", r.Plan.Task)
 		}
 		return asked, false, mayBeDecided(r)
 	}
@@ -321,13 +344,13 @@ func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Ve
 func mayBeDecided(r release.Release) error {
 	switch {
 	case r.State.Ended():
-		return fmt.Errorf("release %s has ended as %s", r.ID, r.State)
+		return refuse("release %s has ended as %s", r.ID, r.State)
 	case r.Withdrawn != "":
-		return fmt.Errorf("release %s is about to refuse the checkpoint: %s", r.ID, r.Withdrawn)
+		return refuse("release %s is about to refuse the checkpoint: %s", r.ID, r.Withdrawn)
 	case r.DecidedBy != "":
-		return fmt.Errorf("release %s carries the decision of %s already", r.ID, r.DecidedBy)
+		return refuse("release %s carries the decision of %s already", r.ID, r.DecidedBy)
 	case r.Intent != nil:
-		return fmt.Errorf("release %s is deciding the checkpoint already", r.ID)
+		return refuse("release %s is deciding the checkpoint already", r.ID)
 	}
 	return nil
 }
@@ -337,7 +360,7 @@ func waitingTask(r release.Release, task string) (string, error) {
 	name, waits := r.WaitsAt(task)
 	switch {
 	case r.State != release.AwaitingApproval:
-		return "", fmt.Errorf("it is %s, and no checkpoint waits", r.State)
+		return "", refuse("it is %s, and no checkpoint waits", r.State)
 	case waits:
 		return name, nil
 	case task != "" && len(r.Waiting) == 0:
@@ -345,9 +368,9 @@ func waitingTask(r release.Release, task string) (string, error) {
 	case task == "" && len(r.Waiting) == 1:
 		return r.Waiting[0], nil
 	case len(r.Waiting) == 0:
-		return "", errors.New("the service does not tell which checkpoint waits: name it by --task")
+		return "", refusal("the service does not tell which checkpoint waits: name it by --task")
 	}
-	return "", fmt.Errorf("name the checkpoint by --task: %s", strings.Join(r.Waiting, ", "))
+	return "", refuse("name the checkpoint by --task: %s", strings.Join(r.Waiting, ", "))
 }
 
 func pastOf(decision rules.ReleaseAction) string {

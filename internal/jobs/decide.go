@@ -249,6 +249,9 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		return r, nil
 	}
 	r := result{event.DeliveryDecided, e.decision.Reason, &e.decision}
+	if err := q.addCommand(ctx, tx, e, &r); err != nil {
+		return result{}, err
+	}
 	switch {
 	case change == store.HeadKnown:
 		return q.knownAlready(ctx, tx, e)

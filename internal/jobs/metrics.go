@@ -27,6 +27,7 @@ type Metrics struct {
 	reports   *prometheus.CounterVec
 	firstWord prometheus.Histogram
 	recovered *prometheus.CounterVec
+	commands  *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics of the jobs, each with the labels that it
@@ -83,8 +84,12 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		Name: "gatewright_recovered_deliveries_total",
 		Help: "Deliveries that no webhook brought in its time, by connection and by how: compared (read from the host), redelivered (the host was asked to send it again).",
 	}, []string{"connection", "how"})
+	m.commands = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatewright_commands_total",
+		Help: "Commands in comments on merge requests, by command and by what became of them.",
+	}, []string{"command", "outcome"})
 	m.initialize()
-	registry.MustRegister(m.recovered, m.perCommit, m.decisions, m.decided, m.runs, m.verdicts, m.releases, m.actions, m.jobs, m.reports, m.firstWord)
+	registry.MustRegister(m.perCommit, m.decisions, m.decided, m.runs, m.verdicts, m.releases, m.actions, m.jobs, m.reports, m.firstWord, m.commands, m.recovered)
 	return m
 }
 
@@ -105,6 +110,11 @@ func (m *Metrics) initialize() {
 	for _, kind := range []string{reportStatus, reportComment} {
 		for _, outcome := range []string{reportWritten, reportRefused, reportRetried, reportGivenUp} {
 			m.reports.WithLabelValues(kind, outcome)
+		}
+	}
+	for _, name := range append(Commands(), commandUnknown) {
+		for _, outcome := range store.CommandOutcomes() {
+			m.commands.WithLabelValues(name, string(outcome))
 		}
 	}
 	for _, state := range release.EndStates() {

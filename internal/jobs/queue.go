@@ -70,6 +70,10 @@ type Options struct {
 	// nothing is told.
 	Reporter Reporter
 	Report   func(connection string) report.Settings
+	// Conversation reads comments and reacts to them, and Commands says which commands in them are
+	// carried out for whom, for each connection. Default: none are.
+	Conversation Conversation
+	Commands     func(connection string) CommandSettings
 	// Workers is how many jobs that call remote services run at the same time; default
 	// 20.
 	Workers int
@@ -171,6 +175,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	}
 	if opts.Confirm == nil {
 		opts.Confirm = func(string) Confirm { return Confirm{} }
+	}
+	if opts.Commands == nil || opts.Conversation == nil || opts.Forge == nil || opts.Reporter == nil {
+		opts.Commands = func(string) CommandSettings { return CommandSettings{} }
 	}
 	if opts.Groups == nil {
 		opts.Groups = func(string, string) []string { return nil }

@@ -70,8 +70,12 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 	if err != nil {
 		return nil, err
 	}
-	if len(deliveries)+len(runs)+len(releases) == 0 {
-		return nil, nil
+	commands, err := tx.StaleCommands(ctx, since, reconcileBatch)
+	if err != nil || len(deliveries)+len(runs)+len(releases)+len(commands) == 0 {
+		return nil, err
+	}
+	for _, key := range commands {
+		jobs = append(jobs, river.InsertManyParams{Args: obeyArgs{Key: key}})
 	}
 	// The jobs are read after the records: a step saves its record together with the
 	// job that goes on, so that no record is missed between the two reads.

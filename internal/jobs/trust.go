@@ -147,33 +147,39 @@ func (in *Inserter) trust(ctx context.Context, ev event.Event, id string, o Orde
 		return Done{}, errors.New("say who acts and why")
 	}
 	var done Done
-	err := in.queue.update(ctx, func(tx *transaction) error {
-		done = Done{}
-		head, known, err := tx.LockHead(ctx, ev.RefKey())
-		switch {
-		case err != nil:
-			return err
-		case known && head.Ended:
-			return fmt.Errorf("merge request %d was closed or merged", ev.Number)
-		case known && head.SHA != ev.HeadSHA:
-			return fmt.Errorf("merge request %d has the newer commit %s: vouch for that one", ev.Number, head.SHA)
-		}
-		waits, isNew, err := tx.GiveTrust(ctx, ev, o.Actor, o.Reason)
-		if err == nil && !isNew {
-			err = fmt.Errorf("somebody vouches for commit %s already", ev.HeadSHA)
-		}
-		if err != nil {
-			return err
-		}
-		if done.Action, err = in.addAction(ctx, tx, o, store.ActionOK, store.RecordDelivery, cmp.Or(id, waits), ev.HeadSHA); err != nil || waits == "" {
-			return err
-		}
-		return in.decideAgain(ctx, tx, waits, &done)
+	err := in.queue.update(ctx, func(tx *transaction) (err error) {
+		done, err = in.giveTrust(ctx, tx, ev, id, o)
+		return err
 	})
 	if err != nil {
 		return Done{}, fmt.Errorf("vouch for commit %s of merge request %d: %w", short(ev.HeadSHA), ev.Number, err)
 	}
 	return done, nil
+}
+
+// giveTrust is trust in a transaction that others end.
+func (in *Inserter) giveTrust(ctx context.Context, tx *transaction, ev event.Event, id string, o Order) (done Done, err error) {
+	head, known, err := tx.LockHead(ctx, ev.RefKey())
+	switch {
+	case err != nil:
+		return done, err
+	case known && head.Ended:
+		return done, refuse("merge request %d was closed or merged", ev.Number)
+	case known && head.SHA != ev.HeadSHA:
+		return done, refuse("merge request %d has the newer commit %s: vouch for that one", ev.Number, head.SHA)
+	}
+	waits, isNew, err := tx.GiveTrust(ctx, ev, o.Actor, o.Reason)
+	if err == nil && !isNew {
+		err = refuse("somebody vouches for commit %s already", ev.HeadSHA)
+	}
+	if err != nil {
+		return done, err
+	}
+	if done.Action, err = in.addAction(ctx, tx, o, store.ActionOK, store.RecordDelivery, cmp.Or(id, waits), ev.HeadSHA); err != nil || waits == "" {
+		return done, err
+	}
+	err = in.decideAgain(ctx, tx, waits, &done)
+	return done, err
 }
 
 // decideAgain has a delivery decided again that waited for trust. One that does not wait any more stays as

@@ -60,6 +60,10 @@ type (
 		// Begun is when the round began: what was asked for since is not asked for again.
 		Begun time.Time `json:"begun"`
 	}
+	// obeyArgs: carry out a command of a comment, and answer it.
+	obeyArgs struct {
+		Key string `json:"key"`
+	}
 	// watchReleaseArgs: look whether the pipeline of an expired release goes on.
 	watchReleaseArgs struct {
 		ReleaseID string `json:"release_id"`
@@ -77,12 +81,18 @@ func (actReleaseArgs) Kind() string    { return "act_release" }
 func (followReleaseArgs) Kind() string { return "follow_release" }
 func (watchReleaseArgs) Kind() string  { return "watch_release" }
 func (recoverArgs) Kind() string       { return "recover" }
+func (obeyArgs) Kind() string          { return "obey" }
 
 // InsertOpts puts decisions into their own queue.
 func (decideArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
 
 // InsertOpts keeps it apart from remote calls.
 func (placeRunsArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: decisionQueue} }
+
+// InsertOpts lets one job at a time carry out a command, beside what else is asked of the hosts.
+func (obeyArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: gatherQueue, UniqueOpts: untilEnded()}
+}
 
 func (q *Queue) addWorkers(workers *river.Workers) error {
 	for _, add := range []error{
@@ -97,6 +107,7 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.followRelease),
 		addWorker(workers, q, q.watchRelease),
 		addWorker(workers, q, q.recoverMissed),
+		addWorker(workers, q, q.obey),
 		addWorker(workers, q, q.reconcile),
 		addWorker(workers, q, q.expire),
 	} {
@@ -178,6 +189,8 @@ func idFields(args river.JobArgs) []zap.Field {
 		return field(zap.String(event.LogRun, args.RunID))
 	case closeTasksArgs:
 		return field(zap.String(event.LogRefKey, args.RefKey))
+	case obeyArgs:
+		return field(zap.String(event.LogCommand, args.Key))
 	case actReleaseArgs:
 		return field(zap.String(event.LogRelease, args.ReleaseID))
 	case followReleaseArgs:

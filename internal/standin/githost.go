@@ -109,7 +109,7 @@ func (g *gitHosts) routes() []route {
 	} {
 		routes = append(routes, g.route(r.pattern, r.operation, r.style, r.answer))
 	}
-	routes = slices.Concat(routes, g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites(), g.memberRoutes())
+	routes = slices.Concat(routes, g.commentRoutes(), g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites(), g.memberRoutes())
 	return slices.Concat(routes, g.listRoutes(), g.githubHookRoutes(), g.gitlabHookRoutes(), g.giteeHookRoutes(), g.giteaHookRoutes())
 }
 
@@ -161,6 +161,8 @@ type hosted struct {
 	missing, moved bool
 	// manyFiles is the switch many_changed_files.
 	manyFiles bool
+	// now is the time of the request.
+	now time.Time
 	// users are those of the host, and about says more of a merge request.
 	users []HostUser
 	about func(number int) (HostMergeRequest, bool)
@@ -172,7 +174,7 @@ func (g *gitHosts) authorize(c *call, style hostStyle) (r hosted, refusal answer
 	if !known {
 		return hosted{}, unknownRoute.handle(c), false
 	}
-	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles, users: host.Users, about: g.about(style.kind)}
+	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles, users: host.Users, about: g.about(style.kind), now: c.entry.Time}
 	token, found := strings.CutPrefix(c.http.Header.Get(style.header), style.before)
 	r.byApp = style.apps && host.App != nil && g.tokens.good(token, c.entry.Time)
 	if !found || token != host.Token && !r.byApp {
@@ -291,8 +293,8 @@ func githubPull(c *call, r hosted) answer {
 		"id": 2000 + number, "number": number, "state": p.state("open"), "locked": false, "draft": false, "merged": false, "mergeable": nil, "changed_files": r.changedCount(c),
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
 		"user":             p.account(),
-		"head":             map[string]any{"ref": p.sourceBranch, "sha": head.String(), "repo": p.repository(3001, r.name)},
-		"base":             map[string]any{"ref": mainBranch, "repo": map[string]any{"id": 3001, "full_name": r.name}},
+		"head":             map[string]any{"ref": p.sourceBranch, "sha": head.String(), "repo": p.repository(repositoryID(r.host, r.name), r.name)},
+		"base":             map[string]any{"ref": mainBranch, "repo": map[string]any{"id": repositoryID(r.host, r.name), "full_name": r.name}},
 	})
 }
 
@@ -414,8 +416,8 @@ func giteePull(c *call, r hosted) answer {
 		"id": 7000 + number, "number": number, "state": p.state("open"), "mergeable": true, "labels": r.giteeLabels(number),
 		"merge_commit_sha": plumbing.ComputeHash(plumbing.CommitObject, []byte(head.String())).String(),
 		"user":             p.account(),
-		"head":             map[string]any{"ref": p.sourceBranch, "sha": head.String(), "repo": p.repository(3001, r.name)},
-		"base":             map[string]any{"ref": mainBranch, "repo": map[string]any{"id": 3001, "full_name": r.name}},
+		"head":             map[string]any{"ref": p.sourceBranch, "sha": head.String(), "repo": p.repository(repositoryID(r.host, r.name), r.name)},
+		"base":             map[string]any{"ref": mainBranch, "repo": map[string]any{"id": repositoryID(r.host, r.name), "full_name": r.name}},
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -152,7 +153,9 @@ func giteaGetCommit(c *call, r hosted) answer {
 }
 
 func (c *HostComment) gitea() map[string]any {
-	return map[string]any{"id": c.ID, "body": c.Text, "user": map[string]any{"id": c.Author, "login": hostAccountName, "username": hostAccountName}, "pull_request_url": "", "issue_url": ""}
+	return c.times(map[string]any{
+		"id": c.ID, "body": c.Text, "user": c.writer("username"), "pull_request_url": c.on("https://gitea.com", "pulls"), "issue_url": "",
+	}, time.UTC, time.RFC3339)
 }
 
 // giteaListComments has no pages.

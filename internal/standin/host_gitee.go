@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // giteeWrites are Gitee's calls that write, and what belongs to them.
@@ -154,7 +155,9 @@ func giteeCommit(c *call, r hosted) answer {
 const giteeRefs = "refs/pull/%d/head"
 
 func (c *HostComment) gitee() map[string]any {
-	return map[string]any{"id": c.ID, "body": c.Text, "user": map[string]any{"id": c.Author, "login": hostAccountName}, "comment_type": "pr_comment"}
+	return c.times(map[string]any{
+		"id": c.ID, "body": c.Text, "user": c.writer("name"), "comment_type": "pr_comment", "html_url": c.on("https://gitee.com", "pulls") + "#note_" + itoa(c.ID),
+	}, beijing(), time.RFC3339)
 }
 
 func giteeListComments(c *call, r hosted) answer {

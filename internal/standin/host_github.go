@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -242,11 +243,15 @@ func githubListCheckRuns(c *call, r hosted) answer {
 }
 
 func (c *HostComment) github() map[string]any {
-	login, kind := hostAccountName, "User"
+	user := c.writer()
+	user["type"] = "User"
 	if c.Author == hostAppAccount {
-		login, kind = appSlug+"[bot]", "Bot"
+		user["login"], user["type"] = appSlug+"[bot]", "Bot"
 	}
-	return map[string]any{"id": c.ID, "body": c.Text, "user": map[string]any{"id": c.Author, "login": login, "type": kind}, "author_association": "MEMBER"}
+	return c.times(map[string]any{
+		"id": c.ID, "body": c.Text, "user": user, "author_association": "MEMBER", "issue_url": c.on("https://api.github.com/repos", "issues"),
+		"html_url": c.on("https://github.com", "pull") + "#issuecomment-" + itoa(c.ID),
+	}, time.UTC, time.RFC3339)
 }
 
 func githubListComments(c *call, r hosted) answer {
@@ -292,7 +297,7 @@ func githubCreateComment(c *call, r hosted) answer {
 func (h *hostReports) addComment(r hosted, number int, body string) *HostComment {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	made := &HostComment{Host: r.host, Repository: r.name, Number: number, ID: h.id(), Author: r.author(), Text: body}
+	made := &HostComment{Host: r.host, Repository: r.name, Number: number, ID: h.id(), Author: r.author(), Text: body, created: r.now, updated: r.now}
 	h.comments = append(h.comments, made)
 	comment := *made
 	return &comment
@@ -322,7 +327,7 @@ func (r hosted) editComment(c *call, body string, notFound answer, foreign strin
 	case comment.Author != r.author():
 		return nil, hostMessage(http.StatusForbidden, foreign)
 	}
-	comment.Text = body
+	comment.Text, comment.updated = body, r.now
 	comment.Edits++
 	return comment.github(), answer{}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // gitlabWrites are GitLab's calls that write, and what belongs to them.
@@ -126,10 +127,9 @@ func gitlabListStatuses(c *call, r hosted) answer {
 const gitlabRefs = "refs/merge-requests/%d/head"
 
 func (c *HostComment) gitlab() map[string]any {
-	return map[string]any{
-		"id": c.ID, "body": c.Text, "author": map[string]any{"id": c.Author, "username": hostAccountName}, "system": false,
-		"noteable_iid": c.Number, "created_at": "2026-01-05T10:00:00.000Z", "updated_at": "2026-01-05T10:00:00.000Z",
-	}
+	return c.times(map[string]any{
+		"id": c.ID, "body": c.Text, "author": c.writer("username", "name"), "system": false, "noteable_type": "MergeRequest", "noteable_iid": c.Number,
+	}, time.UTC, "2006-01-02T15:04:05.000Z07:00")
 }
 
 func gitlabListNotes(c *call, r hosted) answer {

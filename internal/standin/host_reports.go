@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -58,6 +59,12 @@ type HostComment struct {
 	Text  string `json:"text"`
 	// Deleted comments are no longer served.
 	Deleted bool `json:"deleted,omitempty"`
+	// Reactions are those to it, in the host's own words.
+	Reactions []string `json:"reactions,omitempty"`
+
+	// login is the author's name; empty: that of the token's account.
+	login            string
+	created, updated time.Time
 }
 
 // HostLabels are those of a merge request.
@@ -208,7 +215,9 @@ func (s *Server) Reports() HostReports {
 		all.Statuses = append(all.Statuses, status)
 	}
 	for _, comment := range h.comments {
-		all.Comments = append(all.Comments, *comment)
+		comment := *comment
+		comment.Reactions = slices.Clone(comment.Reactions)
+		all.Comments = append(all.Comments, comment)
 	}
 	for _, labels := range h.labels {
 		labels := *labels

@@ -219,6 +219,8 @@ func (s *Server) routes() {
 		}
 	}
 	s.mux.HandleFunc("GET /standin/calls", helper(s.serveCalls))
+	s.mux.HandleFunc("POST /standin/comments", helper(s.postComment))
+	s.mux.HandleFunc("PATCH /standin/comments/{id}", helper(s.patchComment))
 	s.mux.HandleFunc("GET /standin/counts", helper(s.serveCounts))
 	s.mux.HandleFunc("GET /standin/faults", helper(s.serveFaults))
 	s.mux.HandleFunc("PUT /standin/faults", helper(s.putFaults))

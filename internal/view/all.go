@@ -45,7 +45,11 @@ func All(ctx context.Context, tx *store.Tx, limit int) (Details, error) {
 		if err != nil {
 			return Details{}, err
 		}
-		all.Deliveries = append(all.Deliveries, NewDeliveryDetail(d, runsOf[d.ID], releasesOf, actions))
+		detail, err := withCommand(ctx, tx, NewDeliveryDetail(d, runsOf[d.ID], releasesOf, actions))
+		if err != nil {
+			return Details{}, err
+		}
+		all.Deliveries = append(all.Deliveries, detail)
 	}
 	for _, run := range runs {
 		detail, err := runDetail(ctx, tx, run, releasesOf[run.ID])

@@ -113,7 +113,8 @@ func delivery(ctx context.Context, tx *store.Tx, d store.Delivery) (DeliveryDeta
 	}
 	actions, failed := tx.ActionsOf(ctx, d.ID)
 	err = errors.Join(err, failed)
-	detail := NewDeliveryDetail(d, runs, releases, actions)
+	detail, failed := withCommand(ctx, tx, NewDeliveryDetail(d, runs, releases, actions))
+	err = errors.Join(err, failed)
 	var views []*Run
 	for i := range detail.Runs {
 		views = append(views, &detail.Runs[i].Run)

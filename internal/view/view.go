@@ -65,6 +65,8 @@ type DeliveryDetail struct {
 	// Decision is null where the rules were not asked.
 	Decision *rules.Decision `json:"decision"`
 	Runs     []DeliveryRun   `json:"runs"`
+	// Command is the one in its comment; null without one.
+	Command *Command `json:"command"`
 	// History is what was done to it.
 	History []Action `json:"history"`
 }

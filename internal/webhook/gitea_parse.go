@@ -12,6 +12,7 @@ import (
 )
 
 type giteaUser struct {
+	ID       int64  `json:"id"`
 	Login    string `json:"login"`
 	Username string `json:"username"`
 }
@@ -99,6 +100,8 @@ type giteaEvent struct {
 		} `json:"pull_request"`
 	} `json:"issue"`
 	Comment *struct {
+		ID        int64      `json:"id"`
+		Body      string     `json:"body"`
 		User      *giteaUser `json:"user"`
 		UpdatedAt string     `json:"updated_at"`
 	} `json:"comment"`
@@ -164,8 +167,8 @@ func giteaPush(e *giteaEvent) (event.Event, error) {
 	}
 	ev := pushed(e.Ref, e.Before, e.After, commit, false)
 	ev.Repository = e.Repository.repository()
-	ev.Sender = cmp.Or(e.Sender.login(), e.Pusher.login())
-	ev.Author = ev.Sender
+	ev.Sender, ev.SenderID = cmp.Or(e.Sender.login(), e.Pusher.login()), cmp.Or(e.Sender.id(), e.Pusher.id())
+	ev.Author, ev.AuthorID = ev.Sender, ev.SenderID
 	if e.TotalCommits != nil {
 		ev.Files = pushedFiles(e.Commits, *e.TotalCommits)
 		ev.Files.AskHost = false // It does not compare files.
@@ -236,14 +239,14 @@ func giteaAction(e *giteaEvent, draft bool) event.Action {
 // giteaComment reads a remark on an issue or a pull request, and a review that neither
 // approves nor rejects, which is how remarks on lines arrive.
 func giteaComment(e *giteaEvent) (event.Event, error) {
-	ev := event.Event{Repository: e.Repository.repository(), Sender: e.Sender.login()}
+	ev := event.Event{Repository: e.Repository.repository(), Sender: e.Sender.login(), SenderID: e.Sender.id()}
 	if e.PullRequest != nil {
 		var err error
 		if ev, err = e.mergeRequest(); err != nil {
 			return event.Event{}, err
 		}
 	}
-	ev.Kind, ev.Author = event.Comment, ev.Sender
+	ev.Kind, ev.Author, ev.AuthorID = event.Comment, ev.Sender, ev.SenderID
 	if e.Comment == nil && e.PullRequest != nil {
 		return settleComment(ev, e.Action == "reviewed")
 	}
@@ -259,7 +262,12 @@ func giteaComment(e *giteaEvent) (event.Event, error) {
 			ev.Number = e.Issue.Number
 		}
 	}
-	ev.Author = cmp.Or(e.Comment.User.login(), ev.Sender)
+	if e.Comment.User.login() != "" {
+		ev.Author, ev.AuthorID = e.Comment.User.login(), e.Comment.User.id()
+	}
+	if ev.Number > 0 {
+		ev.CommentID, ev.Comment = idText(e.Comment.ID), e.Comment.Body
+	}
 	ev.UpdatedAt = giteaTime(e.Comment.UpdatedAt)
 	return settleComment(ev, e.Action == "created")
 }
@@ -284,7 +292,9 @@ func (e *giteaEvent) mergeRequest() (event.Event, error) {
 		Number:       cmp.Or(pr.Number, e.Number),
 		Title:        pr.Title,
 		Author:       pr.User.login(),
+		AuthorID:     pr.User.id(),
 		Sender:       e.Sender.login(),
+		SenderID:     e.Sender.id(),
 		Draft:        draft,
 		Fork:         head.Label != nil && *head.Label == "" || head.repositoryID() <= 0 || head.repositoryID() != base.repositoryID(),
 		Labels:       giteaLabels(pr.Labels),
@@ -332,6 +342,13 @@ func (u *giteaUser) login() string {
 		return ""
 	}
 	return cmp.Or(u.Login, u.Username)
+}
+
+func (u *giteaUser) id() string {
+	if u == nil {
+		return ""
+	}
+	return idText(u.ID)
 }
 
 func giteaLabels(labels []giteaLabel) []string {

@@ -30,6 +30,7 @@ func (t *giteeText) UnmarshalJSON(data []byte) error {
 }
 
 type giteeUser struct {
+	ID       giteeText `json:"id"`
 	Login    giteeText `json:"login"`
 	Username giteeText `json:"username"`
 	UserName giteeText `json:"user_name"`
@@ -92,6 +93,8 @@ type giteeEvent struct {
 
 	NoteableType giteeText `json:"noteable_type"`
 	Comment      *struct {
+		ID        giteeText  `json:"id"`
+		Body      giteeText  `json:"body"`
 		User      *giteeUser `json:"user"`
 		UpdatedAt giteeText  `json:"updated_at"`
 	} `json:"comment"`
@@ -177,8 +180,8 @@ func giteePush(e *giteeEvent) (event.Event, error) {
 	}
 	ev := pushed(string(e.Ref), string(e.Before), string(e.After), string(commit), e.Deleted)
 	ev.Repository = e.repository()
-	ev.Sender = cmp.Or(e.Sender.login(), e.User.login())
-	ev.Author = ev.Sender
+	ev.Sender, ev.SenderID = cmp.Or(e.Sender.login(), e.User.login()), cmp.Or(e.Sender.id(), e.User.id())
+	ev.Author, ev.AuthorID = ev.Sender, ev.SenderID
 	ev.Files = e.files()
 	return settlePush(ev)
 }
@@ -247,11 +250,16 @@ func giteeNote(e *giteeEvent) (event.Event, error) {
 		}
 	}
 	ev.Kind, ev.UpdatedAt = event.Comment, ""
-	ev.Sender = e.Sender.login()
-	ev.Author = ev.Sender
+	ev.Sender, ev.SenderID = e.Sender.login(), e.Sender.id()
+	ev.Author, ev.AuthorID = ev.Sender, ev.SenderID
 	if e.Comment != nil {
-		ev.Author = cmp.Or(e.Comment.User.login(), ev.Sender)
 		ev.UpdatedAt = string(e.Comment.UpdatedAt)
+		if e.Comment.User.login() != "" {
+			ev.Author, ev.AuthorID = e.Comment.User.login(), e.Comment.User.id()
+		}
+		if ev.Number > 0 {
+			ev.CommentID, ev.Comment = string(e.Comment.ID), string(e.Comment.Body)
+		}
 	}
 	return settleComment(ev, e.Action == "comment")
 }
@@ -286,7 +294,9 @@ func (e *giteeEvent) mergeRequest() (event.Event, error) {
 		Number:       number,
 		Title:        string(pr.Title),
 		Author:       cmp.Or(pr.User.login(), e.Author.login()),
+		AuthorID:     cmp.Or(pr.User.id(), e.Author.id()),
 		Sender:       e.Sender.login(),
+		SenderID:     e.Sender.id(),
 		Draft:        pr.Draft || draftTitle(string(pr.Title)),
 		Fork:         source == nil || string(source.ID) != repository.ID,
 		Labels:       labels,
@@ -325,4 +335,11 @@ func (u *giteeUser) login() string {
 		return ""
 	}
 	return cmp.Or(string(u.Login), string(u.Username), string(u.UserName))
+}
+
+func (u *giteeUser) id() string {
+	if u == nil {
+		return ""
+	}
+	return string(u.ID)
 }

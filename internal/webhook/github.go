@@ -204,7 +204,8 @@ func githubPush(e *github.PushEvent) (event.Event, error) {
 		ev.Files = event.NewFiles(nil, "the push was forced, so that files of the commits which it removed count too")
 	}
 	ev.Sender = cmp.Or(e.GetSender().GetLogin(), e.GetPusher().GetLogin(), e.GetPusher().GetName())
-	ev.Author = ev.Sender
+	ev.SenderID = idText(e.GetSender().GetID())
+	ev.Author, ev.AuthorID = ev.Sender, ev.SenderID
 	if ev.Kind == event.Push && strings.HasPrefix(ev.Branch, "gh-readonly-queue/") {
 		ev.IgnoredReason = "the branch is one of the merge queue: its merge_group event says what is to be checked"
 	}
@@ -309,7 +310,9 @@ func githubMergeRequest(repo *github.Repository, pr *github.PullRequest, sender 
 		Number:       pr.GetNumber(),
 		Title:        pr.GetTitle(),
 		Author:       pr.GetUser().GetLogin(),
+		AuthorID:     idText(pr.GetUser().GetID()),
 		Sender:       sender.GetLogin(),
+		SenderID:     idText(sender.GetID()),
 		Draft:        pr.GetDraft(),
 		Fork:         githubFork(pr),
 		Labels:       githubLabels(pr.Labels),
@@ -345,13 +348,16 @@ func githubIssueComment(e *github.IssueCommentEvent) (event.Event, error) {
 		Repository: githubRepository(e.GetRepo()),
 		Title:      issue.GetTitle(),
 		Author:     e.GetComment().GetUser().GetLogin(),
+		AuthorID:   idText(e.GetComment().GetUser().GetID()),
 		Sender:     e.GetSender().GetLogin(),
+		SenderID:   idText(e.GetSender().GetID()),
 		Draft:      issue.GetDraft(),
 		Labels:     githubLabels(issue.Labels),
 		UpdatedAt:  githubTime(e.GetComment().GetUpdatedAt()),
 	}
 	if issue.IsPullRequest() {
 		ev.Number = issue.GetNumber()
+		ev.CommentID, ev.Comment = idText(e.GetComment().GetID()), e.GetComment().GetBody()
 	}
 	return settleComment(ev, e.GetAction() == "created")
 }
@@ -362,7 +368,7 @@ func githubReviewComment(e *github.PullRequestReviewCommentEvent) (event.Event, 
 	}
 	ev := githubMergeRequest(e.GetRepo(), e.GetPullRequest(), e.GetSender())
 	ev.Kind = event.Comment
-	ev.Author = e.GetComment().GetUser().GetLogin()
+	ev.Author, ev.AuthorID = e.GetComment().GetUser().GetLogin(), idText(e.GetComment().GetUser().GetID())
 	ev.UpdatedAt = githubTime(e.GetComment().GetUpdatedAt())
 	return settleComment(ev, e.GetAction() == "created")
 }
@@ -373,7 +379,9 @@ func githubCommitComment(e *github.CommitCommentEvent) (event.Event, error) {
 		Repository: githubRepository(e.GetRepo()),
 		HeadSHA:    e.GetComment().GetCommitID(),
 		Author:     e.GetComment().GetUser().GetLogin(),
+		AuthorID:   idText(e.GetComment().GetUser().GetID()),
 		Sender:     e.GetSender().GetLogin(),
+		SenderID:   idText(e.GetSender().GetID()),
 		UpdatedAt:  githubTime(e.GetComment().GetUpdatedAt()),
 	}, e.GetAction() == "created")
 }

@@ -280,6 +280,7 @@ func gitlabPush(envelope gitlabEnvelope, body []byte) (event.Event, error) {
 	ev := pushed(e.Ref, e.Before, e.After, e.CheckoutSHA, false)
 	ev.Repository = envelope.repository()
 	ev.Sender, ev.Author = e.UserUsername, e.UserUsername
+	ev.SenderID, ev.AuthorID = idText(int64(e.UserID)), idText(int64(e.UserID))
 	var commits []commitFiles
 	for _, c := range e.Commits {
 		if c == nil {
@@ -321,8 +322,9 @@ func gitlabMergeRequest(envelope gitlabEnvelope, body []byte) (event.Event, []pl
 	if ev.Action == event.Updated {
 		ev.Before = mr.OldRev
 	}
+	ev.AuthorID = idText(int64(mr.AuthorID))
 	if e.User != nil {
-		ev.Sender = e.User.Username
+		ev.Sender, ev.SenderID = e.User.Username, idText(int64(e.User.ID))
 		if mr.AuthorID != 0 && e.User.ID == mr.AuthorID {
 			ev.Author = e.User.Username
 		}
@@ -387,8 +389,10 @@ func gitlabNote(envelope gitlabEnvelope, body []byte) (event.Event, []place, err
 		Repository: envelope.repository(),
 		UpdatedAt:  note.UpdatedAt,
 	}
+	ev.AuthorID = idText(int64(note.AuthorID))
 	if e.User != nil {
 		ev.Sender, ev.Author = e.User.Username, e.User.Username
+		ev.SenderID = idText(int64(e.User.ID))
 	}
 	switch note.NoteableType {
 	case "MergeRequest":
@@ -397,6 +401,7 @@ func gitlabNote(envelope gitlabEnvelope, body []byte) (event.Event, []place, err
 			return event.Event{}, nil, errors.New("merge_request is missing")
 		}
 		ev.Number, ev.Title, ev.HeadSHA = mr.IID, mr.Title, mr.LastCommit.ID
+		ev.CommentID, ev.Comment = idText(int64(note.ID)), note.Note
 		ev.Branch, ev.SourceBranch = mr.TargetBranch, mr.SourceBranch
 		ev.Fork = mr.SourceProjectID != mr.TargetProjectID
 		ev.Draft = envelope.MergeRequest.Draft || mr.WorkInProgress || draftTitle(mr.Title)

@@ -21,7 +21,7 @@ const (
 
 // bounded refuses an event whose names, refs or ids are longer than any host makes them:
 // what they stand for cannot be told when they are cut. Its title and labels are cut
-// instead, which the event's Cut says.
+// instead, which the event's Cut says. A comment that is too long is left out.
 func bounded(ev event.Event) (event.Event, error) {
 	repo := ev.Repository
 	for _, field := range []struct {
@@ -42,6 +42,15 @@ func bounded(ev event.Event) (event.Event, error) {
 		if len(field.value) > field.most {
 			return event.Event{}, fmt.Errorf("the %s has %d bytes, more than %d", field.name, len(field.value), field.most)
 		}
+	}
+	// What is not a number as hosts give them names no account: that of one that was deleted is negative.
+	for _, id := range []*string{&ev.AuthorID, &ev.SenderID, &ev.CommentID} {
+		if *id != "" && !numericID(*id) {
+			*id = ""
+		}
+	}
+	if ev.CommentID == "" || len(ev.Comment) > event.MaxComment {
+		ev.Comment = ""
 	}
 	if len(ev.Title) > maxTitle {
 		ev.Title, ev.Cut = cut(ev.Title, maxTitle), append(ev.Cut, "title")

@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -231,6 +232,9 @@ func checkFixture(t *testing.T, host event.Host, r recorded, ev event.Event) {
 			t.Errorf("event %+v", ev)
 		}
 	case "note", "issue_comment":
+		if ev.Number > 0 {
+			checkComment(t, host, r, ev)
+		}
 	default:
 		if ev.IgnoredReason == "" {
 			t.Errorf("not ignored: %+v", ev)
@@ -244,6 +248,35 @@ func checkFixture(t *testing.T, host event.Host, r recorded, ev event.Event) {
 	}
 }
 
+// checkComment compares the number, the author and the text of a recorded comment on a merge request.
+func checkComment(t *testing.T, host event.Host, r recorded, ev event.Event) {
+	t.Helper()
+	type comment struct {
+		ID       json.Number `json:"id"`
+		Body     string      `json:"body"`
+		Note     string      `json:"note"`
+		AuthorID json.Number `json:"author_id"`
+		User     struct {
+			ID json.Number `json:"id"`
+		} `json:"user"`
+	}
+	var raw struct {
+		Comment    comment `json:"comment"`
+		Attributes comment `json:"object_attributes"`
+	}
+	if err := json.Unmarshal(r.body, &raw); err != nil {
+		t.Fatal(err)
+	}
+	want := raw.Comment
+	if host == event.GitLab {
+		want = raw.Attributes
+		want.Body, want.User.ID = want.Note, want.AuthorID
+	}
+	if ev.CommentID != string(want.ID) || ev.AuthorID != string(want.User.ID) || ev.Comment != want.Body || ev.Comment == "" {
+		t.Errorf("comment %q by %q reads %q, want %+v", ev.CommentID, ev.AuthorID, ev.Comment, want)
+	}
+}
+
 func firstText(texts ...string) string {
 	for _, text := range texts {
 		if text != "" {
@@ -251,4 +284,20 @@ func firstText(texts ...string) string {
 		}
 	}
 	return ""
+}
+
+// TestComments compares which comment on a merge request each delivery brings, by whom, and what it
+// reads: githosts.md 1.3, 2.3, 3.3 and 4.2.
+func TestComments(t *testing.T) {
+	for _, host := range webhook.Hosts() {
+		var text strings.Builder
+		for _, r := range readRecorded(t, filepath.Join("testdata", string(host))) {
+			ev, err := webhook.Parse(connection(host), r.header, signed(t, host, r))
+			if err != nil || ev.Kind != event.Comment {
+				continue
+			}
+			fmt.Fprintf(&text, "%s: comment %q on %d by %q, sent by %q: %.60q\n", filepath.Base(r.name), ev.CommentID, ev.Number, ev.AuthorID, ev.SenderID, ev.Comment)
+		}
+		golden.Text(t, filepath.Join("testdata", string(host), "comments.txt"), text.String())
+	}
 }

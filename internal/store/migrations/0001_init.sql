@@ -352,6 +352,26 @@ CREATE TABLE expected_deliveries (
     PRIMARY KEY (connection, host_id)
 );
 CREATE INDEX expected_deliveries_by_time ON expected_deliveries (asked_at);
+-- The commands that people gave in comments on merge requests. key is the connection, the host's id of
+-- the repository and the number of the comment: each comment gives one. state is received, decided while
+-- the host is to be told what came of it, or ended. denied_on is the day, counted from 1970, on which
+-- its author was told that they may not give it, or 0: once a day is enough.
+CREATE TABLE commands (
+    key         TEXT PRIMARY KEY,
+    connection  TEXT NOT NULL,
+    author_id   TEXT NOT NULL,
+    delivery_id TEXT NOT NULL,
+    state       TEXT NOT NULL,
+    denied_on   BIGINT NOT NULL,
+    data        TEXT NOT NULL,
+    created_at  BIGINT NOT NULL,
+    updated_at  BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX commands_denied ON commands (connection, author_id, denied_on) WHERE denied_on > 0;
+CREATE INDEX commands_by_author ON commands (connection, author_id, created_at);
+CREATE INDEX commands_by_delivery ON commands (delivery_id);
+CREATE INDEX commands_by_time ON commands (created_at);
+CREATE INDEX commands_open ON commands (updated_at) WHERE state <> 'ended';
 
 -- What no replica sends until a time: key is "credentials" and a hash of their id, or a
 -- service and its endpoint. refusals counts how often credentials were refused since they

@@ -63,15 +63,15 @@ func chapters(w *demo.World) [][]episode {
 }
 
 // tellStory sends the deliveries and narrates until everything that they caused has
-// ended.
-func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, error) {
+// ended. At its end a merge request from a fork waits for somebody who vouches for its commit.
+func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, []demoFork, error) {
 	w := newWatcher(n)
 	var story []told
 	for _, chapter := range chapters(d.World) {
 		for _, e := range chapter {
 			sent, err := d.Send(ctx, e.Delivery)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", e.title, err)
+				return nil, nil, fmt.Errorf("%s: %w", e.title, err)
 			}
 			if e.Dropped {
 				n.say(e.Host, "dropped", "%s: no webhook comes", e.title)
@@ -81,12 +81,20 @@ func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, error) {
 			story = append(story, told{e, sent})
 		}
 		if err := watch(ctx, d, w, demo.Records.Judged); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return story, watch(ctx, d, w, func(r demo.Records) bool {
+	err := watch(ctx, d, w, func(r demo.Records) bool {
 		return r.Told() && slices.ContainsFunc(r.Deliveries, func(d view.DeliveryDetail) bool { return d.Recovered != event.NotRecovered })
 	})
+	if err != nil {
+		return nil, nil, err
+	}
+	fork, last, err := tellFork(ctx, d, n, w)
+	if err != nil {
+		return nil, nil, err
+	}
+	return append(story, last), []demoFork{fork}, nil
 }
 
 // tellAnswer tells how the server answered a delivery.

@@ -76,7 +76,29 @@ func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, error) {
 			return nil, err
 		}
 	}
-	return story, watch(ctx, d, w, demo.Records.Told)
+	if err := watch(ctx, d, w, demo.Records.Told); err != nil {
+		return nil, err
+	}
+	asked, err := recheck(ctx, d, n)
+	if err != nil {
+		return nil, err
+	}
+	return append(story, asked), watch(ctx, d, w, func(r demo.Records) bool { return r.Told() && r.Obeyed() })
+}
+
+// recheck lets somebody ask for a check again, in a comment on the merge request.
+func recheck(ctx context.Context, d *demo.Demo, n *narrator) (told, error) {
+	delivery, err := d.Write(event.GitHub, demo.MergeRequest, demo.Mona(), d.World.Mended, "/recheck")
+	if err != nil {
+		return told{}, err
+	}
+	e := episode{"mona comments /recheck on merge request 7", delivery}
+	sent, err := d.Send(ctx, e.Delivery)
+	if err != nil {
+		return told{}, fmt.Errorf("%s: %w", e.title, err)
+	}
+	n.tellAnswer(e, sent)
+	return told{e, sent}, nil
 }
 
 // tellAnswer tells how the server answered a delivery.

@@ -27,6 +27,8 @@ type demoReport struct {
 	Comments []demoComment `json:"comments"`
 	// Commands are those in comments on merge requests.
 	Commands []demoCommand `json:"commands"`
+	// Forks are the merge requests from forks, and what became of each commit.
+	Forks []demoFork `json:"forks"`
 	// Calls counts the requests that the stand-in received, by operation: its
 	// own count, not ours.
 	Calls map[string]int64 `json:"calls"`
@@ -122,12 +124,12 @@ type demoRelease struct {
 }
 
 // makeReport collects what happened from the database and from the stand-in.
-func makeReport(ctx context.Context, d *demo.Demo, story []told) (demoReport, error) {
+func makeReport(ctx context.Context, d *demo.Demo, story []told, forks []demoFork) (demoReport, error) {
 	r, err := d.Records(ctx)
 	if err != nil {
 		return demoReport{}, err
 	}
-	report := demoReport{Decisions: []demoDecision{}, Commands: []demoCommand{}, Runs: []demoRun{}, Releases: []demoRelease{}, Calls: d.Standin.Counts().Calls}
+	report := demoReport{Decisions: []demoDecision{}, Commands: []demoCommand{}, Runs: []demoRun{}, Releases: []demoRelease{}, Forks: forks, Calls: d.Standin.Counts().Calls}
 	states := map[string]demoDelivery{}
 	hosts := map[string]event.Host{}
 	for _, delivery := range r.Deliveries {
@@ -261,6 +263,12 @@ func brokenExpectations(r demoReport) []string {
 		}) == 1, "the merge request from "+string(host)+" is pulled with the other ref")
 	}
 
+	expect(slices.ContainsFunc(r.Forks, func(f demoFork) bool {
+		return f.StatusBefore == "pending" && strings.Contains(f.Waited, "may not write") && f.VouchedBy != "" && f.Run == codecheck.Passed && f.StatusAfter == "success"
+	}), "the merge request from a fork waits, and passes when somebody vouches for its commit")
+	expect(!slices.ContainsFunc(r.Releases, func(rel demoRelease) bool {
+		return slices.ContainsFunc(r.Forks, func(f demoFork) bool { return f.Commit == rel.SHA })
+	}), "nothing from a fork is released")
 	expect(len(r.Releases) == 3, "one verdict starts a release and approves its checkpoint, another one starts a release")
 	for _, rel := range r.Releases {
 		if rel.PipelineName == "web" {

@@ -110,11 +110,11 @@ func present(ctx context.Context, d *demo.Demo, flags demoFlags, env command.Env
 
 	storyCtx, cancel := context.WithTimeout(ctx, storyTimeout)
 	defer cancel()
-	told, err := tellStory(storyCtx, d, n)
+	told, forks, err := tellStory(storyCtx, d, n)
 	if err != nil {
 		return err
 	}
-	report, err := makeReport(ctx, d, told)
+	report, err := makeReport(ctx, d, told, forks)
 	if err != nil {
 		return err
 	}

@@ -59,31 +59,33 @@ func chapters(w *demo.World) [][]episode {
 }
 
 // tellStory sends the deliveries and narrates until everything that they caused has
-// ended.
-func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, error) {
+// ended. At its end a merge request from a fork waits for somebody who vouches for its commit.
+func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, []demoFork, error) {
 	w := newWatcher(n)
 	var story []told
 	for _, chapter := range chapters(d.World) {
 		for _, e := range chapter {
 			sent, err := d.Send(ctx, e.Delivery)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", e.title, err)
+				return nil, nil, fmt.Errorf("%s: %w", e.title, err)
 			}
 			n.tellAnswer(e, sent)
 			story = append(story, told{e, sent})
 		}
 		if err := watch(ctx, d, w, demo.Records.Judged); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	if err := watch(ctx, d, w, demo.Records.Told); err != nil {
-		return nil, err
+	fork, last, err := tellFork(ctx, d, n, w)
+	if err != nil {
+		return nil, nil, err
 	}
 	asked, err := recheck(ctx, d, n)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return append(story, asked), watch(ctx, d, w, func(r demo.Records) bool { return r.Told() && r.Obeyed() })
+	err = watch(ctx, d, w, func(r demo.Records) bool { return r.Told() && r.Obeyed() })
+	return append(story, last, asked), []demoFork{fork}, err
 }
 
 // recheck lets somebody ask for a check again, in a comment on the merge request.

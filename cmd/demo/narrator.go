@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 )
 
@@ -89,6 +91,9 @@ func (w *watcher) tell(r demo.Records) {
 		w.hosts[d.ID] = d.Host
 		if d.State != event.DeliveryReceived && w.news(d.ID, string(d.State)) {
 			w.tellDecision(d)
+		}
+		if c := d.Command; c != nil && c.State == store.CommandEnded && w.news(d.ID+" command", string(c.Outcome)) {
+			w.say(d.Host, "command", "%s of %s on merge request %d: %s, answered by a %s", c.Name, c.Author, c.Number, c.Outcome, cmp.Or(c.Answer, "nothing"))
 		}
 	}
 	for _, run := range r.Runs {

@@ -94,7 +94,27 @@ func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, []demoFo
 	if err != nil {
 		return nil, nil, err
 	}
-	return append(story, last), []demoFork{fork}, nil
+	asked, err := recheck(ctx, d, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = watch(ctx, d, w, func(r demo.Records) bool { return r.Told() && r.Obeyed() })
+	return append(story, last, asked), []demoFork{fork}, err
+}
+
+// recheck lets somebody ask for a check again, in a comment on the merge request.
+func recheck(ctx context.Context, d *demo.Demo, n *narrator) (told, error) {
+	delivery, err := d.Write(event.GitHub, demo.MergeRequest, demo.Mona(), d.World.Mended, "/recheck")
+	if err != nil {
+		return told{}, err
+	}
+	e := episode{"mona comments /recheck on merge request 7", delivery}
+	sent, err := d.Send(ctx, e.Delivery)
+	if err != nil {
+		return told{}, fmt.Errorf("%s: %w", e.title, err)
+	}
+	n.tellAnswer(e, sent)
+	return told{e, sent}, nil
 }
 
 // tellAnswer tells how the server answered a delivery.

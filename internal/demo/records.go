@@ -40,6 +40,13 @@ func (r Records) Ended() bool {
 // Told reports whether everything has ended and the git hosts were told so.
 func (r Records) Told() bool { return r.Ended() && r.Judged() }
 
+// Obeyed reports whether every command in a comment was carried out or refused, and answered.
+func (r Records) Obeyed() bool {
+	return !slices.ContainsFunc(r.Deliveries, func(d view.DeliveryDetail) bool {
+		return d.Command != nil && d.Command.State != store.CommandEnded
+	})
+}
+
 // Judged reports whether every run has ended, and the git hosts were told all there is to tell.
 func (r Records) Judged() bool {
 	return r.Checked() && !slices.ContainsFunc(r.Runs, func(run view.RunDetail) bool {

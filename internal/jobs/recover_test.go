@@ -338,3 +338,24 @@ func TestRecoveryOfTwoReplicas(t *testing.T) {
 		<-time.After(20 * time.Millisecond)
 	}
 }
+
+// TestRecoveryAfterRefusal: once deliveries were refused, the next one that is accepted has one round begin.
+func TestRecoveryAfterRefusal(t *testing.T) { storetest.Each(t, testRecoveryAfterRefusal) }
+
+func testRecoveryAfterRefusal(t *testing.T, db storetest.Database) {
+	c := newRecoveryCase(t, db)
+	for c.w.count(t, `kind = 'recover' AND state = 'completed'`) == 0 {
+		<-time.After(10 * time.Millisecond)
+	}
+	c.step(t, strings.Fields("webhook push main - a"))
+	if n := c.w.count(t, `kind = 'recover' AND state <> 'completed'`); n != 0 {
+		t.Errorf("%d rounds without a refusal", n)
+	}
+	c.q.Missed()
+	c.q.Missed()
+	c.step(t, strings.Fields("webhook push main a b"))
+	c.step(t, strings.Fields("webhook push main b c"))
+	if n := c.w.count(t, `kind = 'recover' AND state = 'scheduled'`); n != 1 {
+		t.Errorf("%d rounds after a refusal", n)
+	}
+}

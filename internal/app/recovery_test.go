@@ -269,6 +269,15 @@ func TestRecoveryProblems(t *testing.T) {
 	rounds(t, s, event.GitHub, 1)
 	setFaults(t, s, standin.Fault{Kind: standin.FaultNotFound, Operations: []string{"github_repository"}})
 	rounds(t, s, event.GitLab, 3)
+	response, err := http.Get(s.Private() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if want := `gatewright_recovery_problems{connection="github"} 1`; err != nil || !strings.Contains(string(text), want) {
+		t.Errorf("the metrics have no %s, error %v", want, err)
+	}
 	log, err := os.ReadFile(filepath.Join(filepath.Dir(s.ServerFile()), "gatewright.log"))
 	if err != nil {
 		t.Fatal(err)

@@ -189,6 +189,12 @@ func (c *hostCase) run(t *testing.T) string {
 		var may bool
 		may, err = f.CanWrite(t.Context(), "c", ev.Repository, forge.User{ID: words[2], Login: words[3]})
 		text = map[bool]string{true: "may write", false: "may not write"}[may]
+	case "missed": // the repository and the address
+		text, err = missed(f.Missed(t.Context(), forge.HookOwner{Connection: "c", Repository: words[1]}, words[2], now().Add(-48*time.Hour)))
+	case "redeliver": // the repository, the webhook and the delivery
+		text, err = "it is sent again", f.Redeliver(t.Context(), forge.HookOwner{Connection: "c", Repository: words[1]}, words[2], words[3])
+	case "test": // the repository and the webhook
+		text, err = "it is tested", f.TestHook(t.Context(), forge.HookOwner{Connection: "c", Repository: words[1]}, words[2])
 	case "repository":
 		var r event.Repository
 		r, err = f.Repository(t.Context(), "c", words[1])
@@ -239,6 +245,18 @@ func files(f event.Files, err error) (string, error) {
 		return fmt.Sprintf("all of %q", f.Paths), err
 	}
 	return fmt.Sprintf("%q, and %s", f.Paths, f.Unknown), err
+}
+
+// missed says what webhooks could not deliver.
+func missed(hooks []forge.MissedHook, err error) (string, error) {
+	text := fmt.Sprintf("%d webhooks", len(hooks))
+	for _, hook := range hooks {
+		text += fmt.Sprintf("\n%s stopped %q, %d a minute:", hook.ID, hook.Stopped, hook.PerMinute)
+		for _, d := range hook.Failed {
+			text += fmt.Sprintf(" %s of %s at %s;", d.ID, d.GUID, d.At.UTC().Format(time.RFC3339))
+		}
+	}
+	return text, err
 }
 
 // refs says which branches or merge requests are listed.

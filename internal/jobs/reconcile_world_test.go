@@ -128,6 +128,8 @@ type world struct {
 	policy string
 	// parse reads a delivery by its host id; nil means events.
 	parse func(id string) (event.Event, error)
+	// parseWhole reads all of a delivery; nil means parse.
+	parseWhole func(event.Delivery) (event.Event, error)
 }
 
 func newWorld(t *testing.T, db storetest.Database) *world {
@@ -215,6 +217,10 @@ func (w *world) start(t *testing.T, extra jobs.Options) (q *jobs.Queue, stop fun
 	if w.parse != nil {
 		opts.Parse = func(d event.Delivery) (event.Event, error) { return w.parse(d.HostID) }
 	}
+	if w.parseWhole != nil {
+		opts.Parse = w.parseWhole
+	}
+	opts.Recovery = extra.Recovery
 	opts.ReconcileEvery, opts.ReconcileAfter = extra.ReconcileEvery, extra.ReconcileAfter
 	opts.Forge, opts.Confirm, opts.MaxRuns = extra.Forge, extra.Confirm, extra.MaxRuns
 	q, err = jobs.New(t.Context(), opts)

@@ -112,7 +112,9 @@ func (c *comparison) compare(key string, ev event.Event) {
 	case watched:
 	case announced && head.At.After(c.recent):
 		next = c.newRef(key, ev)
-		next.SHA, next.Branch = head.SHA, head.Branch
+		if next.SHA, next.Branch = head.SHA, head.Branch; head.Ended {
+			next.SHA = ""
+		}
 	default:
 		next = c.newRef(key, ev)
 		next.Covered = covered
@@ -138,9 +140,9 @@ func (c *comparison) compare(key string, ev event.Event) {
 			c.pending = true
 		default:
 			switch {
-			case ended && ev.Number > 0:
+			case (ended || ev.Before == "") && ev.Number > 0:
 				ev.Action = event.Reopened
-			case ended && ev.Number == 0, ev.Before == "":
+			case ended || ev.Before == "":
 				ev.Before, ev.Action = "", event.Created
 			case same:
 				ev.Action = event.Retargeted

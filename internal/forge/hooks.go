@@ -50,7 +50,7 @@ type Hook struct {
 type HookSettings struct {
 	// URL is the address that it sends to.
 	URL string
-	// Secret proves its deliveries, and at GitLab SigningToken in its place or beside it.
+	// Secret proves its deliveries, and at GitLab SigningToken in its place or with it.
 	Secret, SigningToken string
 	// Mode is Gitee's: sign or password.
 	Mode string

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/apptest"
 	"github.com/gatewright/gatewright/internal/command"
@@ -242,6 +243,29 @@ func TestHooksOfOrganization(t *testing.T) {
 	}
 }
 
+// TestHooksKeep: what somebody has added to a webhook stays when it is mended.
+func TestHooksKeep(t *testing.T) {
+	t.Parallel()
+	h := startHooked(t, nil)
+	for host, kept := range map[event.Host]struct{ body, want string }{
+		event.GitHub: {`{"active":true,"events":["push","pull_request_review"],"config":{"url":"ADDRESS","content_type":"json","secret":"x"}}`, `"pull_request_review"`},
+		event.GitLab: {`{"url":"ADDRESS","push_events":true,"confidential_note_events":true,"issues_events":true}`, `"issues_events":true`},
+		event.Gitee:  {`{"url":"ADDRESS","push_events":true,"issues_events":true}`, `"issues_events":true`},
+		event.Gitea:  {`{"type":"gitea","active":true,"events":["push","release"],"authorization_header":"Basic cHJveHk=","config":{"url":"ADDRESS","content_type":"json"}}`, `"authorization_header":"Basic cHJveHk="`},
+	} {
+		h.change(host, http.MethodPost, hooksPath(host), strings.Replace(kept.body, "ADDRESS", h.Base()+"/webhooks/"+string(host), 1))
+		if e := h.one(h.hooks(command.OK, "install", "--connection", string(host))); e.Done != "mended" {
+			t.Errorf("%s: %+v", host, e)
+		}
+		if shown := h.change(host, http.MethodGet, hooksPath(host), ""); !strings.Contains(shown, kept.want) {
+			t.Errorf("%s: no %s in %s", host, kept.want, shown)
+		}
+		if sent := h.push(host); len(sent) != 1 || sent[0].Status != http.StatusAccepted {
+			t.Errorf("%s: a push: %+v", host, sent)
+		}
+	}
+}
+
 // TestHooksDisabled: a webhook that GitLab has disabled is told, and install makes another one, because no change makes
 // it good again (specs/githosts.md 2.6).
 func TestHooksDisabled(t *testing.T) {
@@ -344,7 +368,10 @@ func TestHooksRotate(t *testing.T) {
 	arrived, lost := map[event.Host]int{}, []string{}
 	for host := range old {
 		deliveries.Go(func() {
+			pace := time.NewTicker(50 * time.Millisecond)
+			defer pace.Stop()
 			for ctx.Err() == nil {
+				<-pace.C
 				sent, err := h.announce(context.WithoutCancel(ctx), host)
 				mu.Lock()
 				if err != nil || len(sent) != 1 || sent[0].Status/100 != 2 {

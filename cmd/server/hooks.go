@@ -28,7 +28,7 @@ func newHooks(env command.Environment) *cobra.Command {
 		Short: "Register, compare and remove the webhooks at the git hosts",
 		Long: `Works on the webhooks that send to this server: those with the address of a connection,
 which is http.public_url of the server file and /webhooks/NAME. Other webhooks are
-counted and left alone. The token of the connection needs the right to webhooks
+neither shown nor changed. The token of the connection needs the right to webhooks
 (docs/githosts.md). No secret is printed.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -80,7 +80,7 @@ Exits 1 when one is missing, wrong or a duplicate, or could not be read.`,
 		answer := answerTo(entries, hooks.Wrong, hooks.Duplicate, hooks.Missing, hooks.Unchecked)
 		uses, err := h.SecretUses(cmd.Context(), flags.unused)
 		if flags.asJSON {
-			result := map[string]any{"ok": answer == nil, "webhooks": entries, "secrets": uses}
+			result := map[string]any{"ok": answer == nil, "webhooks": entries, "secrets": append([]app.SecretUse{}, uses...), "secrets_error": ""}
 			if err != nil {
 				result["secrets_error"] = err.Error()
 			}
@@ -101,12 +101,12 @@ Exits 1 when one is missing, wrong or a duplicate, or could not be read.`,
 
 // useOf says how a secret was used.
 func useOf(use app.SecretUse) string {
-	text := "not used since " + stamp(use.Since) + ", when a server first had it"
-	switch {
-	case use.Unknown:
+	if use.Since == nil {
 		return "no server has it yet: let the server load its configuration"
-	case !use.LastUsed.IsZero():
-		text = "last used at " + stamp(use.LastUsed)
+	}
+	text := "not used since " + stamp(*use.Since) + ", when a server first had it"
+	if use.LastUsed != nil {
+		text = "last used at " + stamp(*use.LastUsed)
 	}
 	if use.Removable {
 		text += "; it may be removed"
@@ -199,6 +199,11 @@ func each(ctx context.Context, h *app.Hooks, do func(context.Context, hooks.Targ
 	for _, target := range h.Targets {
 		entries = append(entries, do(ctx, target)...)
 	}
+	for i := range entries {
+		for _, list := range []*[]string{&entries[i].Events, &entries[i].Problems, &entries[i].Remarks} {
+			*list = append([]string{}, *list...) // in JSON a list is always there
+		}
+	}
 	return entries
 }
 
@@ -222,9 +227,6 @@ func changed(env command.Environment, flags hooksFlags, entries []hooks.Entry) e
 
 // printHooks prints a line for each webhook, and what there is to say of it below.
 func printHooks(env command.Environment, entries []hooks.Entry) {
-	if len(entries) == 0 {
-		fmt.Fprintln(env.Stdout, "no repository is named without a pattern: give --connection with --repository or --organization")
-	}
 	for _, e := range entries {
 		subject := e.Connection + " " + e.Of()
 		if e.ID != "" {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/apptest"
 	"github.com/gatewright/gatewright/internal/command"
@@ -242,6 +243,77 @@ func TestHooksOfOrganization(t *testing.T) {
 	}
 }
 
+// TestHooksKeep: what somebody has added to a webhook stays when it is mended.
+func TestHooksKeep(t *testing.T) {
+	t.Parallel()
+	h := startHooked(t, nil)
+	for host, kept := range map[event.Host]struct{ body, want string }{
+		event.GitHub: {`{"active":true,"events":["push","pull_request_review"],"config":{"url":"ADDRESS","content_type":"json","secret":"x"}}`, `"pull_request_review"`},
+		event.GitLab: {`{"url":"ADDRESS","push_events":true,"confidential_note_events":true,"issues_events":true}`, `"issues_events":true`},
+		event.Gitee:  {`{"url":"ADDRESS","push_events":true,"issues_events":true}`, `"issues_events":true`},
+		event.Gitea:  {`{"type":"gitea","active":true,"events":["push","release"],"authorization_header":"Basic cHJveHk=","config":{"url":"ADDRESS","content_type":"json"}}`, `"authorization_header":"Basic cHJveHk="`},
+	} {
+		h.change(host, http.MethodPost, hooksPath(host), strings.Replace(kept.body, "ADDRESS", h.Base()+"/webhooks/"+string(host), 1))
+		if e := h.one(h.hooks(command.OK, "install", "--connection", string(host))); e.Done != "mended" {
+			t.Errorf("%s: %+v", host, e)
+		}
+		if shown := h.change(host, http.MethodGet, hooksPath(host), ""); !strings.Contains(shown, kept.want) {
+			t.Errorf("%s: no %s in %s", host, kept.want, shown)
+		}
+		if sent := h.push(host); len(sent) != 1 || sent[0].Status != http.StatusAccepted {
+			t.Errorf("%s: a push: %+v", host, sent)
+		}
+	}
+}
+
+// TestHooksDivided: two webhooks of GitHub with one config share the events. It takes no two of one config with
+// the same event, so that the second is removed before the first gets all of them (specs/githosts.md 1.6).
+func TestHooksDivided(t *testing.T) {
+	t.Parallel()
+	h := startHooked(t, nil)
+	for _, events := range []string{`"push"`, `"pull_request","issue_comment"`} {
+		h.change(event.GitHub, http.MethodPost, hooksPath(event.GitHub),
+			`{"events":[`+events+`],"config":{"url":"`+h.Base()+`/webhooks/github","content_type":"json","insecure_ssl":"0","secret":"another"}}`)
+	}
+	entries := h.hooks(command.OK, "install", "--connection", "github")
+	if len(entries) != 2 || entries[0].Done != "mended" || entries[0].State != hooks.OK || entries[1].Done != "removed" {
+		t.Errorf("install: %+v", entries)
+	}
+	if sent := h.push(event.GitHub); len(sent) != 1 || sent[0].Status != http.StatusAccepted {
+		t.Errorf("a push: %+v", sent)
+	}
+	// There is room for twenty webhooks of an event.
+	h.hooks(command.OK, "remove", "--connection", "github", "--repository", "acme/shop")
+	for i := range 20 {
+		h.change(event.GitHub, http.MethodPost, hooksPath(event.GitHub), fmt.Sprintf(`{"events":["push"],"config":{"url":"https://ci.example.com/%d","content_type":"json"}}`, i))
+	}
+	if e := h.one(h.hooks(command.No, "install", "--connection", "github")); !strings.Contains(e.Error, "the host takes no more webhooks here: delete one that is not needed") {
+		t.Errorf("the 21st: %+v", e)
+	}
+}
+
+// TestHooksSigningToken: a connection of GitLab with a signing token alone gets a webhook that signs.
+func TestHooksSigningToken(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "signing-token")
+	const token = "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q="
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := startHooked(t, func(text string) string {
+		return strings.Replace(text, "secrets: [{env: DEMO_GITLAB_TOKEN}]", "signing_tokens: [{file: "+file+"}]", 1)
+	})
+	if e := h.one(h.hooks(command.OK, "install", "--connection", "gitlab")); e.Done != "made" {
+		t.Errorf("install: %+v", e)
+	}
+	if shown := h.change(event.GitLab, http.MethodGet, hooksPath(event.GitLab), ""); !strings.Contains(shown, `"signing_token_present":true`) || !strings.Contains(shown, `"token_present":false`) {
+		t.Errorf("the webhook: %s", shown)
+	}
+	if sent := h.push(event.GitLab); len(sent) != 1 || sent[0].Status != http.StatusAccepted {
+		t.Errorf("a push: %+v", sent)
+	}
+}
+
 // TestHooksDisabled: a webhook that GitLab has disabled is told, and install makes another one, because no change makes
 // it good again (specs/githosts.md 2.6).
 func TestHooksDisabled(t *testing.T) {
@@ -344,7 +416,10 @@ func TestHooksRotate(t *testing.T) {
 	arrived, lost := map[event.Host]int{}, []string{}
 	for host := range old {
 		deliveries.Go(func() {
+			pace := time.NewTicker(50 * time.Millisecond)
+			defer pace.Stop()
 			for ctx.Err() == nil {
+				<-pace.C
 				sent, err := h.announce(context.WithoutCancel(ctx), host)
 				mu.Lock()
 				if err != nil || len(sent) != 1 || sent[0].Status/100 != 2 {

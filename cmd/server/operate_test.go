@@ -225,7 +225,7 @@ func testStoreCopy(t *testing.T, name string, reached func(demo.Records) bool) {
 	if code != command.OK {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
-	for _, want := range []string{" deliveries 1 ", "heads", "to go on with"} {
+	for _, want := range []string{" deliveries 1 ", "heads", "webhook_secrets 4", "to go on with"} {
 		if !strings.Contains(strings.Join(strings.Fields(stdout), " "), want) {
 			t.Errorf("no %q in\n%s", want, stdout)
 		}

@@ -56,6 +56,9 @@ func WithHooks(path string, lookup LookupEnv, choice HooksChoice, fn func(*Hooks
 		return strictyaml.Complaints{cfg.Complain("http.public_url", "the address at which the git hosts reach this server is missing", "write http: {public_url: https://…}, to which /webhooks/NAME is added")}
 	}
 	h, err := newHooks(cfg, policy, choice)
+	if err == nil && len(h.Targets) == 0 {
+		err = HooksError{"no connection with an API token has a repository that the rules name without a pattern: give --connection with --repository or --organization"}
+	}
 	if err != nil {
 		return err
 	}
@@ -178,13 +181,12 @@ type SecretUse struct {
 	Connection string `json:"connection"`
 	// Secret is its place in the list, from 1; that of a signing token is signing_1 and so on.
 	Secret string `json:"secret"`
-	// LastUsed is when it last proved a delivery; empty when it has not since Since, when a server first knew it.
-	LastUsed time.Time `json:"last_used,omitzero"`
-	Since    time.Time `json:"since,omitzero"`
+	// LastUsed is when it last proved a delivery; nil when it has not since Since, when a server first knew it. Since is nil
+	// until a server does.
+	LastUsed *time.Time `json:"last_used"`
+	Since    *time.Time `json:"since"`
 	// Removable: it is not the first, and was not used for the time asked for.
 	Removable bool `json:"removable"`
-	// Unknown: no server has told yet.
-	Unknown bool `json:"unknown,omitempty"`
 }
 
 // SecretUses reads from the database how the secrets of the connections are used that have more than one. unused is how
@@ -203,25 +205,26 @@ func (h *Hooks) SecretUses(ctx context.Context, unused time.Duration) ([]SecretU
 	if err != nil {
 		return nil, err
 	}
-	var uses []SecretUse
+	uses := []SecretUse{}
 	for _, c := range h.cfg.Connections {
 		secrets := webhook.Secrets(WebhookConnection(c))
 		if len(secrets) < 2 {
 			continue
 		}
 		for i, secret := range secrets {
-			use := SecretUse{Connection: c.Name, Secret: secret.Label, Unknown: true}
+			use := SecretUse{Connection: c.Name, Secret: secret.Label}
 			for _, k := range known {
-				if k.Connection == c.Name && k.Secret == secret.ID {
-					use.LastUsed, use.Since, use.Unknown = k.LastUsed, k.Since, false
+				if k.Connection != c.Name || k.Secret != secret.ID {
+					continue
 				}
+				last := k.Since
+				if use.Since = &k.Since; !k.LastUsed.IsZero() {
+					use.LastUsed = &k.LastUsed
+					last = k.LastUsed
+				}
+				first := i == 0 || secret.Label == "signing_1"
+				use.Removable = !first && time.Since(last) >= unused && time.Since(k.Since) >= unused
 			}
-			last := use.LastUsed
-			if last.Before(use.Since) {
-				last = use.Since
-			}
-			first := i == 0 || secret.Label == "signing_1"
-			use.Removable = !first && !use.Unknown && time.Since(last) >= unused
 			uses = append(uses, use)
 		}
 	}

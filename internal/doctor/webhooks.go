@@ -19,7 +19,11 @@ func (e *examination) webhooks(ctx context.Context) {
 		e.unchecked("webhooks", "http.public_url is not set, so that the webhooks at the git hosts cannot be compared with it")
 		return
 	}
-	for _, found := range e.Webhooks(ctx) {
+	all := e.Webhooks(ctx)
+	if len(all) == 0 {
+		e.unchecked("webhooks", "no rule names a repository without a pattern, so there is none to compare: see gatewright hooks check --repository")
+	}
+	for _, found := range all {
 		subject := "webhook of connection " + found.Connection + ": " + found.Of()
 		c, _ := e.Config.Connection(found.Connection)
 		problems, install := strings.Join(found.Problems, "; "), "run gatewright hooks install --connection "+found.Connection+" --repository "+found.Of()

@@ -109,7 +109,11 @@ func FuzzGitea(f *testing.F) {
 // addAnswers adds the answers of a host's case files.
 func addAnswers(f *testing.F, host string) {
 	f.Helper()
-	files, err := filepath.Glob("testdata/*/" + host + "/*.txtar")
+	pattern := "testdata/*/" + host + "/*.txtar"
+	if strings.Contains(host, "/") { // a purpose and a host
+		pattern = "testdata/" + host + "/*.txtar"
+	}
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		f.Fatalf("no seeds, error %v", err)
 	}
@@ -125,4 +129,40 @@ func addAnswers(f *testing.F, host string) {
 		}
 	}
 	f.Add([]byte("403 Forbidden"), http.StatusForbidden)
+}
+
+// FuzzHooks: whatever a host answers about its webhooks, each call ends with a result that is bounded or an error, and
+// no secret of an answer is kept.
+func FuzzHooks(f *testing.F) {
+	for _, host := range hosts() {
+		addAnswers(f, "hooks/"+string(host.name))
+	}
+	f.Add([]byte(`[{"id": 1, "password": "hunter2", "config": {"secret": "hunter2", "url": "https://gate.example.com"}}]`), 0)
+	f.Fuzz(func(t *testing.T, body []byte, code int) {
+		status := http.StatusOK
+		if code >= 300 && code < 600 {
+			status = code
+		}
+		for _, host := range hosts() {
+			made, err := host.newClient(Connection{APIURL: "https://git.example.com/api", Token: "token"}, &http.Client{Transport: answering{status, body}}, time.Now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := &Forge{timeout: time.Minute, now: time.Now, clients: map[string]*connected{"c": {client: made, hookKind: host.hookKind}}}
+			owner := HookOwner{Connection: "c", Repository: "acme/api"}
+			found, err := all.Hooks(t.Context(), owner)
+			if err == nil && status != http.StatusOK {
+				t.Errorf("answer %d was read: %v", status, found)
+			}
+			saved, _ := all.SaveHook(t.Context(), owner, "", HookSettings{URL: "https://gate.example.com", Secret: "s"})
+			for _, hook := range append(found, saved) {
+				if hook.ID != "" && !isHookID(hook.ID) || len([]rune(hook.URL)) > maxHookURL || len(hook.Events) > maxHookEvents {
+					t.Errorf("%s: %+v", host.name, hook)
+				}
+			}
+			if err := all.DeleteHook(t.Context(), owner, "7"); err == nil && status != http.StatusOK && status != http.StatusNotFound && status != http.StatusGone {
+				t.Errorf("answer %d was taken for a deletion", status)
+			}
+		}
+	})
 }

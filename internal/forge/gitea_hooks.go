@@ -39,8 +39,8 @@ func (r giteaClient) hooks(ctx context.Context, o HookOwner, page int) ([]Hook, 
 	return found, len(answers) > 0, err
 }
 
-// saveHook: what Gitea is not sent of events and filter it takes away. Whether certificates are checked is a setting
-// of the installation.
+// saveHook: what Gitea is not sent of events, filter and Authorization header it takes away, so that the header is read
+// first. Whether certificates are checked is a setting of the installation.
 func (r giteaClient) saveHook(ctx context.Context, o HookOwner, id string, s HookSettings) (Hook, error) {
 	body := map[string]any{
 		"active": true, "events": s.Events, "branch_filter": "*",
@@ -50,6 +50,14 @@ func (r giteaClient) saveHook(ctx context.Context, o HookOwner, id string, s Hoo
 	if id == "" {
 		body["type"] = "gitea"
 		method, rest = http.MethodPost, ""
+	} else {
+		var now struct {
+			Authorization laxText `json:"authorization_header"`
+		}
+		if err := r.onHooks(ctx, http.MethodGet, o, rest, nil, &now); err != nil {
+			return Hook{}, err
+		}
+		body["authorization_header"] = string(now.Authorization)
 	}
 	var answer configuredHook
 	if err := r.onHooks(ctx, method, o, rest, body, &answer); err != nil {

@@ -121,7 +121,7 @@ func (r gitlabClient) saveHook(ctx context.Context, o HookOwner, id string, s Ho
 	}
 	saved, err := answer.hook().bounded()
 	if err == nil && s.SigningToken != "" && (answer.SigningPresent == nil || !answer.SigningPresent.on()) && s.Secret == "" {
-		err = &Error{message: "the webhook is saved, but this GitLab took no signing token, which came with GitLab 19.0: give the connection a secret beside it"}
+		err = &Error{message: "the webhook is saved, but this GitLab took no signing token, which came with GitLab 19.0: give the connection a secret as well"}
 	}
 	return saved, err
 }

@@ -50,7 +50,7 @@ type Hook struct {
 type HookSettings struct {
 	// URL is the address that it sends to.
 	URL string
-	// Secret proves its deliveries, and at GitLab SigningToken in its place or beside it.
+	// Secret proves its deliveries, and at GitLab SigningToken in its place or with it.
 	Secret, SigningToken string
 	// Mode is Gitee's: sign or password.
 	Mode string
@@ -173,6 +173,8 @@ func (f *Forge) onHooks(ctx context.Context, name string, o HookOwner, call func
 			refused.message = "the host has another webhook with this address: delete that one"
 		case refused.HookLimit():
 			refused.message = "the host takes no more webhooks here: delete one that is not needed"
+		case refused.Status == http.StatusUnprocessableEntity || refused.Status == http.StatusBadRequest:
+			refused.message = "the host does not take this webhook: http.public_url must be an address that it can reach"
 		}
 	}
 	return err

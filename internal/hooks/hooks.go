@@ -86,20 +86,18 @@ const (
 // Entry is one webhook, or that there is none.
 type Entry struct {
 	Connection   string `json:"connection"`
-	Repository   string `json:"repository,omitempty"`
-	Organization string `json:"organization,omitempty"`
+	Repository   string `json:"repository"`
+	Organization string `json:"organization"`
 	State        State  `json:"state"`
 	// Done is what was done: made, mended, renewed or removed; empty for nothing.
-	Done   string   `json:"done,omitempty"`
-	ID     string   `json:"id,omitempty"`
-	URL    string   `json:"url,omitempty"`
-	Events []string `json:"events,omitempty"`
+	Done   string   `json:"done"`
+	ID     string   `json:"id"`
+	URL    string   `json:"url"`
+	Events []string `json:"events"`
 	// Problems are what is wrong, or what was before it was mended. Remarks are good to know.
-	Problems []string `json:"problems,omitempty"`
-	Remarks  []string `json:"remarks,omitempty"`
-	Error    string   `json:"error,omitempty"`
-	// Unreadable: the host has no such repository, or refuses to show its webhooks.
-	Unreadable bool `json:"-"`
+	Problems []string `json:"problems"`
+	Remarks  []string `json:"remarks"`
+	Error    string   `json:"error"`
 }
 
 // Of is the name of the repository or organisation.
@@ -116,9 +114,8 @@ type Keeper struct {
 
 // looked is what was found at a repository or organisation.
 type looked struct {
-	// ours send to the address of the connection, elsewhere to one like it. others are how many there are beside.
+	// ours send to the address of the connection, elsewhere to one like it.
 	ours, elsewhere []forge.Hook
-	others          int
 	err             error
 }
 
@@ -132,8 +129,6 @@ func (k *Keeper) look(ctx context.Context, t Target) looked {
 			l.ours = append(l.ours, hook)
 		case addressSimilar:
 			l.elsewhere = append(l.elsewhere, hook)
-		default:
-			l.others++
 		}
 	}
 	// The best one comes first: what is kept.
@@ -171,20 +166,7 @@ func (k *Keeper) above(ctx context.Context, t Target) (of Target, best *forge.Ho
 }
 
 // parent is a full name without its last part.
-func parent(name string) string {
-	before, _, found := cutLast(name, "/")
-	if !found {
-		return ""
-	}
-	return before
-}
-
-func cutLast(text, separator string) (before, after string, found bool) {
-	if i := strings.LastIndex(text, separator); i >= 0 {
-		return text[:i], text[i+len(separator):], true
-	}
-	return text, "", false
-}
+func parent(name string) string { return name[:max(strings.LastIndex(name, "/"), 0)] }
 
 // Check says how the webhooks of a target stand. It changes nothing.
 func (k *Keeper) Check(ctx context.Context, t Target) []Entry {
@@ -414,10 +396,7 @@ func (t Target) missing() Entry {
 }
 
 func (t Target) failed(err error) Entry {
-	e := Entry{Connection: t.Connection.Name, Repository: t.Repository, Organization: t.Organization, State: Unchecked, Error: err.Error()}
-	var refused *forge.Error
-	e.Unreadable = errors.As(err, &refused) && (refused.NotFound() || refused.Forbidden())
-	return e
+	return Entry{Connection: t.Connection.Name, Repository: t.Repository, Organization: t.Organization, State: Unchecked, Error: err.Error()}
 }
 
 // errNoSecret is why a webhook can be given no secret.

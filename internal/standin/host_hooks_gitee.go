@@ -156,7 +156,7 @@ type giteaHookFields struct {
 	Active        *bool             `json:"active"`
 }
 
-// giteaEventsOf are the events that Gitea makes of those asked for: pull_request stands for all that begin with
+// giteaEventsOf are the events that a hook has for those asked for: pull_request stands for all that begin with
 // it, and none for push.
 func giteaEventsOf(asked []string) []string {
 	if len(asked) == 0 {

@@ -6,13 +6,12 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
-	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
-	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/standin"
+	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 )
 
@@ -32,56 +31,54 @@ type demoFork struct {
 	Run       codecheck.State `json:"run"`
 }
 
-// tellFork sends the merge request from a fork, waits until its host is told that it waits, and then does what
-// gatewright ok does.
-func tellFork(ctx context.Context, d *demo.Demo, n *narrator, w *watcher) (f demoFork, last told, err error) {
-	const actor = "demo"
-	last.episode = episode{"merge request 8 from a fork", demo.Delivery{Host: event.GitHub, Kind: "merge-request", ID: uuid.NewString(),
+// tellFork sends the merge request from a fork, waits until its host is told that it waits, and then lets somebody
+// vouch for its commit in a comment.
+func tellFork(ctx context.Context, d *demo.Demo, n *narrator, w *watcher) (f demoFork, story []told, err error) {
+	var opened told
+	opened.episode = episode{"merge request 8 from a fork", demo.Delivery{Host: event.GitHub, Kind: "merge-request", ID: uuid.NewString(),
 		Change: demo.Change{Branch: "main", SourceBranch: "patch-1", Before: d.World.Clean, SHA: d.World.Fork, Number: demo.ForkRequest, Fork: true}}}
-	if last.Sent, err = d.Send(ctx, last.Delivery); err != nil {
-		return f, last, fmt.Errorf("%s: %w", last.title, err)
+	if opened.Sent, err = d.Send(ctx, opened.Delivery); err != nil {
+		return f, nil, fmt.Errorf("%s: %w", opened.title, err)
 	}
-	n.tellAnswer(last.episode, last.Sent)
-	f = demoFork{Host: event.GitHub, Number: demo.ForkRequest, Commit: d.World.Fork, Delivery: last.Sent.ID}
+	n.tellAnswer(opened.episode, opened.Sent)
+	f = demoFork{Host: event.GitHub, Number: demo.ForkRequest, Commit: d.World.Fork, Delivery: opened.Sent.ID}
 	err = watch(ctx, d, w, func(r demo.Records) bool {
 		f.StatusBefore = statusOf(d, f)
 		return r.Told() && f.StatusBefore != ""
 	})
 	if err != nil {
-		return f, last, err
+		return f, nil, err
 	}
-	delivery, err := forkDelivery(ctx, d, f)
+	delivery, err := deliveryOf(ctx, d, f.Delivery)
 	if err != nil {
-		return f, last, err
+		return f, nil, err
 	}
 	f.Waited = delivery.Reason
-	inserter, err := jobs.NewInserter(d.Store(), zap.NewNop())
+	vouch, err := say(ctx, d, n, demo.ForkRequest, f.Commit, "/ok "+f.Commit)
 	if err != nil {
-		return f, last, err
+		return f, nil, err
 	}
-	if _, err := inserter.TrustDelivery(ctx, f.Delivery, jobs.Order{Actor: actor, Reason: "the code was read"}); err != nil {
-		return f, last, err
+	if err := watch(ctx, d, w, func(r demo.Records) bool { return r.Obeyed() && r.Told() }); err != nil {
+		return f, nil, err
 	}
-	f.VouchedBy = actor
-	n.say(f.Host, "ok", "somebody vouches for commit %s (gatewright ok): it is decided again", f.Commit[:8])
-	if err := watch(ctx, d, w, demo.Records.Told); err != nil {
-		return f, last, err
+	if said, err := deliveryOf(ctx, d, vouch.ID); err == nil && said.Command != nil && said.Command.Outcome == store.CommandDone {
+		f.VouchedBy = said.Command.Author
 	}
 	f.StatusAfter = statusOf(d, f)
-	if delivery, err = forkDelivery(ctx, d, f); err == nil && len(delivery.Runs) > 0 {
+	if delivery, err = deliveryOf(ctx, d, f.Delivery); err == nil && len(delivery.Runs) > 0 {
 		f.Run = delivery.Runs[0].State
 	}
-	return f, last, err
+	return f, []told{opened, vouch}, err
 }
 
-func forkDelivery(ctx context.Context, d *demo.Demo, f demoFork) (view.DeliveryDetail, error) {
+func deliveryOf(ctx context.Context, d *demo.Demo, id string) (view.DeliveryDetail, error) {
 	r, err := d.Records(ctx)
 	if err != nil {
 		return view.DeliveryDetail{}, err
 	}
-	i := slices.IndexFunc(r.Deliveries, func(delivery view.DeliveryDetail) bool { return delivery.ID == f.Delivery })
+	i := slices.IndexFunc(r.Deliveries, func(delivery view.DeliveryDetail) bool { return delivery.ID == id })
 	if i < 0 {
-		return view.DeliveryDetail{}, fmt.Errorf("delivery %q is not stored", f.Delivery)
+		return view.DeliveryDetail{}, fmt.Errorf("delivery %q is not stored", id)
 	}
 	return r.Deliveries[i], nil
 }

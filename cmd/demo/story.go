@@ -90,25 +90,25 @@ func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, []demoFo
 	if err != nil {
 		return nil, nil, err
 	}
-	fork, last, err := tellFork(ctx, d, n, w)
+	fork, vouched, err := tellFork(ctx, d, n, w)
 	if err != nil {
 		return nil, nil, err
 	}
-	asked, err := recheck(ctx, d, n)
+	asked, err := say(ctx, d, n, demo.MergeRequest, d.World.Mended, "/recheck")
 	if err != nil {
 		return nil, nil, err
 	}
 	err = watch(ctx, d, w, func(r demo.Records) bool { return r.Told() && r.Obeyed() })
-	return append(story, last, asked), []demoFork{fork}, err
+	return slices.Concat(story, vouched, []told{asked}), []demoFork{fork}, err
 }
 
-// recheck lets somebody ask for a check again, in a comment on the merge request.
-func recheck(ctx context.Context, d *demo.Demo, n *narrator) (told, error) {
-	delivery, err := d.Write(event.GitHub, demo.MergeRequest, demo.Mona(), d.World.Mended, "/recheck")
+// say lets somebody who may give commands write a comment on a merge request that has a commit.
+func say(ctx context.Context, d *demo.Demo, n *narrator, number int, commit, text string) (told, error) {
+	delivery, err := d.Write(event.GitHub, number, demo.Mona(), commit, text)
 	if err != nil {
 		return told{}, err
 	}
-	e := episode{"mona comments /recheck on merge request 7", delivery}
+	e := episode{fmt.Sprintf("mona comments %s on merge request %d", text, number), delivery}
 	sent, err := d.Send(ctx, e.Delivery)
 	if err != nil {
 		return told{}, fmt.Errorf("%s: %w", e.title, err)

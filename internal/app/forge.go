@@ -109,6 +109,7 @@ func (h *hosts) report(connection string) report.Settings {
 	return report.Settings{
 		Statuses: c.Report.Statuses == "on", Context: c.Report.Context, Comment: report.CommentMode(c.Report.Comment),
 		Ignored: report.IgnoredMode(c.Report.Ignored), Language: c.Report.Language, Dashboard: cfg.Dashboard.URL,
+		Commands: h.commands(connection).Prefix,
 	}
 }
 

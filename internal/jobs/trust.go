@@ -72,7 +72,11 @@ func (q *Queue) origin(ctx context.Context, delivery store.Delivery, ev event.Ev
 // untrusted is o with why nobody is trusted, and who may change that; where trust is wanted and not given.
 func (q *Queue) untrusted(o event.Origin, trust bool, why string, delivery store.Delivery) event.Origin {
 	if trust && o.Trusted == "" {
-		o.Missing = fmt.Sprintf("%s; it is checked once somebody who may write to the repository vouches for this commit: gatewright ok %s --reason …", why, delivery.ID)
+		byComment := ""
+		if prefix := q.opts.Commands(delivery.Connection).Prefix; prefix != "" {
+			byComment = fmt.Sprintf("the comment %sok and the full commit, or ", prefix)
+		}
+		o.Missing = fmt.Sprintf("%s; it is checked once somebody who may write to the repository vouches for this commit, by %sgatewright ok %s --reason …", why, byComment, delivery.ID)
 	}
 	return o
 }

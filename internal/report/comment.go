@@ -44,7 +44,7 @@ func (s Settings) CommentFor(c Commented, exists bool) (body string, said bool) 
 		if i > 0 {
 			b.WriteString("\n---\n\n")
 		}
-		w.writeRun(&b, run, c)
+		w.writeRun(&b, run, c, s.Commands)
 	}
 	if s.Dashboard != "" {
 		fmt.Fprintf(&b, "\n%s/runs/%s\n", s.Dashboard, runs[0].ID)
@@ -69,7 +69,7 @@ func newestRuns(runs []codecheck.Run) []codecheck.Run {
 	return newest
 }
 
-func (w words) writeRun(b *strings.Builder, run codecheck.Run, c Commented) {
+func (w words) writeRun(b *strings.Builder, run codecheck.Run, c Commented, commands string) {
 	title, next := w.titlePassed, w.nextPassed
 	switch run.State {
 	case codecheck.Failed:
@@ -85,7 +85,11 @@ func (w words) writeRun(b *strings.Builder, run codecheck.Run, c Commented) {
 		}
 	}
 	w.writeFindings(b, run, c)
-	fmt.Fprintf(b, "**%s.** %s\n\n%s: %s `gatewright rerun run %s --reason …`\n", w.next, next, w.again, w.againRun, run.ID)
+	again := w.againRun
+	if commands != "" {
+		again = fmt.Sprintf(w.againComment, commands) + " " + again
+	}
+	fmt.Fprintf(b, "**%s.** %s\n\n%s: %s `gatewright rerun run %s --reason …`\n", w.next, next, w.again, again, run.ID)
 }
 
 // writeFindings writes a table of the new findings of a run.

@@ -5,6 +5,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -27,6 +28,9 @@ type Settings struct {
 	Language string
 	// Dashboard is the address of the pages that statuses link to; empty for no links.
 	Dashboard string
+	// Commands is what commands in comments begin with, such as /; empty where none are carried
+	// out.
+	Commands string
 }
 
 // Comments reports whether merge requests may get a comment.
@@ -89,9 +93,18 @@ func (s Settings) Check(runs []codecheck.Run, ignored string, needsTrust bool) (
 		parts = append(parts, part{state: state, text: words.ignored + ignored})
 	}
 	if needsTrust {
-		parts = append(parts, part{state: forge.StatePending, text: words.needsTrust})
+		parts = append(parts, part{state: forge.StatePending, text: s.needsTrust(words)})
 	}
 	return s.worst(s.Context+"/check", parts)
+}
+
+// needsTrust says that somebody must vouch for the commit of a fork, and how.
+func (s Settings) needsTrust(words words) string {
+	how := words.okByCommand
+	if s.Commands != "" {
+		how = fmt.Sprintf(words.okByComment, s.Commands)
+	}
+	return fmt.Sprintf(words.needsTrust, how)
 }
 
 // Release is the status of a commit's releases by one pipeline: the worst of what they say.

@@ -12,7 +12,9 @@ import (
 // words are the words of one language.
 type words struct {
 	waits, running, superseded, stopped, failedScan, ignored string
-	passedWithoutLimits, needsTrust, recovered               string
+	passedWithoutLimits, recovered                           string
+	// needsTrust has a place for how somebody vouches: by a comment, or okByCommand.
+	needsTrust, okByComment, okByCommand string
 
 	releaseStarts, releaseRuns, releaseWaits, releasePaused, released, decided, releaseFailed  string
 	releaseRefused, releaseStopped, releaseRolledBack, releaseExpired, releaseUnknown, atPoint string
@@ -21,6 +23,8 @@ type words struct {
 	commit, rule, gate, severity, ruleColumn, where, message   string
 	newFindings, allFindings, more, nothingNew                 string
 	next, nextFailed, nextPassed, nextErrored, again, againRun string
+	// againComment is how to check again by a comment.
+	againComment string
 }
 
 func (s Settings) words() words {
@@ -34,8 +38,8 @@ func english() words {
 	return words{
 		waits: "waits for its check", running: "is being checked", superseded: "a newer commit came, so that this one is not checked to its end",
 		stopped: "the check was stopped: ", failedScan: "no verdict: ", ignored: "not checked: ", passedWithoutLimits: "checked, and the gate sets no limit",
-		needsTrust: "comes from a fork: somebody who may write to the repository must vouch for this commit (gatewright ok)",
-		recovered:  " (recovered: no webhook came)",
+		needsTrust: "comes from a fork: somebody who may must vouch for this commit, %s", okByComment: "by the comment %sok and the full commit", okByCommand: "by gatewright ok",
+		recovered: " (recovered: no webhook came)",
 
 		releaseStarts: "the release is about to begin", releaseRuns: "is being released", releaseWaits: "the release waits for an approval",
 		releasePaused: "the release is paused", released: "released", decided: "the checkpoint is decided: ", releaseFailed: "the release failed: ",
@@ -48,7 +52,7 @@ func english() words {
 		next: "What happens next", nextFailed: "Push a mended commit; it is checked by itself.",
 		nextPassed:  "Nothing more is needed from this check.",
 		nextErrored: "The check did not come to a verdict. It can be repeated.",
-		again:       "To check this commit again", againRun: "an operator runs",
+		again:       "To check this commit again", againRun: "an operator runs", againComment: "write `%srecheck` in a comment, or",
 	}
 }
 
@@ -56,8 +60,8 @@ func chinese() words {
 	return words{
 		waits: "等待检查", running: "正在检查", superseded: "已有更新的提交，此提交不再检查",
 		stopped: "检查已停止：", failedScan: "没有结论：", ignored: "不检查：", passedWithoutLimits: "已检查，门禁未设限制",
-		needsTrust: "来自 fork：须由有仓库写权限的人确认此提交（gatewright ok）",
-		recovered:  "（未收到 webhook，已补检）",
+		needsTrust: "来自 fork：须由有权限的人确认此提交（%s）", okByComment: "评论 %sok 加完整提交号", okByCommand: "gatewright ok",
+		recovered: "（未收到 webhook，已补检）",
 
 		releaseStarts: "即将发布", releaseRuns: "正在发布", releaseWaits: "发布等待审批",
 		releasePaused: "发布已暂停", released: "已发布", decided: "检查点已处理：", releaseFailed: "发布失败：",
@@ -70,7 +74,7 @@ func chinese() words {
 		next: "接下来", nextFailed: "推送修复后的提交，会自动重新检查。",
 		nextPassed:  "此检查不再需要任何操作。",
 		nextErrored: "检查没有得出结论，可以重新检查。",
-		again:       "重新检查此提交", againRun: "由运维人员执行",
+		again:       "重新检查此提交", againRun: "由运维人员执行", againComment: "在评论中写 `%srecheck`，或",
 	}
 }
 

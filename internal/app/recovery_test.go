@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -225,7 +226,7 @@ func forgeOf(t *testing.T, s apptest.Service) *forge.Forge {
 	return f
 }
 
-// TestMissingVerdicts: an open merge request that nothing told of is counted, until it has a verdict. A branch
+// TestMissingVerdicts: open merge requests that nothing told of are counted, each until it has a verdict. A branch
 // that was there from the beginning is not.
 func TestMissingVerdicts(t *testing.T) {
 	apptest.Each(t, recovering(", missing_after: 100ms"), testMissingVerdicts)
@@ -251,14 +252,16 @@ func testMissingVerdicts(t *testing.T, s apptest.Service) {
 		}
 		return list
 	}
-	apptest.WaitFor(t, "the merge request is counted", func() bool { return metrics("1") })
-	if list := missing(); len(list) != 1 || list[0].Number != demo.MergeRequest || list[0].Commit != s.World.Bad || !strings.Contains(list[0].Reason, "nothing was checked") {
+	apptest.WaitFor(t, "the merge requests are counted", func() bool { return metrics("2") })
+	list := missing()
+	i := slices.IndexFunc(list, func(m view.Missing) bool { return m.Number == demo.MergeRequest })
+	if len(list) != 2 || i < 0 || list[i].Commit != s.World.Bad || !strings.Contains(list[i].Reason, "nothing was checked") {
 		t.Errorf("missing are %+v", list)
 	}
 	s.Request(t)
 	s.Until(t, "it is checked", func(r demo.Records) bool { return len(r.Runs) == 1 && r.Checked() })
-	apptest.WaitFor(t, "it is not counted any more", func() bool { return metrics("0") })
-	if list := missing(); len(list) != 0 {
+	apptest.WaitFor(t, "it is not counted any more", func() bool { return metrics("1") })
+	if list := missing(); len(list) != 1 || list[0].Number != demo.ForkRequest {
 		t.Errorf("missing are %+v", list)
 	}
 }

@@ -2,12 +2,10 @@ package jobs_test
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,13 +20,12 @@ import (
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/forge"
+	"github.com/gatewright/gatewright/internal/golden"
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/storetest"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
-
-var update = flag.Bool("update", false, "write what was found into the case files")
 
 const recoveryPolicy = `
 version: 1
@@ -130,15 +127,7 @@ func testRecoveryCase(t *testing.T, db storetest.Database, file string) {
 	for line := range strings.Lines(string(archive.Files[0].Data)) {
 		c.step(t, strings.Fields(line))
 	}
-	want := &archive.Files[1]
-	if got := c.said.String(); *update {
-		want.Data = []byte(got)
-		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if got != string(want.Data) {
-		t.Errorf("got\n%s\nwant\n%s", got, want.Data)
-	}
+	golden.Section(t, file, archive, archive.Files[1].Name, c.said.String())
 }
 
 type recoveryCase struct {

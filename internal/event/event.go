@@ -222,6 +222,10 @@ func HostTime(text string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// MergeQueueBranches is what the names of the branches begin with that GitHub's merge queue makes.
+// A rule asks for their check by merge_group.
+const MergeQueueBranches = "gh-readonly-queue/"
+
 // CommitRef is the branch or tag that has the event's commit: of a merge request and a merge
 // group the source branch.
 func (e Event) CommitRef() string {

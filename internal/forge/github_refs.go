@@ -3,6 +3,7 @@ package forge
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/go-github/v60/github"
@@ -36,6 +37,9 @@ func (r githubClient) branches(ctx context.Context, repository string) ([]Ref, b
 			return nil, false, errNull
 		}
 		for _, b := range branches {
+			if strings.HasPrefix(b.GetName(), event.MergeQueueBranches) {
+				continue // a merge_group event asks for its check
+			}
 			list = append(list, Ref{Branch: b.GetName(), SHA: b.GetCommit().GetSHA()})
 		}
 		return list, resp.NextPage > page, nil

@@ -206,7 +206,7 @@ func githubPush(e *github.PushEvent) (event.Event, error) {
 	ev.Sender = cmp.Or(e.GetSender().GetLogin(), e.GetPusher().GetLogin(), e.GetPusher().GetName())
 	ev.SenderID = idText(e.GetSender().GetID())
 	ev.Author, ev.AuthorID = ev.Sender, ev.SenderID
-	if ev.Kind == event.Push && strings.HasPrefix(ev.Branch, "gh-readonly-queue/") {
+	if ev.Kind == event.Push && strings.HasPrefix(ev.Branch, event.MergeQueueBranches) {
 		ev.IgnoredReason = "the branch is one of the merge queue: its merge_group event says what is to be checked"
 	}
 	return settlePush(ev)

@@ -115,8 +115,12 @@ func (w *watcher) tellDecision(d view.DeliveryDetail) {
 	}
 	ev := d.Decision.Event
 	what := fmt.Sprintf("%s to %s", ev.Kind, ev.Branch)
-	if ev.Kind == event.MergeRequest {
+	switch ev.Kind {
+	case event.MergeRequest:
 		what = fmt.Sprintf("merge request %d (%s into %s)", ev.Number, ev.SourceBranch, ev.Branch)
+	case event.Comment:
+		w.say(d.Host, "decision", "comment on merge request %d: %s", ev.Number, d.Reason)
+		return
 	}
 	if d.Decision.Outcome == rules.Matched {
 		w.say(d.Host, "decision", "%s at %s: rule %q matched", what, command.ShortSHA(ev.HeadSHA), d.Rules[0])

@@ -94,6 +94,9 @@ func (h *hosts) Remaining(connection string) (requests int, reset time.Time, kno
 	return h.current.Load().Remaining(connection)
 }
 
+// Limit implements [jobs.Reporter].
+func (h *hosts) Limit(connection string) int { return h.current.Load().Limit(connection) }
+
 // FileURL implements [jobs.Reporter].
 func (h *hosts) FileURL(connection, repository, sha, path string, line int) string {
 	return h.current.Load().FileURL(connection, repository, sha, path, line)

@@ -285,3 +285,18 @@ func TestForksAreNotReleased(t *testing.T) {
 		}
 	})
 }
+
+// TestWaitingStaysPending: what another branch says of the commit of a fork that waits does not make its
+// status a success.
+func TestWaitingStaysPending(t *testing.T) {
+	rules := forkRules("fork: trusted") + "  - {name: copies, on: [push], match: {branch: copy}, ignore: true}\n"
+	apptest.Each(t, demo.Options{Rules: rules}, func(t *testing.T, d apptest.Service) {
+		proposeFork(t, d, event.GitHub, "1", d.World.Fork, true, false)
+		d.Until(t, "it waits", func(r demo.Records) bool { return r.Decided() && r.Told() })
+		d.Push(t, event.GitHub, "2", demo.Change{Branch: "copy", Before: d.World.Clean, SHA: d.World.Fork})
+		d.Until(t, "the push is decided and told", func(r demo.Records) bool { return len(r.Deliveries) == 2 && r.Decided() && r.Told() })
+		if status, _ := told(d, event.GitHub, d.World.Fork, "gatewright/check"); status.State != "pending" || !strings.Contains(status.Description, "must vouch") {
+			t.Errorf("GitHub shows %+v", status)
+		}
+	})
+}

@@ -204,6 +204,8 @@ type result struct {
 	reason string
 	// decision is kept with the delivery; nil where the rules were not asked.
 	decision *rules.Decision
+	// outdated: the event does not tell the newest state of its branch, tag or merge request.
+	outdated bool
 }
 
 // decideOne saves what follows from a delivery, except for the delivery itself.
@@ -217,7 +219,7 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		if ignored {
 			return result{state: event.DeliveryIgnored, reason: e.event.IgnoredReason}, nil
 		}
-		return result{event.DeliveryDecided, e.decision.Reason + "; nothing is checked, because " + reason, &e.decision}, nil
+		return result{state: event.DeliveryDecided, reason: e.decision.Reason + "; nothing is checked, because " + reason, decision: &e.decision, outdated: true}, nil
 	}
 	if tests, err := q.onlyTests(ctx, tx, e); err != nil || tests {
 		return result{state: event.DeliveryIgnored, reason: "the test delivery by which the webhook was switched on again: it tells nothing new"}, err
@@ -229,7 +231,7 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 			return result{}, err
 		}
 		if owner != e.delivery.ID {
-			return result{event.DeliveryDuplicate, "the same change was announced by delivery " + owner, &e.decision}, nil
+			return result{state: event.DeliveryDuplicate, reason: "the same change was announced by delivery " + owner, decision: &e.decision}, nil
 		}
 	}
 	// Every other event sets the head, whether a rule wants it or not.
@@ -248,7 +250,7 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		}
 		return r, nil
 	}
-	r := result{event.DeliveryDecided, e.decision.Reason, &e.decision}
+	r := result{state: event.DeliveryDecided, reason: e.decision.Reason, decision: &e.decision, outdated: change == store.HeadRepeated || change == store.HeadNewer}
 	if err := q.addCommand(ctx, tx, e, &r); err != nil {
 		return result{}, err
 	}
@@ -277,7 +279,7 @@ func (q *Queue) knownAlready(ctx context.Context, tx *transaction, e evaluation)
 	if e.event.Recovered == event.Compared {
 		reason = "delivery " + head.DeliveryID + " announced this commit meanwhile"
 	}
-	return result{event.DeliveryDuplicate, reason, &e.decision}, err
+	return result{state: event.DeliveryDuplicate, reason: reason, decision: &e.decision}, err
 }
 
 // tooOld says why a change is too old to start anything; empty when it is not. What

@@ -21,8 +21,9 @@ const (
 	// processes, and those that were delayed. leastPause is between two rounds, so that one
 	// round takes several reports when many come.
 	lookEvery, leastPause = 500 * time.Millisecond, 20 * time.Millisecond
-	// claimReport is longer than the writing of a report may take until it is saved.
-	claimReport = remoteTimeout + 2*saveTimeout
+	// claimReport is longer than the writing of a report may take until it is saved, by clocks of
+	// replicas that differ by as much as those of deliveries may.
+	claimReport = remoteTimeout + 2*saveTimeout + time.Minute
 )
 
 // outbox writes the reports. They stand in the database until they are written, and need
@@ -36,6 +37,9 @@ type outbox struct {
 	// news says that there may be something to write, or to save.
 	news  chan struct{}
 	hosts map[string]*turn
+	// writing are the keys of the reports that are being written, or that are not saved yet: no jump
+	// of the clock gives them a second writer here.
+	writing map[string]bool
 	// stopping is closed when nothing more is to be claimed, and ended when nothing is
 	// being written any more. cancel ends what is being written.
 	stopping, ended chan struct{}
@@ -51,8 +55,9 @@ type turn struct {
 	writing int
 	// until is before when its host wants to hear nothing.
 	until time.Time
-	// refused: that the token may not write is logged, and nothing was written since.
-	refused bool
+	// refused are the ids of repositories for which it is logged that the token may not write, and
+	// nothing was written since.
+	refused map[string]bool
 }
 
 // writtenReport is a report that was written, or why it was not.
@@ -62,7 +67,7 @@ type writtenReport struct {
 }
 
 func newOutbox(q *Queue) *outbox {
-	return &outbox{queue: q, id: newID(), news: make(chan struct{}, 1), hosts: map[string]*turn{},
+	return &outbox{queue: q, id: newID(), news: make(chan struct{}, 1), hosts: map[string]*turn{}, writing: map[string]bool{},
 		stopping: make(chan struct{}), ended: make(chan struct{})}
 }
 
@@ -110,7 +115,7 @@ func (b *outbox) run(ctx context.Context) {
 	defer close(b.ended)
 	stop, stopping := b.stopping, false
 	var unsaved []store.Outgoing
-	for writing := 0; !stopping || writing > 0; {
+	for !stopping || len(b.writing) > len(unsaved) {
 		select {
 		case <-b.news:
 		case <-time.After(lookEvery):
@@ -118,18 +123,23 @@ func (b *outbox) run(ctx context.Context) {
 			stop, stopping = nil, true
 		}
 		time.Sleep(leastPause)
-		written := b.takeWritten()
-		for _, w := range written {
+		for _, w := range b.takeWritten() {
 			unsaved = append(unsaved, b.settle(w))
 		}
 		claimed, err := b.round(ctx, unsaved, stopping)
-		writing += len(claimed) - len(written)
 		if err != nil {
 			b.queue.log.Warn("what became of reports could not be saved, or others not be read; will be retried", zap.Error(err))
 			continue
 		}
+		for _, o := range unsaved {
+			delete(b.writing, o.Key())
+		}
 		unsaved = nil
 		for _, o := range claimed {
+			if b.writing[o.Key()] {
+				continue
+			}
+			b.writing[o.Key()] = true
 			b.hosts[o.Connection].writing++
 			go b.write(ctx, o)
 		}
@@ -157,8 +167,10 @@ func (b *outbox) round(ctx context.Context, unsaved []store.Outgoing, stopping b
 	q := b.queue
 	var connections []string
 	if !stopping {
-		err := q.store.View(ctx, func(tx *store.Tx) (err error) {
-			connections, err = tx.ConnectionsToTell(ctx)
+		view, cancel := context.WithTimeout(ctx, saveTimeout)
+		defer cancel()
+		err := q.store.View(view, func(tx *store.Tx) (err error) {
+			connections, err = tx.ConnectionsToTell(view)
 			return err
 		})
 		if err != nil {
@@ -206,7 +218,7 @@ func (b *outbox) round(ctx context.Context, unsaved []store.Outgoing, stopping b
 func (b *outbox) room(connection string) int {
 	host := b.hosts[connection]
 	if host == nil {
-		host = &turn{}
+		host = &turn{refused: map[string]bool{}}
 		b.hosts[connection] = host
 	}
 	if b.queue.now().Before(host.until) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -27,8 +28,10 @@ import (
 type Reporter interface {
 	SetStatus(ctx context.Context, t forge.Target, s forge.Status, handle string) (newHandle string, err error)
 	SaveComment(ctx context.Context, t forge.Target, marker, body, id string) (newID string, err error)
-	// Remaining is how many requests the host takes until reset, where that is known.
+	// Remaining is how many requests the host takes until reset, where that is known, and Limit how many it
+	// takes between two resets; 0 where it does not say.
 	Remaining(connection string) (requests int, reset time.Time, known bool)
+	Limit(connection string) int
 	// FileURL is the address of a line of a file at a commit; "" where there is none.
 	FileURL(connection, repository, sha, path string, line int) string
 }
@@ -36,7 +39,8 @@ type Reporter interface {
 const (
 	// giveUpReport is how long a report is tried to be written.
 	giveUpReport = 24 * time.Hour
-	// roomForEnds is how many of the host's requests are kept for how things ended.
+	// roomForEnds is how many of the host's requests are kept for how things ended, but not more than a
+	// tenth of what it takes.
 	roomForEnds = 200
 	// refusedPause is for how long a host hears nothing that has refused the token.
 	refusedPause = time.Minute
@@ -62,17 +66,15 @@ func (q *Queue) reportRelease(tx *transaction, r release.Release) {
 	q.want(tx, wanted)
 }
 
-// reportIgnored notes that a rule asks for no check of a commit, or for none until somebody vouches for
-// it.
-func (q *Queue) reportIgnored(tx *transaction, e evaluation, r result) {
-	if r.decision == nil || r.decision.Outcome != rules.Ignored || e.event.HeadSHA == "" {
-		return
-	}
+// reportDecision notes that a rule asks for no check of a commit, or for none until somebody vouches for
+// it, or that its merge request ended.
+func (q *Queue) reportDecision(tx *transaction, e evaluation, r result) {
 	wanted := reportOf(e.event, e.delivery.ID)
 	switch {
-	case r.state == event.DeliveryIgnored && waits(r.decision):
-		wanted.NeedsTrust = true
-	case r.state == event.DeliveryDecided:
+	case e.event.HeadSHA == "":
+		return
+	case e.event.Number > 0 && e.event.EndsRef(), r.state == event.DeliveryIgnored && waits(r.decision):
+	case r.state == event.DeliveryDecided && r.decision != nil && r.decision.Outcome == rules.Ignored:
 		wanted.Ignored = r.reason
 	default:
 		return
@@ -124,7 +126,7 @@ func (q *Queue) tell(ctx context.Context, settings report.Settings, o *store.Out
 	if o.SHA == "" {
 		return q.tellComment(ctx, settings, o)
 	}
-	status, received, said, err := q.statusOf(ctx, settings, o.Report)
+	status, received, needsTrust, said, err := q.statusOf(ctx, settings, o.Report)
 	if err != nil || !said {
 		return err
 	}
@@ -132,7 +134,8 @@ func (q *Queue) tell(ctx context.Context, settings report.Settings, o *store.Out
 	if written == o.Written {
 		return nil
 	}
-	if left, _, known := q.opts.Reporter.Remaining(o.Connection); known && left < roomForEnds && !report.Final(status.State) {
+	ended := o.State != "" && report.Final(forge.StatusState(o.State))
+	if !report.Final(status.State) && !ended && !needsTrust && q.fewRequestsLeft(o.Connection) {
 		return nil // the end will be told
 	}
 	handle, err := q.opts.Reporter.SetStatus(ctx, targetOf(o.Report), status, o.Handle)
@@ -146,9 +149,20 @@ func (q *Queue) tell(ctx context.Context, settings report.Settings, o *store.Out
 	return nil
 }
 
+// fewRequestsLeft reports whether the host takes so few more requests that they are kept for how things ended.
+func (q *Queue) fewRequestsLeft(connection string) bool {
+	left, _, known := q.opts.Reporter.Remaining(connection)
+	room := roomForEnds
+	if limit := q.opts.Reporter.Limit(connection); limit > 0 {
+		room = min(room, limit/10)
+	}
+	return known && left < room
+}
+
 // statusOf is what the status of a commit says by the records as they are now. received is
-// when the commit was announced to its newest run; zero without one.
-func (q *Queue) statusOf(ctx context.Context, settings report.Settings, r store.Report) (status forge.Status, received time.Time, said bool, err error) {
+// when the commit was announced to its newest run; zero without one. needsTrust: it waits for somebody
+// who vouches for it.
+func (q *Queue) statusOf(ctx context.Context, settings report.Settings, r store.Report) (status forge.Status, received time.Time, needsTrust, said bool, err error) {
 	err = q.store.View(ctx, func(tx *store.Tx) error {
 		if r.Pipeline != "" {
 			releases, err := tx.ReleasesOfCommit(ctx, r.Connection, r.Repository.ID, r.SHA, r.Pipeline)
@@ -162,7 +176,10 @@ func (q *Queue) statusOf(ctx context.Context, settings report.Settings, r store.
 		if len(runs) > 0 {
 			received = runs[len(runs)-1].ReceivedAt
 		}
-		if status, said = settings.Check(runs, r.Ignored, r.NeedsTrust); !said || !report.Final(status.State) {
+		if needsTrust, err = tx.TrustAwaited(ctx, r.Connection, r.Repository.ID, r.SHA); err != nil {
+			return err
+		}
+		if status, said = settings.Check(runs, r.Ignored, needsTrust); !said || !report.Final(status.State) {
 			return nil
 		}
 		for i := len(runs) - 1; i >= 0 && len(status.Annotations) == 0; i-- {
@@ -176,7 +193,7 @@ func (q *Queue) statusOf(ctx context.Context, settings report.Settings, r store.
 		}
 		return nil
 	})
-	return status, received, said, err
+	return status, received, needsTrust, said, err
 }
 
 // tellComment writes the comment on a merge request.
@@ -226,14 +243,14 @@ func digest(v any) string {
 
 // settle notes how the writing ended, and when it is tried again. What is refused for good may
 // be written after the next change. The host pauses when it wants to hear nothing of any report,
-// or takes nothing with this token.
+// or does not know the token; what the token may not do in one repository delays that report alone.
 func (q *Queue) settle(o *store.Outgoing, failure error, host *turn) {
 	waited := q.now().Sub(o.WantedAt)
 	outcome := reportWritten
 	switch {
 	case failure == nil:
 		o.Done, o.Problem = o.Version, ""
-		host.refused = false
+		delete(host.refused, o.Repository.ID)
 	case final(failure):
 		outcome = reportRefused
 		if o.Problem != failure.Error() {
@@ -250,14 +267,14 @@ func (q *Queue) settle(o *store.Outgoing, failure error, host *turn) {
 		wait := min(max(waited/4, 2*time.Second), 10*time.Minute)
 		var said *forge.Error
 		if errors.As(failure, &said) && (said.RetryAfter() > 0 || said.Forbidden()) {
-			wait = max(wait, min(cmp.Or(said.RetryAfter(), refusedPause), time.Hour))
-			host.until = q.now().Add(wait)
-		}
-		if said != nil {
-			if said.Forbidden() && !host.refused {
-				q.log.Warn("git host takes no reports with this token", q.reportFields(*o, failure)...)
+			pause := min(cmp.Or(said.RetryAfter(), refusedPause), time.Hour)
+			if wait = max(wait, pause); said.RetryAfter() > 0 || said.Status == http.StatusUnauthorized {
+				host.until = q.now().Add(pause)
 			}
-			host.refused = said.Forbidden()
+		}
+		if said != nil && said.Forbidden() && !host.refused[o.Repository.ID] {
+			host.refused[o.Repository.ID] = true
+			q.log.Warn("git host takes no reports with this token", q.reportFields(*o, failure)...)
 		}
 		o.DueAt = q.now().Add(wait)
 	}

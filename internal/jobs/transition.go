@@ -26,7 +26,7 @@ func (q *Queue) endDelivery(ctx context.Context, tx *transaction, e evaluation, 
 		return err
 	}
 	tx.changed = append(tx.changed, e.delivery.ID)
-	q.reportIgnored(tx, e, r)
+	q.reportDecision(tx, e, r)
 	tx.AfterCommit(func() {
 		q.opts.Metrics.observeDecision(e.delivery, r, q.now())
 		q.logDelivery(e, r)

@@ -96,7 +96,13 @@ func (q *Queue) vouched(ctx context.Context, ev event.Event) (who string, err er
 // waitForTrust ends a delivery as ignored until somebody vouches for its commit. again is true when
 // somebody has, since that was looked up: then it is to be decided once more.
 func (q *Queue) waitForTrust(ctx context.Context, tx *transaction, e evaluation, r *result) (again bool, err error) {
-	if r.decision == nil || r.decision.NeedsTrust == nil || r.state != event.DeliveryDecided {
+	if r.decision == nil || r.state != event.DeliveryDecided {
+		return false, nil
+	}
+	if r.decision.NeedsTrust == nil {
+		if e.event.Kind == event.MergeRequest && !r.outdated {
+			return false, tx.ForgetWaiting(ctx, e.event)
+		}
 		return false, nil
 	}
 	r.state = event.DeliveryIgnored

@@ -67,8 +67,9 @@ func (r hosted) listed(c *call, before, after string) []listedRef {
 	}
 	list := []listedRef{}
 	_ = refs.ForEach(func(ref *plumbing.Reference) error {
-		name, found := strings.CutPrefix(ref.Name().String(), before)
-		if name, found = strings.CutSuffix(name, after); !found || !strings.HasPrefix(ref.Name().String(), before) {
+		name, isBefore := strings.CutPrefix(ref.Name().String(), before)
+		name, isAfter := strings.CutSuffix(name, after)
+		if !isBefore || !isAfter {
 			return nil
 		}
 		if hash, there := r.ref(c, ref.Name().String()); there {

@@ -32,8 +32,6 @@ type Report struct {
 	Number int `json:"number"`
 	// Ignored says why a rule asks for no check of the commit; empty when none said so.
 	Ignored string `json:"ignored,omitempty"`
-	// NeedsTrust: the commit of a fork is not checked until somebody vouches for it.
-	NeedsTrust bool `json:"needs_trust,omitempty"`
 	// DeliveryID is the delivery that announced the commit last.
 	DeliveryID string `json:"delivery_id"`
 }
@@ -107,14 +105,14 @@ func (tx *Tx) ConnectionsToTell(ctx context.Context) ([]string, error) {
 }
 
 // ClaimReports claims reports of a connection that are to be written now, limit at most, those
-// first that are due for longest. Nobody else claims them before a time; by names who does.
+// first that are wanted for longest. Nobody else claims them before a time; by names who does.
 func (tx *Tx) ClaimReports(ctx context.Context, connection, by string, until time.Time, limit int) ([]Outgoing, error) {
 	lock := tx.forUpdate()
 	if lock != "" {
 		lock += " SKIP LOCKED"
 	}
 	claimed, err := collect(ctx, tx, scanOutgoing, `WITH due AS MATERIALIZED (
-			SELECT key FROM reports WHERE connection = $3 AND version > done AND NOT given_up AND due_at <= $4 AND claimed_until <= $4 ORDER BY due_at LIMIT $5`+lock+`)
+			SELECT key FROM reports WHERE connection = $3 AND version > done AND NOT given_up AND due_at <= $4 AND claimed_until <= $4 ORDER BY wanted_at LIMIT $5`+lock+`)
 		UPDATE reports SET claimed_until = $1, claimed_by = $2 WHERE key IN (SELECT key FROM due) RETURNING `+outgoingColumns, micros(until), by, connection, tx.now(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("claim reports: %w", err)
@@ -122,13 +120,17 @@ func (tx *Tx) ClaimReports(ctx context.Context, connection, by string, until tim
 	return claimed, nil
 }
 
-// SaveReport saves what became of a report, and ends the claim. Nothing is saved when by has
-// not claimed it, or somebody else has by now.
+// SaveReport saves what became of a report, and ends the claim. When by has not claimed it, or
+// somebody else has by now, two have written it, and nobody knows in which order: of neither is saved
+// what it wrote, and it is written once more when the claims have ended.
 func (tx *Tx) SaveReport(ctx context.Context, o Outgoing, by string) error {
-	_, err := tx.exec(ctx, `UPDATE reports SET done = $2, claimed_by = '', claimed_until = 0, state = $3, written = $4, handle = $5, writes = $6, problem = $7, given_up = $8, due_at = $9, updated_at = $10,
+	saved, err := tx.exec(ctx, `UPDATE reports SET done = $2, claimed_by = '', claimed_until = 0, state = $3, written = $4, handle = $5, writes = $6, problem = $7, given_up = $8 AND version = $12, due_at = $9, updated_at = $10,
 		wanted_at = CASE WHEN version > $2 AND $2 > done THEN $10 ELSE wanted_at END
 		WHERE key = $1 AND claimed_by = $11`,
-		o.Key(), o.Done, o.State, o.Written, o.Handle, o.Writes, o.Problem, o.GivenUp, micros(o.DueAt), tx.now(), by)
+		o.Key(), o.Done, o.State, o.Written, o.Handle, o.Writes, o.Problem, o.GivenUp, micros(o.DueAt), tx.now(), by, o.Version)
+	if err == nil && saved == 0 {
+		_, err = tx.exec(ctx, `UPDATE reports SET version = version + 1, written = '', claimed_by = '' WHERE key = $1`, o.Key())
+	}
 	if err != nil {
 		return fmt.Errorf("save report: %w", err)
 	}

@@ -72,9 +72,6 @@ func testReports(t *testing.T, db storetest.Database) {
 	}
 	// It cannot be written yet.
 	second.Problem, second.DueAt = "the host does not answer", clock.now().Add(time.Hour)
-	other := second
-	other.Handle = "of one that has no claim"
-	save(other, process-1)
 	save(second, process)
 	want()
 	if _, claimed := claim(); claimed {
@@ -106,8 +103,20 @@ func testReports(t *testing.T, db storetest.Database) {
 		t.Errorf("counts %+v", counts)
 	}
 	want()
-	if again, claimed := claim(); !claimed || again.GivenUp || !again.WantedAt.Equal(clock.now()) {
+	again, claimed := claim()
+	if !claimed || again.GivenUp || !again.WantedAt.Equal(clock.now()) {
 		t.Errorf("claimed %t after a new change: %+v", claimed, again)
+	}
+	// Two write it, because one lost its claim: it is written once more, when both are done.
+	again.Done, again.Written = again.Version, "of one of two"
+	save(again, process-1)
+	save(again, process)
+	if _, claimed := claim(); claimed {
+		t.Error("claimed while one of two may write it still")
+	}
+	clock.add(2 * time.Minute)
+	if last, claimed := claim(); !claimed || last.Written != "" || last.Version <= again.Version {
+		t.Errorf("claimed %t after two wrote it: %+v", claimed, last)
 	}
 }
 

@@ -52,6 +52,25 @@ func (tx *Tx) AwaitTrust(ctx context.Context, ev event.Event, deliveryID string)
 	return given, nil
 }
 
+// ForgetWaiting notes that nothing of the commit of an event waits for trust any more.
+func (tx *Tx) ForgetWaiting(ctx context.Context, ev event.Event) error {
+	if _, err := tx.exec(ctx, `DELETE FROM trust WHERE key = $1 AND actor = ''`, trustKey(ev)); err != nil {
+		return fmt.Errorf("forget what waits for trust: %w", err)
+	}
+	return nil
+}
+
+// TrustAwaited reports whether a merge request waits for somebody who vouches for a commit: one that is
+// open and has that commit still.
+func (tx *Tx) TrustAwaited(ctx context.Context, connection, repositoryID, sha string) (awaited bool, err error) {
+	err = tx.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM trust t JOIN heads h ON h.ref_key = t.connection || ' ' || t.repository_id || ' merge_request ' || CAST(t.number AS TEXT)
+		WHERE t.connection = $1 AND t.repository_id = $2 AND t.sha = $3 AND t.actor = '' AND h.sha = t.sha AND NOT h.ended)`, connection, repositoryID, sha).Scan(&awaited)
+	if err != nil {
+		return false, fmt.Errorf("look for what waits for trust: %w", err)
+	}
+	return awaited, nil
+}
+
 // GiveTrust notes that somebody vouches for the commit of an event, and returns the delivery that
 // waits for that, or empty. isNew is false when somebody does already; then nothing is changed.
 func (tx *Tx) GiveTrust(ctx context.Context, ev event.Event, actor, reason string) (deliveryID string, isNew bool, err error) {

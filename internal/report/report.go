@@ -78,7 +78,7 @@ type part struct {
 func (s Settings) Check(runs []codecheck.Run, ignored string, needsTrust bool) (status forge.Status, said bool) {
 	words := s.words()
 	var parts []part
-	for _, run := range newestRuns(runs) {
+	for _, run := range withoutPassedOver(newestRuns(runs)) {
 		state, text := words.run(run)
 		if run.Event.Recovered != event.NotRecovered {
 			text += words.recovered
@@ -96,6 +96,16 @@ func (s Settings) Check(runs []codecheck.Run, ignored string, needsTrust bool) (
 		parts = append(parts, part{state: forge.StatePending, text: s.needsTrust(words)})
 	}
 	return s.worst(s.Context+"/check", parts)
+}
+
+// withoutPassedOver leaves out superseded runs whose commit was announced later for another branch or merge
+// request, where it is checked: as when a merge request was merged before its check ended.
+func withoutPassedOver(runs []codecheck.Run) []codecheck.Run {
+	return slices.DeleteFunc(slices.Clone(runs), func(r codecheck.Run) bool {
+		return r.State == codecheck.Superseded && slices.ContainsFunc(runs, func(other codecheck.Run) bool {
+			return other.State != codecheck.Superseded && other.Event.RefKey() != r.Event.RefKey() && other.CreatedAt.After(r.CreatedAt)
+		})
+	})
 }
 
 // needsTrust says that somebody must vouch for the commit of a fork, and how.

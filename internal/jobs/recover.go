@@ -113,6 +113,10 @@ func (q *Queue) recoverMissed(ctx context.Context, args recoverArgs) (time.Durat
 	if args.Begun.Before(q.started) {
 		args.Begun = q.started // an earlier process left this round unfinished
 	}
+	// A round that lasts longer than an interval, because a host is left alone, does not keep the others from their turns.
+	if missed := q.now().Sub(args.Begun) / q.opts.Recovery.Every; missed > 0 {
+		args.Begun = args.Begun.Add(missed * q.opts.Recovery.Every)
+	}
 	if err := q.addRepositories(ctx, policy); err != nil {
 		return 0, err
 	}

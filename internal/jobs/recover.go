@@ -201,10 +201,9 @@ func (q *Queue) recoverMissed(ctx context.Context, args recoverArgs) (time.Durat
 	return wait, nil
 }
 
-// asks reports whether the rules name a repository, and its host can be asked about it.
+// asks reports whether a rule that checks may be for a repository, and its host can be asked about it.
 func (q *Queue) asks(policy *rules.Policy, r store.HostRepository) bool {
-	pushes, mergeRequests := policy.Wants(r.Connection, r.FullName)
-	return (pushes || mergeRequests) && slices.Contains(q.opts.Recovery.Connections(), r.Connection) && q.opts.Recovery.InScope(r.Connection, r.FullName)
+	return len(policy.Kinds(r.Connection, r.FullName)) > 0 && slices.Contains(q.opts.Recovery.Connections(), r.Connection) && q.opts.Recovery.InScope(r.Connection, r.FullName)
 }
 
 // addRepositories adds the repositories that the rules name and that are not known yet: those that
@@ -388,18 +387,18 @@ func (q *Queue) readRefs(ctx context.Context, policy *rules.Policy, r store.Host
 	if r.ID != "" && read.repository.ID != r.ID {
 		return read, otherRepository{r.FullName, r.ID}
 	}
-	pushes, mergeRequests := policy.Wants(r.Connection, read.repository.FullName)
+	kinds := policy.Kinds(r.Connection, read.repository.FullName)
 	ask := func(list func(context.Context, string, string) (forge.Refs, error)) (*forge.Refs, error) {
 		refs, err := list(ctx, r.Connection, read.repository.FullName)
 		q.shares.use(r.Connection, 1+len(refs.List)/100)
 		return &refs, err
 	}
-	if pushes {
+	if slices.Contains(kinds, event.Push) {
 		if read.branches, err = ask(lister.Branches); err != nil {
 			return read, err
 		}
 	}
-	if mergeRequests {
+	if slices.Contains(kinds, event.MergeRequest) {
 		read.mergeRequests, err = ask(lister.MergeRequests)
 	}
 	return read, err

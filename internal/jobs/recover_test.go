@@ -147,6 +147,7 @@ func (h *hostRefs) serveHooks(w http.ResponseWriter, path string) {
 //	slow hooks|all|nothing  the host does not answer in time about its webhooks, or at all
 //	look                    recovery asks the host, in a new round
 //	look on                 it does in the last round
+//	rules for KIND          the service starts again with rules for this kind of events alone
 func TestRecoveryCases(t *testing.T) {
 	files, err := filepath.Glob("testdata/recovery/*.txtar")
 	if err != nil || len(files) < 15 {
@@ -266,6 +267,10 @@ func (c *recoveryCase) step(t *testing.T, words []string) {
 		c.w.clock.jump(c.offset)
 	case "webhook":
 		c.webhook(t, words[1:])
+	case "rules":
+		c.stop()
+		c.w.policy = strings.NewReplacer("on: push", "on: "+words[2], "on: merge_request", "on: "+words[2]).Replace(recoveryPolicy)
+		c.q, c.stop = c.w.start(t, c.opts)
 	case "failed":
 		failed := map[string]int{}
 		for _, word := range words[1:] {

@@ -5,7 +5,10 @@ import (
 	"time"
 )
 
-// Look is one step of a new round of recovery.
-func (q *Queue) Look(ctx context.Context) (wait time.Duration, err error) {
-	return q.recoverMissed(ctx, recoverArgs{Begun: q.roundBegin()})
+// RoundBegin is when a round of recovery begins that begins now.
+func (q *Queue) RoundBegin() time.Time { return q.roundBegin() }
+
+// Look is one step of a round of recovery.
+func (q *Queue) Look(ctx context.Context, begun time.Time) (wait time.Duration, err error) {
+	return q.recoverMissed(ctx, recoverArgs{Begun: begun})
 }

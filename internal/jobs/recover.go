@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,9 @@ type Recovery struct {
 	Grace time.Duration
 	// Share is how much of a host's limit of requests may be used, in percent.
 	Share int
+	// OneFor is for how long a host is asked about one repository; default 25 seconds, which is less than a
+	// step may take.
+	OneFor time.Duration
 	// Release: what was recovered is released like anything else.
 	Release bool
 	// Connections are those whose hosts can be asked, and InScope reports whether one may speak of a
@@ -109,6 +113,10 @@ func (q *Queue) recoverMissed(ctx context.Context, args recoverArgs) (time.Durat
 	if args.Begun.Before(q.started) {
 		args.Begun = q.started // an earlier process left this round unfinished
 	}
+	// A round that lasts longer than an interval, because a host is left alone, does not keep the others from their turns.
+	if missed := q.now().Sub(args.Begun) / q.opts.Recovery.Every; missed > 0 {
+		args.Begun = args.Begun.Add(missed * q.opts.Recovery.Every)
+	}
 	if err := q.addRepositories(ctx, policy); err != nil {
 		return 0, err
 	}
@@ -160,11 +168,18 @@ func (q *Queue) recoverMissed(ctx context.Context, args recoverArgs) (time.Durat
 			continue
 		}
 		pending, err := q.recoverRepository(ctx, policy, r)
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if err != nil {
+			q.redeliveries.setNext(r.Key, time.Time{})
+			if err := q.saveProblem(ctx, r, err); err != nil {
+				return 0, err
+			}
+		}
 		var asked failure
 		var refused interface{ Forbidden() bool }
 		switch {
-		case ctx.Err() != nil:
-			return 0, ctx.Err()
 		case errors.As(err, &asked) && asked.RetryAfter() > 0:
 			paused[r.Connection] = true
 			sooner(min(asked.RetryAfter(), downPause))
@@ -173,9 +188,7 @@ func (q *Queue) recoverMissed(ctx context.Context, args recoverArgs) (time.Durat
 				paused[r.Connection] = true
 				sooner(downPause)
 			}
-		case err != nil && asked == nil:
-			return 0, err
-		default:
+		case err == nil || asked != nil:
 			down[r.Connection] = 0
 		}
 		if pending {
@@ -188,10 +201,9 @@ func (q *Queue) recoverMissed(ctx context.Context, args recoverArgs) (time.Durat
 	return wait, nil
 }
 
-// asks reports whether the rules name a repository, and its host can be asked about it.
+// asks reports whether a rule that checks may be for a repository, and its host can be asked about it.
 func (q *Queue) asks(policy *rules.Policy, r store.HostRepository) bool {
-	pushes, mergeRequests := policy.Wants(r.Connection, r.FullName)
-	return (pushes || mergeRequests) && slices.Contains(q.opts.Recovery.Connections(), r.Connection) && q.opts.Recovery.InScope(r.Connection, r.FullName)
+	return len(policy.Kinds(r.Connection, r.FullName)) > 0 && slices.Contains(q.opts.Recovery.Connections(), r.Connection) && q.opts.Recovery.InScope(r.Connection, r.FullName)
 }
 
 // addRepositories adds the repositories that the rules name and that are not known yet: those that
@@ -271,25 +283,31 @@ func (q *Queue) uncover(ctx context.Context, policy *rules.Policy) error {
 	return q.store.Update(ctx, func(tx *store.Tx) error { return tx.Uncover(ctx, uncovered) })
 }
 
+// slowHost is the error for a host that takes too long to tell all about a repository.
+type slowHost struct{ after time.Duration }
+
+func (e slowHost) Error() string { return fmt.Sprintf("its host has not told all within %s", e.after) }
+
+// isSlow reports whether ctx has ended because a host took too long.
+func isSlow(ctx context.Context) bool {
+	_, slow := context.Cause(ctx).(slowHost)
+	return slow
+}
+
 // recoverRepository asks the host of a repository about it, and saves what that says. pending: there
-// are refs whose webhook may still come. The error is that of the host, which is saved and logged.
+// are refs whose webhook may still come.
 func (q *Queue) recoverRepository(ctx context.Context, policy *rules.Policy, r store.HostRepository) (pending bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, recoverOneFor)
+	oneFor := cmp.Or(q.opts.Recovery.OneFor, recoverOneFor)
+	ctx, cancel := context.WithTimeoutCause(ctx, oneFor, slowHost{oneFor})
 	defer cancel()
 	before := r
 	read, err := q.readRefs(ctx, policy, r)
 	r.AskedAt = q.now()
 	if err != nil {
-		var asked failure
-		if !errors.As(err, &asked) {
-			return false, err
+		if isSlow(ctx) {
+			err = context.Cause(ctx)
 		}
-		if asked.RetryAfter() > 0 {
-			return false, err // it is its turn still
-		}
-		r.Problem = shortened(err.Error())
-		q.tellProblem(before, r)
-		return false, errors.Join(err, q.save(ctx, func(ctx context.Context, tx *transaction) error { return tx.SaveHostRepository(ctx, r) }))
+		return false, err
 	}
 	r.ID, r.FullName, r.Problem = read.repository.ID, read.repository.FullName, ""
 	r.Key = event.Event{Connection: r.Connection, Repository: read.repository}.RepositoryKey()
@@ -315,6 +333,18 @@ func (q *Queue) recoverRepository(ctx context.Context, policy *rules.Policy, r s
 		q.tellProblem(before, r)
 	}
 	return pending, err
+}
+
+// saveProblem saves why a repository was not compared, and has its turn be over, unless its host asks to wait.
+func (q *Queue) saveProblem(ctx context.Context, r store.HostRepository, err error) error {
+	var asked failure
+	if errors.As(err, &asked) && asked.RetryAfter() > 0 {
+		return nil
+	}
+	before := r
+	r.AskedAt, r.Problem = q.now(), shortened(err.Error())
+	q.tellProblem(before, r)
+	return q.save(ctx, func(ctx context.Context, tx *transaction) error { return tx.SaveHostRepository(ctx, r) })
 }
 
 // tellProblem logs once that a repository cannot be read, and why, and once that it can again. A name in
@@ -357,18 +387,18 @@ func (q *Queue) readRefs(ctx context.Context, policy *rules.Policy, r store.Host
 	if r.ID != "" && read.repository.ID != r.ID {
 		return read, otherRepository{r.FullName, r.ID}
 	}
-	pushes, mergeRequests := policy.Wants(r.Connection, read.repository.FullName)
+	kinds := policy.Kinds(r.Connection, read.repository.FullName)
 	ask := func(list func(context.Context, string, string) (forge.Refs, error)) (*forge.Refs, error) {
 		refs, err := list(ctx, r.Connection, read.repository.FullName)
 		q.shares.use(r.Connection, 1+len(refs.List)/100)
 		return &refs, err
 	}
-	if pushes {
+	if slices.Contains(kinds, event.Push) {
 		if read.branches, err = ask(lister.Branches); err != nil {
 			return read, err
 		}
 	}
-	if mergeRequests {
+	if slices.Contains(kinds, event.MergeRequest) {
 		read.mergeRequests, err = ask(lister.MergeRequests)
 	}
 	return read, err

@@ -205,6 +205,10 @@ func (c *comparison) gone(key string, known store.HostRef) {
 
 // saveComparison writes what follows from a comparison.
 func (q *Queue) saveComparison(ctx context.Context, tx *transaction, c comparison, read readings) error {
+	// Decisions, too, lock heads before host refs.
+	if err := tx.KeepHeads(ctx, c.repository.Key); err != nil {
+		return err
+	}
 	for _, ref := range c.saved {
 		if err := tx.SaveHostRef(ctx, ref); err != nil {
 			return err
@@ -244,8 +248,5 @@ func (q *Queue) saveComparison(ctx context.Context, tx *transaction, c compariso
 			return err
 		}
 	}
-	if err := tx.NoteAnswered(ctx, c.repository.Key); err != nil {
-		return err
-	}
-	return tx.KeepHeads(ctx, c.repository.Key)
+	return tx.NoteAnswered(ctx, c.repository.Key)
 }

@@ -53,6 +53,14 @@ type hostRefs struct {
 	changedAt  time.Time
 	// asked counts the reads of the repository.
 	asked int
+	// failed are the statuses with which it answers when it is asked to send a delivery again that failed, by the
+	// ids of the deliveries, and failedAt when they failed. It has webhooks when there are any.
+	failed   map[string]int
+	failedAt time.Time
+	// slow: webhooks, or everything, is not told before the caller gives up.
+	slow string
+	// sentAgain are the deliveries that it was asked for.
+	sentAgain []string
 }
 
 func (h *hostRefs) set(change func()) {
@@ -63,12 +71,21 @@ func (h *hostRefs) set(change func()) {
 
 func (h *hostRefs) serve(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
+	if h.slow == "all" || h.slow == "hooks" && strings.Contains(r.URL.Path, "/hooks") {
+		h.mu.Unlock()
+		<-r.Context().Done()
+		return
+	}
 	defer h.mu.Unlock()
 	if h.status != 0 {
 		if h.status == http.StatusTooManyRequests {
 			w.Header().Set("Retry-After", "300")
 		}
 		w.WriteHeader(h.status)
+		return
+	}
+	if path, hooks := strings.CutPrefix(r.URL.Path, "/repos/acme/api/hooks"); hooks {
+		h.serveHooks(w, path)
 		return
 	}
 	var answer any
@@ -97,6 +114,27 @@ func (h *hostRefs) serve(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
+// hookAddress is where the webhook of the host sends to.
+const hookAddress = "https://gatewright.example.com/webhooks/gitee"
+
+// serveHooks answers about webhooks as GitHub does: Gitee remembers no deliveries.
+func (h *hostRefs) serveHooks(w http.ResponseWriter, path string) {
+	list := []map[string]any{}
+	switch id, again := strings.CutPrefix(strings.TrimSuffix(path, "/attempts"), "/1/deliveries/"); {
+	case again:
+		h.sentAgain = append(h.sentAgain, id)
+		w.WriteHeader(h.failed[id])
+		return
+	case path == "":
+		list = append(list, map[string]any{"id": 1, "active": true, "events": []string{"push"}, "config": map[string]any{"url": hookAddress}})
+	default:
+		for i, id := range slices.Sorted(maps.Keys(h.failed)) {
+			list = append(list, map[string]any{"id": id, "guid": "guid-" + id, "delivered_at": h.failedAt.Add(time.Duration(i) * time.Millisecond), "status_code": 502})
+		}
+	}
+	_ = json.NewEncoder(w).Encode(list)
+}
+
 // TestRecoveryCases lets webhooks come, the host change, time go by, and recovery look, as each case file says.
 //
 //	host REF=COMMIT…        what the host has now; a ref is a branch, or ! and the number of a merge request
@@ -105,7 +143,11 @@ func (h *hostRefs) serve(w http.ResponseWriter, r *http.Request) {
 //	id N                    the repository has this id there
 //	webhook KIND REF A B    a webhook of a push or merge_request comes, from commit A ("-" for none) to B ("-": it ended)
 //	wait DURATION           time goes by
-//	look                    recovery asks the host
+//	failed ID=CODE…         the host could not deliver these, and answers CODE when it is asked to send one again
+//	slow hooks|all|nothing  the host does not answer in time about its webhooks, or at all
+//	look                    recovery asks the host, in a new round
+//	look on                 it does in the last round
+//	rules for KIND          the service starts again with rules for this kind of events alone
 func TestRecoveryCases(t *testing.T) {
 	files, err := filepath.Glob("testdata/recovery/*.txtar")
 	if err != nil || len(files) < 15 {
@@ -123,7 +165,11 @@ func testRecoveryCase(t *testing.T, db storetest.Database, file string) {
 	if err != nil || len(archive.Files) != 2 {
 		t.Fatalf("%d parts, error %v", len(archive.Files), err)
 	}
-	c := newRecoveryCase(t, db)
+	oneFor := time.Duration(0)
+	if strings.Contains(string(archive.Files[0].Data), "slow ") {
+		oneFor = 3 * time.Second
+	}
+	c := newRecoveryCase(t, db, oneFor)
 	for line := range strings.Lines(string(archive.Files[0].Data)) {
 		c.step(t, strings.Fields(line))
 	}
@@ -137,13 +183,14 @@ type recoveryCase struct {
 	stop   func()
 	host   *hostRefs
 	offset time.Duration
+	begun  time.Time // the last round
 	// seen are the deliveries that were told, number counts the webhooks.
 	seen   map[string]bool
 	number int
 	said   strings.Builder
 }
 
-func newRecoveryCase(t *testing.T, db storetest.Database) *recoveryCase {
+func newRecoveryCase(t *testing.T, db storetest.Database, oneFor time.Duration) *recoveryCase {
 	c := &recoveryCase{w: newWorld(t, db), host: &hostRefs{refs: map[string]string{}, targets: map[string]string{}, id: 5001, changedAt: time.Now()}, seen: map[string]bool{}}
 	server := httptest.NewServer(http.HandlerFunc(c.host.serve))
 	t.Cleanup(server.Close)
@@ -152,6 +199,20 @@ func newRecoveryCase(t *testing.T, db storetest.Database) *recoveryCase {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.CloseIdle)
+	// The same host, as one that remembers deliveries.
+	keeper, err := forge.New(forge.Options{Now: c.w.clock.now, Connections: []forge.Connection{{Name: "gitee", Host: event.GitHub, APIURL: server.URL, Token: "token"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(keeper.CloseIdle)
+	hookURL := func(string) (address string) {
+		c.host.set(func() {
+			if c.host.failed != nil {
+				address = hookAddress
+			}
+		})
+		return address
+	}
 	c.w.services.setFaults(t, down())
 	c.w.policy = recoveryPolicy
 	c.w.parseWhole = func(d event.Delivery) (ev event.Event, err error) {
@@ -161,8 +222,8 @@ func newRecoveryCase(t *testing.T, db storetest.Database) *recoveryCase {
 		return ev, json.Unmarshal(d.Body, &ev)
 	}
 	c.opts = jobs.Options{Recovery: jobs.Recovery{
-		Lister: f, Redeliverer: f, Every: 1000 * time.Hour, Grace: 2 * time.Minute, Share: 20, Connections: func() []string { return []string{"gitee"} },
-		InScope: func(string, string) bool { return true }, HookURL: func(string) string { return "" }, Limit: f.Limit, Remaining: f.Remaining,
+		Lister: f, Redeliverer: keeper, Every: 1000 * time.Hour, OneFor: oneFor, Grace: 2 * time.Minute, Share: 20, Connections: func() []string { return []string{"gitee"} },
+		InScope: func(string, string) bool { return true }, HookURL: hookURL, Limit: f.Limit, Remaining: f.Remaining,
 	}}
 	c.q, c.stop = c.w.start(t, c.opts)
 	return c
@@ -206,12 +267,38 @@ func (c *recoveryCase) step(t *testing.T, words []string) {
 		c.w.clock.jump(c.offset)
 	case "webhook":
 		c.webhook(t, words[1:])
+	case "rules":
+		c.stop()
+		c.w.policy = strings.NewReplacer("on: push", "on: "+words[2], "on: merge_request", "on: "+words[2]).Replace(recoveryPolicy)
+		c.q, c.stop = c.w.start(t, c.opts)
+	case "failed":
+		failed := map[string]int{}
+		for _, word := range words[1:] {
+			id, status, _ := strings.Cut(word, "=")
+			failed[id], _ = strconv.Atoi(status)
+		}
+		c.host.set(func() { c.host.failed, c.host.failedAt = failed, c.w.clock.now() })
+	case "slow":
+		c.host.set(func() { c.host.slow = words[1] })
 	case "look":
-		wait, err := c.q.Look(t.Context())
+		if len(words) == 1 {
+			c.begun = c.q.RoundBegin()
+		}
+		wait, err := c.q.Look(t.Context(), c.begun)
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&c.said, "look, again in %s\n", wait.Round(time.Second))
+		again := "in " + wait.Round(time.Second).String()
+		if wait > 0 && wait < time.Second {
+			again = "soon"
+		}
+		fmt.Fprintf(&c.said, "look, again %s\n", again)
+		c.host.set(func() {
+			if len(c.host.sentAgain) > 0 {
+				fmt.Fprintf(&c.said, "  the host was asked to send again: %s\n", strings.Join(c.host.sentAgain, ", "))
+			}
+			c.host.sentAgain = nil
+		})
 	default:
 		t.Fatalf("unknown step %q", words)
 	}
@@ -299,7 +386,7 @@ var uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
 
 // TestRecoveryOfTwoReplicas: of two replicas one asks the host.
 func TestRecoveryOfTwoReplicas(t *testing.T) {
-	c := newRecoveryCase(t, storetest.Database{Postgres: storetest.Postgres(t)})
+	c := newRecoveryCase(t, storetest.Database{Postgres: storetest.Postgres(t)}, 0)
 	c.step(t, strings.Fields("host main=a"))
 	c.step(t, strings.Fields("webhook push main - a"))
 	c.stop()
@@ -332,7 +419,7 @@ func TestRecoveryOfTwoReplicas(t *testing.T) {
 func TestRecoveryAfterRefusal(t *testing.T) { storetest.Each(t, testRecoveryAfterRefusal) }
 
 func testRecoveryAfterRefusal(t *testing.T, db storetest.Database) {
-	c := newRecoveryCase(t, db)
+	c := newRecoveryCase(t, db, 0)
 	for c.w.count(t, `kind = 'recover' AND state = 'completed'`) == 0 {
 		<-time.After(10 * time.Millisecond)
 	}

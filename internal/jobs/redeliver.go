@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -73,16 +74,19 @@ func (q *Queue) redeliver(ctx context.Context, r store.HostRepository, read read
 	more := false
 	hooks, err := q.opts.Recovery.Redeliverer.Missed(ctx, owner, address, r.Since)
 	for _, hook := range hooks {
-		if err != nil {
+		again, failed := q.redeliverHook(ctx, owner, r, hook, read)
+		more = more || again
+		if err = cmp.Or(failed, err); failed != nil && !onlyThis(failed) {
 			break
 		}
-		var again bool
-		again, err = q.redeliverHook(ctx, owner, r, hook, read)
-		more = more || again
 	}
 	var asked failure
-	if err != nil && !errors.As(err, &asked) || ctx.Err() != nil {
-		return errors.Join(err, ctx.Err())
+	switch {
+	case err == nil:
+	case isSlow(ctx):
+		err = context.Cause(ctx)
+	case ctx.Err() != nil || !errors.As(err, &asked):
+		return err
 	}
 	next := time.Time{}
 	if more {
@@ -93,6 +97,14 @@ func (q *Queue) redeliver(ctx context.Context, r store.HostRepository, read read
 	return nil
 }
 
+// onlyThis reports whether a host refused one request for good, and may take the next.
+func onlyThis(err error) bool {
+	var refused interface{ Forbidden() bool }
+	return final(err) && !(errors.As(err, &refused) && refused.Forbidden())
+}
+
+// redeliverHook asks for what one webhook could not deliver. What the host refuses for good does not stop the
+// rest; the error is the last.
 func (q *Queue) redeliverHook(ctx context.Context, owner forge.HookOwner, r store.HostRepository, hook forge.MissedHook, read readings) (more bool, err error) {
 	left := maxRedelivered
 	if hook.PerMinute > 0 {
@@ -100,7 +112,7 @@ func (q *Queue) redeliverHook(ctx context.Context, owner forge.HookOwner, r stor
 	}
 	if hook.Stopped != "" {
 		left--
-		if err := q.switchOn(ctx, owner, r, hook, read); err != nil {
+		if err = q.switchOn(ctx, owner, r, hook, read); err != nil && !onlyThis(err) {
 			return false, err
 		}
 	}
@@ -109,38 +121,46 @@ func (q *Queue) redeliverHook(ctx context.Context, owner forge.HookOwner, r stor
 		guids[i] = failed.GUID
 	}
 	var received map[string]bool
-	err = q.store.View(ctx, func(tx *store.Tx) (err error) {
+	unread := q.store.View(ctx, func(tx *store.Tx) (err error) {
 		received, err = tx.ReceivedHostIDs(ctx, r.Connection, guids)
 		return err
 	})
-	if err != nil {
-		return false, err
+	if unread != nil {
+		return false, unread
 	}
 	for _, failed := range hook.Failed {
 		if received[failed.GUID] {
 			continue // the host did not get our answer
 		}
-		ask := false
-		err := q.store.Update(ctx, func(tx *store.Tx) (err error) {
-			ask, err = tx.ExpectDelivery(ctx, r.Connection, failed.GUID, askAgainAfter)
-			return err
-		})
-		if err != nil {
+		asked, refused := q.redeliverOne(ctx, owner, r, hook.ID, failed)
+		if err = cmp.Or(refused, err); refused != nil && !onlyThis(refused) {
 			return false, err
 		}
-		if !ask {
+		if !asked {
 			continue
 		}
-		q.shares.use(r.Connection, 1)
-		if err := q.opts.Recovery.Redeliverer.Redeliver(ctx, owner, hook.ID, failed.ID); err != nil {
-			return false, err
-		}
-		q.log.Info("delivery asked for again", zap.String(event.LogConnection, r.Connection), zap.String(event.LogRepository, r.FullName), zap.String(event.LogHostID, failed.GUID))
 		if left--; left <= 0 {
-			return true, nil
+			return true, err
 		}
 	}
-	return false, nil
+	return false, err
+}
+
+// redeliverOne asks for a delivery, unless it is too early to do so again.
+func (q *Queue) redeliverOne(ctx context.Context, owner forge.HookOwner, r store.HostRepository, hook string, failed forge.HookDelivery) (asked bool, err error) {
+	err = q.store.Update(ctx, func(tx *store.Tx) (err error) {
+		asked, err = tx.ExpectDelivery(ctx, r.Connection, failed.GUID, askAgainAfter)
+		return err
+	})
+	if err != nil || !asked {
+		return false, err
+	}
+	q.shares.use(r.Connection, 1)
+	if err := q.opts.Recovery.Redeliverer.Redeliver(ctx, owner, hook, failed.ID); err != nil {
+		return true, err
+	}
+	q.log.Info("delivery asked for again", zap.String(event.LogConnection, r.Connection), zap.String(event.LogRepository, r.FullName), zap.String(event.LogHostID, failed.GUID))
+	return true, nil
 }
 
 // switchOn switches a webhook on that its host has switched off, by a test delivery. That looks like a push of the

@@ -68,21 +68,18 @@ func names(patterns []string) (literal []string, open bool) {
 	return literal, open
 }
 
-// Wants reports whether a rule that checks may be for pushes, and for merge requests, of a repository
-// of a connection, whatever branch they are of.
-func (p *Policy) Wants(connection, fullName string) (pushes, mergeRequests bool) {
+// Kinds returns the kinds of events, each once and sorted, for which a rule that checks may be for a
+// repository of a connection, whatever branch they are of.
+func (p *Policy) Kinds(connection, fullName string) []event.Kind {
 	s := newSubject(&event.Event{Connection: connection, Repository: event.Repository{FullName: fullName}})
+	var kinds []event.Kind
 	for _, r := range p.rules {
-		if r.ignores || !r.mayBeFor(s) {
-			continue
-		}
-		pushes = pushes || slices.Contains(r.on, event.Push)
-		mergeRequests = mergeRequests || slices.Contains(r.on, event.MergeRequest)
-		if pushes && mergeRequests {
-			break
+		if !r.ignores && r.mayBeFor(s) {
+			kinds = append(kinds, r.on...)
 		}
 	}
-	return pushes, mergeRequests
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
 }
 
 // mayBeFor reports whether the connection and the repository of a rule are those of s.

@@ -242,10 +242,11 @@ func (tx *Tx) CoveredRepositories(ctx context.Context) ([]string, error) {
 }
 
 // answered holds for a host ref h whose commit has a verdict, or of which the rules said that there is
-// nothing to check.
+// nothing to check, and nothing was checked since: a merge request may have waited for somebody who vouches for it.
 const answered = `(EXISTS (SELECT 1 FROM runs r WHERE r.sha = h.sha AND r.ref_key = h.ref_key AND r.state IN ('passed', 'failed'))
 	OR EXISTS (SELECT 1 FROM deliveries d WHERE d.sha = h.sha AND d.connection = h.connection AND d.number = h.number AND d.branch = h.branch
-		AND d.repository = h.repository AND d.state IN ('decided', 'ignored') AND d.decision <> '' AND d.rule = ''))`
+		AND d.repository = h.repository AND d.state IN ('decided', 'ignored') AND d.decision <> '' AND d.rule = '')
+		AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.sha = h.sha AND r.ref_key = h.ref_key))`
 
 // NoteAnswered notes which refs of a repository have an answer, because the records that show it are
 // removed one day.

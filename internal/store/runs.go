@@ -34,6 +34,10 @@ func (tx *Tx) AddRun(ctx context.Context, run codecheck.Run) (id string, added b
 		return "", false, fmt.Errorf("add run %q: %w", run.ID, err)
 	}
 	if changed == 1 {
+		_, err := tx.exec(ctx, `UPDATE host_refs SET answered = FALSE WHERE ref_key = $1 AND sha = $2 AND answered`, ev.RefKey(), ev.HeadSHA)
+		if err != nil {
+			return "", false, fmt.Errorf("add run %q: await verdict: %w", run.ID, err)
+		}
 		return run.ID, true, nil
 	}
 	err = tx.queryRow(ctx, `SELECT id FROM runs WHERE task_key = $1 AND sha = $2 AND rule = $3

@@ -271,10 +271,26 @@ func TestForgedFork(t *testing.T) {
 	})
 }
 
+// TestPushedForReview: what was pushed to refs/for/main of Gitea, as any reader may, counts as what comes from a fork:
+// the host calls the repository itself its source.
+func TestPushedForReview(t *testing.T) {
+	apptest.Each(t, demo.Options{Rules: forkRules("fork: trusted")}, func(t *testing.T, d apptest.Service) {
+		d.Standin.SetMergeRequest("gitea", demo.ForkRequest, standin.HostMergeRequest{Author: 13, WithoutBranch: true})
+		id := proposeFork(t, d, event.Gitea, "1", d.World.Fork, true, false)
+		r := d.Until(t, "it waits", func(r demo.Records) bool { return r.Told() })
+		if got := deliveryOf(r, id); got.State != event.DeliveryIgnored || len(r.Runs) != 0 || !strings.Contains(got.Reason, `its author "ravi" (account 13) may not write`) {
+			t.Errorf("the delivery is %s: %s", got.State, got.Reason)
+		}
+	})
+}
+
 // TestForksAreNotReleased: a release asks the host once more where a merge request comes from.
 func TestForksAreNotReleased(t *testing.T) {
 	apptest.Each(t, demo.Options{Rules: forkRules("branch: main")}, func(t *testing.T, d apptest.Service) {
 		for _, host := range webhook.Hosts() {
+			if host == event.Gitea {
+				d.Standin.SetMergeRequest("gitea", demo.ForkRequest, standin.HostMergeRequest{Author: 13, WithoutBranch: true})
+			}
 			proposeFork(t, d, host, string(host), d.World.Fork, false, false)
 		}
 		r := d.Until(t, "nothing is released", func(r demo.Records) bool { return len(r.Releases) == 4 && r.Told() })

@@ -95,9 +95,11 @@ func (q *Queue) obey(ctx context.Context, args obeyArgs) (time.Duration, error) 
 		if err != nil {
 			return q.obeyLater(ctx, c, err)
 		}
-		if c, err = q.carryOutCommand(ctx, heard); err != nil {
-			return 0, err
+		decided, err := q.carryOutCommand(ctx, heard)
+		if err != nil {
+			return q.obeyLater(ctx, c, err)
 		}
+		c = decided
 	}
 	if c.State != store.CommandDecided {
 		return 0, nil
@@ -132,8 +134,8 @@ func (q *Queue) obeyLater(ctx context.Context, c store.Command, failure error) (
 	}
 	return wait, q.save(ctx, func(ctx context.Context, tx *transaction) error {
 		current, err := tx.LockCommand(ctx, c.Key())
-		if err != nil || current.State == store.CommandEnded {
-			return err
+		if err != nil || current.State != c.State {
+			return err // another job got further
 		}
 		_, err = tx.SaveCommand(ctx, c)
 		return err

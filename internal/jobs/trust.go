@@ -198,7 +198,11 @@ func (in *Inserter) decideAgain(ctx context.Context, tx *transaction, id string,
 	case delivery.State != event.DeliveryIgnored || !waits(delivery.Decision):
 		return nil
 	}
-	if err := tx.Replay(ctx, id); err != nil {
+	err = tx.Replay(ctx, id)
+	if errors.Is(err, store.ErrPayloadRemoved) {
+		return refuse("the payload of delivery %s, which waits for that, was removed after store.payload_retention: push a new commit, or have the host send it again", id)
+	}
+	if err != nil {
 		return err
 	}
 	tx.enqueue(decideArgs{DeliveryIDs: []string{id}})

@@ -123,8 +123,8 @@ var (
 	eventKeyIsOld = `t.created_at < $1
 		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
 	// A host that is told nothing any more is found again by its marker.
-	reportIsOld  = `t.updated_at < $1 AND (t.version = t.done OR t.given_up)`
-	trustIsOld   = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
+	reportIsOld = `t.updated_at < $1 AND (t.version = t.done OR t.given_up)`
+	trustIsOld  = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
 	// Somebody may still vouch for the commit of a delivery that waits for that: it is decided again then.
 	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecRemoved + `'
 		AND NOT EXISTS (SELECT 1 FROM trust o WHERE o.delivery_id = t.id AND o.actor = '')`

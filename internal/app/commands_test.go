@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/apptest"
 	"github.com/gatewright/gatewright/internal/codecheck"
@@ -331,6 +332,42 @@ func testOKByComment(t *testing.T, d apptest.Service) {
 	if c := commandOf(t, d, host, comment); c.Outcome != store.CommandRefused || !strings.Contains(c.Reason, "vouches for commit") {
 		t.Errorf("once more: %+v", c)
 	}
+}
+
+// TestOKAfterAnEdit: /ok has a commit checked also when something else was told of its merge request since, and says so
+// when nothing waits for it.
+func TestOKAfterAnEdit(t *testing.T) {
+	apptest.Each(t, demo.Options{Rules: forkRules("fork: trusted")}, func(t *testing.T, d apptest.Service) {
+		change := demo.Change{Branch: "main", SourceBranch: "patch-1", Number: demo.ForkRequest, Before: d.World.Clean, SHA: d.World.Fork, Fork: true, Edited: true,
+			Time: time.Now().Add(time.Minute).UTC().Format(time.RFC3339)}
+		ids := map[event.Host]string{}
+		for _, host := range []event.Host{event.GitHub, event.Gitea} {
+			ids[host] = proposeFork(t, d, host, "1", d.World.Fork, true, false)
+			d.Until(t, "it waits", func(r demo.Records) bool { return r.Told() })
+			if sent, err := d.Send(t.Context(), demo.Delivery{Host: host, Kind: "merge-request", ID: "2", Change: change}); err != nil || sent.ID == "" {
+				t.Fatalf("sent %+v, error %v", sent, err)
+			}
+			r := d.Until(t, "its title is changed", func(r demo.Records) bool { return r.Decided() })
+			if last := r.Deliveries[len(r.Deliveries)-1]; last.State != event.DeliveryIgnored || last.Decision != nil && last.Decision.NeedsTrust != nil {
+				t.Errorf("%s: the change of the title is %s: %s", host, last.State, last.Reason)
+			}
+			comment := say(t, d, host, demo.ForkRequest, demo.Mona(), d.World.Fork, "/ok "+d.World.Fork, nil)
+			if c := commandOf(t, d, host, comment); c.Outcome != store.CommandDone || c.Answer != "reaction" {
+				t.Errorf("%s: %+v", host, c)
+			}
+		}
+		r := d.Until(t, "both are checked", func(r demo.Records) bool { return len(r.Runs) == 2 && r.Told() })
+		for host, id := range ids {
+			if got := deliveryOf(r, id); got.State != event.DeliveryDecided || len(got.Runs) != 1 {
+				t.Errorf("%s: the delivery is %s: %s", host, got.State, got.Reason)
+			}
+		}
+		comment := say(t, d, event.GitLab, demo.ForkRequest, demo.Mona(), d.World.Fork, "/ok "+d.World.Fork, nil)
+		c := commandOf(t, d, event.GitLab, comment)
+		if _, replies := answers(d, event.GitLab, comment); c.Outcome != store.CommandDone || len(replies) != 1 || !strings.Contains(replies[0], "Nothing waited for that") {
+			t.Errorf("nothing waits: %+v, replies %q", c, replies)
+		}
+	})
 }
 
 // approvedRules let a merge request start a pipeline whose checkpoint nobody decides by rule.

@@ -1,13 +1,16 @@
 package app_test
 
 import (
+	"bytes"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/apptest"
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/demo"
@@ -271,10 +274,68 @@ func TestForgedFork(t *testing.T) {
 	})
 }
 
+// TestPushedForReview: what was pushed to refs/for/main of Gitea, as any reader may, counts as what comes from a fork:
+// the host calls the repository itself its source.
+func TestPushedForReview(t *testing.T) {
+	apptest.Each(t, demo.Options{Rules: forkRules("fork: trusted")}, func(t *testing.T, d apptest.Service) {
+		d.Standin.SetMergeRequest("gitea", demo.ForkRequest, standin.HostMergeRequest{Author: 13, WithoutBranch: true})
+		id := proposeFork(t, d, event.Gitea, "1", d.World.Fork, true, false)
+		r := d.Until(t, "it waits", func(r demo.Records) bool { return r.Told() })
+		if got := deliveryOf(r, id); got.State != event.DeliveryIgnored || len(r.Runs) != 0 || !strings.Contains(got.Reason, `its author "ravi" (account 13) may not write`) {
+			t.Errorf("the delivery is %s: %s", got.State, got.Reason)
+		}
+	})
+}
+
+// TestForgedRepository: what a host says of its merge request counts for the repository that the delivery is about, and
+// for no other of that name.
+func TestForgedRepository(t *testing.T) {
+	forge := func(t *testing.T, d apptest.Service) {
+		t.Helper()
+		d.Standin.SetMergeRequest("gitea", demo.ForkRequest, standin.HostMergeRequest{Author: 11})
+		body, err := d.World.Payload(event.Gitea, "merge-request", demo.Change{Branch: "main", SourceBranch: "patch-1", Number: demo.ForkRequest, Before: d.World.Clean, SHA: d.World.Fork})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body = bytes.ReplaceAll(body, []byte("5101"), []byte("5199"))
+		target, err := app.WebhookURL(d.Base(), "gitea")
+		if err != nil {
+			t.Fatal(err)
+		}
+		connection := webhook.Connection{Name: "gitea", Host: event.Gitea, Secrets: []string{d.Secrets["DEMO_GITEA_SECRET"]}}
+		header := http.Header{"Content-Type": {"application/json"}, "X-Gitea-Event": {"pull_request"}, "X-Gitea-Event-Type": {"pull_request"}, "X-Gitea-Delivery": {"forged"}}
+		if status, answer, err := app.Send(t.Context(), target, connection, header, body); err != nil || status != http.StatusAccepted {
+			t.Fatalf("answered %d %s, error %v", status, answer, err)
+		}
+	}
+	const reason = `its host says that acme/shop is repository 5101, and the delivery said "5199"`
+	t.Run("decision", func(t *testing.T) {
+		apptest.Each(t, demo.Options{Rules: forkRules("fork: trusted")}, func(t *testing.T, d apptest.Service) {
+			forge(t, d)
+			r := d.Until(t, "it waits", func(r demo.Records) bool { return len(r.Deliveries) == 1 && r.Decided() })
+			if got := r.Deliveries[0]; got.State != event.DeliveryIgnored || !strings.Contains(got.Reason, reason) {
+				t.Errorf("the delivery is %s: %s", got.State, got.Reason)
+			}
+		})
+	})
+	t.Run("release", func(t *testing.T) {
+		apptest.Each(t, demo.Options{Rules: forkRules("branch: main")}, func(t *testing.T, d apptest.Service) {
+			forge(t, d)
+			r := d.Until(t, "nothing is released", func(r demo.Records) bool { return len(r.Releases) == 1 && r.Ended() })
+			if rel := r.Releases[0]; rel.State != release.Refused || !strings.Contains(rel.Reason, reason) {
+				t.Errorf("the release is %s: %s", rel.State, rel.Reason)
+			}
+		})
+	})
+}
+
 // TestForksAreNotReleased: a release asks the host once more where a merge request comes from.
 func TestForksAreNotReleased(t *testing.T) {
 	apptest.Each(t, demo.Options{Rules: forkRules("branch: main")}, func(t *testing.T, d apptest.Service) {
 		for _, host := range webhook.Hosts() {
+			if host == event.Gitea {
+				d.Standin.SetMergeRequest("gitea", demo.ForkRequest, standin.HostMergeRequest{Author: 13, WithoutBranch: true})
+			}
 			proposeFork(t, d, host, string(host), d.World.Fork, false, false)
 		}
 		r := d.Until(t, "nothing is released", func(r demo.Records) bool { return len(r.Releases) == 4 && r.Told() })

@@ -105,6 +105,8 @@ type Change struct {
 	Closed bool
 	// Fork: the payload says that the merge request comes from a fork.
 	Fork bool
+	// Edited: the title of GitHub's or Gitea's merge request was changed, and nothing else.
+	Edited bool
 
 	// Comment is the number of a comment on the merge request, Account and Login are its author's, Text is
 	// what it says.

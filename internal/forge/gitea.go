@@ -108,9 +108,17 @@ func (r giteaClient) ref(ctx context.Context, repository, name string) (giteaObj
 
 // giteaSide is the source or the target of a pull request.
 type giteaSide struct {
-	Ref    string `json:"ref"`
-	SHA    string `json:"sha"`
-	RepoID int64  `json:"repo_id"`
+	Label  *string `json:"label"`
+	Ref    string  `json:"ref"`
+	SHA    string  `json:"sha"`
+	RepoID int64   `json:"repo_id"`
+}
+
+// withoutBranch reports whether the source of a pull request is no branch of any repository: it was pushed to
+// refs/for/, which whoever may read can do, and the host then calls the repository itself its source, with an
+// empty label (Gitea's services/convert/pull.go). It counts as one from a fork.
+func withoutBranch(label *string, ref string) bool {
+	return label != nil && *label == "" || strings.HasPrefix(ref, "refs/pull/") || strings.HasPrefix(ref, "refs/for/")
 }
 
 func (r giteaClient) mergeRequest(ctx context.Context, repository string, number int) (MergeRequest, error) {
@@ -123,8 +131,8 @@ func (r giteaClient) mergeRequest(ctx context.Context, repository string, number
 	err := r.get(ctx, repository, "pulls/"+strconv.Itoa(number), &answer)
 	return MergeRequest{
 		HeadSHA: answer.Head.SHA, Author: user(answer.User.ID, answer.User.Login), Open: answer.State == "open",
-		Fork: fromFork(answer.Head.RepoID, answer.Base.RepoID), SourceBranch: answer.Head.Ref, TargetBranch: answer.Base.Ref,
-		RepositoryID: idText(answer.Base.RepoID),
+		Fork:         fromFork(answer.Head.RepoID, answer.Base.RepoID) || withoutBranch(answer.Head.Label, answer.Head.Ref),
+		SourceBranch: answer.Head.Ref, TargetBranch: answer.Base.Ref, RepositoryID: idText(answer.Base.RepoID),
 	}, err
 }
 

@@ -64,9 +64,10 @@ type hostPull struct {
 
 // hostPullSide: the repository is null where a fork was deleted.
 type hostPullSide struct {
-	Ref  string `json:"ref"`
-	SHA  string `json:"sha"`
-	Repo *struct {
+	Label *string `json:"label"`
+	Ref   string  `json:"ref"`
+	SHA   string  `json:"sha"`
+	Repo  *struct {
 		ID int64 `json:"id"`
 	} `json:"repo"`
 }
@@ -74,7 +75,7 @@ type hostPullSide struct {
 func (p hostPull) ref() Ref {
 	ref := Ref{
 		Number: p.Number, Branch: p.Base.Ref, SHA: p.Head.SHA, SourceBranch: p.Head.Ref, Title: p.Title, Author: p.User.Login, UpdatedAt: p.UpdatedAt, Draft: p.Draft,
-		Fork: p.Head.Repo == nil || p.Base.Repo == nil || p.Head.Repo.ID != p.Base.Repo.ID,
+		Fork: p.Head.Repo == nil || p.Base.Repo == nil || p.Head.Repo.ID != p.Base.Repo.ID || withoutBranch(p.Head.Label, p.Head.Ref),
 	}
 	for _, label := range p.Labels {
 		ref.Labels = append(ref.Labels, label.Name)

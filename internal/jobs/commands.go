@@ -95,9 +95,11 @@ func (q *Queue) obey(ctx context.Context, args obeyArgs) (time.Duration, error) 
 		if err != nil {
 			return q.obeyLater(ctx, c, err)
 		}
-		if c, err = q.carryOutCommand(ctx, heard); err != nil {
-			return 0, err
+		decided, err := q.carryOutCommand(ctx, heard)
+		if err != nil {
+			return q.obeyLater(ctx, c, err)
 		}
+		c = decided
 	}
 	if c.State != store.CommandDecided {
 		return 0, nil
@@ -132,8 +134,8 @@ func (q *Queue) obeyLater(ctx context.Context, c store.Command, failure error) (
 	}
 	return wait, q.save(ctx, func(ctx context.Context, tx *transaction) error {
 		current, err := tx.LockCommand(ctx, c.Key())
-		if err != nil || current.State == store.CommandEnded {
-			return err
+		if err != nil || current.State != c.State {
+			return err // another job got further
 		}
 		_, err = tx.SaveCommand(ctx, c)
 		return err
@@ -351,10 +353,15 @@ func (q *Queue) act(ctx context.Context, tx *transaction, h heard, c *store.Comm
 	}
 	if h.command.name == commandOK {
 		ev := event.Event{Connection: h.Connection, Kind: event.MergeRequest, Repository: h.Repository, Number: h.Number, HeadSHA: h.head}
-		if _, err := q.inserter().giveTrust(ctx, tx, ev, "", h.order()); err != nil {
+		trusted, err := q.inserter().giveTrust(ctx, tx, ev, "", h.order())
+		switch {
+		case err != nil:
 			return err
+		case len(trusted.Deliveries) == 0:
+			answer(store.CommandDone, nothingWaits(words))
+		default:
+			done(c, "trusted "+h.head, words.Answer(report.AnswerTrusted))
 		}
-		done(c, "trusted "+h.head, words.Answer(report.AnswerTrusted))
 		return nil
 	}
 	no, err := q.decideWaiting(ctx, tx, h, words, c)
@@ -362,6 +369,14 @@ func (q *Queue) act(ctx context.Context, tx *transaction, h heard, c *store.Comm
 		answer(store.CommandRefused, no)
 	}
 	return err
+}
+
+// nothingWaits is the answer to somebody who vouches for a commit that no delivery waits with.
+func nothingWaits(words report.Settings) string {
+	if words.Language == "zh" {
+		return "已信任此提交，但没有事件在等待，因此现在不会检查任何内容。"
+	}
+	return "this commit is trusted now. Nothing waited for that, so nothing is checked now."
 }
 
 // done is answered by a reaction, and by a text where there is none.

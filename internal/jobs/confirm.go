@@ -112,7 +112,7 @@ func (q *Queue) confirmOperation(ctx context.Context, before, next release.Relea
 }
 
 // mayBeReleased reads the commit that the host of an event has. reason says why its commit is not
-// released: the host has another one, or its merge request comes from a fork.
+// released: the host has another one, or its merge request is of another repository or comes from a fork.
 func (q *Queue) mayBeReleased(ctx context.Context, ev event.Event) (sha, reason string, err error) {
 	if ev.Number == 0 {
 		sha, err = q.confirm(ctx, ev)
@@ -121,6 +121,9 @@ func (q *Queue) mayBeReleased(ctx context.Context, ev event.Event) (sha, reason 
 	request, err := q.opts.Forge.MergeRequest(ctx, ev)
 	if err != nil {
 		return "", "", fmt.Errorf("confirm commit %s of %s: %w", short(ev.HeadSHA), refOf(ev), err)
+	}
+	if reason := elsewhere(ev, request); reason != "" {
+		return request.HeadSHA, reason, nil
 	}
 	if request.Fork {
 		return request.HeadSHA, fmt.Sprintf("%s comes from a fork, and what comes from a fork is not released", refOf(ev)), nil
@@ -134,6 +137,15 @@ func (q *Queue) confirm(ctx context.Context, ev event.Event) (sha string, err er
 		return "", fmt.Errorf("confirm commit %s of %s: %w", short(ev.HeadSHA), refOf(ev), err)
 	}
 	return sha, nil
+}
+
+// elsewhere says that the merge request that the host has under this name is one of another repository than the event's;
+// empty when it is not, or the host does not tell.
+func elsewhere(ev event.Event, request forge.MergeRequest) string {
+	if request.RepositoryID == "" || request.RepositoryID == ev.Repository.ID {
+		return ""
+	}
+	return fmt.Sprintf("its host says that %s is repository %s, and the delivery said %.100q", ev.Repository.FullName, request.RepositoryID, ev.Repository.ID)
 }
 
 // moved says that the host has another commit than the event; empty when it has the same.

@@ -24,6 +24,9 @@ func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) 
 		return store.HeadAdvanced, s, err
 	}
 	if change, err = tx.AdvanceHead(ctx, e.event, e.delivery.ID); err != nil || change != store.HeadAdvanced {
+		if err == nil && e.delivery.Replayed && change != store.HeadRepeated {
+			change, err = unlessNewest(ctx, tx, e.event, change)
+		}
 		return change, s, err
 	}
 	head := store.Head{SHA: e.event.HeadSHA, Branch: e.event.Branch, Ended: e.event.EndsRef()}
@@ -50,6 +53,16 @@ func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) 
 		}
 	}
 	return change, s, nil
+}
+
+// unlessNewest is change, or HeadAdvanced when the event of a delivery that is decided again tells the very state that
+// its branch, tag or merge request has: what was announced since, such as another title, is no newer one.
+func unlessNewest(ctx context.Context, tx *transaction, ev event.Event, change store.HeadChange) (store.HeadChange, error) {
+	head, known, err := tx.Head(ctx, ev.RefKey())
+	if known && head.SHA == ev.HeadSHA && head.Branch == ev.Branch && head.Ended == ev.EndsRef() {
+		change = store.HeadAdvanced
+	}
+	return change, err
 }
 
 // superseded is what an event leaves of the unfinished runs of older commits.

@@ -30,11 +30,16 @@ func (q *Queue) origin(ctx context.Context, delivery store.Delivery, ev event.Ev
 	var request forge.MergeRequest
 	o.Unknown, err = q.askHost(ctx, delivery, func() (err error) {
 		request, err = q.opts.Forge.MergeRequest(ctx, ev)
-		if err == nil && trust && o.Trusted == "" && request.Fork && request.HeadSHA != ev.HeadSHA {
-			err = errors.New(moved(ev, request.HeadSHA))
+		// Where nothing hangs on the commit, an event without one, or of a fork as it is, is told all the same.
+		bound := !request.Fork && ev.HeadSHA != "" || request.Fork && trust && o.Trusted == ""
+		if err == nil && bound && request.HeadSHA != ev.HeadSHA && elsewhere(ev, request) == "" {
+			err = errors.New(moved(ev, request.HeadSHA)) // the host may lag behind its webhook
 		}
 		return err
 	})
+	if err == nil && o.Unknown == "" {
+		o.Unknown = elsewhere(ev, request)
+	}
 	if err != nil || o.Unknown != "" {
 		return q.untrusted(o, trust, o.Unknown, delivery), err
 	}
@@ -204,7 +209,11 @@ func (in *Inserter) decideAgain(ctx context.Context, tx *transaction, id string,
 	case delivery.State != event.DeliveryIgnored || !waits(delivery.Decision):
 		return nil
 	}
-	if err := tx.Replay(ctx, id); err != nil {
+	err = tx.Replay(ctx, id)
+	if errors.Is(err, store.ErrPayloadRemoved) {
+		return refuse("the payload of delivery %s, which waits for that, was removed after store.payload_retention: push a new commit, or have the host send it again", id)
+	}
+	if err != nil {
 		return err
 	}
 	tx.enqueue(decideArgs{DeliveryIDs: []string{id}})

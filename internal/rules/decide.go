@@ -76,7 +76,7 @@ func (p *Policy) decide(ev event.Event, candidates []int, limit int) Decision {
 	p.trace(&d, s, shown(candidates, matched, limit), last, fmt.Sprintf("%q matched and does not continue", p.rules[last].name))
 	p.noteFiles(&d, s, matched)
 	d.noteReleases(withoutReleases, neverReleased(&d.Event))
-	p.noteTrust(&d, s, candidates, last)
+	p.noteTrust(&d, s, candidates, matched, last)
 	return d
 }
 

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -34,6 +35,10 @@ func (d Decision) WriteWith(w io.Writer, became func(rule string, place int) str
 		result := strings.ReplaceAll(string(t.Result), "_", " ")
 		fmt.Fprintf(w, "  %-10s%-*s   %s\n", result, width, t.Rule, t.Reason)
 		if t.Result != RuleMatched {
+			continue
+		}
+		if d.NeedsTrust != nil && slices.Contains(d.NeedsTrust.Held, t.Rule) {
+			fmt.Fprintf(w, "    %-10s%s\n", "waits", "for trust in the commit, with "+quoteAll(d.NeedsTrust.Rules))
 			continue
 		}
 		if len(matches) == 0 || matches[0].Rule != t.Rule {

@@ -102,32 +102,43 @@ func missing(ev *event.Event) string {
 type NeedsTrust struct {
 	// Rules are those that would match then.
 	Rules []string `json:"rules"`
+	// Held are those that match already. Their checks wait with the others, because one event is decided once.
+	Held []string `json:"held,omitempty"`
 	// Missing says why it is not trusted, and who may change that.
 	Missing string `json:"missing"`
 }
 
-// noteTrust writes into a decision that asks for no check which of the rules that were tried would
-// match if the merge request were trusted. Then the event is ignored until it is.
-func (p *Policy) noteTrust(d *Decision, s *subject, candidates []int, last int) {
-	if len(d.Matches) > 0 {
-		return
-	}
+// noteTrust writes into a decision which of the rules that were tried would match if the merge request were trusted,
+// where it asks for no check or one of them would be additional to those that match: it is below one of them, which
+// continues then, or continues itself. Then the event is ignored until it is trusted.
+func (p *Policy) noteTrust(d *Decision, s *subject, candidates, matched []int, last int) {
 	var names []string
+	additional := false
 	for _, i := range candidates {
 		if i <= last && p.rules[i].waitsForTrust(s) {
 			names = append(names, p.rules[i].name)
+			additional = additional || p.rules[i].continues || len(matched) > 0 && matched[0] < i
 		}
 	}
-	if len(names) == 0 {
+	if len(names) == 0 || len(d.Matches) > 0 && !additional {
 		return
 	}
 	d.NeedsTrust = &NeedsTrust{Rules: names, Missing: missing(&d.Event)}
-	subject := "rule " + quoteAll(names) + " waits"
-	if len(names) > 1 {
-		subject = "rules " + quoteAll(names) + " wait"
+	for _, m := range d.Matches {
+		d.NeedsTrust.Held = append(d.NeedsTrust.Held, m.Rule)
 	}
-	d.Outcome = Ignored
-	d.Reason = fmt.Sprintf("%s for somebody who vouches for commit %s: %s", subject, plain(d.Event.HeadSHA), d.NeedsTrust.Missing)
+	d.Outcome, d.Matches = Ignored, []Match{}
+	d.Reason = fmt.Sprintf("%s for somebody who vouches for commit %s: %s", rulesWait(names), plain(d.Event.HeadSHA), d.NeedsTrust.Missing)
+	if len(d.NeedsTrust.Held) > 0 {
+		d.Reason += "; " + rulesWait(d.NeedsTrust.Held) + " with that"
+	}
+}
+
+func rulesWait(names []string) string {
+	if len(names) == 1 {
+		return "rule " + quoteAll(names) + " waits"
+	}
+	return "rules " + quoteAll(names) + " wait"
 }
 
 // waitsForTrust reports whether a rule that checks matches but for trust.

@@ -1,6 +1,7 @@
 package standin
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -89,10 +90,14 @@ func giteaPull(c *call, r hosted) answer {
 		return hostMessage(http.StatusNotFound, giteaNotFound)
 	}
 	p := r.proposal(number)
+	label, ref := p.sourceBranch, p.sourceBranch
+	if p.WithoutBranch {
+		label, ref = "", fmt.Sprintf("refs/pull/%d/head", number)
+	}
 	return ok(map[string]any{
 		"id": 8000 + number, "number": number, "state": p.state("open"), "draft": false, "mergeable": true, "merged": false,
 		"merge_commit_sha": nil, "user": p.account(),
-		"head": map[string]any{"label": p.sourceBranch, "ref": p.sourceBranch, "sha": head.String(), "repo_id": p.source(5101), "repo": p.repository(5101, r.name)},
+		"head": map[string]any{"label": label, "ref": ref, "sha": head.String(), "repo_id": p.source(5101), "repo": p.repository(5101, r.name)},
 		"base": map[string]any{"label": mainBranch, "ref": mainBranch, "repo_id": 5101},
 	})
 }

@@ -25,7 +25,9 @@ type HostMergeRequest struct {
 	Author int64
 	// Fork: its source branch is in a fork. ForkDeleted: that is gone.
 	Fork, ForkDeleted bool
-	Closed            bool
+	// WithoutBranch: it was pushed to refs/for/main. Gitea alone has such requests.
+	WithoutBranch bool
+	Closed        bool
 }
 
 // sampleUsers are the accounts of a host that names none.

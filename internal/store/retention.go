@@ -51,7 +51,8 @@ const memoryAge = 400 * 24 * time.Hour
 //
 // What has not ended stays, and what it refers to: a release while a release of its
 // run is active, a run while it has a release or while an active run of its ref key may
-// still read it, a delivery while it waits for its decision or has a run. Heads, tasks
+// still read it, a delivery while it waits for its decision or has a run, its body while it waits for somebody who vouches for
+// its commit. Heads, tasks
 // and refs go after memoryAge.
 //
 // A delivery or a commit that was forgotten is new when it comes again, so age must
@@ -122,9 +123,11 @@ var (
 	eventKeyIsOld = `t.created_at < $1
 		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
 	// A host that is told nothing any more is found again by its marker.
-	reportIsOld  = `t.updated_at < $1 AND (t.version = t.done OR t.given_up)`
-	trustIsOld   = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
-	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecRemoved + `'`
+	reportIsOld = `t.updated_at < $1 AND (t.version = t.done OR t.given_up)`
+	trustIsOld  = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
+	// Somebody may still vouch for the commit of a delivery that waits for that: it is decided again then.
+	payloadIsOld = `t.updated_at < $1 AND t.state <> 'received' AND t.codec <> '` + codecRemoved + `'
+		AND NOT EXISTS (SELECT 1 FROM trust o WHERE o.delivery_id = t.id AND o.actor = '')`
 	headIsOld    = `t.used_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.ref_key = t.ref_key AND o.state IN ` + activeRuns + `)`
 	hostRefIsOld = `t.settled_at < $1 AND NOT EXISTS (SELECT 1 FROM host_repositories o WHERE o.key = t.repository_key)`
 	taskIsOld    = `t.updated_at < $1 AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.task_key = t.key)`

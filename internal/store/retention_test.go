@@ -258,6 +258,33 @@ func testGoneBody(t *testing.T, db storetest.Database) {
 	})
 }
 
+// TestWaitingBody: the body of a delivery stays while somebody may still vouch for its commit, and goes after that.
+func TestWaitingBody(t *testing.T) { storetest.Each(t, testWaitingBody) }
+
+func testWaitingBody(t *testing.T, db storetest.Database) {
+	ctx := t.Context()
+	s, now := clocked(t, db)
+	today := noon.Add(100 * day)
+	waits := event.Event{Connection: "github", Kind: event.MergeRequest, Repository: event.Repository{ID: "1"}, Number: 8, HeadSHA: "a"}
+	tell(t, s, now, today, story{name: "waits", state: event.DeliveryIgnored, received: 8 * day, ended: 8 * day})
+	update(t, s, func(tx *store.Tx) error { _, err := tx.AwaitTrust(ctx, waits, "waits"); return err })
+	*now = today
+	if removed, err := s.Expire(ctx, today, 7*day, 30*day, 100); err != nil || removed.Payloads != 0 {
+		t.Errorf("removed %+v, error %v", removed, err)
+	}
+	update(t, s, func(tx *store.Tx) error { _, _, err := tx.GiveTrust(ctx, waits, "ann", "read it"); return err })
+	if removed, err := s.Expire(ctx, today, 7*day, 30*day, 100); err != nil || removed.Payloads != 1 {
+		t.Errorf("after that removed %+v, error %v", removed, err)
+	}
+	tell(t, s, now, today, story{name: "forgotten", state: event.DeliveryIgnored, received: 31 * day, ended: 31 * day})
+	waits.HeadSHA = "b"
+	update(t, s, func(tx *store.Tx) error { _, err := tx.AwaitTrust(ctx, waits, "forgotten"); return err })
+	*now = today
+	if removed, err := s.Expire(ctx, today, 7*day, 30*day, 100); err != nil || removed.Deliveries != 1 {
+		t.Errorf("in the end removed %+v, error %v", removed, err)
+	}
+}
+
 func TestReplay(t *testing.T) { storetest.Each(t, testReplay) }
 
 func testReplay(t *testing.T, db storetest.Database) {

@@ -225,6 +225,7 @@ CREATE TABLE trust (
 );
 CREATE INDEX trust_by_time ON trust (updated_at);
 CREATE INDEX trust_waiting ON trust (sha) WHERE actor = '';
+CREATE INDEX trust_by_delivery ON trust (delivery_id);
 
 -- What was released, for good: each action on a pipeline for a commit, and the release
 -- that was the first to take it. key stands for ref key, commit, pipeline, action, task

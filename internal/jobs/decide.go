@@ -168,6 +168,9 @@ func (q *Queue) decideBatch(ctx context.Context, ids []string) (decided map[stri
 				}
 				continue
 			}
+			if err := q.noteTest(ctx, tx, &e); err != nil {
+				return err
+			}
 			r, err := q.decideOne(ctx, tx, e)
 			if err != nil {
 				return err
@@ -221,8 +224,8 @@ func (q *Queue) decideOne(ctx context.Context, tx *transaction, e evaluation) (r
 		}
 		return result{state: event.DeliveryDecided, reason: e.decision.Reason + "; nothing is checked, because " + reason, decision: &e.decision, outdated: true}, nil
 	}
-	if tests, err := q.onlyTests(ctx, tx, e); err != nil || tests {
-		return result{state: event.DeliveryIgnored, reason: "the test delivery by which the webhook was switched on again: it tells nothing new"}, err
+	if e.onlyTests {
+		return result{state: event.DeliveryIgnored, reason: "the test delivery by which the webhook was switched on again: it tells nothing new"}, nil
 	}
 	if !ignored {
 		// A change that is announced a second time says nothing about what is newest.

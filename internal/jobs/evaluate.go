@@ -20,6 +20,8 @@ type evaluation struct {
 	event  event.Event
 	// asks: it cannot be decided before more is found out about it.
 	asks bool
+	// onlyTests: it is the test delivery by which a webhook was switched on again.
+	onlyTests bool
 	// decision is that of the rules; without meaning for an ignored event.
 	decision rules.Decision
 }

@@ -12,3 +12,6 @@ func (q *Queue) RoundBegin() time.Time { return q.roundBegin() }
 func (q *Queue) Look(ctx context.Context, begun time.Time) (wait time.Duration, err error) {
 	return q.recoverMissed(ctx, recoverArgs{Begun: begun})
 }
+
+// HookTestID is what the test delivery of a webhook is expected under.
+func HookTestID(repositoryID, branch, sha string) string { return testID(repositoryID, branch, sha) }

@@ -141,7 +141,9 @@ func (h *hostRefs) serveHooks(w http.ResponseWriter, path string) {
 //	target REF BRANCH       a merge request has another target there
 //	status CODE             the host answers everything with it; 200: as usual
 //	id N                    the repository has this id there
-//	webhook KIND REF A B    a webhook of a push or merge_request comes, from commit A ("-" for none) to B ("-": it ended)
+//	webhook KIND REF A B    a webhook of a push or merge_request comes, from commit A ("-" for none) to B ("-": it ended);
+//	                        with a DURATION after B it came so long ago, and is decided now
+//	test REF A              the host is asked for a test delivery, which is a push of this branch at this commit
 //	wait DURATION           time goes by
 //	failed ID=CODE…         the host could not deliver these, and answers CODE when it is asked to send one again
 //	slow hooks|all|nothing  the host does not answer in time about its webhooks, or at all
@@ -267,11 +269,23 @@ func (c *recoveryCase) step(t *testing.T, words []string) {
 		c.w.clock.jump(c.offset)
 	case "webhook":
 		c.webhook(t, words[1:])
+	case "test":
+		err := c.w.store.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.ExpectDelivery(t.Context(), "gitee", jobs.HookTestID("5001", words[1], commitNamed(words[2])), time.Minute)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	case "rules":
 		c.stop()
 		c.w.policy = strings.NewReplacer("on: push", "on: "+words[2], "on: merge_request", "on: "+words[2]).Replace(recoveryPolicy)
 		c.q, c.stop = c.w.start(t, c.opts)
 	case "failed":
+		// The round of the start is not to ask for some of them at the same time.
+		for deadline := time.Now().Add(10 * time.Second); c.w.count(t, `kind = 'recover' AND state = 'completed'`) == 0 && time.Now().Before(deadline); {
+			<-time.After(10 * time.Millisecond)
+		}
 		failed := map[string]int{}
 		for _, word := range words[1:] {
 			id, status, _ := strings.Cut(word, "=")
@@ -328,8 +342,16 @@ func (c *recoveryCase) webhook(t *testing.T, words []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	received := c.w.clock.now()
+	if len(words) > 4 {
+		age, err := time.ParseDuration(words[4])
+		if err != nil {
+			t.Fatal(err)
+		}
+		received = received.Add(-age)
+	}
 	id := fmt.Sprintf("webhook %d", c.number)
-	d := event.Delivery{ID: uuid.Must(uuid.NewV7()).String(), Connection: "gitee", Host: event.Gitee, Key: id, HostID: id, ReceivedAt: c.w.clock.now(), Body: body}
+	d := event.Delivery{ID: uuid.Must(uuid.NewV7()).String(), Connection: "gitee", Host: event.Gitee, Key: id, HostID: id, ReceivedAt: received, Body: body}
 	if _, _, err := c.q.Accept(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}

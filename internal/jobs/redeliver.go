@@ -28,7 +28,7 @@ const (
 	// askAgainAfter is when a host is asked for a delivery once more whose next attempt failed, too; then
 	// after twice as long each time.
 	askAgainAfter = 10 * time.Minute
-	// testFor is for how long a test delivery is expected: the host sends it before it answers.
+	// testFor is within what time a test delivery is received: the host sends it before it answers.
 	testFor = 5 * time.Minute
 )
 
@@ -166,17 +166,17 @@ func (q *Queue) redeliverOne(ctx context.Context, owner forge.HookOwner, r store
 // switchOn switches a webhook on that its host has switched off, by a test delivery. That looks like a push of the
 // newest commit of the default branch, and is expected.
 func (q *Queue) switchOn(ctx context.Context, owner forge.HookOwner, r store.HostRepository, hook forge.MissedHook, read readings) error {
-	sha := ""
+	branch, sha := "", ""
 	if read.branches != nil {
 		i := slices.IndexFunc(read.branches.List, func(ref forge.Ref) bool { return ref.Branch == read.repository.DefaultBranch })
 		if i < 0 {
 			return nil // there is nothing to test with
 		}
-		sha = read.branches.List[i].SHA
+		branch, sha = read.branches.List[i].Branch, read.branches.List[i].SHA
 	}
 	ask := false
 	err := q.store.Update(ctx, func(tx *store.Tx) (err error) {
-		ask, err = tx.ExpectDelivery(ctx, r.Connection, testID(r.ID, sha), askAgainAfter)
+		ask, err = tx.ExpectDelivery(ctx, r.Connection, testID(r.ID, branch, sha), askAgainAfter)
 		return err
 	})
 	if err != nil || !ask {
@@ -191,17 +191,28 @@ func (q *Queue) switchOn(ctx context.Context, owner forge.HookOwner, r store.Hos
 }
 
 // testID is what a test delivery is expected under: it has no id that is known before.
-func testID(repositoryID, sha string) string { return "test " + repositoryID + " " + sha }
+func testID(repositoryID, branch, sha string) string {
+	return "test " + repositoryID + " " + branch + " " + sha
+}
 
-// onlyTests reports whether a push that a rule matches is the test delivery that was asked for.
-func (q *Queue) onlyTests(ctx context.Context, tx *transaction, e evaluation) (bool, error) {
+// noteTest notes of a push that a rule matches that it is the test delivery that was asked for, and of one that
+// may be, but comes too late to be sure, that it came because its host was asked.
+func (q *Queue) noteTest(ctx context.Context, tx *transaction, e *evaluation) error {
 	if q.opts.Recovery.Every <= 0 || q.opts.Recovery.HookURL(e.event.Connection) == "" {
-		return false, nil
+		return nil
 	}
 	if e.event.Kind != event.Push || e.event.Recovered == event.Compared || len(e.decision.Matches) == 0 || e.event.HeadSHA == "" {
-		return false, nil
+		return nil
 	}
-	return tx.TakeExpected(ctx, e.event.Connection, testID(e.event.Repository.ID, e.event.HeadSHA), q.now().Add(-testFor))
+	var late bool
+	var err error
+	id := testID(e.event.Repository.ID, e.event.Branch, e.event.HeadSHA)
+	e.onlyTests, late, err = tx.TakeExpected(ctx, e.event.Connection, id, e.delivery.ReceivedAt.Add(-testFor))
+	if err != nil || !late {
+		return err
+	}
+	e.event.Recovered, e.delivery.Recovered = event.Redelivered, event.Redelivered
+	return tx.NoteRedelivered(ctx, e.delivery.ID)
 }
 
 // tellRedelivery logs once that the webhooks of a repository cannot be read or used, and why.

@@ -317,13 +317,28 @@ func (tx *Tx) ExpectDelivery(ctx context.Context, connection, hostID string, gap
 }
 
 // TakeExpected reports whether a delivery is expected that was asked for since a time, and expects it no
-// longer.
-func (tx *Tx) TakeExpected(ctx context.Context, connection, hostID string, since time.Time) (bool, error) {
+// longer. late: it is one that was asked for before.
+func (tx *Tx) TakeExpected(ctx context.Context, connection, hostID string, since time.Time) (expected, late bool, err error) {
 	n, err := tx.exec(ctx, `DELETE FROM expected_deliveries WHERE connection = $1 AND host_id = $2 AND asked_at >= $3`, connection, hostID, micros(since))
 	if err != nil {
-		return false, fmt.Errorf("take expected delivery %q: %w", hostID, err)
+		return false, false, fmt.Errorf("take expected delivery %q: %w", hostID, err)
 	}
-	return n > 0, nil
+	if n > 0 {
+		return true, false, nil
+	}
+	err = tx.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM expected_deliveries WHERE connection = $1 AND host_id = $2)`, connection, hostID).Scan(&late)
+	if err != nil {
+		return false, false, fmt.Errorf("look for expected delivery %q: %w", hostID, err)
+	}
+	return false, late, nil
+}
+
+// NoteRedelivered notes of a delivery that its host sent it because it was asked to.
+func (tx *Tx) NoteRedelivered(ctx context.Context, id string) error {
+	if _, err := tx.exec(ctx, `UPDATE deliveries SET recovered = $2 WHERE id = $1`, id, string(event.Redelivered)); err != nil {
+		return fmt.Errorf("note redelivered %q: %w", id, err)
+	}
+	return nil
 }
 
 // ReceivedHostIDs returns which of the host's ids of deliveries of a connection were received and did

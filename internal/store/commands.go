@@ -203,9 +203,9 @@ func (tx *Tx) Commands(ctx context.Context) ([]Command, error) {
 	return collect(ctx, tx, scanCommand, `SELECT `+commandColumns+` FROM commands ORDER BY created_at, key`)
 }
 
-// StaleCommands lists the keys of commands that have not ended and were not saved since a time.
-func (tx *Tx) StaleCommands(ctx context.Context, since time.Time, limit int) ([]string, error) {
-	return texts(ctx, tx, `SELECT key FROM commands WHERE state <> 'ended' AND updated_at <= $1 ORDER BY updated_at LIMIT $2`, micros(since), limit)
+// StaleCommands lists the commands that have not ended and were not saved since a time.
+func (tx *Tx) StaleCommands(ctx context.Context, since time.Time, limit int) ([]Command, error) {
+	return collect(ctx, tx, scanCommand, `SELECT `+commandColumns+` FROM commands WHERE state <> 'ended' AND updated_at <= $1 ORDER BY updated_at LIMIT $2`, micros(since), limit)
 }
 
 // ReleasesAwaiting lists the releases of a commit whose execution waits for approval, the oldest first.

@@ -370,6 +370,63 @@ func TestOKAfterAnEdit(t *testing.T) {
 	})
 }
 
+// TestPrefix: a command stands behind a blank where the prefix ends in a letter or digit, as the answers write it, too.
+func TestPrefix(t *testing.T) {
+	t.Parallel()
+	d := apptest.OnSQLiteWith(t, demo.Options{Rules: forkRules("fork: trusted"), Server: func(text string) string {
+		return text + "groups: {leads: {github: [11]}}\ncommands: {prefix: /g1, ok: []}\n"
+	}})
+	const host = event.GitHub
+	id := proposeFork(t, d, host, "1", d.World.Fork, true, false)
+	r := d.Until(t, "it waits", func(r demo.Records) bool { return r.Told() })
+	if got := deliveryOf(r, id); !strings.Contains(got.Reason, "vouches for this commit, by gatewright ok") {
+		t.Errorf("it names a command that nobody may give: %s", got.Reason)
+	}
+	if err := vouch(t, d, id); err != nil {
+		t.Fatal(err)
+	}
+	d.Until(t, "it is checked", func(r demo.Records) bool { return len(r.Runs) == 1 && r.Told() })
+	for text, want := range map[string]string{"/g1 gatewright help": "`/g1 recheck` checks", "/g1 gatewright why": "`/g1 why` by mona"} {
+		comment := say(t, d, host, demo.ForkRequest, demo.Mona(), d.World.Fork, text, nil)
+		c := commandOf(t, d, host, comment)
+		if _, replies := answers(d, host, comment); c.Outcome != store.CommandDone || c.Answer != "reply" || len(replies) != 1 || !strings.Contains(replies[0], want) {
+			t.Errorf("%s: %+v, replies %q", text, c, replies)
+		}
+	}
+}
+
+// TestForgedFirst: a forged delivery does not take the place of the comment that it names, nor count against its author.
+func TestForgedFirst(t *testing.T) {
+	apptest.Each(t, demo.Options{}, func(t *testing.T, d apptest.Service) {
+		const host = event.GitHub
+		offer(t, d, host, "1", "", d.World.Bad)
+		d.Until(t, "it is checked", func(r demo.Records) bool { return len(r.Runs) == 1 && r.Told() })
+		var real demo.Delivery
+		comment := say(t, d, host, demo.MergeRequest, demo.Mona(), d.World.Bad, "/recheck", func(e *demo.Delivery) {
+			real = *e
+			e.ID, e.Change.Account, e.Change.Login = "forged", 13, "ravi"
+		})
+		if c := commandOf(t, d, host, comment); c.Outcome != store.CommandIgnored {
+			t.Errorf("the forged one: %+v", c)
+		}
+		if sent, err := d.Send(t.Context(), real); err != nil || sent.Status >= 300 {
+			t.Fatalf("sent %+v, error %v", sent, err)
+		}
+		d.Until(t, "the comment is heard", func(r demo.Records) bool { return len(r.Runs) == 2 && r.Told() })
+		err := d.Store().View(t.Context(), func(tx *store.Tx) error {
+			for author, want := range map[string]int{"11": 1, "13": 0} {
+				if n, err := tx.CommandsSince(t.Context(), string(host), author, time.Time{}); n != want || err != nil {
+					t.Errorf("account %s gave %d commands, error %v", author, n, err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // approvedRules let a merge request start a pipeline whose checkpoint nobody decides by rule.
 const approvedRules = `
 version: 1

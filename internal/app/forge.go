@@ -232,5 +232,5 @@ func (h *hosts) commands(connection string) jobs.CommandSettings {
 	if !found || !cfg.HearsCommands(c) {
 		return jobs.CommandSettings{}
 	}
-	return jobs.CommandSettings{Prefix: cfg.Commands.Prefix, May: cfg.Commands.May()}
+	return jobs.CommandSettings{Prefix: cfg.Commands.Before(), May: cfg.Commands.May()}
 }

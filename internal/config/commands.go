@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/gatewright/gatewright/internal/strictyaml"
 )
@@ -32,6 +33,14 @@ type Commands struct {
 // May are those who may give a command, by its name.
 func (c Commands) May() map[string][]string {
 	return map[string][]string{"recheck": c.Recheck, "why": c.Why, "help": c.Help, "ok": c.OK, "approve": c.Approve, "refuse": c.Refuse}
+}
+
+// Before is what stands before the name of a command: the prefix, and a blank behind a letter or digit.
+func (c Commands) Before() string {
+	if strings.Trim(c.Prefix[max(len(c.Prefix)-1, 0):], "/!:.?-") != "" {
+		return c.Prefix + " "
+	}
+	return c.Prefix
 }
 
 // mayWrite stands for the accounts that the host lets write.

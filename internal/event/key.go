@@ -12,7 +12,8 @@ import (
 // same change, whatever their delivery ids are. It covers the connection, the
 // repository's id, the kind and action, the branch, tag or number, the commits
 // before and after, and for merge requests the labels, the draft flag and the
-// host's time of the change, and for a comment its number. Empty for an ignored event.
+// host's time of the change, and for a comment its number, its author's and its text: a delivery that says something else of
+// a comment is no repetition of the one before. Empty for an ignored event.
 //
 // Source: specs/githosts.md 1.1 and 3.1.
 func (e Event) Key() string {
@@ -26,7 +27,7 @@ func (e Event) Key() string {
 		strconv.Itoa(e.Number), e.Before, e.HeadSHA, labels, e.Draft, e.UpdatedAt,
 	}
 	if e.CommentID != "" {
-		parts = append(parts, e.CommentID)
+		parts = append(parts, e.CommentID, e.AuthorID, e.Comment)
 	}
 	text, err := json.Marshal(parts)
 	if err != nil {

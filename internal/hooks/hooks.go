@@ -211,7 +211,7 @@ func (k *Keeper) Install(ctx context.Context, t Target) []Entry {
 	if l.err != nil {
 		return []Entry{t.failed(l.err)}
 	}
-	if of, higher := k.above(ctx, t); higher != nil && len(of.Connection.problems(*higher)) == 0 {
+	if of, higher := k.above(ctx, t); higher != nil && len(of.Connection.problems(*higher)) == 0 && higher.LastStatus != 401 {
 		return k.leaveTo(ctx, t, of, *higher, l)
 	}
 	settings, err := t.settings()
@@ -302,7 +302,8 @@ func (k *Keeper) leaveTo(ctx context.Context, t, of Target, higher forge.Hook, l
 	return entries
 }
 
-// Rotate gives all webhooks of a target that send to the connection's address the first secret.
+// Rotate gives all webhooks of a target that send to the connection's address the first secret. One
+// with another scheme gets that address: the new secret goes to no http address of a server that has https.
 func (k *Keeper) Rotate(ctx context.Context, t Target) []Entry {
 	l := k.look(ctx, t)
 	if l.err != nil {
@@ -325,7 +326,7 @@ func (k *Keeper) Rotate(ctx context.Context, t Target) []Entry {
 	}
 	var entries []Entry
 	for _, hook := range ours {
-		settings.URL, settings.Events = hook.URL, extra(hook)
+		settings.URL, settings.Events = of.Connection.safe(hook.URL), extra(hook)
 		saved, err := k.Hosts.SaveHook(ctx, of.owner(), hook.ID, settings)
 		if err != nil {
 			e := of.failed(err)
@@ -499,6 +500,18 @@ func (c Connection) addressOf(raw string) address {
 		return addressSimilar
 	}
 	return addressOther
+}
+
+// safe is the address of a webhook of ours, or the connection's when that has another scheme.
+func (c Connection) safe(raw string) string {
+	wanted, err := url.Parse(c.URL)
+	if err != nil {
+		return c.URL
+	}
+	if u, err := url.Parse(raw); err != nil || !strings.EqualFold(u.Scheme, wanted.Scheme) {
+		return c.URL
+	}
+	return raw
 }
 
 // sameAddress reports whether two addresses are of one server: the same host and path, with http for https, a

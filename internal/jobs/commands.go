@@ -33,7 +33,7 @@ type Conversation interface {
 
 // CommandSettings say which commands of a connection are carried out.
 type CommandSettings struct {
-	// Prefix is what a command begins with; empty: there are none.
+	// Prefix is what a command begins with, with the blank behind it where it has one; empty: there are none.
 	Prefix string
 	// May are those who may give a command, by its name: groups of the server file, or MayWrite.
 	May map[string][]string
@@ -72,7 +72,7 @@ func (q *Queue) addCommand(ctx context.Context, tx *transaction, e evaluation, r
 		return err
 	}
 	r.reason += fmt.Sprintf("; the comment has the command %s", c.name)
-	tx.enqueue(obeyArgs{Key: given.Key()})
+	tx.enqueue(obeyArgs{Key: given.Key(), Announced: given.DeliveryID})
 	return nil
 }
 
@@ -124,6 +124,7 @@ func (q *Queue) obeyLater(ctx context.Context, c store.Command, failure error) (
 		wait = max(wait, said.RetryAfter())
 	}
 	c.Problem = shortened(failure.Error())
+	state := c.State
 	if waited > obeyFor {
 		wait = 0
 		if c.State == store.CommandReceived {
@@ -134,7 +135,7 @@ func (q *Queue) obeyLater(ctx context.Context, c store.Command, failure error) (
 	}
 	return wait, q.save(ctx, func(ctx context.Context, tx *transaction) error {
 		current, err := tx.LockCommand(ctx, c.Key())
-		if err != nil || current.State != c.State {
+		if err != nil || current.State != state {
 			return err // another job got further
 		}
 		_, err = tx.SaveCommand(ctx, c)
@@ -173,8 +174,8 @@ func (q *Queue) hear(ctx context.Context, c store.Command) (h heard, err error) 
 	}); err != nil {
 		return h, err
 	}
-	if given > commandsAtMost {
-		h.ignored = fmt.Sprintf("its author gave more than %d commands within %s", commandsAtMost, commandsWithin)
+	if given >= commandsAtMost {
+		h.ignored = fmt.Sprintf("its author gave %d commands within %s before", commandsAtMost, commandsWithin)
 		return h, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
@@ -195,6 +196,7 @@ func (q *Queue) hear(ctx context.Context, c store.Command) (h heard, err error) 
 	if h.ignored = unlike(c, comment, own); h.ignored != "" {
 		return h, nil
 	}
+	h.Confirmed = true
 	h.command, _ = parseCommand(settings.Prefix, comment.Text)
 	h.by = fmt.Sprintf("%s (account %s of %s)", report.OneLine(shortened(comment.Author)), comment.AuthorID, c.Connection)
 	request, err := q.opts.Forge.MergeRequest(ctx, event.Event{Connection: c.Connection, Kind: event.MergeRequest, Repository: c.Repository, Number: c.Number})
@@ -288,7 +290,7 @@ func (q *Queue) saveHeard(ctx context.Context, tx *transaction, h heard, c *stor
 	if *c, err = tx.LockCommand(ctx, h.Key()); err != nil || c.State != store.CommandReceived {
 		return err
 	}
-	c.State, c.Problem = store.CommandDecided, ""
+	c.State, c.Problem, c.Confirmed = store.CommandDecided, "", h.Confirmed
 	switch {
 	case h.ignored != "":
 		c.State, c.Outcome, c.Reason = store.CommandEnded, store.CommandIgnored, h.ignored
@@ -484,7 +486,7 @@ func (q *Queue) answerCommand(ctx context.Context, c *store.Command) error {
 	if c.React {
 		done, err := q.opts.Conversation.React(ctx, target, c.CommentID)
 		switch {
-		case err != nil && !final(err):
+		case err != nil && !final(err) && !isForbidden(err):
 			return err
 		case done:
 			c.Answered, c.Problem = "reaction", ""
@@ -509,6 +511,12 @@ func (q *Queue) answerCommand(ctx context.Context, c *store.Command) error {
 		return err
 	}
 	return nil
+}
+
+// isForbidden: a token may have the right to comment and none to react.
+func isForbidden(err error) bool {
+	var said *forge.Error
+	return errors.As(err, &said) && said.Forbidden()
 }
 
 func isNotFound(err error) bool {

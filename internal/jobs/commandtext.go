@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/gatewright/gatewright/internal/report"
 )
@@ -83,9 +84,11 @@ func fenceOf(line string) string {
 
 // commandOf reads what follows the prefix in a line.
 func commandOf(prefix, rest string) (c command, found bool) {
-	named := strings.ContainsFunc(prefix, unicode.IsLetter)
+	letter := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	named := strings.ContainsFunc(prefix, letter)
+	last, _ := utf8.DecodeLastRuneInString(prefix)
 	words := strings.Fields(rest)
-	if len(words) == 0 || named != (rest != strings.TrimLeft(rest, " \t")) && !strings.HasSuffix(prefix, " ") {
+	if len(words) == 0 || letter(last) != (rest != strings.TrimLeft(rest, " \t")) && !strings.HasSuffix(prefix, " ") {
 		return c, false // the prefix is part of a longer word, or stands alone
 	}
 	if strings.EqualFold(words[0], commandOurs) {

@@ -74,8 +74,8 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 	if err != nil || len(deliveries)+len(runs)+len(releases)+len(commands) == 0 {
 		return nil, err
 	}
-	for _, key := range commands {
-		jobs = append(jobs, river.InsertManyParams{Args: obeyArgs{Key: key}})
+	for _, c := range commands {
+		jobs = append(jobs, river.InsertManyParams{Args: obeyArgs{Key: c.Key(), Announced: c.DeliveryID}})
 	}
 	// The jobs are read after the records: a step saves its record together with the
 	// job that goes on, so that no record is missed between the two reads.

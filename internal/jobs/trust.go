@@ -78,8 +78,8 @@ func (q *Queue) origin(ctx context.Context, delivery store.Delivery, ev event.Ev
 func (q *Queue) untrusted(o event.Origin, trust bool, why string, delivery store.Delivery) event.Origin {
 	if trust && o.Trusted == "" {
 		byComment := ""
-		if prefix := q.opts.Commands(delivery.Connection).Prefix; prefix != "" {
-			byComment = fmt.Sprintf("the comment %sok and the full commit, or ", prefix)
+		if commands := q.opts.Commands(delivery.Connection); commands.Prefix != "" && len(commands.May[commandOK]) > 0 {
+			byComment = fmt.Sprintf("the comment %s and the full commit, or ", commands.Prefix+commandOK)
 		}
 		o.Missing = fmt.Sprintf("%s; it is checked once somebody who may write to the repository vouches for this commit, by %sgatewright ok %s --reason …", why, byComment, delivery.ID)
 	}

@@ -63,6 +63,9 @@ type (
 	// obeyArgs: carry out a command of a comment, and answer it.
 	obeyArgs struct {
 		Key string `json:"key"`
+		// Announced is the delivery that announced it, so that a command that takes the place of one whose job is just
+		// ending has its own.
+		Announced string `json:"announced,omitempty"`
 	}
 	// watchReleaseArgs: look whether the pipeline of an expired release goes on.
 	watchReleaseArgs struct {

@@ -29,6 +29,8 @@ type Command struct {
 	Author   string `json:"author"`
 	// Digest stands for what the comment said when it was announced.
 	Digest string `json:"digest"`
+	// Confirmed: the host said that the author wrote this.
+	Confirmed bool `json:"confirmed,omitempty"`
 	// Name is the command, such as recheck; "unknown" for a word that is none.
 	Name string `json:"name"`
 
@@ -89,19 +91,32 @@ func ConnectionOfCommand(key string) string {
 	return connection
 }
 
-// AddCommand stores a new command; added is false when its comment gave one already.
+// AddCommand stores a new command; added is false when its comment gave one already. One that was not heard is
+// replaced when the delivery before said something else of the comment: it was not that comment's, or it was made up.
 func (tx *Tx) AddCommand(ctx context.Context, c Command) (added bool, err error) {
 	data, err := json.Marshal(c)
 	if err != nil {
 		return false, fmt.Errorf("add command: %w", err)
 	}
-	changed, err := tx.exec(ctx, `INSERT INTO commands (key, connection, author_id, delivery_id, state, denied_on, data, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $7) ON CONFLICT (key) DO NOTHING`,
+	changed, err := tx.exec(ctx, `INSERT INTO commands (key, connection, author_id, delivery_id, state, confirmed, denied_on, data, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, FALSE, 0, $6, $7, $7) ON CONFLICT (key) DO NOTHING`,
 		c.Key(), c.Connection, c.AuthorID, c.DeliveryID, string(c.State), string(data), tx.now())
 	if err != nil {
 		return false, fmt.Errorf("add command: %w", err)
 	}
-	return changed > 0, nil
+	if changed > 0 {
+		return true, nil
+	}
+	before, err := tx.LockCommand(ctx, c.Key())
+	if err != nil || before.Outcome != CommandIgnored || before.AuthorID == c.AuthorID && before.Digest == c.Digest {
+		return false, err
+	}
+	_, err = tx.exec(ctx, `UPDATE commands SET author_id = $2, delivery_id = $3, state = $4, confirmed = FALSE, denied_on = 0, data = $5, created_at = $6, updated_at = $6 WHERE key = $1`,
+		c.Key(), c.AuthorID, c.DeliveryID, string(c.State), string(data), tx.now())
+	if err != nil {
+		return false, fmt.Errorf("add command: %w", err)
+	}
+	return true, nil
 }
 
 const commandColumns = `data, created_at, updated_at`
@@ -156,18 +171,19 @@ func (tx *Tx) SaveCommand(ctx context.Context, c Command) (first bool, err error
 	if c.Outcome == CommandDenied && c.State == CommandDecided {
 		day = tx.now() / (24 * time.Hour).Microseconds()
 	}
-	changed, err := tx.exec(ctx, `UPDATE commands SET state = $2, data = $3, updated_at = $4, denied_on = CASE WHEN $5 > 0 THEN $5 ELSE denied_on END
+	changed, err := tx.exec(ctx, `UPDATE commands SET state = $2, data = $3, updated_at = $4, confirmed = $8, denied_on = CASE WHEN $5 > 0 THEN $5 ELSE denied_on END
 		WHERE key = $1 AND ($5 = 0 OR NOT EXISTS (SELECT 1 FROM commands o WHERE o.key <> $1 AND o.connection = $6 AND o.author_id = $7 AND o.denied_on = $5))`,
-		c.Key(), string(c.State), string(data), tx.now(), day, c.Connection, c.AuthorID)
+		c.Key(), string(c.State), string(data), tx.now(), day, c.Connection, c.AuthorID, c.Confirmed)
 	if err != nil {
 		return false, fmt.Errorf("save command: %w", err)
 	}
 	return changed > 0, nil
 }
 
-// CommandsSince counts the commands that an author gave on a connection since a time.
+// CommandsSince counts the commands that an author gave on a connection since a time, by the word of the host: what a
+// delivery alone says is not held against them.
 func (tx *Tx) CommandsSince(ctx context.Context, connection, authorID string, since time.Time) (n int, err error) {
-	if err := tx.queryRow(ctx, `SELECT COUNT(*) FROM commands WHERE connection = $1 AND author_id = $2 AND created_at >= $3`, connection, authorID, micros(since)).Scan(&n); err != nil {
+	if err := tx.queryRow(ctx, `SELECT COUNT(*) FROM commands WHERE connection = $1 AND author_id = $2 AND created_at >= $3 AND confirmed`, connection, authorID, micros(since)).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count commands: %w", err)
 	}
 	return n, nil
@@ -187,9 +203,9 @@ func (tx *Tx) Commands(ctx context.Context) ([]Command, error) {
 	return collect(ctx, tx, scanCommand, `SELECT `+commandColumns+` FROM commands ORDER BY created_at, key`)
 }
 
-// StaleCommands lists the keys of commands that have not ended and were not saved since a time.
-func (tx *Tx) StaleCommands(ctx context.Context, since time.Time, limit int) ([]string, error) {
-	return texts(ctx, tx, `SELECT key FROM commands WHERE state <> 'ended' AND updated_at <= $1 ORDER BY updated_at LIMIT $2`, micros(since), limit)
+// StaleCommands lists the commands that have not ended and were not saved since a time.
+func (tx *Tx) StaleCommands(ctx context.Context, since time.Time, limit int) ([]Command, error) {
+	return collect(ctx, tx, scanCommand, `SELECT `+commandColumns+` FROM commands WHERE state <> 'ended' AND updated_at <= $1 ORDER BY updated_at LIMIT $2`, micros(since), limit)
 }
 
 // ReleasesAwaiting lists the releases of a commit whose execution waits for approval, the oldest first.

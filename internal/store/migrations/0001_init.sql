@@ -364,6 +364,7 @@ CREATE TABLE commands (
     author_id   TEXT NOT NULL,
     delivery_id TEXT NOT NULL,
     state       TEXT NOT NULL,
+    confirmed   BOOLEAN NOT NULL,
     denied_on   BIGINT NOT NULL,
     data        TEXT NOT NULL,
     created_at  BIGINT NOT NULL,

@@ -284,7 +284,9 @@ func brokenExpectations(r demoReport) []string {
 			return c.Host == string(host) && c.Edits >= 1 && c.Edits <= 2 && strings.Contains(c.Text, "passed")
 		}), "the one comment on the merge request of "+string(host)+" was edited")
 	}
-	expect(len(r.Recovered) == 1 && r.Recovered[0].Outcome == string(codecheck.Passed), "the push whose webhook was lost is recovered, once, and passes")
+	// On a slow machine a host is read before its webhook is decided: one of the two is a duplicate.
+	lost := slices.DeleteFunc(slices.Clone(r.Recovered), func(d demoRecovered) bool { return d.Outcome == string(event.DeliveryDuplicate) })
+	expect(len(lost) == 1 && lost[0].Outcome == string(codecheck.Passed), "the push whose webhook was lost is recovered, once, and passes")
 	expect(len(r.Commands) == 2 && !slices.ContainsFunc(r.Commands, func(c demoCommand) bool { return c.Outcome != store.CommandDone || c.Answer != "reaction" }) &&
 		slices.ContainsFunc(r.Runs, func(run demoRun) bool {
 			return run.RerunOf != "" && run.State == codecheck.Passed && run.SHA == mended

@@ -93,7 +93,7 @@ func runDemo(ctx context.Context, flags demoFlags, env command.Environment) erro
 		return fmt.Errorf("make demo folder: %w", err)
 	}
 	defer os.RemoveAll(folder)
-	d, err := demo.Start(ctx, demo.Options{Folder: folder, Addr: flags.addr, PrivateAddr: flags.privateAddr, Version: version, Recovery: "{interval: 1s, grace: 1s}"})
+	d, err := demo.Start(ctx, demo.Options{Folder: folder, Addr: flags.addr, PrivateAddr: flags.privateAddr, Version: version, Recovery: "{interval: 1s, grace: 3s}"})
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ func testHTTPSurface(t *testing.T, d apptest.Service) {
 		}
 		return response.StatusCode, string(answer)
 	}
+	apptest.WaitFor(t, "it is ready", func() bool { return apptest.Answers(d.Private() + "/readyz") })
 	token := d.Secrets["DEMO_GITLAB_TOKEN"]
 	for _, test := range []struct {
 		name, method, path, body string

@@ -315,7 +315,7 @@ func (p people) stops(task string) (n int) {
 // untilStopped waits until a task was stopped.
 func (p people) untilStopped(t *testing.T, task string) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for p.stops(task) == 0 {

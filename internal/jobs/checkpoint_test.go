@@ -317,7 +317,7 @@ func (p people) untilPipeline(t *testing.T, pipeline string, want release.Status
 // untilCount waits until the queue has a number of jobs.
 func (p people) untilCount(t *testing.T, which string, want int) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for p.count(t, which) != want {

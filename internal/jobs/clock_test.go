@@ -91,7 +91,7 @@ func testClockJumps(t *testing.T, db storetest.Database) {
 // until waits until a condition holds for every run of a delivery.
 func (b bench) until(t *testing.T, deliveryID string, holds func(codecheck.Run) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()

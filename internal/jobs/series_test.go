@@ -72,6 +72,10 @@ func testDebounceMax(t *testing.T, db storetest.Database) {
 	if want := first.CreatedAt.Add(30 * time.Minute); !second.StartsAt.Equal(want) {
 		t.Errorf("the second starts at %v, want %v", second.StartsAt, want)
 	}
+	// Its job has seen that it waits: else it may begin after the jump, and so end the series.
+	w.until(t, second.ID, func(record) bool {
+		return w.count(t, `kind = 'start_run' AND state IN ('available', 'running')`) == 0
+	})
 	w.clock.jump(31 * time.Minute)
 	b.decided(t, "1 c d")
 	third := b.runs(t, "1 c d")[0]

@@ -118,7 +118,7 @@ func copyTable(ctx context.Context, source, target *Tx, table string) (int, erro
 
 // booleans are the columns that are true or false.
 func booleans() []string {
-	return []string{"answered", "baseline", "covered", "ended", "first", "from_host", "given_up", "replayed", "unanswered", "uncertain"}
+	return []string{"answered", "baseline", "confirmed", "covered", "ended", "first", "from_host", "given_up", "replayed", "unanswered", "uncertain"}
 }
 
 // scanRow reads a row, and about how many bytes it has. SQLite returns booleans as

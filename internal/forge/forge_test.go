@@ -45,19 +45,25 @@ var basePaths = map[event.Host]string{event.GitHub: "/api/v3", event.GitLab: "/s
 // read, such as branch, the repository, the name), a part for each request that
 // the host knows, with status, headers and body of its answer, and a part `want`.
 func TestCases(t *testing.T) {
-	files, err := filepath.Glob("testdata/*/*.txtar")
-	if err != nil || len(files) < 30 {
+	eachCase(t, "testdata/*/*.txtar", 30, func(t *testing.T, c *hostCase) string { return c.run(t) })
+}
+
+// eachCase runs the case files of a pattern, at least so many, and compares what run says of each with its
+// last part, which is want.
+func eachCase(t *testing.T, pattern string, least int, run func(t *testing.T, c *hostCase) string) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) < least {
 		t.Fatalf("%d case files, error %v", len(files), err)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(strings.TrimPrefix(file, "testdata/"), ".txtar"), func(t *testing.T) {
+		folder := filepath.Dir(file)
+		t.Run(filepath.Base(folder)+"/"+strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			archive, err := txtar.ParseFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			host := event.Host(filepath.Base(filepath.Dir(file)))
-			c := newCase(t, host, archive)
-			got := c.run(t)
+			got := run(t, newCase(t, event.Host(filepath.Base(folder)), archive))
 			want := &archive.Files[len(archive.Files)-1]
 			if want.Name != "want" {
 				t.Fatal("the last part is not want")

@@ -2,14 +2,9 @@ package forge_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
-	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/forge"
 )
 
@@ -17,34 +12,10 @@ import (
 // `read` (list, save, sign or delete, the repository or org:NAME, the id or new), a part for each answer, and a part `want`:
 // the requests in their order, and what came of them.
 func TestHookCases(t *testing.T) {
-	files, err := filepath.Glob("testdata/hooks/*/*.txtar")
-	if err != nil || len(files) < 30 {
-		t.Fatalf("%d case files, error %v", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(strings.TrimPrefix(file, "testdata/hooks/"), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := newCase(t, event.Host(filepath.Base(filepath.Dir(file))), archive)
-			result := c.hooks(t)
-			got := strings.Join(append(c.asked, result), "\n")
-			want := &archive.Files[len(archive.Files)-1]
-			if want.Name != "want" {
-				t.Fatal("the last part is not want")
-			}
-			if *update {
-				want.Data = []byte(got + "\n")
-				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if got != strings.TrimSpace(string(want.Data)) {
-				t.Errorf("got  %s\nwant %s", got, want.Data)
-			}
-		})
-	}
+	eachCase(t, "testdata/hooks/*/*.txtar", 30, func(t *testing.T, c *hostCase) string {
+		result := c.hooks(t)
+		return strings.Join(append(c.asked, result), "\n")
+	})
 }
 
 const hookSecret = "a-secret-that-nothing-shows"

@@ -2,12 +2,8 @@ package forge_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/forge"
@@ -18,34 +14,10 @@ import (
 // handle; or save_comment, read_comment or react, the repository, the number, the id), a part for each answer, and a part
 // `want`: the requests in their order, and what came of them.
 func TestReportCases(t *testing.T) {
-	files, err := filepath.Glob("testdata/reports/*/*.txtar")
-	if err != nil || len(files) < 20 {
-		t.Fatalf("%d case files, error %v", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(strings.TrimPrefix(file, "testdata/reports/"), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := newCase(t, event.Host(filepath.Base(filepath.Dir(file))), archive)
-			result := c.report(t)
-			got := strings.Join(append(c.asked, result), "\n")
-			want := &archive.Files[len(archive.Files)-1]
-			if want.Name != "want" {
-				t.Fatal("the last part is not want")
-			}
-			if *update {
-				want.Data = []byte(got + "\n")
-				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if got != strings.TrimSpace(string(want.Data)) {
-				t.Errorf("got  %s\nwant %s", got, want.Data)
-			}
-		})
-	}
+	eachCase(t, "testdata/reports/*/*.txtar", 20, func(t *testing.T, c *hostCase) string {
+		result := c.report(t)
+		return strings.Join(append(c.asked, result), "\n")
+	})
 }
 
 // report writes, and says what came of it in one line.

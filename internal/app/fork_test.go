@@ -18,6 +18,7 @@ import (
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/standin"
+	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
@@ -355,7 +356,15 @@ func TestWaitingStaysPending(t *testing.T) {
 		proposeFork(t, d, event.GitHub, "1", d.World.Fork, true, false)
 		d.Until(t, "it waits", func(r demo.Records) bool { return r.Decided() && r.Told() })
 		d.Push(t, event.GitHub, "2", demo.Change{Branch: "copy", Before: d.World.Clean, SHA: d.World.Fork})
-		d.Until(t, "the push is decided and told", func(r demo.Records) bool { return len(r.Deliveries) == 2 && r.Decided() && r.Told() })
+		d.Until(t, "the push is decided", func(r demo.Records) bool { return len(r.Deliveries) == 2 && r.Decided() })
+		apptest.WaitFor(t, "both words are dealt with", func() (done bool) {
+			err := d.Store().View(t.Context(), func(tx *store.Tx) error {
+				reports, err := tx.Reports(t.Context())
+				done = len(reports) == 1 && reports[0].Version >= 2 && reports[0].Done == reports[0].Version
+				return err
+			})
+			return err == nil && done
+		})
 		if status, _ := told(d, event.GitHub, d.World.Fork, "gatewright/check"); status.State != "pending" || !strings.Contains(status.Description, "must vouch") {
 			t.Errorf("GitHub shows %+v", status)
 		}

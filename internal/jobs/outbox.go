@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -186,6 +188,8 @@ func (b *outbox) round(ctx context.Context, unsaved []store.Outgoing, stopping b
 	if len(unsaved)+len(room) == 0 {
 		return nil, nil
 	}
+	// In one order, as they are wanted, so that transactions wait for each other.
+	slices.SortFunc(unsaved, func(a, b store.Outgoing) int { return strings.Compare(a.Key(), b.Key()) })
 	err = q.save(ctx, func(ctx context.Context, tx *transaction) error {
 		claimed = nil
 		for _, o := range unsaved {
@@ -208,10 +212,7 @@ func (b *outbox) round(ctx context.Context, unsaved []store.Outgoing, stopping b
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return claimed, nil
+	return claimed, err
 }
 
 // room is how many more reports of a connection may be written now.

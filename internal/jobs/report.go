@@ -152,12 +152,11 @@ func (q *Queue) tell(ctx context.Context, settings report.Settings, o *store.Out
 // fewRequestsLeft reports whether the host takes so few more requests that they are kept for how things ended.
 func (q *Queue) fewRequestsLeft(connection string) bool {
 	left, _, known := q.opts.Reporter.Remaining(connection)
-	room := roomForEnds
-	if limit := q.opts.Reporter.Limit(connection); limit > 0 {
-		room = min(room, limit/10)
-	}
-	return known && left < room
+	return known && left < keptForEnds(q.opts.Reporter.Limit(connection))
 }
+
+// keptForEnds is how many requests are kept for ends of what a host takes, which is 0 where it does not say.
+func keptForEnds(limit int) int { return min(roomForEnds, cmp.Or(limit, assumedLimit)/10) }
 
 // statusOf is what the status of a commit says by the records as they are now. received is
 // when the commit was announced to its newest run; zero without one. needsTrust: it waits for somebody

@@ -43,7 +43,7 @@ func (s *shares) wait(r Recovery, connection string, now time.Time) time.Duratio
 	if limit <= 0 {
 		limit = assumedLimit
 	}
-	if mine.requests >= max(limit*r.Share/100, leastShare) || known && remaining < min(roomForEnds, limit/10) {
+	if mine.requests >= max(limit*r.Share/100, leastShare) || known && remaining < keptForEnds(limit) {
 		return max(mine.until.Sub(now), time.Second)
 	}
 	return 0

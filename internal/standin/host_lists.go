@@ -52,10 +52,12 @@ type listedRef struct {
 // branches are the repository's, by name.
 func (r hosted) branches(c *call) []listedRef { return r.listed(c, "refs/heads/", "") }
 
-// requests are the merge requests, all of them open, the newest first; before is where the host keeps
-// their heads.
+// requests are the open merge requests, the newest first; before is where the host keeps their heads.
 func (r hosted) requests(c *call, before string) []listedRef {
-	list := r.listed(c, before, "/head")
+	list := slices.DeleteFunc(r.listed(c, before, "/head"), func(request listedRef) bool {
+		m, _ := r.about(request.number)
+		return m.Closed
+	})
 	slices.Reverse(list)
 	return list
 }

@@ -1,6 +1,7 @@
 package standin
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -86,6 +87,36 @@ func (s *Server) SetMergeRequest(kind string, number int, m HostMergeRequest) {
 		g.mergeRequests[kind] = map[int]HostMergeRequest{}
 	}
 	g.mergeRequests[kind][number] = m
+}
+
+// putMergeRequest is PUT /standin/merge-requests: what a host says of one from now on.
+func (s *Server) putMergeRequest(w http.ResponseWriter, r *http.Request) {
+	about := struct {
+		Host        string `json:"host"`
+		Number      int    `json:"number"`
+		Author      int64  `json:"author"`
+		Fork        bool   `json:"fork"`
+		ForkDeleted bool   `json:"fork_deleted"`
+		Closed      bool   `json:"closed"`
+	}{}
+	if !readHelper(w, r, "merge request", &about) {
+		return
+	}
+	host, known := s.gitHosts.hosts[about.Host]
+	switch {
+	case !known || about.Number <= 0:
+		http.Error(w, "change merge request: write a host of this stand-in and a number", http.StatusBadRequest)
+		return
+	case !slices.ContainsFunc(host.Users, func(u HostUser) bool { return u.ID == about.Author }):
+		var accounts []string
+		for _, u := range host.Users {
+			accounts = append(accounts, fmt.Sprintf("%d (%s, %s)", u.ID, u.Login, u.Role))
+		}
+		http.Error(w, "change merge request: write the number of its author: "+strings.Join(accounts, ", "), http.StatusBadRequest)
+		return
+	}
+	s.SetMergeRequest(about.Host, about.Number, HostMergeRequest{Author: about.Author, Fork: about.Fork || about.ForkDeleted, ForkDeleted: about.ForkDeleted, Closed: about.Closed})
+	writeHelper(w, about)
 }
 
 // source is the number of the repository with the source branch; target is that of the target.

@@ -196,3 +196,34 @@ func TestAppSignature(t *testing.T) {
 		}
 	}
 }
+
+// TestPutMergeRequest: a merge request can be made one from a fork, or closed, over HTTP.
+func TestPutMergeRequest(t *testing.T) {
+	c := serve(t, sample(t))
+	put := func(body string) (int, string) {
+		return c.host(http.MethodPut, "/standin/merge-requests", asJSON, body, "")
+	}
+	for body, want := range map[string]string{
+		`{"host":"bitbucket","number":7,"author":14}`:            "a host of this stand-in",
+		`{"host":"gitlab","number":0,"author":14}`:               "a number",
+		`{"host":"gitlab","number":7}`:                           "14 (tova, none)",
+		`{"host":"gitlab","number":7,"author":14,"forked":true}`: "forked",
+	} {
+		if status, answer := put(body); status != http.StatusBadRequest || !strings.Contains(answer, want) {
+			t.Errorf("%s: %d %s", body, status, answer)
+		}
+	}
+	if status, answer := put(`{"host":"github","number":7,"author":14,"fork":true}`); status != http.StatusOK {
+		t.Fatalf("%d %s", status, answer)
+	}
+	const requests = "/api/v3/repos/acme/shop/pulls"
+	if _, answer := c.host(http.MethodGet, requests+"/7", "", "", ""); !strings.Contains(answer, `"fork":true`) || !strings.Contains(answer, `"tova"`) {
+		t.Error(answer)
+	}
+	if status, answer := put(`{"host":"github","number":7,"author":14,"closed":true}`); status != http.StatusOK {
+		t.Fatalf("%d %s", status, answer)
+	}
+	if _, answer := c.host(http.MethodGet, requests+"?state=open", "", "", ""); strings.TrimSpace(answer) != "[]" {
+		t.Error(answer)
+	}
+}

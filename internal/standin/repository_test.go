@@ -74,6 +74,15 @@ func TestUseRepositories(t *testing.T) {
 	if err := use(standin.LocalRepository{Name: "acme/shop", Path: worktree}); err == nil || !strings.Contains(err.Error(), "linked worktree") {
 		t.Errorf("linked worktree: %v", err)
 	}
+	public := opts
+	if err := public.UseRepositories([]standin.LocalRepository{{Name: "acme/shop", Path: path}, {Name: "git@gitlab.com:acme/api.git", Path: path}}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"https://git.example.com", "https://gitlab.com", "https://git.example.com", "https://git.example.com"} {
+		if public.GitHosts[i].URL != want || opts.GitHosts[i].URL != "https://git.example.com" {
+			t.Errorf("%s is at %s, want %s", public.GitHosts[i].Kind, public.GitHosts[i].URL, want)
+		}
+	}
 	if err := opts.UseRepositories([]standin.LocalRepository{{Name: "acme/shop", Path: path}}); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5"
@@ -95,10 +96,15 @@ func ParseRepository(text string) (LocalRepository, error) {
 	return LocalRepository{Name: name, Path: path}, nil
 }
 
+// publicHosts are the addresses at which the kinds of git hosts are where nobody runs them.
+func publicHosts() map[string]string {
+	return map[string]string{"github": "https://github.com", "gitlab": "https://gitlab.com", "gitee": "https://gitee.com", "gitea": "https://gitea.com"}
+}
+
 // UseRepositories puts repositories in the place of those of o, with a task for each: of the
-// branch that is checked out.
+// branch that is checked out. A git host of o whose public address a URL names is at that address from now on.
 func (o *Options) UseRepositories(repositories []LocalRepository) error {
-	o.Repositories, o.Tasks = map[string]string{}, nil
+	o.Repositories, o.Tasks, o.GitHosts = map[string]string{}, nil, slices.Clone(o.GitHosts)
 	for _, r := range repositories {
 		branch, err := r.branch()
 		if err != nil {
@@ -111,6 +117,11 @@ func (o *Options) UseRepositories(repositories []LocalRepository) error {
 		address := r.Name
 		if fullNameForm.MatchString(r.Name) {
 			address = "https://git.example.com/" + r.Name + ".git"
+		}
+		for i, host := range o.GitHosts {
+			if public, known := publicHosts()[host.Kind]; known && strings.HasPrefix(localKey(r.Name), localKey(public)) {
+				o.GitHosts[i].URL = public
+			}
 		}
 		o.Tasks = append(o.Tasks, TaskSeed{
 			ID: stableID("task", r.Name, branch), Name: filepath.Base(strings.TrimSuffix(address, ".git")) + "-" + strings.ReplaceAll(branch, "/", "-"),

@@ -224,6 +224,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /standin/counts", helper(s.serveCounts))
 	s.mux.HandleFunc("GET /standin/faults", helper(s.serveFaults))
 	s.mux.HandleFunc("PUT /standin/faults", helper(s.putFaults))
+	s.mux.HandleFunc("PUT /standin/merge-requests", helper(s.putMergeRequest))
 	s.mux.HandleFunc("GET /standin/operations", helper(s.serveOperations))
 	s.mux.HandleFunc("GET /standin/reports", helper(s.serveReports))
 	s.mux.HandleFunc("GET /standin/hooks", helper(s.serveHooks))

@@ -21,8 +21,8 @@ func newDoctor(env command.Environment) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check what the configuration depends on: services, git hosts, database, files",
 		Long: `Checks the clock, the credentials of Huawei Cloud, the projects, tasks, pipelines and
-checkpoints that the rules name, the API tokens of the connections, the database
-and the rights of the files. It changes nothing, and may run beside the server.
+checkpoints that the rules name, the API tokens of the connections and what they may
+write, the webhooks at the git hosts, the database and the rights of the files. It changes nothing, and may run beside the server.
 
 Each line says ok; or wrong, and what to do; or unchecked, and why it could not be
 checked. Exits 1 when something is wrong.`,

@@ -76,6 +76,9 @@ Exits 1 when one is missing, wrong or a duplicate, or could not be read.`,
 		Example: `  gatewright hooks check --config gatewright.yaml
   gatewright hooks check --connection gitlab --repository acme/shop --json`,
 	}, func(cmd *cobra.Command, h *app.Hooks) error {
+		if flags.unused < 0 {
+			return command.UsageError{Err: errors.New("--unused: write a time such as 168h, not a negative one")}
+		}
 		entries := each(cmd.Context(), h, h.Keeper.Check)
 		answer := answerTo(entries, hooks.Wrong, hooks.Duplicate, hooks.Missing, hooks.Unchecked)
 		uses, err := h.SecretUses(cmd.Context(), flags.unused)

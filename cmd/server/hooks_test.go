@@ -575,6 +575,7 @@ func TestHooksUsage(t *testing.T) {
 	}{
 		{[]string{"hooks"}, command.Usage, "list, check, install, rotate or remove"},
 		{[]string{"hooks", "mend"}, command.Usage, "unknown command"},
+		{[]string{"hooks", "check", "--unused", "-1h"}, command.Usage, "--unused: write a time such as 168h"},
 		{[]string{"hooks", "check", "--connection", "svn"}, command.Usage, "it has github, gitlab, gitee, gitea"},
 		{[]string{"hooks", "check", "--repository", "acme/shop"}, command.Usage, "say whose it is with --connection"},
 		{[]string{"hooks", "check", "--connection", "github", "--repository", "acme/shop", "--organization", "acme"}, command.Usage, "one of --repository and --organization"},

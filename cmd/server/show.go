@@ -296,7 +296,10 @@ func about(s view.Subject) string {
 	if s.Repository == "" {
 		return ""
 	}
-	text := fmt.Sprintf("%s of %s, branch %s", what(s), s.Repository, s.Branch)
+	text := fmt.Sprintf("%s of %s", what(s), s.Repository)
+	if s.Branch != "" {
+		text += ", branch " + s.Branch
+	}
 	if s.Commit != "" {
 		text += ", commit " + s.Commit
 	}
@@ -325,7 +328,7 @@ func bracketed(text string) string {
 func recoveredText(r event.Recovery) string {
 	switch r {
 	case event.Compared:
-		return "; recovered: read from the host, because no webhook told it"
+		return "; recovered: read from the host, because no webhook came"
 	case event.Redelivered:
 		return "; recovered: the host was asked to send it again"
 	}

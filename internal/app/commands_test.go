@@ -187,15 +187,15 @@ func testCommandsAnswered(t *testing.T, d apptest.Service) {
 		outcome store.CommandOutcome
 		answer  string
 	}{
-		{"/approve " + d.World.Bad[:12], store.CommandRefused, "write the full commit. The newest one here is `" + d.World.Bad + "`"},
-		{"/approve", store.CommandRefused, "write the full commit"},
+		{"/approve " + d.World.Bad[:12], store.CommandRefused, "write the full hash of the commit. The newest one here is `" + d.World.Bad + "`"},
+		{"/approve", store.CommandRefused, "write the full hash of the commit"},
 		{"/approve " + d.World.Clean, store.CommandRefused, "`" + d.World.Clean + "` is not the newest commit of this merge request. That is `" + d.World.Bad + "`"},
 		{"/approve " + d.World.Bad, store.CommandRefused, "no release of commit `" + d.World.Bad + "` waits"},
 		{"/refuse " + strings.ToUpper(d.World.Bad) + " not now", store.CommandRefused, "no release of commit"},
 		{"/ok " + d.World.Parent, store.CommandRefused, "is not the newest commit"},
-		{"/gatewright frobnicate", store.CommandRefused, "there is no such command. `/gatewright help` shows"},
-		{"/gatewright help", store.CommandDone, "one command a comment"},
-		{"/gatewright why", store.CommandDone, "rule merge\\-requests: **failed**, critical 1 \\> 0, major 1 \\> 0"},
+		{"/gatewright frobnicate", store.CommandRefused, "`/…` by mona: there is no such command. `/gatewright help` shows"},
+		{"/gatewright help", store.CommandDone, "one command in each comment"},
+		{"/gatewright why", store.CommandDone, "`/why` by mona:\n\n- Commit " + d.World.Bad[:8] + ", rule merge\\-requests: **failed**, critical 1 \\> 0, major 1 \\> 0"},
 	} {
 		comment := say(t, d, host, demo.MergeRequest, demo.Mona(), d.World.Bad, test.text, nil)
 		c := commandOf(t, d, host, comment)
@@ -209,7 +209,7 @@ func testCommandsAnswered(t *testing.T, d apptest.Service) {
 		comment := say(t, d, host, demo.MergeRequest, demo.Ravi(), d.World.Bad, text, nil)
 		c := commandOf(t, d, host, comment)
 		_, replies := answers(d, host, comment)
-		if c.Outcome != store.CommandDenied || i == 0 != (len(replies) == 1) || i == 0 && !strings.Contains(replies[0], "you may not give this command here. It takes `write`") {
+		if c.Outcome != store.CommandDenied || i == 0 != (len(replies) == 1) || i == 0 && !strings.Contains(replies[0], "you may not give this command here. It is for whoever may write to the repository.") {
 			t.Errorf("%s: %+v, replies %q", text, c, replies)
 		}
 	}

@@ -68,7 +68,7 @@ func testRecovery(t *testing.T, s apptest.Service) {
 		return len(recovered(r)) == 2*len(hosts) && len(r.Runs) == 2*len(hosts) && r.Checked()
 	})
 	for _, d := range recovered(r) {
-		if d.State != event.DeliveryDecided || !strings.Contains(d.Reason, "recovered: no webhook told it") || d.HostEvent != "recovered" {
+		if d.State != event.DeliveryDecided || !strings.Contains(d.Reason, "recovered: no webhook came") || d.HostEvent != "recovered" {
 			t.Errorf("delivery %+v", d.Delivery)
 		}
 	}

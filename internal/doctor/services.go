@@ -452,7 +452,7 @@ func (e *examination) reports(ctx context.Context, ev event.Event) {
 	told, err := e.Hosts.CanReport(ctx, ev)
 	switch right := e.Hosts.RightToReport(ev.Connection); {
 	case err != nil:
-		e.wrong(subject, err.Error(), "give the connection "+right+", or switch them off (report: {statuses: off, comment: off}); docs/githosts.md has the least rights of each host")
+		e.wrong(subject, err.Error(), "docs/githosts.md has the least rights of each host; reports can be switched off, too (report: {statuses: off, comment: off})")
 	case told:
 		e.ok(subject, "statuses and comments can be written")
 	default:

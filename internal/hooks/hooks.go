@@ -437,7 +437,7 @@ func (c Connection) problems(hook forge.Hook) []string {
 		all = append(all, "the host has switched it off "+hook.Stopped+", because its deliveries failed")
 	}
 	if missing := c.missing(hook, c.Kind.Needed); len(missing) > 0 {
-		all = append(all, "it is not told of "+strings.Join(missing, ", "))
+		all = append(all, "it does not send "+strings.Join(missing, ", "))
 	}
 	if hook.Form {
 		all = append(all, "its content type is a form, and not application/json")
@@ -457,7 +457,7 @@ func (c Connection) problems(hook forge.Hook) []string {
 	return all
 }
 
-// missing are the events that a webhook is not told of.
+// missing are the events that a webhook does not send.
 func (c Connection) missing(hook forge.Hook, wanted []string) []string {
 	if slices.Contains(hook.Events, "*") {
 		return nil
@@ -469,7 +469,7 @@ func (c Connection) missing(hook forge.Hook, wanted []string) []string {
 func (c Connection) remarks(hook forge.Hook) []string {
 	var all []string
 	if missing := c.missing(hook, c.Kind.Useful); len(missing) > 0 {
-		all = append(all, "it is not told of "+strings.Join(missing, ", ")+", which older servers do not have")
+		all = append(all, "it does not send "+strings.Join(missing, ", ")+", which older servers do not have")
 	}
 	switch {
 	case hook.LastStatus == 401:

@@ -47,14 +47,14 @@ func TestProblems(t *testing.T) {
 	if problems := c.problems(good); len(problems) > 0 {
 		t.Errorf("a good one: %q", problems)
 	}
-	if remarks := strings.Join(c.remarks(good), " "); !strings.Contains(remarks, "not told of merge_group") {
+	if remarks := strings.Join(c.remarks(good), " "); !strings.Contains(remarks, "does not send merge_group") {
 		t.Errorf("remarks %q", remarks)
 	}
 	for want, change := range map[string]func(*forge.Hook){
 		"its address is not https://gate": func(h *forge.Hook) { h.URL = "http://gate.example.com/webhooks/gitee" },
 		"it is switched off":              func(h *forge.Hook) { h.Active = false },
 		"switched it off for good":        func(h *forge.Hook) { h.Stopped = "for good" },
-		"it is not told of push":          func(h *forge.Hook) { h.Events = []string{"tag"} },
+		"it does not send push":          func(h *forge.Hook) { h.Events = []string{"tag"} },
 		"its content type is a form":      func(h *forge.Hook) { h.Form = true },
 		"does not verify the certificate": func(h *forge.Hook) { h.Insecure = true },
 		"it has no secret":                func(h *forge.Hook) { h.WithoutSecret = true },
@@ -69,7 +69,7 @@ func TestProblems(t *testing.T) {
 	}
 	good.Events = []string{"*"}
 	if problems := c.problems(good); len(problems) > 0 {
-		t.Errorf("one that is told of everything: %q", problems)
+		t.Errorf("one that sends everything: %q", problems)
 	}
 	good.LastStatus = 401
 	if remarks := strings.Join(c.remarks(good), " "); !strings.Contains(remarks, "answered with 401") {

@@ -267,10 +267,8 @@ func (q *Queue) mayNotGive(ctx context.Context, settings CommandSettings, words 
 			return "", err
 		}
 	}
-	if len(who) == 0 {
-		who = []string{"–"}
-	}
-	return words.Answer(report.AnswerDenied, "`"+strings.Join(who, "`, `")+"`"), nil
+	groups := slices.DeleteFunc(slices.Clone(who), func(name string) bool { return name == MayWrite })
+	return words.Answer(report.AnswerDenied, words.Who(groups, len(groups) < len(who))), nil
 }
 
 // carryOutCommand does what a command asks for and saves it with its answer. A command that another job dealt with
@@ -500,7 +498,11 @@ func (q *Queue) answerCommand(ctx context.Context, c *store.Command) error {
 		return nil
 	}
 	words := q.commandWords(c.Connection)
-	body := words.Reply(c.CommentID, q.opts.Commands(c.Connection).Prefix+c.Name, c.Author, c.Reply)
+	name := c.Name
+	if name == commandUnknown {
+		name = "…"
+	}
+	body := words.Reply(c.CommentID, q.opts.Commands(c.Connection).Prefix+name, c.Author, c.Reply)
 	_, err := q.opts.Reporter.SaveComment(ctx, target, report.AnswerMarker(c.CommentID), body, "")
 	switch {
 	case err == nil:

@@ -431,7 +431,7 @@ func (q *Queue) recoveredReason(e evaluation) string {
 	case event.NotRecovered:
 		return ""
 	case event.Compared:
-		text = "; recovered: no webhook told it, it was read from the host"
+		text = "; recovered: no webhook came, it was read from the host"
 		if because := e.delivery.Header[becauseHeader]; len(because) > 0 {
 			text += " (" + because[0] + ")"
 		}

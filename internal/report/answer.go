@@ -49,13 +49,13 @@ func answers() map[Answer][2]string {
 		AnswerRefused:       {"the release of this commit is refused.", "已拒绝此提交的发布。"},
 		AnswerTrusted:       {"this commit is checked now.", "现在检查此提交。"},
 		AnswerNo:            {"not done: %s", "未执行：%s"},
-		AnswerDenied:        {"not done, because you may not give this command here. It takes %s.", "未执行：您无权在此使用该命令，需要：%s。"},
+		AnswerDenied:        {"not done, because you may not give this command here. It is for %s.", "未执行：您无权在此使用该命令，仅限：%s。"},
 		AnswerRightsUnknown: {"not done, because the git host does not tell Gatewright who may. Whoever runs Gatewright finds the reason in its log.", "未执行：代码托管平台没有告知 Gatewright 谁有权限，原因见其日志。"},
 		AnswerClosed:        {"not done, because this merge request is not open.", "未执行：此合并请求不是打开状态。"},
-		AnswerFullCommit:    {"not done: write the full commit. The newest one here is `%s`.", "未执行：请写完整的提交号，此处最新的是 `%s`。"},
+		AnswerFullCommit:    {"not done: write the full hash of the commit. The newest one here is `%s`.", "未执行：请写完整的提交号，此处最新的是 `%s`。"},
 		AnswerOtherCommit:   {"not done, because `%s` is not the newest commit of this merge request. That is `%s`.", "未执行：`%s` 不是此合并请求的最新提交，最新的是 `%s`。"},
 		AnswerUnknown:       {"there is no such command. `%s` shows what there is.", "没有这个命令，`%s` 列出所有命令。"},
-		AnswerHelp: {"one command a comment, at the start of a line:\n\n- `%[1]srecheck` checks the newest commit again\n- `%[1]swhy` says what became of it, and why\n- `%[1]sapprove COMMIT` and `%[1]srefuse COMMIT REASON` decide about a release that waits\n- `%[1]sok COMMIT` lets a commit from a fork be checked\n- `%[1]sgatewright help` shows this\n\nCOMMIT is the full one. Each can be written as `%[1]sgatewright recheck` too, where the host has a command of that name.",
+		AnswerHelp: {"one command in each comment, at the start of a line:\n\n- `%[1]srecheck` checks the newest commit again\n- `%[1]swhy` says what became of it, and why\n- `%[1]sapprove COMMIT` and `%[1]srefuse COMMIT REASON` decide about a release that waits\n- `%[1]sok COMMIT` lets a commit from a fork be checked\n- `%[1]sgatewright help` shows this\n\nCOMMIT is the full hash. Each can be written as `%[1]sgatewright recheck` too, where the host has a command of that name.",
 			"每条评论一个命令，写在行首：\n\n- `%[1]srecheck` 重新检查最新的提交\n- `%[1]swhy` 说明检查结果及原因\n- `%[1]sapprove COMMIT`、`%[1]srefuse COMMIT REASON` 决定等待中的发布\n- `%[1]sok COMMIT` 允许检查来自 fork 的提交\n- `%[1]sgatewright help` 显示本说明\n\nCOMMIT 为完整的提交号。如平台自身有同名命令，可写作 `%[1]sgatewright recheck`。"},
 		AnswerNotChecked:   {"no rule has checked commit `%s` yet.", "尚无规则检查过提交 `%s`。"},
 		AnswerRunning:      {"not done, because the check has not ended yet.", "未执行：检查尚未结束。"},
@@ -88,7 +88,31 @@ func (s Settings) Reply(commentID, command, author, text string) string {
 	if s.Language == "zh" {
 		by = "来自"
 	}
-	return fmt.Sprintf("%s\n`%s` %s %s: %s\n", AnswerMarker(commentID), command, by, Text(author, longestCell), text)
+	colon := ": "
+	if strings.HasPrefix(text, "\n") {
+		colon = ":"
+	}
+	return fmt.Sprintf("%s\n`%s` %s %s%s%s\n", AnswerMarker(commentID), command, by, Text(author, longestCell), colon, text)
+}
+
+// Who names those who may give a command: the names of groups, and writers for whoever may write to the
+// repository. Nobody may when both are empty.
+func (s Settings) Who(groups []string, writers bool) string {
+	words := [3]string{"whoever may write to the repository", "the group `%s`", "nobody"}
+	if s.Language == "zh" {
+		words = [3]string{"对仓库有写权限的人", "组 `%s`", "无"}
+	}
+	var who []string
+	if writers {
+		who = append(who, words[0])
+	}
+	for _, group := range groups {
+		who = append(who, fmt.Sprintf(words[1], group))
+	}
+	if len(who) == 0 {
+		return words[2]
+	}
+	return strings.Join(who, ", ")
 }
 
 // Why says in a line for each run of a commit what became of it, and what the gate compared; undecided is

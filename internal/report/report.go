@@ -140,7 +140,7 @@ func (s Settings) worst(context string, parts []part) (forge.Status, bool) {
 	})
 	worst := parts[0]
 	status := forge.Status{Context: context, State: worst.state, Description: worst.text}
-	if len(parts) > 1 && worst.name != "" {
+	if len(parts) > 1 && worst.name != "" && !strings.HasSuffix(worst.text, worst.name) {
 		status.Description = worst.name + ": " + worst.text
 	}
 	status.Description = OneLine(status.Description)

@@ -38,7 +38,7 @@ func english() words {
 	return words{
 		waits: "waits for its check", running: "is being checked", superseded: "a newer commit came, so that this one is not checked to its end",
 		stopped: "the check was stopped: ", failedScan: "no verdict: ", ignored: "not checked: ", passedWithoutLimits: "checked, and the gate sets no limit",
-		needsTrust: "comes from a fork: somebody who may must vouch for this commit, %s", okByComment: "by the comment %sok and the full commit", okByCommand: "by gatewright ok",
+		needsTrust: "comes from a fork: an authorised person must vouch for this commit, %s", okByComment: "by the comment %sok and the full commit", okByCommand: "by gatewright ok",
 		recovered: " (recovered: no webhook came)",
 
 		releaseStarts: "the release is about to begin", releaseRuns: "is being released", releaseWaits: "the release waits for an approval",
@@ -49,7 +49,7 @@ func english() words {
 		titlePassed: "Gatewright: passed", titleFailed: "Gatewright: failed", titleErrored: "Gatewright: no verdict",
 		commit: "Commit", rule: "rule", gate: "Gate", severity: "Severity", ruleColumn: "Rule", where: "Where", message: "Message",
 		newFindings: "New findings", allFindings: "Findings (not compared with an earlier check)", more: "and %d more", nothingNew: "No new findings.",
-		next: "What happens next", nextFailed: "Push a mended commit; it is checked by itself.",
+		next: "What happens next", nextFailed: "Push a mended commit; it is checked automatically.",
 		nextPassed:  "Nothing more is needed from this check.",
 		nextErrored: "The check did not come to a verdict. It can be repeated.",
 		again:       "To check this commit again", againRun: "an operator runs", againComment: "write `%srecheck` in a comment, or",

@@ -46,7 +46,7 @@ func MissingVerdicts(ctx context.Context, tx *store.Tx, since time.Time, f store
 			continue
 		}
 		missing := Missing{Connection: ref.Connection, Repository: ref.Repository, Event: ref.Kind, Branch: ref.Branch, Number: ref.Number, Commit: ref.SHA, Since: ref.Since}
-		missing.Reason = "nothing was checked: no webhook told it, or not in time; push again, or have the host send its webhook again"
+		missing.Reason = "nothing was checked: no webhook came, or it came too late; push again, or have the host send its webhook again"
 		var runs []codecheck.Run
 		if runs, err = tx.RunsOfCommit(ctx, ref.Connection, strings.TrimPrefix(ref.RepositoryKey, ref.Connection+" "), ref.SHA); err != nil {
 			return nil, err

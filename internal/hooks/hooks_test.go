@@ -54,7 +54,7 @@ func TestProblems(t *testing.T) {
 		"its address is not https://gate": func(h *forge.Hook) { h.URL = "http://gate.example.com/webhooks/gitee" },
 		"it is switched off":              func(h *forge.Hook) { h.Active = false },
 		"switched it off for good":        func(h *forge.Hook) { h.Stopped = "for good" },
-		"it does not send push":          func(h *forge.Hook) { h.Events = []string{"tag"} },
+		"it does not send push":           func(h *forge.Hook) { h.Events = []string{"tag"} },
 		"its content type is a form":      func(h *forge.Hook) { h.Form = true },
 		"does not verify the certificate": func(h *forge.Hook) { h.Insecure = true },
 		"it has no secret":                func(h *forge.Hook) { h.WithoutSecret = true },

@@ -35,7 +35,7 @@ func say(t *testing.T, d apptest.Service, host event.Host, number int, who demo.
 	return delivery.Change.Comment
 }
 
-// commandOf waits until the command of a comment has ended; nil when the comment is none.
+// commandOf waits until the command of a comment has ended; nil when the comment has none.
 func commandOf(t *testing.T, d apptest.Service, host event.Host, comment int64) *view.Command {
 	t.Helper()
 	var found *view.Command
@@ -171,7 +171,7 @@ func testNotHeard(t *testing.T, d apptest.Service) {
 }
 
 // TestCommandsAnswered: what cannot be done is said in one short reply, with the current commit where another was
-// named; of one who may not, once a day; and what is no command of ours costs no call.
+// named; of one who may not, once a day; and what is not a command of ours costs no call.
 func TestCommandsAnswered(t *testing.T) {
 	apptest.Each(t, demo.Options{Server: func(text string) string {
 		return text + "groups: {leads: {github: [11]}}\ncommands: {approve: [leads], refuse: [leads]}\n"
@@ -221,7 +221,7 @@ func testCommandsAnswered(t *testing.T, d apptest.Service) {
 	r := d.Until(t, "all are decided", func(r demo.Records) bool { return r.Decided() })
 	last := r.Deliveries[len(r.Deliveries)-6:]
 	if slices.ContainsFunc(last, func(delivery view.DeliveryDetail) bool { return delivery.Command != nil }) || d.Standin.Counts().Calls["github_comment"] != before {
-		t.Errorf("what is no command was looked at: %+v", last)
+		t.Errorf("what is not a command was looked at: %+v", last)
 	}
 	// The merge request is closed meanwhile.
 	d.Standin.SetMergeRequest(string(host), demo.MergeRequest, standin.HostMergeRequest{Author: 11, Closed: true})

@@ -276,7 +276,7 @@ func (k *checker) address(path, value string) bool {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		k.complain(path, fmt.Sprintf("%q is no address to listen on", value), `write host:port, or ":8080" for every interface`)
+		k.complain(path, fmt.Sprintf("%q is not an address to listen on", value), `write host:port, or ":8080" for every interface`)
 	}
 	return err == nil
 }
@@ -288,7 +288,7 @@ func (k *checker) url(path, value string) (string, *url.URL) {
 	u, err := url.Parse(value)
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "":
-		k.complain(path, "this is no absolute URL", instead)
+		k.complain(path, "this is not an absolute URL", instead)
 	case u.Scheme != "https" && u.Scheme != "http":
 		k.complain(path, "this URL is neither https nor http", instead)
 	case u.User != nil:

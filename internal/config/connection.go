@@ -208,7 +208,7 @@ func (k *checker) connection(path string, c *Connection) {
 	}
 	for i, name := range c.Hosts {
 		if !hostPattern.MatchString(name) {
-			k.complain(fmt.Sprintf("%s.hosts[%d]", path, i), fmt.Sprintf("%q is no host name", name), "write a name such as git.example.com, without scheme, port and path")
+			k.complain(fmt.Sprintf("%s.hosts[%d]", path, i), fmt.Sprintf("%q is not a host name", name), "write a name such as git.example.com, without scheme, port and path")
 		}
 	}
 	k.cloneURL(path+".clone_url", c.CloneURL)
@@ -355,7 +355,7 @@ func (k *checker) cloneURL(path, template string) {
 // sshURL checks the ssh address of a repository, which may be left out.
 func (k *checker) sshURL(path, template string) {
 	if filled := strings.Replace(template, placeholder, "x/y", 1); template != "" && (filled == template || !sshPattern.MatchString(filled)) {
-		k.complain(path, fmt.Sprintf("%q is no ssh address of a repository", template), "write an address such as git@git.example.com:{repository}.git, or ssh://git@git.example.com:2222/{repository}.git")
+		k.complain(path, fmt.Sprintf("%q is not the ssh address of a repository", template), "write an address such as git@git.example.com:{repository}.git, or ssh://git@git.example.com:2222/{repository}.git")
 	}
 }
 

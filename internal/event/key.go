@@ -13,7 +13,7 @@ import (
 // repository's id, the kind and action, the branch, tag or number, the commits
 // before and after, and for merge requests the labels, the draft flag and the
 // host's time of the change, and for a comment its number, its author's and its text: a delivery that says something else of
-// a comment is no repetition of the one before. Empty for an ignored event.
+// a comment is not a repetition of the one before. Empty for an ignored event.
 //
 // Source: specs/githosts.md 1.1 and 3.1.
 func (e Event) Key() string {

@@ -27,7 +27,7 @@ type Comment struct {
 type commentReader interface {
 	readComment(ctx context.Context, repository string, number int, id string) (Comment, error)
 	// react adds a thumbs-up. done is false where the host has no reactions. One that is there already
-	// is no error.
+	// is not an error.
 	react(ctx context.Context, repository string, number int, id string) (done bool, err error)
 }
 

@@ -275,7 +275,7 @@ func byUse[N cmp.Ordered](use map[string]N) []string {
 }
 
 // FileURL is the address of a line of a file at a commit on the host's pages; "" where the
-// connection has no address, or the names are none of a file in a repository.
+// connection has no address, or the names are not those of a file in a repository.
 func (f *Forge) FileURL(connection, repository, sha, path string, line int) string {
 	c, known := f.clients[connection]
 	if !known || c.url == "" || !plain(repository) || !plain(path) || !isCommit(sha) {

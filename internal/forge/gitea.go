@@ -114,7 +114,7 @@ type giteaSide struct {
 	RepoID int64   `json:"repo_id"`
 }
 
-// withoutBranch reports whether the source of a pull request is no branch of any repository: it was pushed to
+// withoutBranch reports whether the source of a pull request is not a branch of any repository: it was pushed to
 // refs/for/, which whoever may read can do, and the host then calls the repository itself its source, with an
 // empty label (Gitea's services/convert/pull.go). It counts as one from a fork.
 func withoutBranch(label *string, ref string) bool {

@@ -104,7 +104,7 @@ func TestGitHubApp(t *testing.T) {
 		t.Errorf("rights: %v", err)
 	}
 	if _, err := forge.New(forge.Options{Connections: []forge.Connection{{Name: "c", Host: event.GitHub, APIURL: r.url, App: &forge.App{PrivateKey: "hunter2"}}}}); err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("a key that is none: %v", err)
+		t.Errorf("a key that is not a key: %v", err)
 	}
 	if _, err := forge.New(forge.Options{Connections: []forge.Connection{{Name: "c", Host: event.GitLab, APIURL: r.url, App: newApp()}}}); err == nil || !strings.Contains(err.Error(), "has no Apps") {
 		t.Errorf("an App of GitLab: %v", err)

@@ -10,7 +10,7 @@ import (
 	"github.com/xanzy/go-gitlab"
 )
 
-// readComment reads a note below its merge request. What GitLab itself wrote is no comment.
+// readComment reads a note below its merge request. What GitLab itself wrote does not count as a comment.
 func (r gitlabClient) readComment(ctx context.Context, repository string, number int, id string) (Comment, error) {
 	note, err := strconv.Atoi(id)
 	if err != nil {

@@ -134,7 +134,7 @@ func (f *Forge) SaveHook(ctx context.Context, o HookOwner, id string, s HookSett
 	return saved, err
 }
 
-// DeleteHook removes a webhook. One that is gone already is no error.
+// DeleteHook removes a webhook. One that is gone already is not an error.
 func (f *Forge) DeleteHook(ctx context.Context, o HookOwner, id string) error {
 	return f.onHooks(ctx, deletesHook, o, func(ctx context.Context, c *connected) error {
 		if !isHookID(id) {

@@ -106,7 +106,7 @@ const (
 // the host refuses. One caller at a time writes to a target and context.
 //
 // Writing the same again after a lost answer does no harm. A host without statuses shows labels at
-// the merge request, or nothing, which is no error. Errors are as those of Head; a refusal for
+// the merge request, or nothing, which is not an error. Errors are as those of Head; a refusal for
 // good (Retryable is false) is a commit that the host does not have, or one that has as many statuses
 // as the host takes. With an error the handle is the one that was given.
 func (f *Forge) SetStatus(ctx context.Context, t Target, s Status, handle string) (newHandle string, err error) {

@@ -309,7 +309,7 @@ func TestComments(t *testing.T) {
 				t.Errorf("finding %s made %s", id, again)
 			}
 			if again := save("third", "nonsense"); again != id {
-				t.Errorf("an id that is none made %s of %s", again, id)
+				t.Errorf("an id that is not a number made %s of %s", again, id)
 			}
 			got := r.server.Reports().Comments
 			want := []standin.HostComment{{Host: string(test.host), Repository: "acme/store", Number: 7, ID: got[0].ID, Author: test.author, Edits: 3, Text: marker + "\nthird"}}
@@ -398,8 +398,8 @@ func TestReportRefusals(t *testing.T) {
 			if host == event.GitHub {
 				refused("a repository that is gone", set(func(x *forge.Target) { x.Repository.FullName = "acme/gone" }), "does not have it", false, false, true)
 			}
-			refused("a repository that is none", set(func(x *forge.Target) { x.Repository.FullName = "acme/../shop" }), "cannot be a commit", false, false, false)
-			refused("a commit that is none", set(func(x *forge.Target) { x.SHA = "main" }), "cannot be a commit", false, false, false)
+			refused("a name that is not a repository's", set(func(x *forge.Target) { x.Repository.FullName = "acme/../shop" }), "cannot be a commit", false, false, false)
+			refused("a commit that is not a hash", set(func(x *forge.Target) { x.SHA = "main" }), "cannot be a commit", false, false, false)
 			refused("another connection", set(func(x *forge.Target) { x.Connection = "other" }), "no API token", false, false, false)
 			if told, err := r.CanReport(t.Context(), event.Event{Connection: "c", Repository: event.Repository{FullName: "acme/store"}}); err != nil || told != (host == event.GitHub || host == event.GitLab) {
 				t.Errorf("rights: told %v, error %v", told, err)

@@ -478,7 +478,7 @@ func (q *Queue) decideWaiting(ctx context.Context, tx *transaction, h heard, wor
 }
 
 // answerCommand tells the host what came of a command: by a reaction, or else by a reply, which is found again when its
-// answer was lost. That nobody can be told any more is no error.
+// answer was lost. That nobody can be told any more is not an error.
 func (q *Queue) answerCommand(ctx context.Context, c *store.Command) error {
 	target := targetOf(store.Report{Connection: c.Connection, Repository: c.Repository, Number: c.Number})
 	if c.React {

@@ -9,7 +9,7 @@ import (
 	"github.com/gatewright/gatewright/internal/report"
 )
 
-// The commands in comments; commandUnknown stands for any word that is none.
+// The commands in comments; commandUnknown stands for any other word.
 const (
 	commandRecheck = "recheck"
 	commandWhy     = "why"

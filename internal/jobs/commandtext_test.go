@@ -66,7 +66,7 @@ func FuzzParseCommand(f *testing.F) {
 			t.Errorf("%q has the command %+v", text, c)
 		}
 		if c.fullCommit() && len(c.commit) != 40 && len(c.commit) != 64 {
-			t.Errorf("%q is no full commit", c.commit)
+			t.Errorf("%q is not a full commit hash", c.commit)
 		}
 	})
 }

@@ -56,7 +56,7 @@ func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) 
 }
 
 // unlessNewest is change, or HeadAdvanced when the event of a delivery that is decided again tells the very state that
-// its branch, tag or merge request has: what was announced since, such as another title, is no newer one.
+// its branch, tag or merge request has: what was announced since, such as another title, is not newer.
 func unlessNewest(ctx context.Context, tx *transaction, ev event.Event, change store.HeadChange) (store.HeadChange, error) {
 	head, known, err := tx.Head(ctx, ev.RefKey())
 	if known && head.SHA == ev.HeadSHA && head.Branch == ev.Branch && head.Ended == ev.EndsRef() {

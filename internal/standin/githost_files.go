@@ -119,7 +119,7 @@ func (r hosted) mergeRequestFiles(c *call, format string, limit int) (comparison
 }
 
 // page returns a part of the listed files, and the number of the last page; ok is false for
-// numbers that are none.
+// bad numbers.
 func (l comparison) page(c *call, most int) (files []changedFile, page, last int, ok bool) {
 	page, pageOK := c.number("page", 1, 1, 1<<20)
 	perPage, perPageOK := c.number("per_page", min(30, most), 1, most)

@@ -87,7 +87,7 @@ func (g *gitHosts) signedByApp(c *call) (app HostApp, refusal answer, ok bool) {
 	signed, found := strings.CutPrefix(c.http.Header.Get("Authorization"), "Bearer ")
 	parts := strings.Split(signed, ".")
 	if !found || len(parts) != 3 {
-		return refuse("this is no JSON web token")
+		return refuse("this is not a JSON web token")
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
 	if err != nil {

@@ -31,7 +31,7 @@ type Command struct {
 	Digest string `json:"digest"`
 	// Confirmed: the host said that the author wrote this.
 	Confirmed bool `json:"confirmed,omitempty"`
-	// Name is the command, such as recheck; "unknown" for a word that is none.
+	// Name is the command, such as recheck; "unknown" for any other word.
 	Name string `json:"name"`
 
 	State   CommandState   `json:"state"`
@@ -68,7 +68,7 @@ type CommandOutcome string
 
 const (
 	// CommandDone: it was carried out. CommandRefused: it could not be. CommandDenied: its author may not
-	// give it. CommandIgnored: it was not heard, because it is none of a person's on that merge request.
+	// give it. CommandIgnored: it was not heard, because it is not a comment of a person on that merge request.
 	CommandDone    CommandOutcome = "done"
 	CommandRefused CommandOutcome = "refused"
 	CommandDenied  CommandOutcome = "denied"

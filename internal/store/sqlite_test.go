@@ -68,7 +68,7 @@ func TestFileIsTaken(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	folder := t.TempDir()
 	garbage := filepath.Join(folder, "garbage.db")
-	if err := os.WriteFile(garbage, bytes.Repeat([]byte("this is no database "), 500), 0o600); err != nil {
+	if err := os.WriteFile(garbage, bytes.Repeat([]byte("this is not a database "), 500), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	newer := filepath.Join(folder, "newer.db")

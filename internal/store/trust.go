@@ -10,7 +10,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 )
 
-// Trust says that somebody vouches for one commit of a merge request. Trust in a commit is none in the
+// Trust says that somebody vouches for one commit of a merge request. It does not extend to the
 // next one.
 type Trust struct {
 	// Actor is who vouches for it; empty while nobody does, and DeliveryID is then the newest

@@ -127,7 +127,7 @@ func (l *Load) Run(ctx context.Context, rate int) {
 // CloseIdle closes the connections that carry nothing.
 func (l *Load) CloseIdle() { l.client.CloseIdleConnections() }
 
-// Statuses counts the answers by HTTP status; 0 is no answer.
+// Statuses counts the answers by HTTP status; 0 stands for no answer.
 func (l *Load) Statuses() map[int]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -176,7 +176,7 @@ and --limit.`,
   gatewright list runs --watch
   gatewright list missing --after 30m`,
 		ValidArgs: []string{"deliveries", "runs", "releases", "missing"},
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args:      cobra.MatchAll(oneArg("say what to list: deliveries, runs, releases or missing"), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] == "missing" {
 				return listMissing(cmd, env, database, flags, after, asJSON)

@@ -52,7 +52,7 @@ Exit codes: 0 when the rule as it is now passes the run; 1 when it does not, or 
 cannot be judged.`,
 		Example: `  gatewright rejudge 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69
   gatewright rejudge 019aab6e-7d0c --rules new-rules.yaml --json`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg("write rejudge and the id of one run"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if strings.TrimSpace(actor) == "" {
 				return command.UsageError{Err: errors.New("--actor: say who you are; it is kept with the remark")}

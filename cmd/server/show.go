@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -37,7 +38,7 @@ else with the run of the same task before. --sarif prints them as a SARIF 2.1.0 
   gatewright show 019aab6e-7d0c --json
   gatewright show 019aab6e-7d0c --findings
   gatewright show 019aab6e-7d0c --sarif > findings.sarif`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg("write show and the id of one delivery, run or release"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := database.open(cmd.Context(), env)
 			if err != nil {
@@ -288,6 +289,16 @@ func showHistory(w io.Writer, history []view.Action) {
 		default:
 			fields(w, "action", fmt.Sprintf("%s by %s at %s: %s %s", a.Name, a.Actor, stamp(a.At), a.Reason, bracketed(a.Details)))
 		}
+	}
+}
+
+// oneArg refuses any other number of arguments than one, with what to write.
+func oneArg(usage string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return errors.New(usage)
+		}
+		return nil
 	}
 }
 

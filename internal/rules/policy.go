@@ -20,6 +20,15 @@ type Policy struct {
 	warnings strictyaml.Complaints
 	// comparesFiles: a rule has paths; comparesForks: a rule has fork.
 	comparesFiles, comparesForks bool
+
+	windows     map[string]Window
+	windowSpecs windowSpecs
+	// freezes are in the order in which they begin, freezeSpecs in that of the files.
+	freezes     []Freeze
+	freezeSpecs []freezeSpec
+	breakGlass  *breakGlassSpec
+	// breakGlassAt is where its groups stand.
+	breakGlassAt []strictyaml.Complaint
 }
 
 // rule is one compiled rule.
@@ -41,6 +50,8 @@ type rule struct {
 	createWithoutID, unnamedProject *strictyaml.Complaint
 	// spec is what Effective prints: the rule with the defaults filled in.
 	spec ruleSpec
+	// digest is what RuleDigest returns.
+	digest string
 }
 
 // seal computes what the rules as a whole give. The hash is of Go's own JSON of
@@ -54,7 +65,17 @@ func (p *Policy) seal() error {
 		if err := encoder.Encode(&r.spec); err != nil {
 			return fmt.Errorf("hash rule %q: %w", r.name, err)
 		}
+		var err error
+		if r.digest, err = p.digestOf(r); err != nil {
+			return err
+		}
 	}
+	if len(p.windows) > 0 || len(p.freezes) > 0 || p.breakGlass != nil {
+		if err := encoder.Encode([]any{p.windowSpecs, p.freezeSpecs, p.breakGlass}); err != nil {
+			return fmt.Errorf("hash windows and freezes: %w", err)
+		}
+	}
+	slices.SortStableFunc(p.freezes, func(a, b Freeze) int { return a.From.Compare(b.From) })
 	p.hash = hex.EncodeToString(hash.Sum(nil))[:12]
 	p.index = newIndex(p.rules)
 	return nil
@@ -62,7 +83,7 @@ func (p *Policy) seal() error {
 
 // content returns the rules as one file with every default filled in.
 func (p *Policy) content() file {
-	content := file{Version: new(1), Rules: make([]ruleSpec, 0, len(p.rules))}
+	content := file{Version: new(1), Windows: p.windowSpecs, Freezes: p.freezeSpecs, BreakGlass: p.breakGlass, Rules: make([]ruleSpec, 0, len(p.rules))}
 	for _, r := range p.rules {
 		content.Rules = append(content.Rules, r.spec)
 	}
@@ -95,7 +116,7 @@ type RuleInfo struct {
 	// Project and Gate are of the check; empty when the rule ignores.
 	Project string `json:"project,omitempty"`
 	Gate    string `json:"gate,omitempty"`
-	// Releases are as explain shows them, e.g. `caf409b1… start`.
+	// Releases are as explain shows them, e.g. `caf409b1… start`, with what they are held for.
 	Releases []string `json:"releases"`
 }
 
@@ -114,7 +135,11 @@ func (p *Policy) Rules() []RuleInfo {
 			info.Project, info.Gate = r.check.ProjectID, r.check.Gate.text()
 		}
 		for _, release := range r.releases {
-			info.Releases = append(info.Releases, release.text())
+			text := release.text()
+			if release.Hold != nil {
+				text += ", held " + release.Hold.text()
+			}
+			info.Releases = append(info.Releases, text)
 		}
 		infos = append(infos, info)
 	}

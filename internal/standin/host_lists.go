@@ -56,7 +56,7 @@ func (r hosted) branches(c *call) []listedRef { return r.listed(c, "refs/heads/"
 func (r hosted) requests(c *call, before string) []listedRef {
 	list := slices.DeleteFunc(r.listed(c, before, "/head"), func(request listedRef) bool {
 		m, _ := r.about(request.number)
-		return m.Closed
+		return m.Closed || r.proposal(request.number).MergedSHA != ""
 	})
 	slices.Reverse(list)
 	return list
@@ -158,6 +158,11 @@ func githubListPulls(c *call, r hosted) answer {
 	if r.missing {
 		return hostMessage(http.StatusNotFound, githubNotFound)
 	}
+	if c.query("state") == "closed" {
+		return refPage(c, refsOf(r.mergedNumbers()), "per_page", 100, func(page []listedRef, number int, more bool) answer {
+			return githubPage(c, r.mergedPulls(c, numbersOf(page), "closed"), number, more)
+		})
+	}
 	return refPage(c, r.requests(c, "refs/pull/"), "per_page", 100, func(page []listedRef, number int, more bool) answer {
 		return githubPage(c, r.pulls(c, page), number, more)
 	})
@@ -209,6 +214,11 @@ func giteeListBranches(c *call, r hosted) answer {
 func giteeListPulls(c *call, r hosted) answer {
 	if r.missing {
 		return hostMessage(http.StatusNotFound, "404 Project Not Found")
+	}
+	if c.query("state") == "merged" {
+		return refPage(c, refsOf(r.mergedNumbers()), "per_page", 100, func(page []listedRef, _ int, _ bool) answer {
+			return ok(r.mergedPulls(c, numbersOf(page), "merged"))
+		})
 	}
 	return refPage(c, r.requests(c, "refs/pull/"), "per_page", 100, func(page []listedRef, _ int, _ bool) answer { return ok(r.pulls(c, page)) })
 }

@@ -193,12 +193,13 @@ func (k *checker) oidc(c *Config, o *OIDC) {
 		k.complain(path+".clock_leeway", fmt.Sprintf("%s is negative or longer than 10m", o.ClockLeeway), "write a time such as 1m, and synchronize the clocks (NTP)")
 	}
 	o.ca = k.caFile(path+".ca_file", &o.CAFile)
-	if k.complained("dashboard.url") {
+	if c.Dashboard.URL == "" {
+		k.complain("dashboard.auth", "the provider does not know where to send people back to: dashboard.url is missing", "write dashboard.url, such as https://gatewright.example.com")
+	}
+	if c.Dashboard.URL == "" || k.complained("dashboard.url") {
 		return
 	}
 	switch _, u := k.url("dashboard.url", c.Dashboard.URL); {
-	case c.Dashboard.URL == "":
-		k.complain("dashboard.auth.oidc", "the provider does not know where to send people back to: dashboard.url is missing", "write dashboard.url, such as https://gatewright.example.com")
 	case u == nil:
 	case plainOffLoopback(u):
 		k.complain("dashboard.url", "the cookies of people who log in would cross the network in the clear", "write the https:// address of the pages")

@@ -66,7 +66,8 @@ func (k *checker) config(c *Config) {
 	k.store(&c.Store)
 	k.connections(c.Connections)
 	k.accounts(c)
-	k.groups(c.Groups, c.Connections)
+	k.people(c)
+	k.groups(c)
 	k.commands(c)
 	k.report("report", &c.Report)
 	for i := range c.Connections {
@@ -76,9 +77,7 @@ func (k *checker) config(c *Config) {
 		}
 		c.Connections[i].Report = own.or(c.Report)
 	}
-	if c.Dashboard.URL != "" {
-		c.Dashboard.URL, _ = k.url("dashboard.url", c.Dashboard.URL)
-	}
+	k.dashboard(c)
 	k.positive("max_event_age", c.MaxEventAge)
 	k.recovery(c)
 	c.Rules = k.file("rules", c.Rules)

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/api"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/jobs"
@@ -46,6 +47,7 @@ type App struct {
 	store  *store.Store
 	queue  *jobs.Queue
 	health *health
+	api    *api.API
 	// metrics is the page of the private address, asked for or not.
 	metrics *metricsPage
 	// public serves webhooks, private the rest: health, metrics, logins, and what people do.
@@ -115,7 +117,10 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }), cfg.HTTP, refused, log)
+	if a.api, err = newAPI(cfg, opts.Version, a.store, a.reloads, a.health, newOrders(), log); err != nil {
+		return nil, err
+	}
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.api.Register), cfg.HTTP, refused, log)
 	return a, err
 }
 
@@ -201,6 +206,7 @@ func (a *App) Run(ctx context.Context, l Listeners) error {
 	var background sync.WaitGroup
 	background.Go(func() { a.reloads.run(ctx) })
 	background.Go(func() { a.secrets.run(ctx) })
+	background.Go(func() { a.api.Run(ctx) })
 	a.health.ready.Store(true)
 	a.log.Info("service started", append(a.started, zap.String(event.LogAddr, l.Public.Addr().String()), zap.String(event.LogPrivateAddr, l.Private.Addr().String()))...)
 

@@ -72,9 +72,8 @@ var (
 	listedDeliveries = listed{name: "deliveries", columns: deliveryColumns, at: "received_at", state: "state", byState: true,
 		searched: []string{"repository", "branch", "actor", "rule", "reason", "host_id"}}
 	listedRuns     = listed{name: "runs", columns: "data", at: "created_at", state: "state", byState: true, searched: []string{"repository", "branch", "actor", "rule"}}
-	listedReleases = listed{name: "releases", columns: "data", at: "created_at", state: "state", byState: true,
-		searched: []string{"repository", "branch", "actor", "rule", "pipeline"}}
-	listedActions = listed{name: "actions", columns: actionColumns, at: "created_at", state: "action", searched: []string{"actor", "reason", "details"}}
+	listedReleases = listed{name: "releases", columns: "data", at: "created_at", state: "state", byState: true, searched: []string{"repository", "branch", "actor", "rule"}}
+	listedActions  = listed{name: "actions", columns: actionColumns, at: "created_at", state: "action", searched: []string{"actor", "reason", "details"}}
 )
 
 // query is a query under construction, in which every ? stands for the next argument.

@@ -47,7 +47,7 @@ var parameters = []Parameter{
 	{Name: "action", About: "of actions: only these, separated by commas", lists: []string{ListActions}},
 	{Name: "record", About: "of actions: only those of the record with this id", lists: []string{ListActions}},
 	{Name: "search", About: "only where one of these holds this text, in upper or lower case: repository, branch, actor, rule; of deliveries the reason and the host's id; " +
-		"of releases the pipeline's id; of actions actor, reason and details. 7 or more digits of a commit find that commit", lists: withTimes},
+		"of actions actor, reason and details. 7 or more digits of a commit find that commit", lists: withTimes},
 	{Name: "since", About: "only from this time on: a duration back from now, such as 2h, or 2026-03-01T12:00:00Z", lists: withTimes},
 	{Name: "until", About: "only before this time, in the same forms", lists: withTimes},
 	{Name: "after", About: "of missing: only what has had no verdict for so long, such as 30m; default: recovery.missing_after, or 1h where the server file is not known", lists: []string{ListMissing}},

@@ -395,7 +395,7 @@ func TestSearch(t *testing.T) {
 		want       int
 	}{
 		{view.ListRuns, "ACME/", 2}, {view.ListRuns, "bob", 2}, {view.ListRuns, "other", 1}, {view.ListRuns, "abababab", 2}, {view.ListRuns, "%", 0}, {view.ListRuns, "nobody", 0},
-		{view.ListDeliveries, "matched", 1}, {view.ListDeliveries, "guid-0b", 1}, {view.ListReleases, "caf409b1", 3}, {view.ListActions, "the console", 1}, {view.ListActions, "ANN", 2},
+		{view.ListDeliveries, "matched", 1}, {view.ListDeliveries, "guid-0b", 1}, {view.ListReleases, "merge-requests", 3}, {view.ListActions, "the console", 1}, {view.ListActions, "ANN", 2},
 	} {
 		filter, err := view.ParseFilter(test.list, url.Values{"search": {test.text}}, 10, noon)
 		if err != nil {

@@ -117,7 +117,11 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.api, err = newAPI(cfg, opts.Version, a.store, a.reloads, a.health, newOrders(), log); err != nil {
+	orders, err := newOrders(a.store, log)
+	if err != nil {
+		return nil, err
+	}
+	if a.api, err = newAPI(cfg, opts.Version, a.store, a.reloads, a.health, orders, log); err != nil {
 		return nil, err
 	}
 	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.api.Register), cfg.HTTP, refused, log)

@@ -46,7 +46,8 @@ var mayImport = map[string][]string{
 	"hooks":   {"forge"},
 	"doctor":  {"event", "rules", "config", "huaweicloud", "codecheck", "release", "store", "hooks"},
 	"tasks":   {"event", "rules", "codecheck", "store"},
-	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "report", "webhook", "store", "jobs", "doctor", "tasks", "hooks"},
+	"access":  {"event", "store", "webhook"},
+	"app":     {"access", "event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "report", "webhook", "store", "jobs", "doctor", "tasks", "hooks"},
 	"command": {"escape"},
 	"demo":    {"app", "config", "event", "standin", "store", "view", "webhook"},
 	"apptest": {"command", "demo", "event", "codecheck", "storetest"},
@@ -58,7 +59,7 @@ var onlyIn = []struct {
 	in     []string
 	why    string
 }{
-	{"github.com/labstack/echo/v4", []string{"internal/webhook", "internal/app", "test/bench"}, "the HTTP framework stays at the edge; the bench serves the webhook endpoint without the rest"},
+	{"github.com/labstack/echo/v4", []string{"internal/webhook", "internal/access", "internal/app", "test/bench"}, "the HTTP framework stays at the edge; the bench serves the webhook endpoint without the rest"},
 	{module + "internal/standin", []string{"cmd/demo", "internal/demo", "test/harness", "test/crash", "test/faults", "test/attack"}, "the service is never linked with what it is tested against"},
 	{module + "internal/demo", []string{"cmd/demo", "internal/apptest"}, "the service is never linked with what it is tested against"},
 	{module + "internal/apptest", nil, "only tests import it"},
@@ -67,6 +68,8 @@ var onlyIn = []struct {
 	{"github.com/xanzy/go-gitlab", []string{"internal/webhook", "internal/forge"}, "a host's shapes are translated where they come in"},
 	{"github.com/owenrumney/go-sarif", []string{"internal/view"}, "one place writes SARIF"},
 	{"go.yaml.in/yaml", []string{"internal/strictyaml", "internal/standin"}, "every file is read with the same strictness; the stand-in scans any repository for syntax errors"},
+	{"github.com/coreos/go-oidc", []string{"internal/access"}, "one package knows how people log in"},
+	{"golang.org/x/oauth2", []string{"internal/access"}, "one package knows how people log in"},
 	{"modernc.org/sqlite", []string{"internal/store"}, "one package knows the database"},
 	{"github.com/jackc/pgx", []string{"internal/store", "internal/storetest", "internal/jobs"}, "one package knows the database; jobs names its transaction"},
 	{"github.com/fsnotify/fsnotify", []string{"internal/app"}, "one place watches files"},
@@ -84,6 +87,7 @@ var neverLinked = []struct{ prefix, why string }{
 	{"github.com/zricethezav/gitleaks", "the service never scans, and a scanner brings 70 modules with their vulnerabilities"},
 	{"github.com/go-git/go-git", "the service never clones"},
 	{"github.com/go-enry/go-enry", "the service never looks at source code"},
+	{"github.com/zitadel/oidc", "it is the OpenID provider of the tests"},
 	{"mvdan.cc/sh", "the service never looks at source code"},
 	{"github.com/Shopify/toxiproxy", "it is for the proof with network faults"},
 	{"github.com/ulikunitz/xz", "GO-2025-3922: a crafted archive exhausts memory"},

@@ -54,6 +54,8 @@ type App struct {
 	started []zap.Field
 	reloads *reloader
 	secrets *secretUses
+	// orders carries out what people and machines order.
+	orders *orders
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -81,6 +83,9 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		return nil, err
 	}
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {
+		return nil, err
+	}
+	if a.orders, err = newOrders(a.store, log); err != nil {
 		return nil, err
 	}
 	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now, cfg.Recovery.MissingAfter), newPauseCollector(a.store))
@@ -115,7 +120,7 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }), cfg.HTTP, refused, log)
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }), cfg.HTTP, cfg.Dashboard, refused, log)
 	return a, err
 }
 

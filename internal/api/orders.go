@@ -131,27 +131,12 @@ func ordered(kind string, action access.Action, like any, order func(body any) a
 		if !user.May(o.Action) {
 			return access.ErrForbidden
 		}
-		if err := a.checkVersion(c, o); err != nil {
-			return err
-		}
 		done, err := a.opts.Orders.Do(c.Request().Context(), user, o)
 		if err != nil {
 			return err
 		}
 		return a.done(c, done)
 	}
-}
-
-// checkVersion refuses an order about a record that has changed. Orders does, too, in the transaction that
-// changes it; here the record's kind is checked as well.
-func (a *API) checkVersion(c echo.Context, o access.Order) error {
-	return a.view(c, func(ctx context.Context, tx *store.Tx) error {
-		now, err := version(ctx, tx, o.Kind, o.ID)
-		if err == nil && o.IfMatch != "" && o.IfMatch != now {
-			err = access.ErrStale
-		}
-		return err
-	})
 }
 
 // chooseAction makes of an approval or refusal that of a held release, where a rule holds it.

@@ -145,7 +145,7 @@ func detail[V any](kind string) func(*API, echo.Context) error {
 			if record, right = found.(V); !right {
 				return notFound("%s is a %s and not a %s", id, of, kind)
 			}
-			version, err := version(ctx, tx, kind, id)
+			version, err := tx.VersionOf(ctx, store.RecordKind(kind), id)
 			c.Response().Header().Set("ETag", strconv.Quote(version))
 			return err
 		})

@@ -56,6 +56,8 @@ type App struct {
 	started []zap.Field
 	reloads *reloader
 	secrets *secretUses
+	// orders carries out what people and machines order.
+	orders *orders
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -83,6 +85,9 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		return nil, err
 	}
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {
+		return nil, err
+	}
+	if a.orders, err = newOrders(a.store, log); err != nil {
 		return nil, err
 	}
 	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now, cfg.Recovery.MissingAfter), newPauseCollector(a.store))
@@ -117,14 +122,10 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	orders, err := newOrders(a.store, log)
-	if err != nil {
+	if a.api, err = newAPI(cfg, opts.Version, a.store, a.reloads, a.health, a.orders, log); err != nil {
 		return nil, err
 	}
-	if a.api, err = newAPI(cfg, opts.Version, a.store, a.reloads, a.health, orders, log); err != nil {
-		return nil, err
-	}
-	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.api.Register), cfg.HTTP, refused, log)
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.api.Register), cfg.HTTP, cfg.Dashboard, refused, log)
 	return a, err
 }
 

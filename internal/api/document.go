@@ -121,7 +121,7 @@ func (s schemas) responses(r route) object {
 	kind, answer := "application/json", any(object{})
 	switch {
 	case r.stream:
-		kind, answer = "text/event-stream", object{"type": "string", "description": "Events of the type change, whose data is of the schema Change, and reset: read anew what you show"}
+		kind, answer = "text/event-stream", object{"type": "string", "description": "Events of the type change, whose data is of the schema Change, and reset: read again what you show"}
 		s.of(reflect.TypeOf(Change{}))
 	case r.result != nil:
 		answer = s.of(reflect.TypeOf(r.result))

@@ -38,7 +38,7 @@ type Change struct {
 	// Kind is delivery, run or release.
 	Kind store.RecordKind `json:"kind"`
 	ID   string           `json:"id"`
-	// State is what it is in now; empty where an action of a person or a remark was noted beside it.
+	// State is what it is in now; empty where an action of a person or a remark was noted with it.
 	State string    `json:"state"`
 	At    time.Time `json:"at"`
 }
@@ -251,7 +251,7 @@ func (a *API) stream(c echo.Context) error {
 	}
 }
 
-// resume sends the changes since the last that the client has seen, or says that it must read anew.
+// resume sends the changes since the last that the client has seen, or says that it must read everything again.
 func (a *API) resume(c echo.Context, w *eventWriter, since time.Time) error {
 	list, err := readChanges(c.Request().Context(), a.opts.Store, since)
 	if err != nil || len(list) == maxChanges || a.now().Sub(since) > maxReplay {

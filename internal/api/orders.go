@@ -139,7 +139,7 @@ func ordered(kind string, action access.Action, like any, order func(body any) a
 	}
 }
 
-// chooseAction makes of an approval or refusal that of a held release, where a rule holds it.
+// chooseAction turns an approval or refusal into that of a held release, where a rule holds it.
 func (a *API) chooseAction(c echo.Context, o *access.Order) error {
 	held := map[access.Action]access.Action{access.ActionApprove: access.ActionApproveHeld, access.ActionRefuse: access.ActionRefuseHeld}[o.Action]
 	if held == "" {

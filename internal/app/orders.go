@@ -94,7 +94,9 @@ func (o *orders) table() map[access.Action]map[store.RecordKind]func(access.Orde
 	type kinds = map[store.RecordKind]func(access.Order) ordered
 	simple := func(do func(context.Context, string, jobs.Order) (jobs.Done, error)) func(access.Order) ordered {
 		return func(access.Order) ordered {
-			return func(ctx context.Context, id string, by jobs.Order, _ access.User) (jobs.Done, error) { return do(ctx, id, by) }
+			return func(ctx context.Context, id string, by jobs.Order, _ access.User) (jobs.Done, error) {
+				return do(ctx, id, by)
+			}
 		}
 	}
 	decide := func(decision rules.ReleaseAction) kinds {

@@ -81,12 +81,24 @@ func (a *API) Run(ctx context.Context) { a.events.run(ctx) }
 
 // Register adds the routes. Who asks is put into the context of a request before.
 func (a *API) Register(e *echo.Echo) {
+	methods := map[string][]string{}
 	for _, r := range routes() {
 		var guards []echo.MiddlewareFunc
 		if r.action != "" {
 			guards = append(guards, access.Guard(r.action))
 		}
 		e.Add(r.method, Prefix+r.path, a.answer(r), guards...)
+		methods[r.path] = append(methods[r.path], r.method)
+		if r.method == http.MethodGet && !r.stream {
+			e.HEAD(Prefix+r.path, a.answer(r), guards...)
+			methods[r.path] = append(methods[r.path], http.MethodHead)
+		}
+	}
+	for path, allowed := range methods {
+		e.RouteNotFound(Prefix+path, func(c echo.Context) error {
+			c.Response().Header().Set("Allow", strings.Join(allowed, ", "))
+			return webhook.Problem{Code: "method_not_allowed", Message: "this address takes " + strings.Join(allowed, " and ")}.Send(c, http.StatusMethodNotAllowed)
+		})
 	}
 	e.RouteNotFound(Prefix+"/*", func(c echo.Context) error {
 		return webhook.Problem{Code: "not_found", Message: "the API has nothing here: " + Prefix + "/openapi.json describes what it has"}.Send(c, http.StatusNotFound)

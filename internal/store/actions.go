@@ -67,7 +67,7 @@ const (
 
 // ActionNames are all of them.
 func ActionNames() []ActionName {
-	return []ActionName{ActionRerun, ActionApprove, ActionRefuse, ActionStop, ActionRetry, ActionContinue, ActionRollback, ActionResolve, ActionOK, ActionRemark}
+	return []ActionName{ActionRerun, ActionApprove, ActionRefuse, ActionStop, ActionRetry, ActionContinue, ActionRollback, ActionResolve, ActionOK, ActionReplay, ActionRemark}
 }
 
 // Gatewright is the actor of remarks.

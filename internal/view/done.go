@@ -8,7 +8,7 @@ import (
 
 // Done is what came of an order of a person.
 type Done struct {
-	// Action is what was noted; null for a replay, which notes nothing.
+	// Action is what was noted; null for an order that notes nothing.
 	Action   *Action   `json:"action"`
 	Runs     []Run     `json:"runs"`
 	Releases []Release `json:"releases"`

@@ -311,7 +311,11 @@ func TestAPIIsClosed(t *testing.T) {
 			if status, _, text := nobody.send(t, method, path, "", nil); status != http.StatusUnauthorized {
 				t.Errorf("nobody: %s %s: %d %s", method, path, status, text)
 			}
-			if status, _, text := viewer.send(t, method, path, "", nil); method == http.MethodPost && route != "/rules/evaluate" && !strings.HasSuffix(route, "/approve") && !strings.HasSuffix(route, "/refuse") && status != http.StatusForbidden {
+			// Whether a release is held, and who may then approve it, is looked at later.
+			if method != http.MethodPost || route == "/rules/evaluate" || strings.HasSuffix(route, "/approve") || strings.HasSuffix(route, "/refuse") {
+				continue
+			}
+			if status, _, text := viewer.send(t, method, path, "", nil); status != http.StatusForbidden {
 				t.Errorf("viewer: %s %s: %d %s", method, path, status, text)
 			}
 		}

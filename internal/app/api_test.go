@@ -200,11 +200,11 @@ func testAPI(t *testing.T, d apptest.Service) {
 	if err := json.Unmarshal(get(200, "/runs/{id}/findings", "limit=1", bad.ID), &found); err != nil || len(found.Items) != 1 || found.Next == "" || found.Count < 2 {
 		t.Errorf("findings %+v, error %v", found, err)
 	}
-	first := found.Items[0].ID
-	if err := json.Unmarshal(get(200, "/runs/{id}/findings", "limit=1&cursor="+found.Next, bad.ID), &found); err != nil || len(found.Items) != 1 || found.Items[0].ID == first {
+	first, second := found.Items[0].ID, found.Next
+	if err := json.Unmarshal(get(200, "/runs/{id}/findings", "limit=1&cursor="+second, bad.ID), &found); err != nil || len(found.Items) != 1 || found.Items[0].ID == first {
 		t.Errorf("the second page of findings is %+v, error %v", found, err)
 	}
-	get(400, "/runs/{id}/findings", "severity=major&cursor="+found.Next, bad.ID)
+	get(400, "/runs/{id}/findings", "severity=major&cursor="+second, bad.ID)
 	get(400, "/runs/{id}/findings", "severity=fatal", bad.ID)
 	get(200, "/runs/{id}/findings", "severity=critical,major&baseline=new&search=go", bad.ID)
 	get(404, "/runs/{id}/findings", "", delivery)

@@ -68,6 +68,9 @@ func newAction(env command.Environment, name string, kinds []string, about *cobr
 			return err
 		}
 		if server != nil {
+			if cmd.Flags().Changed("actor") {
+				return command.UsageError{Err: errors.New("--actor goes without --server, which knows whose the token is")}
+			}
 			order := remote(a.reason)
 			done, err := server.order(cmd.Context(), args[0], args[1], order.path, order.body)
 			if err != nil {

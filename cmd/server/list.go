@@ -55,9 +55,13 @@ func listingOf[V any](name, heading string, read func(context.Context, *store.Tx
 // readList reads pages until there are as many records as are wanted, or no more.
 func readList[V any](ctx context.Context, from *source, name string, values url.Values, read func(context.Context, *store.Tx, store.Filter) (view.Page[V], error)) (records []V, next string, err error) {
 	records = []V{}
-	filter, err := view.ParseFilter(name, values, mostListed, time.Now())
+	own := values
+	if from.remote != nil {
+		own = withoutCursor(values) // The server reads it.
+	}
+	filter, err := view.ParseFilter(name, own, mostListed, time.Now())
 	var wrong view.ParameterError
-	if errors.As(err, &wrong) && (wrong.Name != "cursor" || from.remote == nil) {
+	if errors.As(err, &wrong) {
 		return nil, "", command.UsageError{Err: fmt.Errorf("--%s: %s", wrong.Name, wrong.Problem)}
 	}
 	values = maps.Clone(values)

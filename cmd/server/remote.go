@@ -81,7 +81,7 @@ func (f *sourceFlags) remote(cmd *cobra.Command, env command.Environment) (*remo
 		}
 		return nil, nil
 	}
-	if name := given("db", "config", "actor"); name != "" {
+	if name := given("db", "config"); name != "" {
 		return nil, command.UsageError{Err: fmt.Errorf("--%s goes without --server, which knows it itself", name)}
 	}
 	base, err := serverAddress(f.server)

@@ -16,7 +16,7 @@ const (
 )
 
 // Current returns the user of a request; false where nobody is logged in, with the user that
-// public_view makes of everybody, or one who may do nothing.
+// public_view turns everybody into, or one who may do nothing.
 func Current(c echo.Context) (User, bool) {
 	u, _ := c.Get(userKey).(User)
 	return u, u.Identity != ""

@@ -38,6 +38,12 @@ type failures struct {
 	since time.Time
 }
 
+// over reports whether the failures count no longer, also after the clock was set back.
+func (f failures) over(now time.Time) bool {
+	since := now.Sub(f.since)
+	return since < 0 || since >= failureWindow
+}
+
 func newLimiter(now func() time.Time) *limiter {
 	return &limiter{now: now, clients: map[netip.Prefix]failures{}}
 }
@@ -47,7 +53,7 @@ func (l *limiter) allows(client netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := l.clients[webhook.ShareOf(client)]
-	return f.count < maxFailures || l.now().Sub(f.since) >= failureWindow
+	return f.count < maxFailures || f.over(l.now())
 }
 
 // failed counts a failure. Where too many clients have failed one of them is forgotten, of those
@@ -57,7 +63,7 @@ func (l *limiter) failed(client netip.Addr) {
 	defer l.mu.Unlock()
 	share, now := webhook.ShareOf(client), l.now()
 	f, known := l.clients[share]
-	if now.Sub(f.since) >= failureWindow {
+	if f.over(now) {
 		f = failures{since: now}
 	}
 	if !known && len(l.clients) >= maxClients {
@@ -69,7 +75,7 @@ func (l *limiter) failed(client netip.Addr) {
 
 func (l *limiter) forget(now time.Time) {
 	for client, f := range l.clients {
-		if now.Sub(f.since) >= failureWindow {
+		if f.over(now) {
 			delete(l.clients, client)
 		}
 	}

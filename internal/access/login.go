@@ -79,7 +79,7 @@ func (s *Service) loginPage(c echo.Context) error {
 // unavailable answers somebody who cannot log in because the provider does not answer.
 func (s *Service) unavailable(c echo.Context, page loginView, err error) error {
 	s.opts.Metrics.login("unavailable")
-	s.opts.Log.Warn("OpenID provider unavailable", zap.String(event.LogReason, printable(err.Error())))
+	s.strangers.Warn("OpenID provider unavailable", zap.String(event.LogReason, printable(err.Error())))
 	page.Problem = problemUnavailable
 	c.Response().Header().Set("Retry-After", "10")
 	return s.render(c, http.StatusServiceUnavailable, page)

@@ -12,7 +12,7 @@ type Metrics struct {
 //   - gatewright_logins_total{result}: logins by the OpenID provider. result is succeeded, refused (the
 //     provider or the person said no, or what came back was not good) or unavailable (the provider did
 //     not answer).
-//   - gatewright_access_refused_total{reason}: requests that were refused. reason is token, session,
+//   - gatewright_access_refused_total{reason}: requests that were refused. reason is token, session, login,
 //     unauthorized (nobody is logged in), forbidden (the role does not have the action), cross_site or
 //     limited (too many failures).
 //
@@ -29,7 +29,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	for _, result := range []string{"succeeded", "refused", "unavailable"} {
 		m.logins.WithLabelValues(result)
 	}
-	for _, reason := range []string{"token", "session", "unauthorized", "forbidden", "cross_site", "limited"} {
+	for _, reason := range []string{"token", "session", "login", "unauthorized", "forbidden", "cross_site", "limited"} {
 		m.refusals.WithLabelValues(reason)
 	}
 	registerer.MustRegister(m.logins, m.refusals)

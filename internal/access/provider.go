@@ -235,7 +235,7 @@ func (p *provider) identity(ctx context.Context, code string, l loginSecret) (id
 	if err := idToken.Claims(&claims); err != nil {
 		return id, err
 	}
-	if _, found := claims[p.opts.GroupsClaim]; !found && e.UserInfoEndpoint() != "" {
+	if missing := claims[p.opts.GroupsClaim] == nil || claims[p.opts.NameClaim] == nil; missing && e.UserInfoEndpoint() != "" {
 		if err := p.addUserInfo(ctx, e, token, idToken.Subject, claims); err != nil {
 			return id, err
 		}

@@ -73,6 +73,8 @@ type Service struct {
 	opts     Options
 	provider *provider
 	limiter  *limiter
+	// strangers is the sampled log, for lines that anybody can cause.
+	strangers *zap.Logger
 	// secure: the pages have an https address, and so do the cookies.
 	secure bool
 	// crossOrigin refuses what another site makes a browser send.
@@ -85,7 +87,7 @@ func New(opts Options) (*Service, error) {
 		opts.Now = time.Now
 	}
 	opts.Idle, opts.Absolute = cmp.Or(opts.Idle, 8*time.Hour), cmp.Or(opts.Absolute, 24*time.Hour)
-	s := &Service{opts: opts, limiter: newLimiter(opts.Now), secure: strings.HasPrefix(opts.URL, "https://"), crossOrigin: http.NewCrossOriginProtection()}
+	s := &Service{opts: opts, strangers: webhook.Sampled(opts.Log), limiter: newLimiter(opts.Now), secure: strings.HasPrefix(opts.URL, "https://"), crossOrigin: http.NewCrossOriginProtection()}
 	if u, err := url.Parse(opts.URL); err == nil && u.Host != "" {
 		// A proxy in front may have changed the Host of the request.
 		if err := s.crossOrigin.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
@@ -171,7 +173,7 @@ func (s *Service) refused(c echo.Context, kind string, why error) {
 	s.opts.Metrics.refuse(kind)
 	client := s.opts.Clients.Of(c.Request())
 	s.limiter.failed(client)
-	s.opts.Log.Warn("access refused", zap.String(event.LogOperation, kind), zap.Stringer(event.LogClient, client), zap.String(event.LogReason, printable(why.Error())))
+	s.strangers.Warn("access refused", zap.String(event.LogOperation, kind), zap.Stringer(event.LogClient, client), zap.String(event.LogReason, printable(why.Error())))
 }
 
 // errLimited: the client failed too often.

@@ -60,7 +60,7 @@ type OIDC struct {
 	// Scopes are what the provider is asked for. Default: openid, profile.
 	Scopes []string `yaml:"scopes,flow"`
 	// GroupsClaim names the claim with the groups of a person, and NameClaim the one that is
-	// shown. Where the ID token lacks the groups the provider's userinfo is asked. Default:
+	// shown. Where the ID token lacks one of them the provider's userinfo is asked. Default:
 	// groups, preferred_username.
 	GroupsClaim string `yaml:"groups_claim"`
 	NameClaim   string `yaml:"name_claim"`
@@ -155,6 +155,11 @@ func (k *checker) dashboard(c *Config) {
 	}
 	if d.Auth.None != nil {
 		ways++
+		if name := d.Auth.None.Person; name != "" {
+			if _, known := c.PersonByName(name); !known {
+				k.complain("dashboard.auth.none.person", fmt.Sprintf("%q is nobody in people", name), suggestPerson(name, c.People))
+			}
+		}
 		if host, _, err := net.SplitHostPort(c.HTTP.PrivateAddr); err == nil && !loopback(host) {
 			k.complain("dashboard.auth", "everybody who reaches http.private_addr could do everything", `write oidc or proxy, or make http.private_addr a loopback address such as "127.0.0.1:8081"`)
 		}

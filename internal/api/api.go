@@ -13,6 +13,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,14 +95,23 @@ func (a *API) Register(e *echo.Echo) {
 			methods[r.path] = append(methods[r.path], http.MethodHead)
 		}
 	}
-	for path, allowed := range methods {
-		e.RouteNotFound(Prefix+path, func(c echo.Context) error {
+	e.RouteNotFound(Prefix+"/*", func(c echo.Context) error {
+		for path, allowed := range methods {
+			if !isAt(path, strings.TrimPrefix(c.Request().URL.Path, Prefix)) {
+				continue
+			}
 			c.Response().Header().Set("Allow", strings.Join(allowed, ", "))
 			return webhook.Problem{Code: "method_not_allowed", Message: "this address takes " + strings.Join(allowed, " and ")}.Send(c, http.StatusMethodNotAllowed)
-		})
-	}
-	e.RouteNotFound(Prefix+"/*", func(c echo.Context) error {
+		}
 		return webhook.Problem{Code: "not_found", Message: "the API has nothing here: " + Prefix + "/openapi.json describes what it has"}.Send(c, http.StatusNotFound)
+	})
+}
+
+// isAt reports whether a path is one of a route's, whose parameters begin with a colon.
+func isAt(route, path string) bool {
+	wanted, parts := strings.Split(route, "/"), strings.Split(path, "/")
+	return slices.EqualFunc(wanted, parts, func(want, part string) bool {
+		return want == part || strings.HasPrefix(want, ":") && part != ""
 	})
 }
 

@@ -211,7 +211,7 @@ func testAPI(t *testing.T, d apptest.Service) {
 	get(200, "/runs/{id}/sarif", "", bad.ID)
 	get(200, "/rules", "")
 	testEvaluate(t, d, post, delivery)
-	testOrders(t, c, get, post, run, release, delivery)
+	testAPIOrders(t, c, get, post, run, release, delivery)
 	get(200, "/actions", "action=rerun")
 
 	for route, operations := range c.paths {
@@ -255,7 +255,7 @@ func testEvaluate(t *testing.T, d apptest.Service, post poster, delivery string)
 	}
 }
 
-func testOrders(t *testing.T, c *apiClient, get func(int, string, string, ...string) []byte, post poster, run, release, delivery string) {
+func testAPIOrders(t *testing.T, c *apiClient, get func(int, string, string, ...string) []byte, post poster, run, release, delivery string) {
 	t.Helper()
 	etag := func(path string) map[string]string {
 		t.Helper()

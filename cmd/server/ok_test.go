@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/view"
 )
 
 // TestOK vouches for the commit of a fork beside a running server.
@@ -30,7 +31,7 @@ func testOK(t *testing.T, d apptest.Service) {
 		}
 	}
 	code, stdout, stderr := gatewright(t, d, "ok", sent.ID[:13], "--reason", "read it", "--actor", "ann", "--json")
-	var done doneView
+	var done view.Done
 	if err := json.Unmarshal([]byte(stdout), &done); err != nil || code != command.OK {
 		t.Fatalf("exit code %d, error %v\n%s%s", code, err, stdout, stderr)
 	}

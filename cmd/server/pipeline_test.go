@@ -31,7 +31,7 @@ func testPipeline(t *testing.T, d apptest.Service) {
 	operate := func(action, id string) string {
 		t.Helper()
 		code, stdout, stderr := gatewright(t, d, "pipeline", action, id[:20], "--reason", "agreed", "--actor", "ann", "--json")
-		var done doneView
+		var done view.Done
 		if code != command.OK || json.Unmarshal([]byte(stdout), &done) != nil {
 			t.Fatalf("%s: exit code %d\n%s%s", action, code, stdout, stderr)
 		}

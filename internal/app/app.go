@@ -12,9 +12,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/api"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/jobs"
@@ -45,14 +47,17 @@ type App struct {
 	store  *store.Store
 	queue  *jobs.Queue
 	health *health
+	api    *api.API
 	// metrics is the page of the private address, asked for or not.
 	metrics *metricsPage
-	// public serves webhooks, private the rest.
+	// public serves webhooks, private the rest: health, metrics, logins, and what people do.
 	public, private *http.Server
 	// started are the fields of the line that says that the service has started.
 	started []zap.Field
 	reloads *reloader
 	secrets *secretUses
+	// orders carries out what people and machines order.
+	orders *orders
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -80,6 +85,9 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		return nil, err
 	}
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {
+		return nil, err
+	}
+	if a.orders, err = newOrders(a.store, log); err != nil {
 		return nil, err
 	}
 	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now, cfg.Recovery.MissingAfter), newPauseCollector(a.store))
@@ -110,7 +118,14 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.metrics = newMetricsPage(registry, log); cfg.Telemetry.Metrics {
 		metrics = a.metrics
 	}
-	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log), cfg.HTTP, refused, log)
+	allowed, err := newAccess(cfg, a.reloads.hosts.config, a.store, registry, log)
+	if err != nil {
+		return nil, err
+	}
+	if a.api, err = newAPI(cfg, opts.Version, a.store, a.reloads, a.health, a.orders, log); err != nil {
+		return nil, err
+	}
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.api.Register), cfg.HTTP, cfg.Dashboard, refused, log)
 	return a, err
 }
 
@@ -196,6 +211,7 @@ func (a *App) Run(ctx context.Context, l Listeners) error {
 	var background sync.WaitGroup
 	background.Go(func() { a.reloads.run(ctx) })
 	background.Go(func() { a.secrets.run(ctx) })
+	background.Go(func() { a.api.Run(ctx) })
 	a.health.ready.Store(true)
 	a.log.Info("service started", append(a.started, zap.String(event.LogAddr, l.Public.Addr().String()), zap.String(event.LogPrivateAddr, l.Private.Addr().String()))...)
 

@@ -37,6 +37,9 @@ func newHosts(cfg *config.Config, registry prometheus.Registerer) (*hosts, error
 	return h, err
 }
 
+// config is the configuration in force.
+func (h *hosts) config() *config.Config { return h.current.Load().cfg }
+
 func (h *hosts) replace(made *forge.Forge, cfg *config.Config) { h.current.Store(&clients{made, cfg}) }
 
 // Head implements [jobs.Forge].

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -56,9 +59,16 @@ const (
 	// ActionOK: a person vouches for the commit of a merge request from a fork. The details are the
 	// commit.
 	ActionOK ActionName = "ok"
+	// ActionReplay: a person had a delivery decided again.
+	ActionReplay ActionName = "replay"
 	// ActionRemark: Gatewright learned something of a record after its end.
 	ActionRemark ActionName = "remark"
 )
+
+// ActionNames are all of them.
+func ActionNames() []ActionName {
+	return []ActionName{ActionRerun, ActionApprove, ActionRefuse, ActionStop, ActionRetry, ActionContinue, ActionRollback, ActionResolve, ActionOK, ActionReplay, ActionRemark}
+}
 
 // Gatewright is the actor of remarks.
 const Gatewright = "gatewright"
@@ -74,15 +84,50 @@ func (tx *Tx) AddAction(ctx context.Context, a Action) error {
 	return nil
 }
 
+const actionColumns = `id, record_kind, record_id, action, actor, reason, details, created_at`
+
+// scanAction reads actionColumns, and more columns behind them.
+func scanAction(row scanner, more ...any) (a Action, err error) {
+	var at int64
+	err = row.Scan(append([]any{&a.ID, &a.Kind, &a.RecordID, &a.Name, &a.Actor, &a.Reason, &a.Details, &at}, more...)...)
+	a.At = fromMicros(at)
+	return a, err
+}
+
+// Action reads one action. ErrNotFound when there is none.
+func (tx *Tx) Action(ctx context.Context, id string) (Action, error) {
+	a, err := scanAction(tx.queryRow(ctx, `SELECT `+actionColumns+` FROM actions WHERE id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return a, fmt.Errorf("read action %q: %w", id, err)
+	}
+	return a, nil
+}
+
 // ActionsOf lists what was done to a record, oldest first.
 func (tx *Tx) ActionsOf(ctx context.Context, recordID string) ([]Action, error) {
-	return collect(ctx, tx, func(row scanner) (a Action, err error) {
-		var at int64
-		err = row.Scan(&a.ID, &a.Kind, &a.RecordID, &a.Name, &a.Actor, &a.Reason, &a.Details, &at)
-		a.At = fromMicros(at)
-		return a, err
-	}, `SELECT id, record_kind, record_id, action, actor, reason, details, created_at FROM actions
-		WHERE record_id = $1 ORDER BY created_at, id`, recordID)
+	return collect(ctx, tx, func(row scanner) (Action, error) { return scanAction(row) },
+		`SELECT `+actionColumns+` FROM actions WHERE record_id = $1 ORDER BY created_at, id`, recordID)
+}
+
+// VersionOf is the version of a record, which differs after each change of it. The error wraps
+// [ErrNotFound] when there is none.
+func (tx *Tx) VersionOf(ctx context.Context, kind RecordKind, id string) (string, error) {
+	query := `SELECT version FROM ` + string(kind) + `s WHERE id = $1`
+	if kind == RecordDelivery {
+		query = `SELECT updated_at FROM deliveries WHERE id = $1`
+	}
+	var version int64
+	err := tx.queryRow(ctx, query, id).Scan(&version)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return "", fmt.Errorf("read version of %s %q: %w", kind, id, err)
+	}
+	return strconv.FormatInt(version, 10), nil
 }
 
 // MarkRerun marks an ended record as repeated by the record with the id as, which makes

@@ -143,6 +143,11 @@ func testLists(t *testing.T, db storetest.Database) {
 		{"the beginning of a commit", store.Filter{Commit: "aaaa"}, everywhere("2", "1")},
 		{"since, inclusive", store.Filter{Since: noon.Add(-2 * time.Hour)}, everywhere("4", "3")},
 		{"until, exclusive", store.Filter{Until: noon.Add(-2 * time.Hour)}, everywhere("2", "1")},
+		{"actor", store.Filter{Actor: "bob"}, everywhere("2")},
+		{"text, in any case", store.Filter{Search: "ACME/S"}, everywhere("4", "3")},
+		{"text with a wildcard of SQL", store.Filter{Search: "o_e"}, everywhere("2")},
+		{"text that nothing has", store.Filter{Search: "100%"}, everywhere()},
+		{"several states and another", store.Filter{States: []string{"failed", "unknown", "errored"}, Actor: "ann"}, everywhere("3")},
 		{"all together", store.Filter{Connection: "github", Repository: "acme/api", Branch: "main", Commit: "aaaa1", Since: noon.Add(-4 * time.Hour)}, everywhere("1")},
 	} {
 		for _, limit := range []int{1, 2, 100} {
@@ -179,5 +184,67 @@ func testIDs(t *testing.T, s *store.Store) {
 			}
 			return err
 		})
+	}
+}
+
+// TestWalk: of a filter without an index a page is bounded by what is looked at, and the pages together have all.
+func TestWalk(t *testing.T) { storetest.Each(t, testWalk) }
+
+func testWalk(t *testing.T, db storetest.Database) {
+	s, now := clocked(t, db)
+	listed(t, s, now)
+	for _, filter := range []store.Filter{{Actor: "bob"}, {Repository: "acme/api", Actor: "bob"}, {Actor: "bob", OldestFirst: true}, {States: []string{"failed"}, Actor: "bob"}} {
+		filter.Limit, filter.Walk = 10, 1
+		var ids []string
+		pages := 0
+		for {
+			var list []string
+			var next store.Cursor
+			err := s.View(t.Context(), func(tx *store.Tx) error {
+				runs, after, err := tx.RunPage(t.Context(), filter)
+				for _, r := range runs {
+					list = append(list, r.ID)
+				}
+				next = after
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if pages++; len(list) > 2 || pages > 10 {
+				t.Fatalf("page %d is %q", pages, list)
+			}
+			if ids = append(ids, list...); next.ID == "" {
+				break
+			}
+			filter.After = next
+		}
+		if !slices.Equal(ids, []string{"2"}) || pages < 2 && len(filter.States) == 0 {
+			t.Errorf("%+v: %q in %d pages", filter, ids, pages)
+		}
+	}
+}
+
+// TestChanges lists what was changed, each record by its last change.
+func TestChanges(t *testing.T) { storetest.Each(t, testChanges) }
+
+func testChanges(t *testing.T, db storetest.Database) {
+	s, now := clocked(t, db)
+	listed(t, s, now)
+	*now = noon
+	update(t, s, func(tx *store.Tx) error {
+		return tx.AddAction(t.Context(), store.Action{ID: "a", Kind: store.RecordRun, RecordID: "2", Name: store.ActionRerun, Actor: "ann", Reason: "x"})
+	})
+	var got []string
+	err := s.View(t.Context(), func(tx *store.Tx) error {
+		changes, err := tx.Changes(t.Context(), noon.Add(-2*time.Hour), 100)
+		for _, c := range changes {
+			got = append(got, fmt.Sprintf("%s %s %s", c.Kind, c.ID, c.State))
+		}
+		return err
+	})
+	want := []string{"delivery 3 failed", "release 3 unknown", "run 3 errored", "delivery 4 received", "release 4 running", "run 4 running", "run 2 "}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("changes %q, error %v, want %q", got, err, want)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestWakeReadsOnlyWhatWaits holds that waking, which every transaction does, uses the
@@ -143,4 +144,81 @@ func TestBooleans(t *testing.T) {
 	if columns = slices.Compact(columns); len(columns) == 0 || !slices.Equal(columns, booleans()) {
 		t.Errorf("columns %q, and a copy knows %q", columns, booleans())
 	}
+}
+
+// TestListsUseTheirIndexes: a page of a list is read by one index in its order, whatever its filter. Only what
+// begins with the digits of a commit, and pages of several states, are sorted.
+func TestListsUseTheirIndexes(t *testing.T) {
+	s, err := Open(t.Context(), Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, table := range []listed{listedDeliveries, listedRuns, listedReleases} {
+		for _, test := range []struct {
+			filter Filter
+			index  string
+			sorts  bool
+		}{
+			{Filter{}, "by_time", false},
+			{Filter{OldestFirst: true}, "by_time", false},
+			{Filter{States: []string{"failed"}}, "by_state", false},
+			{Filter{States: []string{"failed", "passed"}}, "by_state", true},
+			{Filter{States: []string{"failed", "passed"}, Actor: "ann"}, "by_time", false},
+			{Filter{Connection: "github"}, "by_time", false},
+			{Filter{Branch: "main"}, "by_time", false},
+			{Filter{Actor: "ann"}, "by_time", false},
+			{Filter{Number: 7}, "by_time", false},
+			{Filter{Rule: "main"}, "by_time", false},
+			{Filter{Search: "main"}, "by_time", false},
+			{Filter{Repository: "acme/api", States: []string{"failed"}, Branch: "main", Connection: "github"}, "by_repository", false},
+			{Filter{Commit: "abcd", Repository: "acme/api", States: []string{"failed"}, Since: time.Unix(1, 0)}, "by_sha", true},
+		} {
+			f := test.filter
+			f.Limit, f.After = 50, Cursor{At: time.Unix(1, 0), ID: "x"}
+			p := f.planOf(table)
+			q := p.pageQuery(table, f, nil)
+			plan := explain(t, s, q)
+			if !strings.Contains(plan, table.name+"_"+test.index+" ") || strings.Contains(plan, "TEMP B-TREE") != test.sorts {
+				t.Errorf("%s by %+v:\n%swant the index %s, sorting %v", table.name, test.filter, plan, test.index, test.sorts)
+			}
+			if p.sorted || p.union {
+				continue
+			}
+			f.Walk = 4000
+			if plan := explain(t, s, p.floorQuery(table, f)); !strings.Contains(plan, "COVERING INDEX "+table.name+"_"+test.index+" ") {
+				t.Errorf("the floor of %s by %+v:\n%swant the index %s alone", table.name, test.filter, plan, test.index)
+			}
+		}
+	}
+	actions := Filter{Limit: 50, Actor: "ann"}
+	if plan := explain(t, s, actions.planOf(listedActions).pageQuery(listedActions, actions, nil)); !strings.Contains(plan, "actions_by_time") || strings.Contains(plan, "TEMP B-TREE") {
+		t.Errorf("actions by actor:\n%s", plan)
+	}
+	changes := &query{args: []any{0, 10}}
+	changes.text.WriteString(changesQuery)
+	for _, index := range []string{"deliveries_by_change", "runs_by_change", "releases_by_change", "actions_by_time"} {
+		if plan := explain(t, s, changes); !strings.Contains(plan, index) {
+			t.Errorf("changes:\n%swant the index %s", plan, index)
+		}
+	}
+}
+
+// explain is how SQLite carries a query out, one step a line.
+func explain(t *testing.T, s *Store, q *query) (plan string) {
+	t.Helper()
+	rows, err := s.SQLite().Query("EXPLAIN QUERY PLAN "+q.numbered(), q.args...)
+	if err != nil {
+		t.Fatalf("%v: %s", err, q.numbered())
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		plan += step + "\n"
+	}
+	return plan
 }

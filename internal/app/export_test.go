@@ -1,0 +1,11 @@
+package app
+
+import (
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/access"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// NewOrders is newOrders for the tests.
+func NewOrders(s *store.Store, log *zap.Logger) (access.Orders, error) { return newOrders(s, log) }

@@ -72,7 +72,11 @@ require (
 	github.com/gitleaks/go-gitdiff v0.9.1 // indirect
 	github.com/go-enry/go-oniguruma v1.2.1 // indirect
 	github.com/go-git/gcfg v1.5.1-0.20230307220236-3a3c6141e376 // indirect
+<<<<<<< HEAD
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+=======
+	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
+>>>>>>> wt-access
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8 // indirect
 	github.com/google/go-querystring v1.2.0 // indirect

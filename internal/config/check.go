@@ -76,9 +76,7 @@ func (k *checker) config(c *Config) {
 		}
 		c.Connections[i].Report = own.or(c.Report)
 	}
-	if c.Dashboard.URL != "" {
-		c.Dashboard.URL, _ = k.url("dashboard.url", c.Dashboard.URL)
-	}
+	k.dashboard(c)
 	k.positive("max_event_age", c.MaxEventAge)
 	k.recovery(c)
 	c.Rules = k.file("rules", c.Rules)

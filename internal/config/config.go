@@ -31,9 +31,9 @@ type Config struct {
 	Groups Groups `yaml:"groups,omitempty"`
 	// Commands are those in comments on merge requests.
 	Commands Commands `yaml:"commands"`
-	// Report says what the git hosts are told, and Dashboard where the pages are.
+	// Report says what the git hosts are told, and Dashboard where people decide and who they are.
 	Report    Report    `yaml:"report"`
-	Dashboard Dashboard `yaml:"dashboard,omitempty"`
+	Dashboard Dashboard `yaml:"dashboard"`
 	// MaxEventAge is how long before its receipt a change may have been made, by the
 	// host's own time; an older one starts nothing unless a person replays it.
 	// Default: 168h, which is 7 days.
@@ -434,13 +434,6 @@ func (i *Interval) UnmarshalYAMLNode(node strictyaml.Node) error {
 	return nil
 }
 
-// Dashboard is where people see more.
-type Dashboard struct {
-	// URL is the address that statuses and comments link to, without a slash at its end.
-	// Default: empty, for no links.
-	URL string `yaml:"url,omitempty"`
-}
-
 // Log is what is logged, to standard error.
 type Log struct {
 	// Level is debug, info, warn or error. Default: info.
@@ -609,6 +602,7 @@ func defaults() *Config {
 		HuaweiCloud: *defaultAccount(),
 		Commands:    defaultCommands(),
 		Report:      defaultReport(),
+		Dashboard:   defaultDashboard(),
 		MaxEventAge: 7 * 24 * time.Hour,
 		Recovery:    Recovery{Interval: Interval(10 * time.Minute), Grace: 2 * time.Minute, Share: 20, MissingAfter: time.Hour},
 

@@ -14,7 +14,7 @@ import (
 )
 
 // Reloaded returns what is in force when a server that runs with c reads its file
-// again as next: c with the secrets of next, its path of the rules, its groups, its public address and its names of
+// again as next: c with the secrets of next, its path of the rules, its groups and roles, its public address and its names of
 // pipelines. The secrets of
 // a connection are those of the connection of the same name, with their max_age, whose
 // default depends on them. restart names the other settings that differ, by their path
@@ -22,6 +22,7 @@ import (
 func (c *Config) Reloaded(next *Config) (inForce *Config, restart []string, err error) {
 	merged := *c
 	merged.Rules, merged.Groups, merged.HTTP.PublicURL = next.Rules, next.Groups, next.HTTP.PublicURL
+	merged.Dashboard = c.Dashboard.reloaded(next.Dashboard)
 	merged.Connections = slices.Clone(c.Connections)
 	for i := range merged.Connections {
 		old := &merged.Connections[i]
@@ -43,6 +44,17 @@ func (c *Config) Reloaded(next *Config) (inForce *Config, restart []string, err 
 	}
 	restart, err = merged.differences(next)
 	return &merged, restart, err
+}
+
+// reloaded is d with the roles of next, what everybody may see, and the secret of the same provider.
+func (d Dashboard) reloaded(next Dashboard) Dashboard {
+	d.Roles, d.PublicView = next.Roles, next.PublicView
+	if d.Auth.OIDC != nil && next.Auth.OIDC != nil {
+		provider := *d.Auth.OIDC
+		provider.ClientSecret = next.Auth.OIDC.ClientSecret
+		d.Auth.OIDC = &provider
+	}
+	return d
 }
 
 // reloaded is h with the secrets of next and its names of pipelines.

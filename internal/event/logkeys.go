@@ -55,4 +55,9 @@ const (
 	// variables.
 	LogSettings  = "settings"
 	LogVariables = "variables"
+	// LogIdentity is who somebody proved to be, such as oidc:SUBJECT or token:NAME; LogPerson their entry
+	// of people, and LogRoles their roles.
+	LogIdentity = "identity"
+	LogPerson   = "person"
+	LogRoles    = "roles"
 )

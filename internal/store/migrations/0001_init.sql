@@ -401,3 +401,31 @@ CREATE TABLE webhook_secrets (
     last_used  BIGINT NOT NULL,
     PRIMARY KEY (connection, secret)
 );
+
+-- Part: who is allowed in. A login of a person, until it ends. hash is of the secret that the browser
+-- has. claims is the list of the groups that the OpenID provider named, as JSON.
+CREATE TABLE sessions (
+    hash       TEXT PRIMARY KEY,
+    identity   TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    claims     TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    used_at    BIGINT NOT NULL
+);
+CREATE INDEX sessions_by_use ON sessions (used_at);
+CREATE INDEX sessions_by_time ON sessions (created_at);
+-- Tokens of machines. hash is of the whole token, which begins with the id. Of a name there is one
+-- that is not revoked; revoked_at and last_used are 0 before.
+CREATE TABLE tokens (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL,
+    role       TEXT NOT NULL,
+    hash       TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    revoked_at BIGINT NOT NULL,
+    revoked_by TEXT NOT NULL,
+    last_used  BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX tokens_once ON tokens (name) WHERE revoked_at = 0;

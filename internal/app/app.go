@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -47,7 +48,7 @@ type App struct {
 	health *health
 	// metrics is the page of the private address, asked for or not.
 	metrics *metricsPage
-	// public serves webhooks, private the rest.
+	// public serves webhooks, private the rest: health, metrics, logins, and what people do.
 	public, private *http.Server
 	// started are the fields of the line that says that the service has started.
 	started []zap.Field
@@ -110,7 +111,11 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.metrics = newMetricsPage(registry, log); cfg.Telemetry.Metrics {
 		metrics = a.metrics
 	}
-	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log), cfg.HTTP, refused, log)
+	allowed, err := newAccess(cfg, a.reloads.hosts.config, a.store, registry, log)
+	if err != nil {
+		return nil, err
+	}
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }), cfg.HTTP, refused, log)
 	return a, err
 }
 

@@ -37,6 +37,9 @@ func newHosts(cfg *config.Config, registry prometheus.Registerer) (*hosts, error
 	return h, err
 }
 
+// config is the configuration in force.
+func (h *hosts) config() *config.Config { return h.current.Load().cfg }
+
 func (h *hosts) replace(made *forge.Forge, cfg *config.Config) { h.current.Store(&clients{made, cfg}) }
 
 // Head implements [jobs.Forge].
@@ -222,7 +225,7 @@ func (h *hosts) confirm(connection string) jobs.Confirm {
 
 // groups are those of the server file that an account is in.
 func (h *hosts) groups(connection, userID string) []string {
-	return h.current.Load().cfg.Groups.Of(connection, userID)
+	return h.current.Load().cfg.GroupsOf(connection, userID)
 }
 
 // commands says which commands in comments are carried out on a connection.

@@ -30,13 +30,16 @@ func newPublicHandler(endpoint *webhook.Handler, log *zap.Logger) http.Handler {
 	return e
 }
 
-// newPrivateHandler serves health and the metrics; nil: no metrics.
-func newPrivateHandler(health *health, metrics http.Handler, log *zap.Logger) http.Handler {
+// newPrivateHandler serves health and the metrics (nil: no metrics), and what routes add.
+func newPrivateHandler(health *health, metrics http.Handler, log *zap.Logger, routes ...func(*echo.Echo)) *echo.Echo {
 	e := newRouter(log)
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", health.live)
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", health.readyz)
 	if metrics != nil {
 		e.GET("/metrics", echo.WrapHandler(metrics))
+	}
+	for _, add := range routes {
+		add(e)
 	}
 	return e
 }

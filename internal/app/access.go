@@ -1,0 +1,92 @@
+package app
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/gatewright/gatewright/internal/access"
+	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/webhook"
+)
+
+// newAccess makes what lets people and programs in, as dashboard of the server file says.
+func newAccess(cfg *config.Config, inForce func() *config.Config, s *store.Store, registry prometheus.Registerer, log *zap.Logger) (*access.Service, error) {
+	d := cfg.Dashboard
+	opts := access.Options{
+		Store: s, People: people(inForce), Settings: func() access.Settings { return accessSettings(inForce()) },
+		URL: d.URL, Idle: d.Session.Idle, Absolute: d.Session.Absolute,
+		Clients: webhook.Clients{Proxies: config.Prefixes(cfg.HTTP.TrustedProxies)},
+		Claims:  personClaims(s), Log: log, Metrics: access.NewMetrics(registry),
+	}
+	if o := d.Auth.OIDC; o != nil {
+		opts.OIDC = &access.ProviderOptions{
+			Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: func() string { return accessSettings(inForce()).ClientSecret },
+			Scopes: o.Scopes, GroupsClaim: o.GroupsClaim, NameClaim: o.NameClaim, Hosts: o.Hosts, Leeway: o.ClockLeeway, CA: o.CA(),
+		}
+	}
+	if p := d.Auth.Proxy; p != nil {
+		opts.Proxy = &access.Proxy{UserHeader: p.UserHeader, GroupsHeader: p.GroupsHeader, NameHeader: p.NameHeader, Trusted: config.Prefixes(p.TrustedProxies)}
+		opts.Clients.Proxies = append(opts.Clients.Proxies, opts.Proxy.Trusted...)
+	}
+	if none := d.Auth.None; none != nil {
+		opts.Local = &access.Local{Person: none.Person}
+	}
+	return access.New(opts)
+}
+
+// personClaims is where the groups of a person are kept, when the store keeps them.
+func personClaims(s any) access.PersonClaims {
+	claims, _ := s.(access.PersonClaims)
+	return claims
+}
+
+// accessSettings are those of a configuration that a reload changes.
+func accessSettings(cfg *config.Config) access.Settings {
+	r := cfg.Dashboard.Roles
+	s := access.Settings{
+		Roles:      map[access.Role][]string{access.Viewer: r.Viewer, access.Operator: r.Operator, access.Approver: r.Approver, access.Admin: r.Admin},
+		PublicView: cfg.Dashboard.PublicView,
+	}
+	if o := cfg.Dashboard.Auth.OIDC; o != nil {
+		s.ClientSecret = o.ClientSecret.Value()
+	}
+	return s
+}
+
+// people are those of the configuration in force.
+type people func() *config.Config
+
+// PersonOf implements [access.People].
+func (p people) PersonOf(subject string) string {
+	person, _ := p().PersonByOIDC(subject)
+	return person.Name
+}
+
+// GroupsOf implements [access.People]. A claim is in a group that names it, also of somebody who is
+// nobody in people: such a one may have a role and approves nothing.
+func (p people) GroupsOf(person string, claims []string) []string {
+	cfg := p()
+	names := cfg.GroupsOfPerson(person, claims)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Groups)) {
+		if claim := cfg.Groups[name].Claim; claim != "" && slices.Contains(claims, claim) {
+			names = append(names, name)
+		}
+	}
+	for _, claim := range claims {
+		if _, isGroup := cfg.Groups[claim]; !isGroup {
+			names = append(names, claim)
+		}
+	}
+	return names
+}
+
+// withoutLogin reports whether a request is for what probes and Prometheus read, which says nothing of
+// a repository.
+func withoutLogin(c echo.Context) bool {
+	return slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, c.Path())
+}

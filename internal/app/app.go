@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/dashboard"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -50,6 +51,8 @@ type App struct {
 	metrics *metricsPage
 	// public serves webhooks, private the rest: health, metrics, logins, and what people do.
 	public, private *http.Server
+	// pages are on the private address, too.
+	pages *dashboard.Dashboard
 	// started are the fields of the line that says that the service has started.
 	started []zap.Field
 	reloads *reloader
@@ -115,7 +118,10 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }), cfg.HTTP, refused, log)
+	if a.pages, err = a.newDashboard(opts.Version, nil); err != nil {
+		return nil, err
+	}
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.pages.Register), cfg.HTTP, refused, log)
 	return a, err
 }
 
@@ -238,7 +244,9 @@ func (a *App) stop() error {
 	err := a.queue.Stop(grace)
 	// The private address answers probes until the work is done, and only metrics that are being
 	// gathered are waited for.
-	err = errors.Join(<-drained, err, a.private.Close())
+	err = errors.Join(<-drained, err)
+	a.pages.Close()
+	err = errors.Join(err, a.private.Close())
 	a.metrics.stop()
 	err = errors.Join(err, a.queue.Close(), a.store.Close())
 	a.log.Info("service stopped")

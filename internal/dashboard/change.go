@@ -183,7 +183,7 @@ func callsOf(p *page, c view.Change) (list []call) {
 			case r.Waits:
 				state = "waits"
 			}
-			list = append(list, call{at: r.UpdatedAt, to: c.Delivery.Connection, what: strings.TrimSpace(p.word(r.Kind) + " " + r.Pipeline) + " × " + itoa(r.Writes), result: state, detail: r.Problem})
+			list = append(list, call{at: r.UpdatedAt, to: c.Delivery.Connection, what: strings.TrimSpace(p.word(r.Kind)+" "+r.Pipeline) + " × " + itoa(r.Writes), result: state, detail: r.Problem})
 		}
 	}
 	slices.SortStableFunc(list, func(a, b call) int { return a.at.Compare(b.at) })
@@ -208,8 +208,11 @@ type offer struct {
 	outcomes []string
 }
 
-// offersOf are the actions that the state of a record allows and that the user may do.
+// offers are the actions that the state of a record allows and that the user may do.
 func (p *page) offers(list ...offer) (allowed []offer) {
+	if p.d.opts.Orders == nil {
+		return nil
+	}
 	for _, o := range list {
 		if o.action != "" && p.user.May(o.action) {
 			allowed = append(allowed, o)

@@ -22,23 +22,21 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// Options say what the pages show, and who carries out what is asked on them. All but Now are
-// mandatory.
+// Options say what the pages show, and who carries out what is asked on them. All but Orders
+// and Now are mandatory.
 type Options struct {
 	Store *store.Store
 	// Policy returns the rules in force.
 	Policy func() *rules.Policy
 	// Read reads a delivery as the service does, into the event that the rules would be asked about.
 	Read func(event.Delivery) (event.Event, error)
-	// Orders carries out what people ask for.
+	// Orders carries out what people ask for, and has refused what another site made a browser send; nil:
+	// nothing can be asked for.
 	Orders access.Orders
 	// Service says how the service itself is.
 	Service func(context.Context) (Service, error)
 	// FileURL is the address of a line of a file at a commit on its git host; empty where there is none.
 	FileURL func(connection, repository, sha, path string, line int) string
-	// FormToken is what a form has to send so that it is believed to be ours, as "csrf"; empty for
-	// nothing.
-	FormToken func(echo.Context) string
 	// MissingAfter is after how long a branch without a verdict needs a person.
 	MissingAfter time.Duration
 	Log          *zap.Logger
@@ -83,8 +81,8 @@ type Dashboard struct {
 
 // New makes the pages. Register adds them to a router; Close ends what is live.
 func New(opts Options) (*Dashboard, error) {
-	if opts.Store == nil || opts.Policy == nil || opts.Read == nil || opts.Orders == nil || opts.Service == nil || opts.FileURL == nil || opts.FormToken == nil || opts.Log == nil {
-		return nil, errors.New("make dashboard: all options but Now are mandatory")
+	if opts.Store == nil || opts.Policy == nil || opts.Read == nil || opts.Service == nil || opts.FileURL == nil || opts.Log == nil {
+		return nil, errors.New("make dashboard: all options but Orders and Now are mandatory")
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -111,7 +109,9 @@ func (d *Dashboard) Register(e *echo.Echo) {
 	}
 	e.GET("/rules", d.page(access.ActionView, d.rules))
 	e.POST("/rules", d.page(access.ActionView, d.evaluate))
-	e.POST("/orders", d.page(access.ActionView, d.order))
+	if d.opts.Orders != nil {
+		e.POST("/orders", d.page(access.ActionView, d.order))
+	}
 }
 
 // show reads the sections of a page; it also sets the page's title.
@@ -154,7 +154,6 @@ func (d *Dashboard) page(action access.Action, show show) echo.HandlerFunc {
 		if !user.May(action) {
 			return d.fail(c, p, access.ErrForbidden)
 		}
-		p.token = d.opts.FormToken(c)
 		if c.Request().Method == http.MethodGet && c.QueryParam("live") != "" {
 			return d.stream(c, p, show)
 		}

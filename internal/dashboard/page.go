@@ -20,8 +20,6 @@ type page struct {
 	path  string
 	query url.Values
 	user  access.User
-	// token is what forms send as csrf.
-	token string
 	now   time.Time
 	d     *Dashboard
 	// notice is what was done just now; empty for nothing.

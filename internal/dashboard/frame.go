@@ -1,6 +1,10 @@
 package dashboard
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/a-h/templ"
+)
 
 type link struct{ href, text string }
 
@@ -9,6 +13,14 @@ func navigation() []link {
 	return []link{
 		{"/", "Overview"}, {"/deliveries", "Deliveries"}, {"/runs", "Runs"}, {"/releases", "Releases"}, {"/missing", "Missing verdicts"}, {"/rules", "Rules"},
 	}
+}
+
+// current marks the link to the page that is shown.
+func current(p *page, l link) templ.Attributes {
+	if p.path != l.href {
+		return nil
+	}
+	return templ.Attributes{"aria-current": "page"}
 }
 
 func isLive(sections []section) bool {

@@ -174,6 +174,12 @@ func callsOf(p *page, c view.Change) (list []call) {
 				execution: a.ExecutionID, result: string(a.Result), detail: detail})
 		}
 	}
+	pipeline := func(id string) string {
+		if i := slices.IndexFunc(c.Releases, func(r view.ReleaseDetail) bool { return r.Pipeline == id }); i >= 0 {
+			return c.Releases[i].PipelineLabel()
+		}
+		return id
+	}
 	for _, r := range c.Reports {
 		if r.Writes > 0 || r.Problem != "" {
 			state := r.State

@@ -14,7 +14,7 @@ import (
 // A plot is drawn in a box of plotWidth by plotHeight, with its values between the margins.
 const (
 	plotWidth, plotHeight   = 380.0, 130.0
-	plotLeft, plotRight     = 38.0, 6.0
+	plotLeft, plotRight     = 50.0, 6.0
 	plotTop, plotBottom     = 8.0, 20.0
 	plotInner, plotInnerTop = plotWidth - plotLeft - plotRight, plotHeight - plotBottom - plotTop
 )

@@ -223,7 +223,11 @@ func (c *Change) addSpans(d store.Delivery, runs []codecheck.Run) {
 	}
 	for _, r := range c.Reports {
 		if r.Writes > 0 || r.GivenUp {
-			c.Spans = append(c.Spans, point(SpanReport, cmp.Or(r.Pipeline, r.Kind), "", r.UpdatedAt, r.State, r.Problem))
+			name := r.Kind
+			if i := slices.IndexFunc(c.Releases, func(rel ReleaseDetail) bool { return rel.Pipeline == r.Pipeline }); i >= 0 {
+				name = c.Releases[i].PipelineLabel()
+			}
+			c.Spans = append(c.Spans, point(SpanReport, name, "", r.UpdatedAt, r.State, r.Problem))
 		}
 	}
 	for _, a := range c.History {
@@ -306,6 +310,10 @@ func releaseSpans(r Release) (spans []Span) {
 		}
 	}
 	spans = append(spans, before)
+	// What began the release is where the next part begins.
+	for _, a := range r.Actions[min(1, len(r.Actions)):] {
+		spans = append(spans, point(SpanAction, string(a.Name), r.ID, a.At, string(a.Result), strings.TrimPrefix(a.By+": "+a.Reason, ": ")))
+	}
 	if r.StartedAt == nil {
 		return spans
 	}

@@ -29,7 +29,7 @@ func Roles() []Role { return []Role{Viewer, Operator, Approver, Admin} }
 
 // User is whom a request comes from.
 type User struct {
-	// Name is for display; it is what actions are kept with.
+	// Name is for display; Actor is what actions are kept with.
 	Name string
 	// Person is the name of the entry of people, empty for none. Only a person decides held releases.
 	Person string
@@ -141,6 +141,20 @@ func (u User) May(action Action) bool {
 	return slices.ContainsFunc(u.Roles, func(r Role) bool { return slices.Contains(p.roles, r) })
 }
 
+// Actor is how the user is kept with what they do: by the name of the server file where they have an
+// entry of people, and otherwise by what proved them, because people choose the names of logins themselves.
+func (u User) Actor() string {
+	switch {
+	case u.Token != "":
+		return "token " + u.Token
+	case u.Person != "":
+		return u.Person
+	case u.Name == "" || u.Name == u.Identity:
+		return u.Identity
+	}
+	return u.Name + " (" + u.Identity + ")"
+}
+
 // Order is an action on one record that a user asks for.
 type Order struct {
 	Action Action
@@ -154,12 +168,13 @@ type Order struct {
 	Task string
 	// As is succeeded or failed, for ActionResolve.
 	As string
-	// IfMatch is the version that the record must have, see Version; empty: any.
+	// IfMatch is the version that the record must have: that of the store for a run or release, and the
+	// microsecond of its last change for a delivery (store.Tx.VersionOf); empty: any.
 	IfMatch string
 }
 
-// Result is what came of an order: the ids of the action that was noted (empty for a replay,
-// which notes none), and of the records that are new or were changed by it, or that it is about.
+// Result is what came of an order: the ids of the action that was noted, and of the records that
+// are new or were changed by it, or that it is about.
 type Result struct {
 	Action                     string
 	Runs, Releases, Deliveries []string

@@ -20,8 +20,7 @@ func newAccess(cfg *config.Config, inForce func() *config.Config, s *store.Store
 	opts := access.Options{
 		Store: s, People: people(inForce), Settings: func() access.Settings { return accessSettings(inForce()) },
 		URL: d.URL, Idle: d.Session.Idle, Absolute: d.Session.Absolute,
-		Clients: webhook.Clients{Proxies: config.Prefixes(cfg.HTTP.TrustedProxies)},
-		Claims:  personClaims(s), Log: log, Metrics: access.NewMetrics(registry),
+		Clients: privateClients(cfg.HTTP, d), Claims: personClaims(s), Log: log, Metrics: access.NewMetrics(registry),
 	}
 	if o := d.Auth.OIDC; o != nil {
 		opts.OIDC = &access.ProviderOptions{
@@ -31,12 +30,21 @@ func newAccess(cfg *config.Config, inForce func() *config.Config, s *store.Store
 	}
 	if p := d.Auth.Proxy; p != nil {
 		opts.Proxy = &access.Proxy{UserHeader: p.UserHeader, GroupsHeader: p.GroupsHeader, NameHeader: p.NameHeader, Trusted: config.Prefixes(p.TrustedProxies)}
-		opts.Clients.Proxies = append(opts.Clients.Proxies, opts.Proxy.Trusted...)
 	}
 	if none := d.Auth.None; none != nil {
 		opts.Local = &access.Local{Person: none.Person}
 	}
 	return access.New(opts)
+}
+
+// privateClients says which address a request of the private address came from: the proxies in front are those of
+// webhooks, and an authenticating one.
+func privateClients(c config.HTTP, d config.Dashboard) webhook.Clients {
+	proxies := config.Prefixes(c.TrustedProxies)
+	if d.Auth.Proxy != nil {
+		proxies = append(proxies, config.Prefixes(d.Auth.Proxy.TrustedProxies)...)
+	}
+	return webhook.Clients{Proxies: proxies}
 }
 
 // personClaims is where the groups of a person are kept, when the store keeps them.

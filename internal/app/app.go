@@ -57,6 +57,8 @@ type App struct {
 	started []zap.Field
 	reloads *reloader
 	secrets *secretUses
+	// orders carries out what people and machines order.
+	orders *orders
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -84,6 +86,9 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 		return nil, err
 	}
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {
+		return nil, err
+	}
+	if a.orders, err = newOrders(a.store, log); err != nil {
 		return nil, err
 	}
 	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now, cfg.Recovery.MissingAfter), newPauseCollector(a.store))
@@ -118,10 +123,10 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.pages, err = a.newDashboard(opts.Version, nil); err != nil {
+	if a.pages, err = a.newDashboard(opts.Version); err != nil {
 		return nil, err
 	}
-	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.pages.Register), cfg.HTTP, refused, log)
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.pages.Register), cfg.HTTP, cfg.Dashboard, refused, log)
 	return a, err
 }
 

@@ -20,7 +20,7 @@ import (
 
 // Listeners are the two addresses of a service.
 type Listeners struct {
-	// Public is for webhooks; Private is for health and metrics.
+	// Public is for webhooks; Private is for health, metrics, and people.
 	Public, Private net.Listener
 }
 
@@ -79,21 +79,23 @@ func newPublicServer(endpoint *webhook.Handler, c config.HTTP, refused *promethe
 	return server, nil
 }
 
-// The limits of the private address, where a few programs ask small questions.
+// The limits of the private address, where probes and Prometheus ask small questions, and people have up to
+// six connections a browser, often by a proxy in front. An answer that takes longer, such as a stream of
+// events, sets deadlines of its own by http.ResponseController, for reading too.
 const (
 	privateTimeout     = 15 * time.Second
-	privateConnections = 64
+	privateConnections = 512
 )
 
-// newPrivateServer is the server of health and metrics.
-func newPrivateServer(handler http.Handler, c config.HTTP, refused *prometheus.CounterVec, log *zap.Logger) (*http.Server, error) {
+// newPrivateServer is the server of health, metrics, logins and what people do.
+func newPrivateServer(handler http.Handler, c config.HTTP, d config.Dashboard, refused *prometheus.CounterVec, log *zap.Logger) (*http.Server, error) {
 	server, err := newServer(handler, c.PrivateTLS, log)
 	if err != nil {
 		return nil, err
 	}
 	server.ReadHeaderTimeout, server.ReadTimeout, server.WriteTimeout = c.HeaderTimeout, privateTimeout, privateTimeout
 	limit := &connectionLimit{
-		most: privateConnections, share: privateConnections / 2,
+		most: privateConnections, share: privateConnections / 4, clients: privateClients(c, d),
 		strangers: webhook.Sampled(log), refused: refused.WithLabelValues("private"), byClient: map[netip.Prefix]int{},
 	}
 	server.ConnState = limit.track

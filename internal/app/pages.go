@@ -3,17 +3,16 @@ package app
 import (
 	"context"
 
-	"github.com/gatewright/gatewright/internal/access"
 	"github.com/gatewright/gatewright/internal/dashboard"
 )
 
 // newDashboard makes the pages of the private address.
-func (a *App) newDashboard(version string, orders access.Orders) (*dashboard.Dashboard, error) {
+func (a *App) newDashboard(version string) (*dashboard.Dashboard, error) {
 	return dashboard.New(dashboard.Options{
 		Store:        a.store,
 		Policy:       a.reloads.current,
 		Read:         parser(a.cfg.Connections),
-		Orders:       orders,
+		Orders:       a.orders,
 		Service:      func(ctx context.Context) (dashboard.Service, error) { return a.service(ctx, version) },
 		FileURL:      a.reloads.hosts.FileURL,
 		MissingAfter: a.cfg.Recovery.MissingAfter,

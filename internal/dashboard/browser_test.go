@@ -24,6 +24,7 @@ import (
 	"github.com/gatewright/gatewright/internal/apptest"
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
 )
 
 // axeFile is axe-core, which is not ours and not in the repository: .ci/run installs it.
@@ -242,4 +243,65 @@ func TestLive(t *testing.T) {
 	if written != "half a word" {
 		t.Errorf("the search holds %q", written)
 	}
+}
+
+// oneWaits are rules with which a push to main waits for a person at the checkpoint of its pipeline.
+const oneWaits = `version: 1
+defaults:
+  check: {project: {id: ${PROJECT}, name: demo}, languages: [GO, JSON, SHELL], timeout: 2m}
+  gate: {critical: 0, major: 0}
+rules:
+  - name: release-main
+    on: [push]
+    match: {connection: github, repository: acme/shop, branch: main}
+    check: {}
+    release: [{pipeline: shop, action: start, timeout: 2m}]
+`
+
+// TestActions approves a checkpoint, has a commit checked again and a delivery decided again, each by
+// the form on its page, with a reason that is kept.
+func TestActions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a browser and a service")
+	}
+	s := apptest.OnSQLiteWith(t, demo.Options{Rules: oneWaits})
+	s.Push(t, event.GitHub, "first", demo.Change{Branch: "main", Before: s.World.Parent, SHA: s.World.Clean})
+	waits := s.Until(t, "the pipeline waits", func(r demo.Records) bool {
+		return len(r.Releases) == 1 && r.Releases[0].State == release.AwaitingApproval
+	})
+	delivery, run, starter := waits.Deliveries[0].ID, waits.Runs[0].ID, waits.Releases[0].ID
+	b := newBrowser(t, s.Private())
+	b.open(t, "/", chromedp.WaitVisible(`#needs a[href="/changes/`+starter+`"]`))
+	b.open(t, "/releases/"+starter)
+	b.order(t, "approve", starter)
+	approved := s.Until(t, "it was approved", func(r demo.Records) bool { return len(r.Releases) == 2 && r.Ended() })
+	history := approved.Releases[0].History
+	if len(history) == 0 || history[0].Name != "approve" || history[0].Reason != "seen by a test" || history[0].Actor == "" {
+		t.Errorf("what was done: %+v", history)
+	}
+	for _, r := range approved.Releases {
+		if r.State != release.Succeeded {
+			t.Errorf("%s %s is %s: %s", r.Action, r.Checkpoint, r.State, r.Reason)
+		}
+	}
+	b.open(t, "/runs/"+run)
+	b.order(t, "rerun", run)
+	s.Until(t, "it was checked again", func(r demo.Records) bool { return len(r.Runs) == 2 })
+	b.open(t, "/deliveries/"+delivery)
+	b.order(t, "replay", delivery)
+}
+
+// order fills in the form of an action on the page that is open, and sends it.
+func (b *browser) order(t *testing.T, action, id string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	form := fmt.Sprintf(`[id="do-%s-%s"]`, action, id)
+	err := chromedp.Do(ctx, chromedp.WaitVisible(form+" summary"), chromedp.Click(form+" summary"), chromedp.WaitVisible(form+" [name=reason]"),
+		chromedp.SendKeys(form+" [name=reason]", "seen by a test"), chromedp.Click(form+" button"), chromedp.WaitVisible("p.notice.good"))
+	if err != nil {
+		said, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector("main").innerText.slice(0, 500)`))
+		t.Fatalf("%s: %v\n%s", action, err, said)
+	}
+	b.check(t, action)
 }

@@ -189,7 +189,7 @@ func callsOf(p *page, c view.Change) (list []call) {
 			case r.Waits:
 				state = "waits"
 			}
-			list = append(list, call{at: r.UpdatedAt, to: c.Delivery.Connection, what: strings.TrimSpace(p.word(r.Kind)+" "+r.Pipeline) + " × " + itoa(r.Writes), result: state, detail: r.Problem})
+			list = append(list, call{at: r.UpdatedAt, to: c.Delivery.Connection, what: strings.TrimSpace(p.word(r.Kind)+" "+pipeline(r.Pipeline)) + " × " + itoa(r.Writes), result: state, detail: r.Problem})
 		}
 	}
 	slices.SortStableFunc(list, func(a, b call) int { return a.at.Compare(b.at) })
@@ -212,6 +212,8 @@ type offer struct {
 	text     string
 	tasks    []string
 	outcomes []string
+	// commit is what a decision of a held release is about.
+	commit string
 }
 
 // offers are the actions that the state of a record allows and that the user may do.
@@ -252,6 +254,13 @@ func (p *page) releaseOffers(r view.ReleaseDetail) []offer {
 		list = append(list, offer{action: action, kind: "release", id: r.ID, text: text})
 	}
 	switch state := string(r.State); state {
+	case "held":
+		for _, decision := range []struct {
+			action access.Action
+			text   string
+		}{{access.ActionApproveHeld, p.T("Approve")}, {access.ActionRefuseHeld, p.T("Refuse")}, {access.ActionBreakGlass, p.T("Break the glass")}} {
+			list = append(list, offer{action: decision.action, kind: "release", id: r.ID, text: decision.text, commit: r.Commit})
+		}
 	case "awaiting_approval":
 		for _, decision := range []struct {
 			action access.Action

@@ -34,6 +34,7 @@ var texts = map[string]string{
 	"An internal error occurred: see the log of gatewright.": "发生内部错误：请查看 gatewright 的日志。",
 	"Approve":            "批准",
 	"Back to the change": "返回变更",
+	"Break the glass":    "紧急放行",
 	"Calls made":         "已发出的调用",
 	"Check":              "检查",
 	"Check again":        "重新检查",

@@ -60,4 +60,6 @@ const (
 	LogIdentity = "identity"
 	LogPerson   = "person"
 	LogRoles    = "roles"
+	// LogVia is how an order came: page or api.
+	LogVia = "via"
 )

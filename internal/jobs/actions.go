@@ -15,7 +15,14 @@ import (
 )
 
 // Order says who orders an action, and why. Both are mandatory.
-type Order struct{ Actor, Reason string }
+type Order struct {
+	Actor, Reason string
+	// Version is the one that the record must have, as [store.Tx.VersionOf] gives it; empty: any.
+	Version string
+}
+
+// ErrChanged is returned for an order whose record has another version.
+var ErrChanged = errors.New("the record has changed meanwhile")
 
 // Done is what came of an order: what was done, and the records that are new or were
 // changed by it, or that it is about.
@@ -36,13 +43,28 @@ func (in *Inserter) order(ctx context.Context, o Order, name store.ActionName, k
 	}
 	var done Done
 	err := in.queue.update(ctx, func(tx *transaction) (err error) {
-		done, err = in.carryOut(ctx, tx, o, name, kind, id, do)
+		if err = unchanged(ctx, tx, o, kind, id); err == nil {
+			done, err = in.carryOut(ctx, tx, o, name, kind, id, do)
+		}
 		return err
 	})
 	if err != nil {
 		return Done{}, fmt.Errorf("%s %s %q: %w", name, kind, id, err)
 	}
 	return done, nil
+}
+
+// unchanged is ErrChanged when the record does not have the version that the order names. What an action needs
+// of its record it checks itself, under its locks.
+func unchanged(ctx context.Context, tx *transaction, o Order, kind store.RecordKind, id string) error {
+	if o.Version == "" {
+		return nil
+	}
+	version, err := tx.VersionOf(ctx, kind, id)
+	if err == nil && version != o.Version {
+		err = ErrChanged
+	}
+	return err
 }
 
 // carryOut is order in a transaction that others end.
@@ -59,6 +81,15 @@ func (in *Inserter) carryOut(ctx context.Context, tx *transaction, o Order, name
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
+
+// Refusal reports whether an error says why an action cannot be done now, and what it says.
+func Refusal(err error) (why string, refused bool) {
+	var no refusal
+	if !errors.As(err, &no) {
+		return "", false
+	}
+	return no.Error(), true
+}
 
 func refuse(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
 
@@ -132,9 +163,9 @@ func (in *Inserter) RerunRelease(ctx context.Context, id string, o Order) (Done,
 		old := b.release
 		switch {
 		case !old.State.Ended():
-			return "", fmt.Errorf("it is %s: only a release that has ended is repeated", old.State)
+			return "", refuse("it is %s: only a release that has ended is repeated", old.State)
 		case old.DecidedBy != "":
-			return "", fmt.Errorf("it is the decision of %s: approve or refuse the release whose checkpoint waits", old.DecidedBy)
+			return "", refuse("it is the decision of %s: approve or refuse the release whose checkpoint waits", old.DecidedBy)
 		}
 		after, err := in.newestStarter(ctx, tx, old)
 		if err != nil {
@@ -147,7 +178,7 @@ func (in *Inserter) RerunRelease(ctx context.Context, id string, o Order) (Done,
 		b.release = in.repeated(starters[len(starters)-1], b.run, after)
 		b.release.RerunOf = old.ID
 		if reason := b.notAllowed(); reason != "" {
-			return "", errors.New(reason)
+			return "", refusal(reason)
 		}
 		if err := in.addRepeated(ctx, tx, b.release, done); err != nil {
 			return "", err
@@ -216,7 +247,7 @@ func (in *Inserter) newestStarter(ctx context.Context, tx *transaction, r releas
 	}
 	starter, err := tx.Release(ctx, id)
 	if err == nil && starter.State.Ended() {
-		err = fmt.Errorf("release %s, whose execution it decides about, has ended as %s: rerun that one, and this one is repeated with it", id, starter.State)
+		err = refuse("release %s, whose execution it decides about, has ended as %s: rerun that one, and this one is repeated with it", id, starter.State)
 	}
 	return id, err
 }
@@ -389,7 +420,7 @@ func (in *Inserter) StopRun(ctx context.Context, id string, o Order) (Done, erro
 			return "", err
 		}
 		if v.Record.State.Ended() {
-			return "", fmt.Errorf("it has ended as %s", v.Record.State)
+			return "", refuse("it has ended as %s", v.Record.State)
 		}
 		run := v.Record
 		run.State, run.Reason, run.FinishedAt = codecheck.Stopped, "stopped by "+o.Actor+": "+o.Reason, in.queue.now().UTC()
@@ -420,9 +451,9 @@ func (in *Inserter) Resolve(ctx context.Context, id string, as release.State, o 
 		case err != nil:
 			return "", err
 		case !slices.Contains(Outcomes(), as):
-			return "", fmt.Errorf("it cannot be resolved as %q", as)
+			return "", refuse("it cannot be resolved as %q", as)
 		case !slices.Contains(release.AttentionStates(), r.State):
-			return "", fmt.Errorf("it is %s: only a release that is failed, expired or unknown is resolved", r.State)
+			return "", refuse("it is %s: only a release that is failed, expired or unknown is resolved", r.State)
 		}
 		done.Releases = []release.Release{r}
 		return string(as), nil

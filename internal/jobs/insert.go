@@ -73,6 +73,22 @@ func (in *Inserter) Replay(ctx context.Context, ids []string) ([]Replayed, error
 	return results, nil
 }
 
+// ReplayFor is Replay of one delivery by a person, who says why.
+func (in *Inserter) ReplayFor(ctx context.Context, id string, o Order) (Done, error) {
+	return in.order(ctx, o, store.ActionReplay, store.RecordDelivery, id, func(tx *transaction, done *Done) (string, error) {
+		err := tx.Replay(ctx, id)
+		switch {
+		case errors.Is(err, store.ErrUndecided), errors.Is(err, store.ErrPayloadRemoved):
+			return "", refusal(err.Error())
+		case err != nil:
+			return "", err
+		}
+		tx.enqueue(decideArgs{DeliveryIDs: []string{id}})
+		done.Deliveries = []string{id}
+		return "", nil
+	})
+}
+
 // Resume inserts the job that each unfinished record needs, for a database whose
 // queue is empty, and returns how many.
 func (in *Inserter) Resume(ctx context.Context, tx *store.Tx) (int, error) {

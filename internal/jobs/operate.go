@@ -3,8 +3,6 @@ package jobs
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -60,7 +58,7 @@ func (in *Inserter) Operate(ctx context.Context, id string, action rules.Release
 		r := b.release
 		if r.State.Ended() {
 			if as, err := tx.RerunAs(ctx, store.RecordRelease, id); err != nil || as != "" {
-				return "", cmp.Or(err, fmt.Errorf("release %s repeats it already: order it on that one", as))
+				return "", cmp.Or(err, refuse("release %s repeats it already: order it on that one", as))
 			}
 			starters, err := releasesOfExecution(ctx, tx, r)
 			if err != nil {
@@ -91,24 +89,24 @@ func mayOperate(b basis, action rules.ReleaseAction) error {
 	r := b.release
 	switch {
 	case !slices.Contains(Operations(), action):
-		return fmt.Errorf("%q is not an action on an execution", action)
+		return refuse("%q is not an action on an execution", action)
 	case r.Plan.Action.Decides() && r.After != "":
-		return fmt.Errorf("it decides a checkpoint: order it on release %s, whose execution that is", r.After)
+		return refuse("it decides a checkpoint: order it on release %s, whose execution that is", r.After)
 	case r.Plan.Action.Decides():
-		return errors.New("it decides a checkpoint of an execution that Gatewright did not start")
+		return refusal("it decides a checkpoint of an execution that Gatewright did not start")
 	case r.ExecutionID == "":
-		return fmt.Errorf("it is %s and has no execution", r.State)
+		return refuse("it is %s and has no execution", r.State)
 	case r.Operation != nil:
-		return fmt.Errorf("%s is ordered already and not finished: %s", r.Operation.Action, r.Operation.Reason)
+		return refuse("%s is ordered already and not finished: %s", r.Operation.Action, r.Operation.Reason)
 	case !r.Plan.Target.Offers(action):
-		return fmt.Errorf("%s has no %s: what it can do with an execution is stop and retry", r.Plan.Target.Name(), action)
+		return refuse("%s has no %s: what it can do with an execution is stop and retry", r.Plan.Target.Name(), action)
 	case !slices.Contains(operable(action), r.State) && !leftAsItWas(r):
-		return fmt.Errorf("it is %s: %s is for a release that is %s", r.State, action, anyOf(operable(action)))
+		return refuse("it is %s: %s is for a release that is %s", r.State, action, anyOf(operable(action)))
 	}
 	b.release.Plan.Action = action
 	if action.Releases() {
 		if reason := b.notAllowed(); reason != "" {
-			return errors.New(reason)
+			return refusal(reason)
 		}
 	}
 	return nil

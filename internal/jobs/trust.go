@@ -146,9 +146,9 @@ func (in *Inserter) TrustDelivery(ctx context.Context, id string, o Order) (Done
 	case delivery.State == event.DeliveryReceived:
 		err = store.ErrUndecided
 	case delivery.Decision == nil || delivery.Decision.NeedsTrust == nil:
-		err = fmt.Errorf("it does not wait for somebody who vouches for its commit: it is %s", delivery.State)
+		err = refuse("it does not wait for somebody who vouches for its commit: it is %s", delivery.State)
 	case delivery.Decision.Event.HeadSHA == "":
-		err = errors.New("it names no commit that could be vouched for: take the delivery that announced the commit")
+		err = refusal("it names no commit that could be vouched for: take the delivery that announced the commit")
 	}
 	if err != nil {
 		return Done{}, fmt.Errorf("%s %s %q: %w", store.ActionOK, store.RecordDelivery, id, err)
@@ -163,7 +163,9 @@ func (in *Inserter) trust(ctx context.Context, ev event.Event, id string, o Orde
 	}
 	var done Done
 	err := in.queue.update(ctx, func(tx *transaction) (err error) {
-		done, err = in.giveTrust(ctx, tx, ev, id, o)
+		if err = unchanged(ctx, tx, o, store.RecordDelivery, id); err == nil {
+			done, err = in.giveTrust(ctx, tx, ev, id, o)
+		}
 		return err
 	})
 	if err != nil {

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -56,6 +59,8 @@ const (
 	// ActionOK: a person vouches for the commit of a merge request from a fork. The details are the
 	// commit.
 	ActionOK ActionName = "ok"
+	// ActionReplay: a person had a delivery decided again.
+	ActionReplay ActionName = "replay"
 	// ActionRemark: Gatewright learned something of a record after its end.
 	ActionRemark ActionName = "remark"
 )
@@ -83,6 +88,24 @@ func (tx *Tx) ActionsOf(ctx context.Context, recordID string) ([]Action, error) 
 		return a, err
 	}, `SELECT id, record_kind, record_id, action, actor, reason, details, created_at FROM actions
 		WHERE record_id = $1 ORDER BY created_at, id`, recordID)
+}
+
+// VersionOf is the version of a record, which differs after each change of it. The error wraps
+// [ErrNotFound] when there is none.
+func (tx *Tx) VersionOf(ctx context.Context, kind RecordKind, id string) (string, error) {
+	query := `SELECT version FROM ` + string(kind) + `s WHERE id = $1`
+	if kind == RecordDelivery {
+		query = `SELECT updated_at FROM deliveries WHERE id = $1`
+	}
+	var version int64
+	err := tx.queryRow(ctx, query, id).Scan(&version)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return "", fmt.Errorf("read version of %s %q: %w", kind, id, err)
+	}
+	return strconv.FormatInt(version, 10), nil
 }
 
 // MarkRerun marks an ended record as repeated by the record with the id as, which makes

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/api"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/jobs"
@@ -26,7 +27,7 @@ import (
 // actionCommand is a command with which a person does something to one record.
 type actionCommand struct {
 	*cobra.Command
-	databaseFlags
+	sourceFlags
 	kinds         []string
 	actor, reason string
 	asJSON        bool
@@ -36,12 +37,18 @@ type actionCommand struct {
 const besideServer = `
 
 The server may be running and then does the work at once; otherwise the next one that
-starts does. The action is kept with its actor, time and reason, and show prints it.
-The first digits of an id are enough where no other id begins with them.`
+starts does. The action is kept with its actor, time and reason, and show prints it. With
+--server its API does the work, as what its token may do and in its name. The first digits of an id are enough where no other id begins with them.`
+
+// remoteOrder is an order as the API takes it: the end of its path, and the body.
+type remoteOrder struct {
+	path string
+	body any
+}
 
 // newAction makes a command for records of some kinds. do carries the action out on the
-// record with the id.
-func newAction(env command.Environment, name string, kinds []string, about *cobra.Command, do func(ctx context.Context, in *jobs.Inserter, kind, id string, o jobs.Order) (jobs.Done, error)) *actionCommand {
+// record with the id; remote says how the API is asked for it.
+func newAction(env command.Environment, name string, kinds []string, about *cobra.Command, remote func(reason string) remoteOrder, do func(ctx context.Context, in *jobs.Inserter, kind, id string, o jobs.Order) (jobs.Done, error)) *actionCommand {
 	a := &actionCommand{Command: about, kinds: kinds}
 	a.Use = name + " " + strings.Join(kinds, "|") + " ID"
 	a.Long += besideServer
@@ -56,13 +63,25 @@ func newAction(env command.Environment, name string, kinds []string, about *cobr
 		if strings.TrimSpace(a.reason) == "" || strings.TrimSpace(a.actor) == "" {
 			return command.UsageError{Err: errors.New("--reason: say why, and --actor: who you are; both are kept with the record")}
 		}
+		server, err := a.remote(cmd, env)
+		if err != nil {
+			return err
+		}
+		if server != nil {
+			order := remote(a.reason)
+			done, err := server.order(cmd.Context(), args[0], args[1], order.path, order.body)
+			if err != nil {
+				return err
+			}
+			return printDone(env.Stdout, done, a.asJSON)
+		}
 		return a.run(cmd.Context(), env, args[0], args[1], func(in *jobs.Inserter, id string) (jobs.Done, error) {
 			return do(cmd.Context(), in, args[0], id, jobs.Order{Actor: a.actor, Reason: a.reason})
 		})
 	}
 	a.register(a.Command)
 	a.Flags().StringVar(&a.reason, "reason", "", "why; mandatory")
-	a.Flags().StringVar(&a.actor, "actor", osUser(), "who orders it")
+	a.Flags().StringVar(&a.actor, "actor", osUser(), "who orders it; with --server it is whose the token is")
 	a.Flags().BoolVar(&a.asJSON, "json", false, "print one JSON object")
 	return a
 }
@@ -98,7 +117,7 @@ func (a *actionCommand) run(ctx context.Context, env command.Environment, kind, 
 	if err != nil {
 		return err
 	}
-	return printDone(env.Stdout, done, a.asJSON)
+	return printDone(env.Stdout, newDone(done), a.asJSON)
 }
 
 // fullID is the id of the record of a kind whose id begins with some digits.
@@ -122,38 +141,43 @@ func fullID(ctx context.Context, s *store.Store, kind, digits string) (id string
 	return id, err
 }
 
-// doneView is what these commands print as JSON.
-type doneView struct {
-	Action   view.Action    `json:"action"`
-	Runs     []view.Run     `json:"runs"`
-	Releases []view.Release `json:"releases"`
-	// Deliveries are the ids of those that are decided again.
-	Deliveries []string `json:"deliveries"`
-}
-
-func printDone(w io.Writer, done jobs.Done, asJSON bool) error {
-	printed := doneView{Action: view.NewAction(done.Action), Runs: []view.Run{}, Releases: []view.Release{}, Deliveries: append([]string{}, done.Deliveries...)}
+// newDone is what came of an order in the database.
+func newDone(done jobs.Done) view.Done {
+	action := view.NewAction(done.Action)
+	printed := view.Done{Action: &action, Runs: []view.Run{}, Releases: []view.Release{}, Deliveries: append([]string{}, done.Deliveries...)}
 	for _, run := range done.Runs {
 		printed.Runs = append(printed.Runs, view.NewRun(run))
 	}
 	for _, r := range done.Releases {
 		printed.Releases = append(printed.Releases, view.NewRelease(r))
 	}
+	return printed
+}
+
+func printDone(w io.Writer, done view.Done, asJSON bool) error {
 	if asJSON {
-		return command.WriteJSON(w, printed)
+		return command.WriteJSON(w, done)
 	}
-	text := fmt.Sprintf("%s %s: noted %s by %s\n", done.Action.Kind, done.Action.RecordID, done.Action.Name, escape.Line(done.Action.Actor))
-	for _, run := range printed.Runs {
+	text := ""
+	if a := done.Action; a != nil {
+		text = fmt.Sprintf("%s %s: noted %s by %s\n", a.RecordKind, a.RecordID, a.Name, escape.Line(a.Actor))
+	}
+	for _, run := range done.Runs {
 		text += fmt.Sprintf("run %s is %s\n", run.ID, run.State)
 	}
-	for _, r := range printed.Releases {
+	for _, r := range done.Releases {
 		text += fmt.Sprintf("release %s (%s) is %s\n", r.ID, strings.TrimSpace(string(r.Action)+" "+escape.Line(r.Checkpoint)), r.State)
 	}
-	for _, id := range printed.Deliveries {
+	for _, id := range done.Deliveries {
 		text += fmt.Sprintf("delivery %s is decided again\n", id)
 	}
 	_, err := io.WriteString(w, text)
 	return err
+}
+
+// simpleOrder is one that needs a reason and nothing else.
+func simpleOrder(path string) func(string) remoteOrder {
+	return func(reason string) remoteOrder { return remoteOrder{path, api.Order{Reason: reason}} }
 }
 
 func newRerun(env command.Environment) *cobra.Command {
@@ -168,7 +192,7 @@ A release acts again on the verdict of its run, and the rule's decisions of the
 checkpoints of its execution are repeated with it.`,
 		Example: `  gatewright rerun run 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "the scanner is mended"
   gatewright rerun release 019aab6e-7d0c --reason "the node was full" --actor ann`,
-	}, func(ctx context.Context, in *jobs.Inserter, kind, id string, o jobs.Order) (jobs.Done, error) {
+	}, simpleOrder("rerun"), func(ctx context.Context, in *jobs.Inserter, kind, id string, o jobs.Order) (jobs.Done, error) {
 		if kind == "run" {
 			return in.RerunRun(ctx, id, o)
 		}
@@ -198,11 +222,14 @@ of the rule's. It is sent once.`,
 }
 
 func newDecide(env command.Environment, name string, decision rules.ReleaseAction, about *cobra.Command) *cobra.Command {
-	var task string
-	cmd := newAction(env, name, []string{"release"}, about, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
+	var task, commit string
+	cmd := newAction(env, name, []string{"release"}, about, func(reason string) remoteOrder {
+		return remoteOrder{name, api.Decision{Reason: reason, Task: task, Commit: commit}}
+	}, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
 		return in.Decide(ctx, id, decision, task, o)
 	}).Command
 	cmd.Flags().StringVar(&task, "task", "", "the checkpoint, where several wait")
+	cmd.Flags().StringVar(&commit, "commit", "", "with --server: the full commit of a release that a rule holds")
 	return cmd
 }
 
@@ -218,7 +245,7 @@ checked with your accounts, and it is never released.
 The commit must be the newest of its merge request.`,
 		Example: `  gatewright ok 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "read it, fixes a typo"
   gatewright list deliveries --state ignored`,
-	}, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
+	}, simpleOrder("ok"), func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
 		return in.TrustDelivery(ctx, id, o)
 	})
 	return a.ofOne("DELIVERY")
@@ -231,7 +258,7 @@ func newStop(env command.Environment) *cobra.Command {
 rule that shares the execution takes it over instead. In the 2023 dialect, which cannot
 tell executions apart, the execution ends by itself.`,
 		Example: `  gatewright stop run 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "scans the wrong branch"`,
-	}, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
+	}, simpleOrder("stop"), func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
 		return in.StopRun(ctx, id, o)
 	}).Command
 }
@@ -286,7 +313,7 @@ it go on; CodeArts Pipeline cancels it. A release whose execution is paused alre
 
 // newOperation makes the command for one action on the execution of a release.
 func newOperation(env command.Environment, action rules.ReleaseAction, about *cobra.Command) *cobra.Command {
-	a := newAction(env, string(action), []string{"release"}, about, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
+	a := newAction(env, string(action), []string{"release"}, about, simpleOrder("pipeline/"+string(action)), func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
 		return in.Operate(ctx, id, action, o)
 	})
 	return a.ofOne("RELEASE")
@@ -315,6 +342,8 @@ func newResolve(env command.Environment) *cobra.Command {
 somebody looked at the pipeline. The release stays as it is; it no longer counts in
 gatewright_unresolved_releases. A later resolution takes the place of an earlier one.`,
 		Example: `  gatewright resolve release 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --as succeeded --reason "the console shows execution 286541"`,
+	}, func(reason string) remoteOrder {
+		return remoteOrder{"resolve", api.Resolution{Reason: reason, As: as}}
 	}, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
 		return in.Resolve(ctx, id, release.State(as), o)
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/view"
 )
 
 // approvalByPerson is a rule that leaves the checkpoint to a person.
@@ -28,7 +29,7 @@ rules:
 `
 
 // order runs a command that a person gives, with a reason.
-func order(t *testing.T, d apptest.Service, args ...string) (done doneView) {
+func order(t *testing.T, d apptest.Service, args ...string) (done view.Done) {
 	t.Helper()
 	code, stdout, stderr := gatewright(t, d, append(args, "--reason", "agreed", "--actor", "ann", "--json")...)
 	if code != command.OK {

@@ -5,29 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
+	"maps"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/api"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/escape"
-	"github.com/gatewright/gatewright/internal/event"
-	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 )
 
 // listing is one kind of record that can be listed.
 type listing struct {
-	states  []string
-	heading string
+	name, heading string
 	// read returns a page; its rows are those of the table.
-	read func(ctx context.Context, tx *store.Tx, f store.Filter) (listed, error)
+	read func(ctx context.Context, from *source, values url.Values) (listed, error)
 }
 
 // listed is a page as it is printed: as a table or as JSON.
@@ -38,18 +37,57 @@ type listed struct {
 	next    string
 }
 
+// mostListed is how many records a list prints at most.
+const mostListed = 10_000
+
 // listingOf makes a listing of one kind of record.
-func listingOf[S ~string, V any](states []S, heading string,
-	read func(context.Context, *store.Tx, store.Filter) (view.Page[V], error), id func(V) string, row func(V) []string,
-) listing {
-	return listing{states: texts(states), heading: heading, read: func(ctx context.Context, tx *store.Tx, f store.Filter) (listed, error) {
-		page, err := read(ctx, tx, f)
-		l := listed{records: page.Records, next: page.Next}
-		for _, record := range page.Records {
+func listingOf[V any](name, heading string, read func(context.Context, *store.Tx, store.Filter) (view.Page[V], error), id func(V) string, row func(V) []string) listing {
+	return listing{name: name, heading: heading, read: func(ctx context.Context, from *source, values url.Values) (listed, error) {
+		records, next, err := readList(ctx, from, name, values, read)
+		l := listed{records: records, next: next}
+		for _, record := range records {
 			l.ids, l.rows = append(l.ids, id(record)), append(l.rows, tableRow(row(record)))
 		}
 		return l, err
 	}}
+}
+
+// readList reads pages until there are as many records as are wanted, or no more.
+func readList[V any](ctx context.Context, from *source, name string, values url.Values, read func(context.Context, *store.Tx, store.Filter) (view.Page[V], error)) (records []V, next string, err error) {
+	records = []V{}
+	filter, err := view.ParseFilter(name, values, mostListed, time.Now())
+	var wrong view.ParameterError
+	if errors.As(err, &wrong) && (wrong.Name != "cursor" || from.remote == nil) {
+		return nil, "", command.UsageError{Err: fmt.Errorf("--%s: %s", wrong.Name, wrong.Problem)}
+	}
+	values = maps.Clone(values)
+	for {
+		var page view.Page[V]
+		if from.remote != nil {
+			values.Set("limit", strconv.Itoa(min(filter.Limit-len(records), api.MaxPage)))
+			err = from.remote.get(ctx, name+"?"+values.Encode(), &page)
+		} else {
+			rest := filter
+			rest.Limit -= len(records)
+			err = from.store.View(ctx, func(tx *store.Tx) error {
+				page, err = read(ctx, tx, rest)
+				return err
+			})
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		records = append(records, page.Items...)
+		if page.Next == "" || len(records) >= filter.Limit {
+			return records, page.Next, nil
+		}
+		values.Set("cursor", page.Next)
+		if from.remote == nil {
+			if filter.After, err = view.ParseCursor(name, filter, page.Next); err != nil {
+				return nil, "", err
+			}
+		}
+	}
 }
 
 // tableRow joins the cells of a row, none of which can begin another cell or row.
@@ -60,9 +98,9 @@ func tableRow(cells []string) string {
 	return strings.Join(cells, "\t")
 }
 
-func listings() map[string]listing {
+func listings(missingAfter time.Duration) map[string]listing {
 	return map[string]listing{
-		"deliveries": listingOf(event.DeliveryStates(), "DELIVERY\tRECEIVED\tCONNECTION\tEVENT\tREPOSITORY\tBRANCH\tCOMMIT\tRULES\tSTATE\tREASON", view.Deliveries,
+		"deliveries": listingOf(view.ListDeliveries, "DELIVERY\tRECEIVED\tCONNECTION\tEVENT\tREPOSITORY\tBRANCH\tCOMMIT\tRULES\tSTATE\tREASON", view.Deliveries,
 			func(d view.Delivery) string { return d.ID },
 			func(d view.Delivery) []string {
 				name := d.HostEvent
@@ -72,17 +110,33 @@ func listings() map[string]listing {
 				return []string{d.ID, stamp(d.ReceivedAt), d.Connection, name, d.Repository, d.Branch, command.ShortSHA(d.Commit),
 					strings.Join(d.Rules, ","), string(d.State), d.Reason}
 			}),
-		"runs": listingOf(codecheck.States(), "RUN\tCREATED\tCONNECTION\tREPOSITORY\tEVENT\tBRANCH\tCOMMIT\tRULE\tSTATE\tREASON", view.Runs,
+		"runs": listingOf(view.ListRuns, "RUN\tCREATED\tCONNECTION\tREPOSITORY\tEVENT\tBRANCH\tCOMMIT\tRULE\tSTATE\tREASON", view.Runs,
 			func(r view.Run) string { return r.ID },
 			func(r view.Run) []string {
 				return []string{r.ID, stamp(r.CreatedAt), r.Connection, r.Repository, what(r.Subject), r.Branch, command.ShortSHA(r.Commit),
 					r.Rule, string(r.State), r.Reason}
 			}),
-		"releases": listingOf(release.States(), "RELEASE\tCREATED\tCONNECTION\tREPOSITORY\tEVENT\tCOMMIT\tRULE\tPIPELINE\tACTION\tEXECUTION\tSTATE\tREASON", view.Releases,
+		"releases": listingOf(view.ListReleases, "RELEASE\tCREATED\tCONNECTION\tREPOSITORY\tEVENT\tCOMMIT\tRULE\tPIPELINE\tACTION\tEXECUTION\tSTATE\tREASON", view.Releases,
 			func(r view.Release) string { return r.ID },
 			func(r view.Release) []string {
 				return []string{r.ID, stamp(r.CreatedAt), r.Connection, r.Repository, what(r.Subject), command.ShortSHA(r.Commit), r.Rule, r.PipelineLabel(),
 					strings.TrimSpace(string(r.Action) + " " + r.Checkpoint), r.ExecutionID, string(r.State), r.Reason}
+			}),
+		"actions": listingOf(view.ListActions, "ACTION\tAT\tNAME\tRECORD\tACTOR\tDETAILS\tREASON", view.Actions,
+			func(a view.Action) string { return a.ID },
+			func(a view.Action) []string {
+				return []string{a.ID, stamp(a.At), string(a.Name), string(a.RecordKind) + " " + a.RecordID, a.Actor, a.Details, a.Reason}
+			}),
+		"missing": listingOf(view.ListMissing, "SINCE\tCONNECTION\tREPOSITORY\tEVENT\tBRANCH\tCOMMIT\tRUN\tREASON",
+			func(ctx context.Context, tx *store.Tx, f store.Filter) (view.Page[view.Missing], error) {
+				if f.Until.IsZero() {
+					f.Until = time.Now().Add(-missingAfter)
+				}
+				return view.MissingVerdicts(ctx, tx, f.Until, f)
+			},
+			func(m view.Missing) string { return m.Connection + m.Repository + m.Branch + strconv.Itoa(m.Number) },
+			func(m view.Missing) []string {
+				return []string{stamp(m.Since), m.Connection, m.Repository, what(view.Subject{Event: m.Event, Number: m.Number}), m.Branch, command.ShortSHA(m.Commit), m.RunID, m.Reason}
 			}),
 	}
 }
@@ -95,112 +149,79 @@ func what(s view.Subject) string {
 	return string(s.Event)
 }
 
-// listFlags select the records of a list.
-type listFlags struct {
-	filter       store.Filter
-	since, until string
-	cursor       string
+// listFlags select the records of a list; their names are those of the parameters of the API.
+type listFlags map[string]*string
+
+func (f listFlags) register(cmd *cobra.Command) {
+	for _, p := range view.Parameters("") {
+		f[p.Name] = cmd.Flags().String(p.Name, "", p.About)
+	}
 }
 
-func (f *listFlags) register(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringSliceVar(&f.filter.States, "state", nil, "only these states, separated by commas")
-	flags.StringVar(&f.filter.Connection, "connection", "", "only this connection")
-	flags.StringVar(&f.filter.Repository, "repository", "", "only this repository, by its full name")
-	flags.StringVar(&f.filter.Branch, "branch", "", "only this branch or tag, or merge requests into it")
-	flags.IntVar(&f.filter.Number, "number", 0, "only the merge request with this number")
-	flags.StringVar(&f.filter.Rule, "rule", "", "only what this rule matched")
-	flags.StringVar(&f.filter.Commit, "commit", "", "only this commit; its first digits are enough")
-	flags.StringVar(&f.since, "since", "", "only from this time on: a duration back from now, such as 2h, or 2026-03-01T12:00:00Z")
-	flags.StringVar(&f.until, "until", "", "only before this time, in the same forms")
-	flags.StringVar(&f.cursor, "cursor", "", "go on after a page, with the cursor that it ended with")
-	flags.IntVar(&f.filter.Limit, "limit", 50, "at most this many")
-}
-
-// hexadecimal is what a commit's first digits look like.
-var hexadecimal = regexp.MustCompile(`^[0-9a-f]{4,64}$`)
-
-// read checks the flags and returns the filter.
-func (f *listFlags) read(states []string, now time.Time) (filter store.Filter, err error) {
-	filter = f.filter
-	for _, state := range filter.States {
-		if !slices.Contains(states, state) {
-			return filter, fmt.Errorf("--state %q: write one or more of %s", state, strings.Join(states, ", "))
+// values are the flags that were given.
+func (f listFlags) values() url.Values {
+	values := url.Values{}
+	for name, value := range f {
+		if *value != "" {
+			values.Set(name, *value)
 		}
 	}
-	if filter.Limit < 1 || filter.Limit > 10_000 {
-		return filter, errors.New("--limit: write a number from 1 to 10000")
-	}
-	if filter.Number < 0 {
-		return filter, errors.New("--number: write the number of a merge request")
-	}
-	if filter.Commit = strings.ToLower(filter.Commit); filter.Commit != "" && !hexadecimal.MatchString(filter.Commit) {
-		return filter, fmt.Errorf("--commit %q: write 4 or more of a commit's hexadecimal digits", f.filter.Commit)
-	}
-	if filter.Since, err = pointInTime(f.since, now); err != nil {
-		return filter, fmt.Errorf("--since: %w", err)
-	}
-	if filter.Until, err = pointInTime(f.until, now); err != nil {
-		return filter, fmt.Errorf("--until: %w", err)
-	}
-	if filter.After, err = view.ParseCursor(f.cursor); err != nil {
-		return filter, fmt.Errorf("--cursor: %w", err)
-	}
-	return filter, nil
+	return values
 }
 
 // watchEvery is how often --watch reads the database.
 const watchEvery = time.Second
 
 func newList(env command.Environment) *cobra.Command {
-	var database databaseFlags
-	var flags listFlags
+	var from sourceFlags
+	flags := listFlags{}
 	var asJSON, watch bool
-	var after time.Duration
-	things := listings()
 	cmd := &cobra.Command{
-		Use:   "list deliveries|runs|releases|missing",
-		Short: "List what was received, checked and released, and what has no verdict",
-		Long: `Lists deliveries, runs or releases, newest first, from the server's database; the
-server may be running. All flags that are given must hold. A page that is not the
-last one ends with the cursor of the next. With --watch, what is new or has changed is
-printed as it happens, until you press Ctrl-C.
+		Use:   "list deliveries|runs|releases|actions|missing",
+		Short: "List what was received, checked, released and done by people, and what has no verdict",
+		Long: `Lists deliveries, runs, releases or the actions of people, newest first, from the
+server's database, which the server may be using, or with --server by its API. All flags
+that are given must hold. A page that is not the last one ends with the cursor of the next.
+With --watch, what is new or has changed is printed as it happens, until you press Ctrl-C.
 
 "list missing" lists the branches and open merge requests that a rule covers and whose
 newest commit has had no verdict for a time, longest first. It needs recovery, which asks
-the git hosts for them, and takes --connection, --repository, --branch, --number, --commit
-and --limit.`,
+the git hosts for them.`,
 		Example: `  gatewright list deliveries --state failed,ignored --since 2h
   gatewright list runs --repository acme/api --number 7
   gatewright list releases --db gatewright.db --limit 5 --json
   gatewright list runs --watch
-  gatewright list missing --after 30m`,
-		ValidArgs: []string{"deliveries", "runs", "releases", "missing"},
+  gatewright list actions --actor ann --since 24h
+  gatewright list missing --after 30m
+  gatewright list runs --state failed --server https://gatewright.example.com:8081 --token-file token`,
+		ValidArgs: []string{"deliveries", "runs", "releases", "actions", "missing"},
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if args[0] == "missing" {
-				return listMissing(cmd, env, database, flags, after, asJSON)
+			values := flags.values()
+			if watch && (asJSON || values.Has("cursor") || args[0] == view.ListMissing) {
+				return command.UsageError{Err: errors.New("--watch prints a table of what is new: leave out --json and --cursor; list missing does not have it")}
 			}
-			if cmd.Flags().Changed("after") {
-				return command.UsageError{Err: errors.New("--after is for list missing: write --since")}
+			if _, err := view.ParseFilter(args[0], withoutCursor(values), mostListed, time.Now()); err != nil {
+				var wrong view.ParameterError
+				errors.As(err, &wrong)
+				return command.UsageError{Err: fmt.Errorf("--%s: %s", wrong.Name, wrong.Problem)}
 			}
-			thing := things[args[0]]
-			filter, err := flags.read(thing.states, time.Now())
-			if err != nil {
-				return command.UsageError{Err: err}
-			}
-			if watch && (asJSON || flags.cursor != "") {
-				return command.UsageError{Err: errors.New("--watch prints a table of what is new: leave out --json and --cursor")}
-			}
-			s, err := database.open(cmd.Context(), env)
+			src, err := from.open(cmd, env)
 			if err != nil {
 				return err
 			}
-			defer s.Close()
-			if watch {
-				return watchList(cmd.Context(), env.Stdout, s, thing, filter)
+			defer src.close()
+			var missingAfter time.Duration
+			if args[0] == view.ListMissing && src.remote == nil && !values.Has("after") {
+				if missingAfter, err = from.missingAfter(env); err != nil {
+					return err
+				}
 			}
-			page, err := thing.page(cmd.Context(), s, filter)
+			thing := listings(missingAfter)[args[0]]
+			if watch {
+				return watchList(cmd.Context(), env.Stdout, src, thing, values)
+			}
+			page, err := thing.read(cmd.Context(), src, values)
 			if err != nil {
 				return err
 			}
@@ -210,64 +231,18 @@ and --limit.`,
 			return printPage(env, thing.heading, page)
 		},
 	}
-	database.register(cmd)
+	from.register(cmd)
 	flags.register(cmd)
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on, and print what is new or has changed")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	cmd.Flags().DurationVar(&after, "after", 0, "of missing: only what has had no verdict for so long; default: recovery.missing_after, with --db 1h")
 	return cmd
 }
 
-// listMissing prints what has had no verdict for a time.
-func listMissing(cmd *cobra.Command, env command.Environment, database databaseFlags, flags listFlags, after time.Duration, asJSON bool) error {
-	for _, name := range []string{"state", "rule", "since", "until", "cursor", "watch"} {
-		if cmd.Flags().Changed(name) {
-			return command.UsageError{Err: fmt.Errorf("--%s is not for list missing", name)}
-		}
-	}
-	if after < 0 {
-		return command.UsageError{Err: errors.New("--after: write a duration such as 30m")}
-	}
-	filter, err := flags.read(nil, time.Now())
-	if err != nil {
-		return command.UsageError{Err: err}
-	}
-	if !cmd.Flags().Changed("after") {
-		if after, err = database.missingAfter(env); err != nil {
-			return err
-		}
-	}
-	s, err := database.open(cmd.Context(), env)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	var list []view.Missing
-	err = s.View(cmd.Context(), func(tx *store.Tx) error {
-		list, err = view.MissingVerdicts(cmd.Context(), tx, time.Now().Add(-after), filter)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if asJSON {
-		return command.WriteJSON(env.Stdout, map[string]any{"missing": list})
-	}
-	rows := []string{"SINCE\tCONNECTION\tREPOSITORY\tEVENT\tBRANCH\tCOMMIT\tRUN\tREASON"}
-	for _, m := range list {
-		rows = append(rows, tableRow([]string{
-			stamp(m.Since), m.Connection, m.Repository, what(view.Subject{Event: m.Event, Number: m.Number}), m.Branch, command.ShortSHA(m.Commit), m.RunID, m.Reason,
-		}))
-	}
-	return printTable(env.Stdout, rows)
-}
-
-func (l listing) page(ctx context.Context, s *store.Store, filter store.Filter) (page listed, err error) {
-	err = s.View(ctx, func(tx *store.Tx) error {
-		page, err = l.read(ctx, tx, filter)
-		return err
-	})
-	return page, err
+// withoutCursor are values but for the cursor.
+func withoutCursor(values url.Values) url.Values {
+	rest := maps.Clone(values)
+	rest.Del("cursor")
+	return rest
 }
 
 func printPage(env command.Environment, heading string, page listed) error {
@@ -288,13 +263,13 @@ func printTable(w io.Writer, rows []string) error {
 
 // watchList prints the newest records, oldest first, and then each that is new or has
 // changed, until ctx is done.
-func watchList(ctx context.Context, w io.Writer, s *store.Store, thing listing, filter store.Filter) error {
+func watchList(ctx context.Context, w io.Writer, from *source, thing listing, values url.Values) error {
 	seen := map[string]string{}
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	rows := []string{thing.heading}
 	for {
-		page, err := thing.page(ctx, s, filter)
+		page, err := thing.read(ctx, from, values)
 		if ctx.Err() != nil {
 			return nil
 		}

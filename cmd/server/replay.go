@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/api"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/jobs"
@@ -25,9 +28,10 @@ import (
 const replayBatch = 100
 
 type replayFlags struct {
-	databaseFlags
+	sourceFlags
 	failed, dryRun, asJSON bool
 	state, since, until    string
+	reason                 string
 }
 
 func newReplay(env command.Environment) *cobra.Command {
@@ -58,7 +62,18 @@ an age such as 90m.`,
 			if err != nil {
 				return command.UsageError{Err: err}
 			}
-			return replay(cmd.Context(), flags, ids, filter, env)
+			server, err := flags.remote(cmd, env)
+			switch {
+			case err != nil:
+				return err
+			case server == nil && flags.reason != "":
+				return command.UsageError{Err: errors.New("--reason goes with --server")}
+			case server == nil:
+				return replay(cmd.Context(), flags, ids, filter, env)
+			case strings.TrimSpace(flags.reason) == "" && !flags.dryRun:
+				return command.UsageError{Err: errors.New("--reason: say why; the server wants it")}
+			}
+			return replayRemotely(cmd.Context(), server, flags, ids, env)
 		},
 	}
 	flags.register(cmd)
@@ -66,6 +81,7 @@ an age such as 90m.`,
 	cmd.Flags().StringVar(&flags.state, "state", "", "those in this state")
 	cmd.Flags().StringVar(&flags.since, "since", "", "those received at this time or later")
 	cmd.Flags().StringVar(&flags.until, "until", "", "those received before this time")
+	cmd.Flags().StringVar(&flags.reason, "reason", "", "with --server: why; mandatory")
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "say what would be replayed, and change nothing")
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "print one JSON object")
 	return cmd
@@ -92,10 +108,10 @@ func (f replayFlags) filter(ids []string, now time.Time) (filter store.Filter, e
 	if f.state != "" {
 		filter.States = []string{f.state}
 	}
-	if filter.Since, err = pointInTime(f.since, now); err != nil {
+	if filter.Since, err = view.PointInTime(f.since, now); err != nil {
 		return filter, fmt.Errorf("--since: %w", err)
 	}
-	if filter.Until, err = pointInTime(f.until, now); err != nil {
+	if filter.Until, err = view.PointInTime(f.until, now); err != nil {
 		return filter, fmt.Errorf("--until: %w", err)
 	}
 	return filter, nil
@@ -107,6 +123,63 @@ type replayView struct {
 	Replayed bool `json:"replayed"`
 	// Problem says why it was not replayed; empty when it was, or would be.
 	Problem string `json:"problem,omitempty"`
+}
+
+// newReplayView says of a delivery what keeps it from being replayed.
+func newReplayView(d view.Delivery) replayView {
+	v := replayView{Delivery: d}
+	switch {
+	case d.State == event.DeliveryReceived:
+		v.Problem = store.ErrUndecided.Error()
+	case d.PayloadRemoved:
+		v.Problem = store.ErrPayloadRemoved.Error()
+	}
+	return v
+}
+
+// replayRemotely has a server replay deliveries, one after the other, oldest first.
+func replayRemotely(ctx context.Context, server *remote, flags replayFlags, ids []string, env command.Environment) error {
+	var views []replayView
+	for _, id := range ids {
+		var d view.DeliveryDetail
+		if err := server.get(ctx, "deliveries/"+url.PathEscape(id), &d); err != nil {
+			return err
+		}
+		views = append(views, newReplayView(d.Delivery))
+	}
+	if len(ids) == 0 {
+		values := url.Values{"limit": {strconv.Itoa(mostListed)}}
+		state := flags.state
+		if flags.failed {
+			state = string(event.DeliveryFailed)
+		}
+		for name, value := range map[string]string{"state": state, "since": flags.since, "until": flags.until} {
+			if value != "" {
+				values.Set(name, value)
+			}
+		}
+		list, next, err := readList(ctx, &source{remote: server}, view.ListDeliveries, values, view.Deliveries)
+		if err != nil {
+			return err
+		}
+		if next != "" {
+			return fmt.Errorf("more than %d deliveries are meant: name a shorter time by --since and --until", mostListed)
+		}
+		for _, d := range slices.Backward(list) {
+			views = append(views, newReplayView(d))
+		}
+	}
+	for i := range views {
+		v := &views[i]
+		if v.Problem != "" || flags.dryRun {
+			continue
+		}
+		if _, err := server.order(ctx, "delivery", v.ID, "replay", api.Order{Reason: flags.reason}); err != nil {
+			v.Problem = err.Error()
+		}
+		v.Replayed = v.Problem == ""
+	}
+	return reportReplay(env.Stdout, views, len(ids) > 0, flags)
 }
 
 func replay(ctx context.Context, flags replayFlags, ids []string, filter store.Filter, env command.Environment) (err error) {
@@ -138,14 +211,7 @@ func replay(ctx context.Context, flags replayFlags, ids []string, filter store.F
 // first.
 func wanted(ctx context.Context, s *store.Store, ids []string, filter store.Filter) (views []replayView, err error) {
 	add := func(d store.Delivery) {
-		wanted := replayView{Delivery: view.NewDelivery(d)}
-		switch {
-		case d.State == event.DeliveryReceived:
-			wanted.Problem = store.ErrUndecided.Error()
-		case d.PayloadRemoved:
-			wanted.Problem = store.ErrPayloadRemoved.Error()
-		}
-		views = append(views, wanted)
+		views = append(views, newReplayView(view.NewDelivery(d)))
 	}
 	for _, id := range ids {
 		err := s.View(ctx, func(tx *store.Tx) error {

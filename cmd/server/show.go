@@ -21,7 +21,7 @@ import (
 )
 
 func newShow(env command.Environment) *cobra.Command {
-	var database databaseFlags
+	var from sourceFlags
 	var asJSON, findings, asSARIF bool
 	cmd := &cobra.Command{
 		Use:   "show ID",
@@ -39,20 +39,12 @@ else with the run of the same task before. --sarif prints them as a SARIF 2.1.0 
   gatewright show 019aab6e-7d0c --sarif > findings.sarif`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := database.open(cmd.Context(), env)
+			src, err := from.open(cmd, env)
 			if err != nil {
 				return err
 			}
-			defer s.Close()
-			var record any
-			err = s.View(cmd.Context(), func(tx *store.Tx) (err error) {
-				if findings || asSARIF {
-					record, err = findFindings(cmd.Context(), tx, args[0], asSARIF)
-				} else {
-					record, err = view.Find(cmd.Context(), tx, args[0])
-				}
-				return err
-			})
+			defer src.close()
+			record, err := src.show(cmd.Context(), args[0], findings, asSARIF)
 			if err != nil {
 				return err
 			}
@@ -63,13 +55,29 @@ else with the run of the same task before. --sarif prints them as a SARIF 2.1.0 
 			return nil
 		},
 	}
-	database.register(cmd)
+	from.register(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().BoolVar(&findings, "findings", false, "of a run: all its findings")
 	cmd.Flags().BoolVar(&asSARIF, "sarif", false, "of a run: all its findings as a SARIF log")
 	cmd.MarkFlagsMutuallyExclusive("json", "sarif")
 	cmd.MarkFlagsMutuallyExclusive("findings", "sarif")
 	return cmd
+}
+
+// show returns the record that is shown: one of the details of package view, its findings, or a SARIF log.
+func (s *source) show(ctx context.Context, id string, findings, asSARIF bool) (record any, err error) {
+	if s.remote != nil {
+		return s.remote.show(ctx, id, findings, asSARIF)
+	}
+	err = s.store.View(ctx, func(tx *store.Tx) (err error) {
+		if findings || asSARIF {
+			record, err = findFindings(ctx, tx, id, asSARIF)
+		} else {
+			record, err = view.Find(ctx, tx, id)
+		}
+		return err
+	})
+	return record, err
 }
 
 // findFindings returns the findings of a run, as [view.Findings] or as a SARIF log.

@@ -99,7 +99,7 @@ executions; an admin may do what all roles may, but for what takes a person.`,
 				view.Token = token
 				return command.WriteJSON(env.Stdout, view)
 			}
-			_, err = fmt.Fprintf(env.Stdout, "%s\n\nThis is shown once. It is a %s until %s: Authorization: Bearer TOKEN\n", token, role, stored.ExpiresAt.Format(time.RFC3339))
+			_, err = fmt.Fprintf(env.Stdout, "%s\n\nThis is shown once. Its role is %s, until %s: Authorization: Bearer TOKEN\n", token, role, stored.ExpiresAt.Format(time.RFC3339))
 			return err
 		},
 	}

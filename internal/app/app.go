@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/api"
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/dashboard"
 	"github.com/gatewright/gatewright/internal/event"
@@ -47,6 +48,7 @@ type App struct {
 	store  *store.Store
 	queue  *jobs.Queue
 	health *health
+	api    *api.API
 	// metrics is the page of the private address, asked for or not.
 	metrics *metricsPage
 	// public serves webhooks, private the rest: health, metrics, logins, and what people do.
@@ -123,10 +125,13 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.api, err = newAPI(cfg, opts.Version, a.store, a.reloads, a.health, a.orders, log); err != nil {
+		return nil, err
+	}
 	if a.pages, err = a.newDashboard(opts.Version); err != nil {
 		return nil, err
 	}
-	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.pages.Register), cfg.HTTP, cfg.Dashboard, refused, log)
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.api.Register, a.pages.Register), cfg.HTTP, cfg.Dashboard, refused, log)
 	return a, err
 }
 
@@ -212,6 +217,7 @@ func (a *App) Run(ctx context.Context, l Listeners) error {
 	var background sync.WaitGroup
 	background.Go(func() { a.reloads.run(ctx) })
 	background.Go(func() { a.secrets.run(ctx) })
+	background.Go(func() { a.api.Run(ctx) })
 	a.health.ready.Store(true)
 	a.log.Info("service started", append(a.started, zap.String(event.LogAddr, l.Public.Addr().String()), zap.String(event.LogPrivateAddr, l.Private.Addr().String()))...)
 

@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/api"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/store"
@@ -163,65 +163,36 @@ func (h *health) live(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readiness is the answer of a service that is ready.
-type readiness struct {
-	Status string `json:"status"`
-	// Degraded is what does not work although webhooks are accepted.
-	Degraded []degradation `json:"degraded,omitempty"`
-	Config   struct {
-		// Hash is of the configuration in force, since Loaded.
-		Hash   string    `json:"hash"`
-		Loaded time.Time `json:"loaded_at"`
-		// Restart names the settings that take effect with a restart.
-		Restart []string `json:"needs_restart,omitempty"`
-	} `json:"config"`
-}
-
-// degradation is one thing that does not work.
-type degradation struct {
-	What   string    `json:"what"`
-	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
-}
-
 // readyz says whether webhooks can be accepted: the service runs, its rules are
 // loaded (it does not start without) and the database accepts writes. What else is
 // wrong keeps nobody from sending webhooks, and is only told.
 func (h *health) readyz(c echo.Context) error {
-	if !h.ready.Load() {
-		return webhook.Problem{Code: "not_ready", Message: "the service is starting or stopping: ask again later"}.Send(c, http.StatusServiceUnavailable)
+	ready, code, problem := h.ask(c.Request().Context())
+	if problem != "" {
+		return webhook.Problem{Code: code, Message: problem}.Send(c, http.StatusServiceUnavailable)
 	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), pingTimeout)
-	defer cancel()
-	if err := h.store.Writable(ctx); err != nil {
-		return webhook.Problem{Code: "database", Message: "the database does not accept writes: see the log of the database"}.Send(c, http.StatusServiceUnavailable)
-	}
-	pauses, err := h.store.Pauses(ctx)
-	if err != nil {
-		return webhook.Problem{Code: "database", Message: "the database cannot be read: see the log of the database"}.Send(c, http.StatusServiceUnavailable)
-	}
-	return c.JSON(http.StatusOK, h.readiness(pauses))
+	return c.JSON(http.StatusOK, ready)
 }
 
-func (h *health) readiness(pauses []huaweicloud.Pause) readiness {
+func (h *health) readiness(pauses []huaweicloud.Pause) api.Health {
 	config := h.reloads.state()
-	r := readiness{Status: "ready"}
+	r := api.Health{Status: "ready"}
 	r.Config.Hash, r.Config.Loaded, r.Config.Restart = config.hash, config.loaded.UTC(), config.restart
 	if config.rejected != "" {
-		r.Degraded = append(r.Degraded, degradation{What: "configuration", Reason: config.rejected, Since: config.failed.UTC()})
+		r.Degraded = append(r.Degraded, api.Degradation{What: "configuration", Reason: config.rejected, Since: config.failed.UTC()})
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.reloads.accounts)) {
 		if refusal, refused := h.reloads.accounts[name].credentials.Refused(); refused {
 			if name != "" {
 				refusal.Reason = "account " + name + ": " + refusal.Reason
 			}
-			r.Degraded = append(r.Degraded, degradation{What: "credentials", Reason: refusal.Reason, Since: refusal.Since.UTC()})
+			r.Degraded = append(r.Degraded, api.Degradation{What: "credentials", Reason: refusal.Reason, Since: refusal.Since.UTC()})
 		}
 	}
 	for _, p := range pauses {
 		if p.InForce(time.Now()) {
-			r.Degraded = append(r.Degraded, degradation{What: p.What(), Since: p.Since,
-				Reason: "all replicas pause until " + p.Until.Format(time.RFC3339) + ": " + p.Reason})
+			r.Degraded = append(r.Degraded, api.Degradation{What: p.What(), Since: p.Since,
+				Reason: pausedText(p)})
 		}
 	}
 	return r

@@ -244,7 +244,8 @@ func testMissingVerdicts(t *testing.T, s apptest.Service) {
 	}
 	missing := func() (list []view.Missing) {
 		err := s.Store().View(t.Context(), func(tx *store.Tx) (err error) {
-			list, err = view.MissingVerdicts(t.Context(), tx, time.Now(), store.Filter{Connection: "gitee", Limit: 10})
+			page, err := view.MissingVerdicts(t.Context(), tx, time.Now(), store.Filter{Connection: "gitee", Limit: 10})
+			list = page.Items
 			return err
 		})
 		if err != nil {

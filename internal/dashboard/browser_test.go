@@ -154,7 +154,7 @@ func TestPages(t *testing.T) {
 	pages := []struct{ name, path string }{
 		{"overview", "/"}, {"released", "/changes/" + push}, {"failed", "/changes/" + request}, {"payload", "/changes/" + push + "/payload"},
 		{"findings", "/changes/" + request + "?severity=critical&text=token"}, {"deliveries", "/deliveries"}, {"runs", "/runs?state=failed"}, {"releases", "/releases"},
-		{"missing", "/missing"}, {"none", "/runs?q=nobody/nothing"}, {"rules", "/rules?delivery=" + request},
+		{"missing", "/missing"}, {"none", "/runs?q=nobody/nothing"}, {"audit", "/audit"}, {"rules", "/rules?delivery=" + request},
 		{"chinese", "/changes/" + request + "?lang=zh"}, {"chinese-overview", "/"}, {"english", "/rules?lang=en"},
 	}
 	b := newBrowser(t, s.Private())
@@ -277,13 +277,14 @@ func TestActions(t *testing.T) {
 	approved := s.Until(t, "it was approved", func(r demo.Records) bool { return len(r.Releases) == 2 && r.Ended() })
 	history := approved.Releases[0].History
 	if len(history) == 0 || history[0].Name != "approve" || history[0].Reason != "seen by a test" || history[0].Actor == "" {
-		t.Errorf("what was done: %+v", history)
+		t.Fatalf("what was done: %+v", history)
 	}
 	for _, r := range approved.Releases {
 		if r.State != release.Succeeded {
 			t.Errorf("%s %s is %s: %s", r.Action, r.Checkpoint, r.State, r.Reason)
 		}
 	}
+	b.open(t, "/audit?q=seen+by&actor="+url.QueryEscape(history[0].Actor), chromedp.WaitVisible(`#list a[href="/changes/`+starter+`"]`))
 	b.open(t, "/runs/"+run)
 	b.order(t, "rerun", run)
 	s.Until(t, "it was checked again", func(r demo.Records) bool { return len(r.Runs) == 2 })

@@ -23,6 +23,9 @@ func (d *Dashboard) toChange(c echo.Context, p *page) ([]section, error) {
 		return nil, err
 	}
 	address := "/changes/" + delivery
+	if done := c.QueryParam("done"); done != "" {
+		address += "?done=1"
+	}
 	if record != delivery {
 		address += "#r-" + record
 	}

@@ -101,7 +101,7 @@ func (d *Dashboard) Register(e *echo.Echo) {
 	e.GET("/changes/:id", d.page(access.ActionView, d.change))
 	e.GET("/changes/:id/payload", d.page(access.ActionPayload, d.payload))
 	for _, kind := range listKinds() {
-		e.GET("/"+string(kind), d.page(access.ActionView, d.list(kind)))
+		e.GET(kind.path(), d.page(access.ActionView, d.list(kind)))
 	}
 	// What statuses and comments on the git hosts link to.
 	for _, kind := range []listKind{deliveryList, runList, releaseList} {

@@ -179,7 +179,7 @@ func TestHostile(t *testing.T) {
 	server := serve(t, &orders{})
 	q := url.QueryEscape(evil)
 	for _, path := range []string{
-		"/", "/changes/delivery", "/changes/delivery?severity=" + q + "&text=%3Cscript", "/changes/delivery/payload", "/deliveries", "/runs", "/releases", "/missing",
+		"/", "/changes/delivery", "/changes/delivery?severity=" + q + "&text=%3Cscript", "/changes/delivery/payload", "/deliveries", "/runs", "/releases", "/missing", "/audit", "/audit?q=" + q + "&actor=" + q,
 		"/deliveries?q=" + q + "&state=" + q + "&rule=" + q + "&connection=" + q + "&after=" + q, "/rules", "/rules?delivery=delivery", "/rules?delivery=" + q,
 		"/changes/" + url.PathEscape(evil), "/?lang=" + q, "/?lang=zh", "/runs?since=" + q,
 	} {

@@ -25,9 +25,20 @@ const (
 	runList      listKind = "runs"
 	releaseList  listKind = "releases"
 	missingList  listKind = "missing"
+	actionList   listKind = "actions"
 )
 
-func listKinds() []listKind { return []listKind{deliveryList, runList, releaseList, missingList} }
+func listKinds() []listKind {
+	return []listKind{deliveryList, runList, releaseList, missingList, actionList}
+}
+
+// path is the address of a list.
+func (k listKind) path() string {
+	if k == actionList {
+		return "/audit"
+	}
+	return "/" + string(k)
+}
 
 // title is the heading of a list.
 func (k listKind) title(p *page) string {
@@ -38,6 +49,8 @@ func (k listKind) title(p *page) string {
 		return p.T("Runs")
 	case releaseList:
 		return p.T("Releases")
+	case actionList:
+		return p.T("Audit")
 	}
 	return p.T("Missing verdicts")
 }
@@ -57,8 +70,18 @@ func (k listKind) states() (states []string) {
 		for _, s := range release.States() {
 			states = append(states, string(s))
 		}
+	case actionList:
+		for _, a := range actionNames() {
+			states = append(states, string(a))
+		}
 	}
 	return states
+}
+
+// actionNames are what people do to records, and what is learned of them.
+func actionNames() []store.ActionName {
+	return []store.ActionName{store.ActionApprove, store.ActionRefuse, store.ActionRerun, store.ActionStop, store.ActionRetry, store.ActionContinue,
+		store.ActionRollback, store.ActionResolve, store.ActionOK, store.ActionRemark}
 }
 
 // pageSize is how many records a list shows.
@@ -101,24 +124,15 @@ func (d *Dashboard) list(kind listKind) show {
 
 var commitPattern = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 
-// filterOf reads the filter of a list from the address; problem says what is wrong with it. The
-// search takes a repository (owner/name), a commit, the number of a merge request (!7), or a branch.
+// filterOf reads the filter of a list from the address; problem says what is wrong with it.
 func filterOf(p *page, kind listKind) (f store.Filter, problem string) {
 	get := func(name string) string { return strings.TrimSpace(p.query.Get(name)) }
 	f = store.Filter{Connection: get("connection"), Repository: get("repository"), Branch: get("branch"), Rule: get("rule"), Commit: strings.ToLower(get("commit")), Limit: pageSize}
-	for _, word := range strings.Fields(get("q")) {
-		number, isNumber := strings.CutPrefix(strings.Replace(word, "#", "!", 1), "!")
-		n, err := strconv.Atoi(number)
-		switch {
-		case isNumber && err == nil:
-			f.Number = n
-		case commitPattern.MatchString(strings.ToLower(word)):
-			f.Commit = strings.ToLower(word)
-		case strings.Contains(word, "/") && f.Repository == "":
-			f.Repository = word
-		default:
-			f.Branch = word
-		}
+	if kind == actionList {
+		// Of actions the search is in their reasons.
+		f.Actor, f.Search = get("actor"), get("q")
+	} else {
+		search(&f, get("q"))
 	}
 	if number := get("number"); number != "" {
 		n, err := strconv.Atoi(number)
@@ -145,12 +159,31 @@ func filterOf(p *page, kind listKind) (f store.Filter, problem string) {
 			}
 		}
 	}
-	after, err := view.ParseCursor(get("after"))
+	after, err := view.ParseCursor(string(kind), f, get("after"))
 	if err != nil {
 		return f, p.T("This part of the list is not there: begin with its first page.")
 	}
 	f.After = after
 	return f, ""
+}
+
+// search reads a repository, a commit, the number of a merge request and a branch from what somebody
+// wrote into the search.
+func search(f *store.Filter, text string) {
+	for _, word := range strings.Fields(text) {
+		number, isNumber := strings.CutPrefix(strings.Replace(word, "#", "!", 1), "!")
+		n, err := strconv.Atoi(number)
+		switch {
+		case isNumber && err == nil:
+			f.Number = n
+		case commitPattern.MatchString(strings.ToLower(word)):
+			f.Commit = strings.ToLower(word)
+		case strings.Contains(word, "/") && f.Repository == "":
+			f.Repository = word
+		default:
+			f.Branch = word
+		}
+	}
 }
 
 // readList reads a page of a list.
@@ -159,7 +192,7 @@ func readList(c echo.Context, tx *store.Tx, kind listKind, f store.Filter, missi
 	switch kind {
 	case deliveryList:
 		page, err := view.Deliveries(ctx, tx, f)
-		for _, d := range page.Records {
+		for _, d := range page.Items {
 			r := row{id: d.ID, state: string(d.State), Subject: d.Subject, what: strings.Join(d.Rules, ", "), reason: d.Reason, at: d.ReceivedAt}
 			if d.DecidedAt != nil {
 				r.took = d.DecidedAt.Sub(d.ReceivedAt)
@@ -172,7 +205,7 @@ func readList(c echo.Context, tx *store.Tx, kind listKind, f store.Filter, missi
 		return rows, page.Next, err
 	case runList:
 		page, err := view.Runs(ctx, tx, f)
-		for _, run := range page.Records {
+		for _, run := range page.Items {
 			r := row{id: run.ID, state: string(run.State), Subject: run.Subject, what: run.Rule, reason: run.Reason, at: run.CreatedAt}
 			if run.FinishedAt != nil {
 				r.took = run.FinishedAt.Sub(run.ReceivedAt)
@@ -182,7 +215,7 @@ func readList(c echo.Context, tx *store.Tx, kind listKind, f store.Filter, missi
 		return rows, page.Next, err
 	case releaseList:
 		page, err := view.Releases(ctx, tx, f)
-		for _, rel := range page.Records {
+		for _, rel := range page.Items {
 			r := row{id: rel.ID, state: string(rel.State), Subject: rel.Subject, what: strings.TrimSpace(string(rel.Action) + " " + rel.PipelineLabel() + " " + rel.Checkpoint), reason: rel.Reason, at: rel.CreatedAt}
 			if rel.FinishedAt != nil {
 				r.took = rel.FinishedAt.Sub(rel.CreatedAt)
@@ -191,8 +224,15 @@ func readList(c echo.Context, tx *store.Tx, kind listKind, f store.Filter, missi
 		}
 		return rows, page.Next, err
 	}
+	if kind == actionList {
+		page, err := view.Actions(ctx, tx, f)
+		for _, a := range page.Items {
+			rows = append(rows, row{id: a.RecordID, state: string(a.Name), what: string(a.RecordKind), reason: strings.TrimSpace(a.Reason + " " + a.Details), at: a.At, Subject: view.Subject{Actor: a.Actor}})
+		}
+		return rows, page.Next, err
+	}
 	missing, err := view.MissingVerdicts(ctx, tx, missingSince, f)
-	for _, m := range missing {
+	for _, m := range missing.Items {
 		state := string(m.RunState)
 		if state == "" {
 			state = "verdict"
@@ -201,7 +241,15 @@ func readList(c echo.Context, tx *store.Tx, kind listKind, f store.Filter, missi
 			Connection: m.Connection, Repository: m.Repository, Event: m.Event, Branch: m.Branch, Number: m.Number, Commit: m.Commit,
 		}})
 	}
-	return rows, "", err
+	return rows, missing.Next, err
+}
+
+// stateLabel is what the states of a list are called.
+func (k listKind) stateLabel(p *page) string {
+	if k == actionList {
+		return p.T("What")
+	}
+	return p.T("State")
 }
 
 // countText says how many rows a list shows.

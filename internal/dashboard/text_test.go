@@ -15,7 +15,6 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
-	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 )
 
@@ -101,8 +100,7 @@ func wordsShown() []string {
 	for _, r := range []rules.Result{rules.RuleMatched, rules.RuleSkipped, rules.RuleNotTried} {
 		add(string(r))
 	}
-	for _, a := range []store.ActionName{store.ActionRerun, store.ActionApprove, store.ActionRefuse, store.ActionStop, store.ActionRetry, store.ActionContinue,
-		store.ActionRollback, store.ActionResolve, store.ActionOK, store.ActionRemark} {
+	for _, a := range actionNames() {
 		add(string(a))
 	}
 	return append(list, severities()...)

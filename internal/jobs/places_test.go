@@ -113,7 +113,7 @@ func testMaxRuns(t *testing.T, db storetest.Database) {
 	}
 	err := w.store.View(t.Context(), func(tx *store.Tx) error {
 		page, err := view.Runs(t.Context(), tx, store.Filter{Limit: 10})
-		for _, r := range page.Records {
+		for _, r := range page.Items {
 			place := slices.Index(order, r.ID) + 1
 			if place == 0 {
 				if r.InLine != nil {

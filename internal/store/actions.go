@@ -65,6 +65,11 @@ const (
 	ActionRemark ActionName = "remark"
 )
 
+// ActionNames are all of them.
+func ActionNames() []ActionName {
+	return []ActionName{ActionRerun, ActionApprove, ActionRefuse, ActionStop, ActionRetry, ActionContinue, ActionRollback, ActionResolve, ActionOK, ActionRemark}
+}
+
 // Gatewright is the actor of remarks.
 const Gatewright = "gatewright"
 
@@ -79,15 +84,32 @@ func (tx *Tx) AddAction(ctx context.Context, a Action) error {
 	return nil
 }
 
+const actionColumns = `id, record_kind, record_id, action, actor, reason, details, created_at`
+
+// scanAction reads actionColumns, and more columns behind them.
+func scanAction(row scanner, more ...any) (a Action, err error) {
+	var at int64
+	err = row.Scan(append([]any{&a.ID, &a.Kind, &a.RecordID, &a.Name, &a.Actor, &a.Reason, &a.Details, &at}, more...)...)
+	a.At = fromMicros(at)
+	return a, err
+}
+
+// Action reads one action. ErrNotFound when there is none.
+func (tx *Tx) Action(ctx context.Context, id string) (Action, error) {
+	a, err := scanAction(tx.queryRow(ctx, `SELECT `+actionColumns+` FROM actions WHERE id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return a, fmt.Errorf("read action %q: %w", id, err)
+	}
+	return a, nil
+}
+
 // ActionsOf lists what was done to a record, oldest first.
 func (tx *Tx) ActionsOf(ctx context.Context, recordID string) ([]Action, error) {
-	return collect(ctx, tx, func(row scanner) (a Action, err error) {
-		var at int64
-		err = row.Scan(&a.ID, &a.Kind, &a.RecordID, &a.Name, &a.Actor, &a.Reason, &a.Details, &at)
-		a.At = fromMicros(at)
-		return a, err
-	}, `SELECT id, record_kind, record_id, action, actor, reason, details, created_at FROM actions
-		WHERE record_id = $1 ORDER BY created_at, id`, recordID)
+	return collect(ctx, tx, func(row scanner) (Action, error) { return scanAction(row) },
+		`SELECT `+actionColumns+` FROM actions WHERE record_id = $1 ORDER BY created_at, id`, recordID)
 }
 
 // VersionOf is the version of a record, which differs after each change of it. The error wraps

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,11 +16,11 @@ import (
 // Filter selects the records of a list. A zero field selects every record; all
 // fields that are set must hold.
 type Filter struct {
-	// States are the states of which a record has one.
+	// States are the states of which a record has one; of actions their names.
 	States []string
-	// Connection, Repository and Branch are compared as they are stored; Repository is
+	// Connection, Repository, Branch and Actor are compared as they are stored; Repository is
 	// the full name.
-	Connection, Repository, Branch string
+	Connection, Repository, Branch, Actor string
 	// Number is a merge request's number.
 	Number int
 	// Rule is the name of a rule: one that matched the delivery, or the run's or the
@@ -25,6 +28,11 @@ type Filter struct {
 	Rule string
 	// Commit is a commit hash or the beginning of one, in lower case.
 	Commit string
+	// Record is the id of the record that an action was done to.
+	Record string
+	// Search is text that one of the columns must have which the list searches, in upper or
+	// lower case.
+	Search string
 	// Since and Until bound the time of receipt (deliveries) or creation: at Since or
 	// later, and before Until.
 	Since, Until time.Time
@@ -35,6 +43,9 @@ type Filter struct {
 	After Cursor
 	// Limit bounds the list; mandatory.
 	Limit int
+	// Walk bounds how many records are looked at for one page, where no index gives those that
+	// are wanted; 0 does not. A page may then have fewer records than Limit and yet not be the last.
+	Walk int
 }
 
 // Cursor is a place in a list: the time by which the list is ordered and the id of a
@@ -44,69 +55,228 @@ type Cursor struct {
 	ID string
 }
 
-// where is a condition in SQL with its arguments.
-type where struct {
-	terms []string
-	args  []any
+// listed is a table whose records are listed.
+type listed struct {
+	name, columns string
+	// at is the column by which the list is ordered, with the id; an index begins with both.
+	at string
+	// state is the column that States are compared with. An index begins with it, at and the id where
+	// byState.
+	state   string
+	byState bool
+	// searched are the columns that Search looks through.
+	searched []string
 }
 
-// add adds a condition in which every ? stands for one of the arguments.
-func (w *where) add(term string, args ...any) {
-	for _, arg := range args {
-		w.args = append(w.args, arg)
-		term = strings.Replace(term, "?", fmt.Sprintf("$%d", len(w.args)), 1)
-	}
-	w.terms = append(w.terms, term)
+var (
+	listedDeliveries = listed{name: "deliveries", columns: deliveryColumns, at: "received_at", state: "state", byState: true,
+		searched: []string{"repository", "branch", "actor", "rule", "reason", "host_id"}}
+	listedRuns     = listed{name: "runs", columns: "data", at: "created_at", state: "state", byState: true, searched: []string{"repository", "branch", "actor", "rule"}}
+	listedReleases = listed{name: "releases", columns: "data", at: "created_at", state: "state", byState: true, searched: []string{"repository", "branch", "actor", "rule"}}
+	listedActions  = listed{name: "actions", columns: actionColumns, at: "created_at", state: "action", searched: []string{"actor", "reason", "details"}}
+)
+
+// query is a query under construction, in which every ? stands for the next argument.
+type query struct {
+	text strings.Builder
+	args []any
 }
 
-// page completes a query of a table's records: the filter, the order, the limit. at is
-// the column by which the list is ordered.
-func (f Filter) page(selected, at string) (query string, args []any) {
-	var w where
-	if len(f.States) > 0 {
-		states := make([]any, len(f.States))
-		for i, state := range f.States {
-			states[i] = state
+func (q *query) add(text string, args ...any) *query {
+	q.text.WriteString(text)
+	q.args = append(q.args, args...)
+	return q
+}
+
+// numbered is the text with its arguments as $1, $2 and so on.
+func (q *query) numbered() string {
+	var b strings.Builder
+	n := 0
+	for _, r := range q.text.String() {
+		if r != '?' {
+			b.WriteRune(r)
+			continue
 		}
-		w.add("state IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
+		n++
+		fmt.Fprintf(&b, "$%d", n)
+	}
+	return b.String()
+}
+
+// condition is one that must hold, in which every ? stands for one of the arguments.
+type condition struct {
+	text string
+	args []any
+}
+
+func where(conditions ...[]condition) *query {
+	q := &query{}
+	word := " WHERE "
+	for _, c := range slices.Concat(conditions...) {
+		q.add(word+c.text, c.args...)
+		word = " AND "
+	}
+	return q
+}
+
+// plan says how a filter is carried out on a table: by one index, whose condition is indexed, in
+// the order of that index, unless it is sorted. All that the index gives is then compared with the
+// rest. union: each state is read by the index of states, and the newest of them are taken.
+type plan struct {
+	indexed, bounds, rest []condition
+	sorted, union         bool
+}
+
+// planOf chooses the index. The columns of the rest are written as expressions, so that no database
+// takes another one, by which it would have to read and sort everything that it gives.
+func (f Filter) planOf(t listed) (p plan) {
+	add := func(to *[]condition, text string, args ...any) { *to = append(*to, condition{text, args}) }
+	oneOf := func(column string) condition {
+		return condition{column + " IN (?" + strings.Repeat(", ?", len(f.States)-1) + ")", anys(f.States)}
+	}
+	repository, states := f.Repository, len(f.States) > 0
+	switch {
+	case f.Commit != "":
+		// Hexadecimal digits sort before g.
+		add(&p.indexed, "sha <> '' AND sha >= ? AND sha < ?", f.Commit, f.Commit+"g")
+		p.sorted = true
+	case f.Record != "":
+		add(&p.indexed, "record_id = ?", f.Record)
+	case repository != "":
+		add(&p.indexed, "repository <> '' AND repository = ?", repository)
+		repository = ""
+	case t.byState && len(f.States) == 1:
+		add(&p.indexed, "state = ?", f.States[0])
+		states = false
+	}
+	if states {
+		p.rest = append(p.rest, oneOf(t.state+" || ''"))
 	}
 	for _, equal := range []struct{ column, value string }{
-		{"connection", f.Connection}, {"repository", f.Repository}, {"branch", f.Branch},
+		{"connection", f.Connection}, {"repository", repository}, {"branch", f.Branch}, {"actor", f.Actor},
 	} {
 		if equal.value != "" {
-			w.add(equal.column+" = ?", equal.value)
+			add(&p.rest, equal.column+" || '' = ?", equal.value)
 		}
 	}
 	if f.Number != 0 {
-		w.add("number = ?", f.Number)
+		add(&p.rest, "number + 0 = ?", f.Number)
 	}
 	if f.Rule != "" {
 		// Of a delivery the column lists several; a name has no comma.
-		w.add("(rule = ? OR ',' || rule || ',' LIKE ? ESCAPE '!')", f.Rule, "%,"+escapeLike(f.Rule)+",%")
+		add(&p.rest, "(rule || '' = ? OR ',' || rule || ',' LIKE ? ESCAPE '!')", f.Rule, "%,"+escapeLike(f.Rule)+",%")
 	}
-	if f.Commit != "" {
-		// Hexadecimal digits sort before g.
-		w.add("sha >= ? AND sha < ?", f.Commit, f.Commit+"g")
+	if f.Search != "" {
+		text := "%" + escapeLike(strings.ToLower(f.Search)) + "%"
+		var either []string
+		var args []any
+		for _, column := range t.searched {
+			either, args = append(either, "lower("+column+") LIKE ? ESCAPE '!'"), append(args, text)
+		}
+		add(&p.rest, "("+strings.Join(either, " OR ")+")", args...)
 	}
+	// The index of states has those of each one in order: of several, the page is in the pages of each.
+	if p.union = t.byState && states && len(p.indexed) == 0 && len(p.rest) == 1; p.union {
+		p.rest = nil
+	}
+	at := p.at(t)
 	if !f.Since.IsZero() {
-		w.add(at+" >= ?", micros(f.Since))
+		add(&p.bounds, at+" >= ?", micros(f.Since))
 	}
 	if !f.Until.IsZero() {
-		w.add(at+" < ?", micros(f.Until))
-	}
-	comparison, order := "<", " DESC"
-	if f.OldestFirst {
-		comparison, order = ">", ""
+		add(&p.bounds, at+" < ?", micros(f.Until))
 	}
 	if f.After.ID != "" {
-		w.add("("+at+", id) "+comparison+" (?, ?)", micros(f.After.At), f.After.ID)
+		p.bounds = append(p.bounds, p.beyond(t, f, f.After, false))
 	}
-	query = selected
-	if len(w.terms) > 0 {
-		query += " WHERE " + strings.Join(w.terms, " AND ")
+	return p
+}
+
+// at is the time by which the list is ordered; an expression where another index is to be taken.
+func (p plan) at(t listed) string {
+	if p.sorted {
+		return t.at + " + 0"
 	}
-	w.args = append(w.args, f.Limit)
-	return query + fmt.Sprintf(" ORDER BY %s%s, id%s LIMIT $%d", at, order, order, len(w.args)), w.args
+	return t.at
+}
+
+// beyond holds for what comes after a place in the list, or up to one and with it.
+func (p plan) beyond(t listed, f Filter, place Cursor, upTo bool) condition {
+	comparison := map[[2]bool]string{{false, false}: "<", {false, true}: ">=", {true, false}: ">", {true, true}: "<="}[[2]bool{f.OldestFirst, upTo}]
+	return condition{"(" + p.at(t) + ", id) " + comparison + " (?, ?)", []any{micros(place.At), place.ID}}
+}
+
+func (p plan) order(t listed, f Filter) string {
+	direction := " DESC"
+	if f.OldestFirst {
+		direction = ""
+	}
+	return " ORDER BY " + p.at(t) + direction + ", id" + direction
+}
+
+// floorQuery finds the last record that may be looked at for a page.
+func (p plan) floorQuery(t listed, f Filter) *query {
+	q := where(p.indexed, p.bounds)
+	q2 := (&query{}).add("SELECT "+t.at+", id FROM "+t.name).add(q.text.String(), q.args...)
+	return q2.add(p.order(t, f)+" LIMIT 1 OFFSET ?", f.Walk)
+}
+
+// pageQuery reads a page, and one record more, which says whether there is another page.
+func (p plan) pageQuery(t listed, f Filter, floor []condition) *query {
+	q := (&query{}).add("SELECT " + t.columns + ", " + t.at + ", id FROM " + t.name)
+	if !p.union {
+		all := where(p.indexed, p.bounds, floor, p.rest)
+		return q.add(all.text.String(), all.args...).add(p.order(t, f)+" LIMIT ?", f.Limit+1)
+	}
+	q.add(" WHERE id IN (")
+	for i, state := range f.States {
+		if i > 0 {
+			q.add(" UNION ALL ")
+		}
+		one := where([]condition{{"state = ?", []any{state}}}, p.bounds)
+		q.add("SELECT id FROM (SELECT id FROM "+t.name+one.text.String(), one.args...).add(fmt.Sprintf("%s LIMIT ?) AS s%d", p.order(t, f), i), f.Limit+1)
+	}
+	return q.add(")"+p.order(t, f)+" LIMIT ?", f.Limit+1)
+}
+
+// page reads one page of a table and where the next one begins; zero: there is none.
+func page[T any](ctx context.Context, tx *Tx, t listed, f Filter, scan func(row scanner, more ...any) (T, error)) (list []T, next Cursor, err error) {
+	p := f.planOf(t)
+	var floor []condition
+	if f.Walk > 0 && len(p.rest) > 0 && !p.sorted {
+		q := p.floorQuery(t, f)
+		var at int64
+		switch err := tx.queryRow(ctx, q.numbered(), q.args...).Scan(&at, &next.ID); {
+		case errors.Is(err, sql.ErrNoRows):
+		case err != nil:
+			return nil, Cursor{}, fmt.Errorf("list %s: %w", t.name, err)
+		default:
+			next.At = fromMicros(at)
+			floor = []condition{p.beyond(t, f, next, true)}
+		}
+	}
+	q := p.pageQuery(t, f, floor)
+	type placed struct {
+		record T
+		place  Cursor
+	}
+	rows, err := collect(ctx, tx, func(row scanner) (r placed, err error) {
+		var at int64
+		r.record, err = scan(row, &at, &r.place.ID)
+		r.place.At = fromMicros(at)
+		return r, err
+	}, q.numbered(), q.args...)
+	if err != nil {
+		return nil, Cursor{}, fmt.Errorf("list %s: %w", t.name, err)
+	}
+	if len(rows) > f.Limit {
+		rows = rows[:f.Limit]
+		next = rows[f.Limit-1].place
+	}
+	for _, r := range rows {
+		list = append(list, r.record)
+	}
+	return list, next, nil
 }
 
 // escapeLike escapes what LIKE gives a meaning, by "!".
@@ -116,33 +286,44 @@ func escapeLike(text string) string {
 
 // Deliveries lists deliveries, without their bodies.
 func (tx *Tx) Deliveries(ctx context.Context, f Filter) ([]Delivery, error) {
-	query, args := f.page(`SELECT `+deliveryColumns+` FROM deliveries`, "received_at")
-	rows, err := tx.query(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("list deliveries: %w", err)
-	}
-	defer rows.Close()
-	var list []Delivery
-	for rows.Next() {
-		d, err := scanDelivery(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list deliveries: %w", err)
-		}
-		list = append(list, d)
-	}
-	return list, rows.Err()
+	list, _, err := tx.DeliveryPage(ctx, f)
+	return list, err
+}
+
+// DeliveryPage is Deliveries, and says where the next page begins; zero: there is none.
+func (tx *Tx) DeliveryPage(ctx context.Context, f Filter) ([]Delivery, Cursor, error) {
+	return page(ctx, tx, listedDeliveries, f, func(row scanner, more ...any) (Delivery, error) {
+		d, _, err := scanStoredDelivery(row, more...)
+		return d, err
+	})
 }
 
 // Runs lists runs.
 func (tx *Tx) Runs(ctx context.Context, f Filter) ([]codecheck.Run, error) {
-	query, args := f.page(`SELECT data FROM runs`, "created_at")
-	return records[codecheck.Run](ctx, tx, query, args...)
+	list, _, err := tx.RunPage(ctx, f)
+	return list, err
+}
+
+// RunPage is Runs, and says where the next page begins; zero: there is none.
+func (tx *Tx) RunPage(ctx context.Context, f Filter) ([]codecheck.Run, Cursor, error) {
+	return page(ctx, tx, listedRuns, f, scanRecord[codecheck.Run])
 }
 
 // Releases lists releases.
 func (tx *Tx) Releases(ctx context.Context, f Filter) ([]release.Release, error) {
-	query, args := f.page(`SELECT data FROM releases`, "created_at")
-	return records[release.Release](ctx, tx, query, args...)
+	list, _, err := tx.ReleasePage(ctx, f)
+	return list, err
+}
+
+// ReleasePage is Releases, and says where the next page begins; zero: there is none.
+func (tx *Tx) ReleasePage(ctx context.Context, f Filter) ([]release.Release, Cursor, error) {
+	return page(ctx, tx, listedReleases, f, scanRecord[release.Release])
+}
+
+// ActionPage lists what people did, and what was learned of records after their end. Of the filter it
+// takes States (the names of actions), Actor, Record, Search and the times.
+func (tx *Tx) ActionPage(ctx context.Context, f Filter) ([]Action, Cursor, error) {
+	return page(ctx, tx, listedActions, f, scanAction)
 }
 
 // IDs lists the ids of deliveries, runs and releases that begin with a prefix, at most

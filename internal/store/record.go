@@ -32,7 +32,7 @@ func sqlList[S ~string](values []S) string {
 
 // records reads rows that are one JSON record each.
 func records[T any](ctx context.Context, tx *Tx, query string, args ...any) ([]T, error) {
-	return collect(ctx, tx, scanRecord[T], query, args...)
+	return collect(ctx, tx, func(row scanner) (T, error) { return scanRecord[T](row) }, query, args...)
 }
 
 // texts reads rows of one text each.
@@ -63,10 +63,10 @@ func collect[T any](ctx context.Context, tx *Tx, scan func(scanner) (T, error), 
 	return list, nil
 }
 
-// scanRecord reads a row that is one JSON record.
-func scanRecord[T any](row scanner) (record T, err error) {
+// scanRecord reads a row that is one JSON record, and more columns behind it.
+func scanRecord[T any](row scanner, more ...any) (record T, err error) {
 	var data string
-	if err := row.Scan(&data); err != nil {
+	if err := row.Scan(append([]any{&data}, more...)...); err != nil {
 		return record, err
 	}
 	if err := json.Unmarshal([]byte(data), &record); err != nil {

@@ -41,6 +41,14 @@ func FindRun(ctx context.Context, tx *store.Tx, id string) (codecheck.Run, error
 	return run, err
 }
 
+// IDError says that an id, or the beginning of one, belongs to no record, or to several.
+type IDError struct {
+	Message string
+	Several bool
+}
+
+func (e IDError) Error() string { return e.Message }
+
 // fullID returns the one id that begins with id.
 func fullID(ctx context.Context, tx *store.Tx, id string) (string, error) {
 	const shown = 5
@@ -50,13 +58,13 @@ func fullID(ctx context.Context, tx *store.Tx, id string) (string, error) {
 	}
 	switch {
 	case id == "" || len(ids) == 0:
-		return "", fmt.Errorf("no delivery, run or release has an id that begins with %q", id)
+		return "", IDError{Message: fmt.Sprintf("no delivery, run or release has an id that begins with %q", id)}
 	case len(ids) > 1:
 		list := strings.Join(ids[:min(len(ids), shown)], ", ")
 		if len(ids) > shown {
 			list += ", …"
 		}
-		return "", fmt.Errorf("more than one id begins with %q: %s", id, list)
+		return "", IDError{Message: fmt.Sprintf("more than one id begins with %q: %s", id, list), Several: true}
 	}
 	return ids[0], nil
 }

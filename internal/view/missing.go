@@ -32,31 +32,45 @@ type Missing struct {
 // maxMissing bounds what is read of the database.
 const maxMissing = 100_000
 
-// MissingVerdicts lists those that have had no verdict since a time, the oldest first, as far as a filter lets
-// them pass by its connection, repository, branch, number and commit, at most its limit.
-func MissingVerdicts(ctx context.Context, tx *store.Tx, since time.Time, f store.Filter) ([]Missing, error) {
+// MissingVerdicts is one page of those that have had no verdict since a time, the oldest first. Of the filter it
+// takes the connection, repository, branch, number and commit.
+func MissingVerdicts(ctx context.Context, tx *store.Tx, since time.Time, f store.Filter) (Page[Missing], error) {
+	p := Page[Missing]{Items: []Missing{}}
 	refs, err := tx.MissingVerdicts(ctx, since, maxMissing)
-	list := []Missing{}
+	if err != nil {
+		return p, err
+	}
+	var last store.Cursor
 	for _, ref := range refs {
+		at := ref.Since.Compare(f.After.At)
 		switch {
-		case err != nil || len(list) == f.Limit:
-			return list, err
-		case f.Connection != "" && ref.Connection != f.Connection, f.Repository != "" && !strings.EqualFold(ref.Repository, f.Repository),
+		case f.After.ID != "" && (at < 0 || at == 0 && ref.RefKey <= f.After.ID),
+			f.Connection != "" && ref.Connection != f.Connection, f.Repository != "" && !strings.EqualFold(ref.Repository, f.Repository),
 			f.Branch != "" && ref.Branch != f.Branch, f.Number != 0 && ref.Number != f.Number, !strings.HasPrefix(ref.SHA, f.Commit):
 			continue
 		}
-		missing := Missing{Connection: ref.Connection, Repository: ref.Repository, Event: ref.Kind, Branch: ref.Branch, Number: ref.Number, Commit: ref.SHA, Since: ref.Since}
-		missing.Reason = "nothing was checked: no webhook told it, or not in time; push again, or have the host send its webhook again"
-		var runs []codecheck.Run
-		if runs, err = tx.RunsOfCommit(ctx, ref.Connection, strings.TrimPrefix(ref.RepositoryKey, ref.Connection+" "), ref.SHA); err != nil {
-			return nil, err
+		if len(p.Items) == f.Limit {
+			p.Next = encodeCursor(ListMissing, f, last)
+			return p, nil
 		}
-		for _, run := range runs {
-			if run.Event.RefKey() == ref.RefKey {
-				missing.RunID, missing.RunState, missing.Reason = run.ID, run.State, fmt.Sprintf("run %s is %s: %s", run.ID, run.State, run.Reason)
-			}
+		missing, err := newMissing(ctx, tx, ref)
+		if err != nil {
+			return p, err
 		}
-		list = append(list, missing)
+		p.Items = append(p.Items, missing)
+		last = store.Cursor{At: ref.Since, ID: ref.RefKey}
 	}
-	return list, err
+	return p, nil
+}
+
+func newMissing(ctx context.Context, tx *store.Tx, ref store.HostRef) (Missing, error) {
+	missing := Missing{Connection: ref.Connection, Repository: ref.Repository, Event: ref.Kind, Branch: ref.Branch, Number: ref.Number, Commit: ref.SHA, Since: ref.Since}
+	missing.Reason = "nothing was checked: no webhook told it, or not in time; push again, or have the host send its webhook again"
+	runs, err := tx.RunsOfCommit(ctx, ref.Connection, strings.TrimPrefix(ref.RepositoryKey, ref.Connection+" "), ref.SHA)
+	for _, run := range runs {
+		if run.Event.RefKey() == ref.RefKey {
+			missing.RunID, missing.RunState, missing.Reason = run.ID, run.State, fmt.Sprintf("run %s is %s: %s", run.ID, run.State, run.Reason)
+		}
+	}
+	return missing, err
 }

@@ -202,7 +202,7 @@ func readNeeds(missingAfter time.Duration) func(context.Context, *store.Tx, *Ove
 		if err != nil {
 			return err
 		}
-		for _, m := range missing {
+		for _, m := range missing.Items {
 			o.Needs = append(o.Needs, Need{Kind: NeedVerdict, ID: m.RunID, Reason: m.Reason, Since: m.Since, Subject: Subject{
 				Connection: m.Connection, Repository: m.Repository, Event: m.Event, Branch: m.Branch, Number: m.Number, Commit: m.Commit,
 			}})
@@ -230,7 +230,7 @@ func readInFlight(ctx context.Context, tx *store.Tx, o *Overview) error {
 	if err != nil {
 		return err
 	}
-	o.Runs, o.RunCount = runs.Records, len(runs.Records)
+	o.Runs, o.RunCount = runs.Items, len(runs.Items)
 	if runs.Next != "" {
 		if o.RunCount, err = tx.CountActiveRuns(ctx); err != nil {
 			return err
@@ -240,7 +240,7 @@ func readInFlight(ctx context.Context, tx *store.Tx, o *Overview) error {
 	if err != nil {
 		return err
 	}
-	o.Releases, o.ReleaseCount = releases.Records, len(releases.Records)
+	o.Releases, o.ReleaseCount = releases.Items, len(releases.Items)
 	if releases.Next != "" {
 		o.ReleaseCount, err = tx.CountMovingReleases(ctx)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -181,7 +182,7 @@ func names(value any, parent string) (list []string) {
 	switch value := value.(type) {
 	case map[string]any:
 		for name, below := range value {
-			if parent != "decision" && parent != "check" && parent != "select" && name != "Records" && name != "Next" {
+			if parent != "decision" && parent != "check" && parent != "select" && name != "items" && name != "next" {
 				list = append(list, name)
 			}
 			if parent != "decision" && parent != "check" {
@@ -258,12 +259,12 @@ func TestCursor(t *testing.T) {
 	cursor := ""
 	for range 10 {
 		err := s.View(t.Context(), func(tx *store.Tx) error {
-			after, err := view.ParseCursor(cursor)
+			filter, err := view.ParseFilter(view.ListRuns, url.Values{"limit": {"1"}, "cursor": {cursor}}, 10, noon)
 			if err != nil {
 				return err
 			}
-			page, err := view.Runs(t.Context(), tx, store.Filter{Limit: 1, After: after})
-			for _, run := range page.Records {
+			page, err := view.Runs(t.Context(), tx, filter)
+			for _, run := range page.Items {
 				got = append(got, run.ID)
 			}
 			cursor = page.Next
@@ -279,9 +280,148 @@ func TestCursor(t *testing.T) {
 	if diff := cmp.Diff([]string{"0d-abc", "0c-abc"}, got); diff != "" {
 		t.Errorf("runs (-want +got):\n%s", diff)
 	}
-	for _, bad := range []string{"x", "!", "MTIz", strings.Repeat("A", 100)} {
-		if _, err := view.ParseCursor(bad); err == nil {
-			t.Errorf("%q is a cursor", bad)
+}
+
+// TestCursorIsBound: a cursor is of one list and one filter, and one that was changed is refused.
+func TestCursorIsBound(t *testing.T) {
+	s := open(t)
+	next := func(list string, values url.Values) string {
+		t.Helper()
+		filter, err := view.ParseFilter(list, values, 10, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page view.Page[view.Run]
+		if err := s.View(t.Context(), func(tx *store.Tx) error { page, err = view.Runs(t.Context(), tx, filter); return err }); err != nil {
+			t.Fatal(err)
+		}
+		if page.Next == "" {
+			t.Fatal("there is no next page")
+		}
+		return page.Next
+	}
+	cursor := next(view.ListRuns, url.Values{"limit": {"1"}})
+	ofMain := next(view.ListRuns, url.Values{"limit": {"1"}, "branch": {"main"}})
+	for _, test := range []struct {
+		list   string
+		values url.Values
+		good   bool
+	}{
+		{view.ListRuns, url.Values{"cursor": {cursor}}, true},
+		// A page of another size goes on at the same place, and so does one whose age was counted from a later moment.
+		{view.ListRuns, url.Values{"cursor": {cursor}, "limit": {"3"}, "since": {"2h"}}, true},
+		{view.ListRuns, url.Values{"cursor": {cursor}, "branch": {"main"}}, false},
+		{view.ListRuns, url.Values{"cursor": {ofMain}, "branch": {"main"}}, true},
+		{view.ListRuns, url.Values{"cursor": {ofMain}}, false},
+		{view.ListReleases, url.Values{"cursor": {cursor}}, false},
+		{view.ListRuns, url.Values{"cursor": {cursor[:len(cursor)-1]}}, false},
+		{view.ListRuns, url.Values{"cursor": {cursor + "A"}}, false},
+		{view.ListRuns, url.Values{"cursor": {"x"}}, false},
+		{view.ListRuns, url.Values{"cursor": {"!"}}, false},
+		{view.ListRuns, url.Values{"cursor": {strings.Repeat("A", 100)}}, false},
+	} {
+		if _, err := view.ParseFilter(test.list, test.values, 10, noon); (err == nil) != test.good {
+			t.Errorf("%s %v: error %v", test.list, test.values, err)
+		}
+	}
+	for i := range cursor {
+		changed := []byte(cursor)
+		changed[i] = map[bool]byte{true: 'B', false: 'A'}[changed[i] == 'A']
+		if _, err := view.ParseCursor(view.ListRuns, store.Filter{}, string(changed)); err == nil {
+			t.Errorf("the cursor is taken with another character at %d", i)
+		}
+	}
+}
+
+// FuzzCursor: whatever is sent for a cursor is refused, or is the cursor of a place.
+func FuzzCursor(f *testing.F) {
+	for _, seed := range []string{"", "x", "MTIz", "AAAAAAAAAAAxNzcyMzY2NDAwMDAwMDAwIDBkLWFiYw"} {
+		f.Add(seed, "main")
+	}
+	f.Fuzz(func(t *testing.T, text, branch string) {
+		filter := store.Filter{Branch: branch, Limit: 1}
+		c, err := view.ParseCursor(view.ListRuns, filter, text)
+		if err != nil || text == "" {
+			return
+		}
+		if c.ID == "" || c.At.IsZero() {
+			t.Errorf("%q is the cursor %+v", text, c)
+		}
+		if _, err := view.ParseCursor(view.ListReleases, filter, text); err == nil {
+			t.Errorf("%q is a cursor of two lists", text)
+		}
+	})
+}
+
+// TestParameters: what a list does not have, or does not take, is refused with what to write.
+func TestParameters(t *testing.T) {
+	for _, test := range []struct{ list, query, want string }{
+		{view.ListRuns, "state=gone", `state: "gone": write one or more of queued, starting`},
+		{view.ListRuns, "state=passed,failed", ""},
+		{view.ListDeliveries, "state=passed", `state: "passed": write one or more of received`},
+		{view.ListRuns, "after=1h", "after: the list of runs does not have this"},
+		{view.ListMissing, "after=1h", ""},
+		{view.ListMissing, "after=-1h", "after: "},
+		{view.ListActions, "action=approve&actor=ann", ""},
+		{view.ListActions, "action=eat", `action: "eat": write one or more of rerun`},
+		{view.ListRuns, "branch=a&branch=b", "branch: give it once"},
+		{view.ListRuns, "limit=0", "limit: write a number from 1 to 500"},
+		{view.ListRuns, "limit=501", "limit: write a number from 1 to 500"},
+		{view.ListRuns, "limit=1e2", "limit: "},
+		{view.ListRuns, "number=-1", "number: "},
+		{view.ListRuns, "commit=xyz", "commit: "},
+		{view.ListRuns, "commit=ABCD", ""},
+		{view.ListRuns, "since=yesterday", `since: "yesterday": write a time`},
+		{view.ListRuns, "since=2h&until=2026-03-01", ""},
+		{view.ListRuns, "search=" + strings.Repeat("a", 201), "search: write at most 200"},
+		{view.ListRuns, "page=2", "page: the list of runs does not have this: it has state, connection"},
+	} {
+		values, err := url.ParseQuery(test.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = view.ParseFilter(test.list, values, 500, noon)
+		if (err == nil) != (test.want == "") || err != nil && !strings.HasPrefix(err.Error(), test.want) {
+			t.Errorf("%s?%s: error %v, want %q", test.list, test.query, err, test.want)
+		}
+	}
+}
+
+// TestSearch finds records by what they hold.
+func TestSearch(t *testing.T) {
+	s := open(t)
+	for _, test := range []struct {
+		list, text string
+		want       int
+	}{
+		{view.ListRuns, "ACME/", 2}, {view.ListRuns, "bob", 2}, {view.ListRuns, "other", 1}, {view.ListRuns, "abababab", 2}, {view.ListRuns, "%", 0}, {view.ListRuns, "nobody", 0},
+		{view.ListDeliveries, "matched", 1}, {view.ListDeliveries, "guid-0b", 1}, {view.ListReleases, "merge-requests", 3}, {view.ListActions, "the console", 1}, {view.ListActions, "ANN", 2},
+	} {
+		filter, err := view.ParseFilter(test.list, url.Values{"search": {test.text}}, 10, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		err = s.View(t.Context(), func(tx *store.Tx) error {
+			var err error
+			switch test.list {
+			case view.ListRuns:
+				page, failed := view.Runs(t.Context(), tx, filter)
+				got, err = len(page.Items), failed
+			case view.ListDeliveries:
+				page, failed := view.Deliveries(t.Context(), tx, filter)
+				got, err = len(page.Items), failed
+			case view.ListReleases:
+				page, failed := view.Releases(t.Context(), tx, filter)
+				got, err = len(page.Items), failed
+			default:
+				page, failed := view.Actions(t.Context(), tx, filter)
+				got, err = len(page.Items), failed
+			}
+			return err
+		})
+		if err != nil || got != test.want {
+			t.Errorf("%s with %q: %d, error %v, want %d", test.list, test.text, got, err, test.want)
 		}
 	}
 }

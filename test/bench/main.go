@@ -116,6 +116,8 @@ type sizes struct {
 	loaded, decided []int
 	// deciding is how long decisions are made.
 	deciding time.Duration
+	// listed is among how many records a page is read.
+	listed int
 	// idling is how long a server is left alone before its memory is read.
 	idling time.Duration
 }
@@ -125,7 +127,7 @@ func whole() sizes {
 		warming: 500 * time.Millisecond, accepting: 10 * time.Second, answering: 5 * time.Second,
 		firstRate: 250, probing: 3 * time.Second, searching: time.Minute, sustaining: 20 * time.Second,
 		pushes: 200, repositories: 50, inFlight: 1000,
-		loaded: []int{10_000, 100_000}, decided: []int{10, 1_000, 100_000}, deciding: 300 * time.Millisecond, idling: 3 * time.Second,
+		loaded: []int{10_000, 100_000}, decided: []int{10, 1_000, 100_000}, deciding: 300 * time.Millisecond, listed: 1_000_000, idling: 3 * time.Second,
 	}
 }
 
@@ -134,7 +136,7 @@ func short() sizes {
 		warming: 50 * time.Millisecond, accepting: 100 * time.Millisecond, answering: 100 * time.Millisecond,
 		firstRate: 50, probing: 100 * time.Millisecond, searching: time.Millisecond, sustaining: 100 * time.Millisecond,
 		pushes: 10, repositories: 5, inFlight: 20,
-		loaded: []int{100}, decided: []int{10, 100, 1_000}, deciding: time.Millisecond, idling: 10 * time.Millisecond,
+		loaded: []int{100}, decided: []int{10, 100, 1_000}, deciding: time.Millisecond, listed: 1000, idling: 10 * time.Millisecond,
 	}
 }
 
@@ -164,6 +166,7 @@ func parts() []part {
 		{"push_to_run", (*measurer).pushToRun},
 		{"notice", (*measurer).notice},
 		{"rules", (*measurer).rules},
+		{"lists", (*measurer).lists},
 		{"weight", (*measurer).weight},
 	}
 }

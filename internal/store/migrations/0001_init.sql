@@ -13,13 +13,10 @@ CREATE TABLE deliveries (
     host_id     TEXT NOT NULL,
     event       TEXT NOT NULL,
     received_at BIGINT NOT NULL,
-    header      TEXT NOT NULL,
     scope       TEXT NOT NULL,
-    body        BLOB NOT NULL,
     codec       TEXT NOT NULL,
     state       TEXT NOT NULL,
     reason      TEXT NOT NULL,
-    decision    TEXT NOT NULL,
     kind        TEXT NOT NULL,
     repository  TEXT NOT NULL,
     branch      TEXT NOT NULL,
@@ -38,9 +35,14 @@ CREATE TABLE deliveries (
     gathered    TEXT NOT NULL DEFAULT '',
     -- How we heard of it, if not by its webhook: compared, redelivered.
     recovered   TEXT NOT NULL DEFAULT '',
+    -- What is long comes last: SQLite reads a row up to the column that it wants.
+    header      TEXT NOT NULL,
+    decision    TEXT NOT NULL,
+    body        BLOB NOT NULL,
     UNIQUE (connection, key)
 );
 CREATE INDEX deliveries_by_state ON deliveries (state, received_at, id);
+CREATE INDEX deliveries_by_change ON deliveries (updated_at);
 CREATE INDEX deliveries_by_time ON deliveries (received_at, id);
 CREATE INDEX deliveries_by_repository ON deliveries (repository, received_at, id) WHERE repository <> '';
 CREATE INDEX deliveries_by_sha ON deliveries (sha) WHERE sha <> '';
@@ -139,6 +141,7 @@ CREATE UNIQUE INDEX runs_once ON runs (task_key, sha, rule)
 CREATE UNIQUE INDEX runs_occupied_task ON runs (occupied_task) WHERE occupied_task <> '';
 CREATE INDEX runs_by_state ON runs (state, created_at, id);
 CREATE INDEX runs_by_ref_key ON runs (ref_key, state, created_at);
+CREATE INDEX runs_by_change ON runs (updated_at);
 CREATE INDEX runs_by_time ON runs (created_at, id);
 CREATE INDEX runs_by_repository ON runs (repository, created_at, id);
 CREATE INDEX runs_by_sha ON runs (sha);
@@ -190,6 +193,7 @@ CREATE INDEX releases_by_run ON releases (run_id);
 CREATE UNIQUE INDEX releases_unanswered ON releases (pipeline) WHERE unanswered;
 CREATE INDEX releases_by_state ON releases (state, created_at, id);
 CREATE INDEX releases_by_pipeline ON releases (pipeline, updated_at);
+CREATE INDEX releases_by_change ON releases (updated_at);
 CREATE INDEX releases_by_time ON releases (created_at, id);
 CREATE INDEX releases_by_repository ON releases (repository, created_at, id);
 CREATE INDEX releases_by_sha ON releases (sha);
@@ -208,7 +212,7 @@ CREATE TABLE actions (
     created_at  BIGINT NOT NULL
 );
 CREATE INDEX actions_by_record ON actions (record_id, created_at, id);
-CREATE INDEX actions_by_time ON actions (created_at);
+CREATE INDEX actions_by_time ON actions (created_at, id);
 
 -- Who vouches for a commit of a merge request from a fork: actor, which is empty while the delivery
 -- with delivery_id waits for somebody who does. key is the ref key and the commit.

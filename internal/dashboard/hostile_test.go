@@ -136,6 +136,12 @@ func (o *orders) Do(_ context.Context, _ access.User, order access.Order) (acces
 // serve serves the pages of a store in which everything is evil, to a local user.
 func serve(t *testing.T, done *orders) *httptest.Server {
 	t.Helper()
+	return serveTo(t, done, access.Options{Local: &access.Local{}})
+}
+
+// serveTo serves them to whom the options let in.
+func serveTo(t *testing.T, done *orders, allow access.Options) *httptest.Server {
+	t.Helper()
 	s := hostile(t)
 	policy, complaints := rules.Load(rules.Source{Name: "rules.yaml", Data: []byte("version: 1\nrules:\n  - {name: all, on: [push], ignore: true}\n")})
 	if complaints != nil {
@@ -155,7 +161,11 @@ func serve(t *testing.T, done *orders) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed, err := access.New(access.Options{Store: s, People: nobody{}, Settings: func() access.Settings { return access.Settings{} }, Local: &access.Local{}, Log: zap.NewNop(), Metrics: access.NewMetrics(prometheus.NewRegistry())})
+	allow.Store, allow.People, allow.Log, allow.Metrics = s, nobody{}, zap.NewNop(), access.NewMetrics(prometheus.NewRegistry())
+	if allow.Settings == nil {
+		allow.Settings = func() access.Settings { return access.Settings{} }
+	}
+	allowed, err := access.New(allow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,5 +300,54 @@ func TestOrders(t *testing.T) {
 	form.Set("action", "everything")
 	if status, _ := post("same-origin", form); status != http.StatusForbidden || len(done.got) != before {
 		t.Errorf("an action that there is none of: %d", status)
+	}
+}
+
+// TestStrangers holds what somebody sees who is not logged in, and who may only look.
+func TestStrangers(t *testing.T) {
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	get := func(address string) (status int, to, text string) {
+		response, err := client.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, response.Header.Get("Location"), string(body)
+	}
+	closed := serveTo(t, &orders{}, access.Options{})
+	for path, next := range map[string]string{"/": "%2F", "/changes/delivery": "%2Fchanges%2Fdelivery", "/runs/run": "%2Fruns%2Frun", "/runs?state=failed": "%2Fruns%3Fstate%3Dfailed",
+		"/changes/delivery/payload": "%2Fchanges%2Fdelivery%2Fpayload", "/audit": "%2Faudit", "/rules": "%2Frules", "/?live=1": "%2F%3Flive%3D1"} {
+		if status, to, text := get(closed.URL + path); status != http.StatusSeeOther || to != "/login?next="+next || strings.Contains(text, "script") {
+			t.Errorf("%s: %d, to %q, %.100q", path, status, to, text)
+		}
+	}
+	response, err := client.PostForm(closed.URL+"/orders", url.Values{"action": {"rerun"}, "reason": {"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusUnauthorized {
+		t.Errorf("an order of nobody: %d", response.StatusCode)
+	}
+	done := &orders{}
+	public := serveTo(t, done, access.Options{Settings: func() access.Settings { return access.Settings{PublicView: true} }})
+	status, _, text := get(public.URL + "/changes/delivery")
+	if status != http.StatusOK || strings.Contains(text, "<form method=\"post\"") || strings.Contains(text, "/payload") {
+		t.Errorf("a viewer: %d, %d forms", status, strings.Count(text, "<form"))
+	}
+	if status, _, _ := get(public.URL + "/changes/delivery/payload"); status != http.StatusForbidden {
+		t.Errorf("the payload for a viewer: %d", status)
+	}
+	response, err = client.PostForm(public.URL+"/orders", url.Values{"action": {"rerun"}, "kind": {"run"}, "id": {"run"}, "reason": {"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusForbidden || len(done.got) != 0 {
+		t.Errorf("an order of a viewer: %d, %d carried out", response.StatusCode, len(done.got))
 	}
 }

@@ -143,16 +143,16 @@ func (d *Dashboard) page(action access.Action, show show) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		p := d.newPage(c)
 		secure(c.Response().Header())
-		user, known := access.Current(c)
-		if !known {
-			if c.Request().Method != http.MethodGet {
+		// Where public_view is set, somebody who is not logged in may look, too.
+		var known bool
+		if p.user, known = access.Current(c); !p.user.May(action) {
+			switch {
+			case known:
+				return d.fail(c, p, access.ErrForbidden)
+			case c.Request().Method != http.MethodGet:
 				return d.fail(c, p, failure{http.StatusUnauthorized, p.T("You are not logged in any more: log in and send the form again.")})
 			}
 			return c.Redirect(http.StatusSeeOther, "/login?"+query("next", c.Request().URL.RequestURI()))
-		}
-		p.user = user
-		if !user.May(action) {
-			return d.fail(c, p, access.ErrForbidden)
 		}
 		if c.Request().Method == http.MethodGet && c.QueryParam("live") != "" {
 			return d.stream(c, p, show)

@@ -339,8 +339,8 @@ func TestStrangers(t *testing.T) {
 	if status != http.StatusOK || strings.Contains(text, "<form method=\"post\"") || strings.Contains(text, "/payload") {
 		t.Errorf("a viewer: %d, %d forms", status, strings.Count(text, "<form"))
 	}
-	if status, _, _ := get(public.URL + "/changes/delivery/payload"); status != http.StatusForbidden {
-		t.Errorf("the payload for a viewer: %d", status)
+	if status, to, _ := get(public.URL + "/changes/delivery/payload"); status != http.StatusSeeOther || !strings.HasPrefix(to, "/login?") {
+		t.Errorf("the payload for a viewer: %d, to %q", status, to)
 	}
 	response, err = client.PostForm(public.URL+"/orders", url.Values{"action": {"rerun"}, "kind": {"run"}, "id": {"run"}, "reason": {"x"}})
 	if err != nil {

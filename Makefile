@@ -1,13 +1,16 @@
 # The pinned tools. They are run by version, so that they are not dependencies of the
 # project.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+TEMPL       := github.com/a-h/templ/cmd/templ@v0.3.1020
+# What the tests of the pages are judged by. It is not ours, and not in the repository.
+AXE         := axe-core@4.14.1
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 # The vulnerability database: an URL, or file:// and an absolute path.
 VULNDB      ?= https://vuln.go.dev
 VERSION     ?= dev
 FUZZTIME    ?= 10s
 
-.PHONY: build test lint fuzz bench crash faults soak attack vuln
+.PHONY: pages axe build test lint fuzz bench crash faults soak attack vuln
 
 # The proofs run on both databases; PostgreSQL is started from what is installed.
 DATABASE ?= both
@@ -17,6 +20,12 @@ FOR      ?= 60s
 build: ## both programs, as they are released, in build/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o build/gatewright ./cmd/server
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o build/gatewright-demo ./cmd/demo
+
+pages: ## the Go code of the pages, from their templates
+	go run $(TEMPL) generate -path internal/dashboard
+
+axe: ## axe-core, for the tests of the pages, in build/axe
+	npm install --prefix build/axe --no-save --ignore-scripts --no-audit --no-fund --silent $(AXE)
 
 test: ## the tests, with the race detector
 	go test -race ./...

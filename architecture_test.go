@@ -42,13 +42,16 @@ var mayImport = map[string][]string{
 	"storetest":   {},
 	"golden":      {},
 
-	"view":    {"event", "rules", "codecheck", "release", "store"},
+	"view":   {"event", "rules", "codecheck", "release", "store"},
+	"access": {"event", "store", "webhook"},
+
+	"dashboard": {"access", "event", "rules", "codecheck", "release", "store", "view", "webhook"},
+
 	"hooks":   {"forge"},
 	"doctor":  {"event", "rules", "config", "huaweicloud", "codecheck", "release", "store", "hooks"},
 	"tasks":   {"event", "rules", "codecheck", "store"},
-	"access":  {"event", "store", "webhook"},
 	"api":     {"access", "event", "rules", "codecheck", "release", "store", "view", "webhook"},
-	"app":     {"access", "api", "event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "report", "webhook", "store", "jobs", "doctor", "tasks", "hooks"},
+	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "report", "webhook", "store", "jobs", "doctor", "tasks", "hooks", "access", "api", "dashboard"},
 	"command": {"escape"},
 	"demo":    {"app", "config", "event", "standin", "store", "view", "webhook"},
 	"apptest": {"command", "demo", "event", "codecheck", "storetest"},
@@ -60,7 +63,7 @@ var onlyIn = []struct {
 	in     []string
 	why    string
 }{
-	{"github.com/labstack/echo/v4", []string{"internal/webhook", "internal/access", "internal/api", "internal/app", "test/bench"}, "the HTTP framework stays at the edge; the bench serves the webhook endpoint without the rest"},
+	{"github.com/labstack/echo/v4", []string{"internal/webhook", "internal/access", "internal/api", "internal/dashboard", "internal/app", "test/bench"}, "the HTTP framework stays at the edge; the bench serves the webhook endpoint without the rest"},
 	{module + "internal/standin", []string{"cmd/demo", "internal/demo", "test/harness", "test/crash", "test/faults", "test/attack"}, "the service is never linked with what it is tested against"},
 	{module + "internal/demo", []string{"cmd/demo", "internal/apptest"}, "the service is never linked with what it is tested against"},
 	{module + "internal/apptest", nil, "only tests import it"},
@@ -73,6 +76,8 @@ var onlyIn = []struct {
 	{"golang.org/x/oauth2", []string{"internal/access"}, "one package knows how people log in"},
 	{"modernc.org/sqlite", []string{"internal/store"}, "one package knows the database"},
 	{"github.com/jackc/pgx", []string{"internal/store", "internal/storetest", "internal/jobs"}, "one package knows the database; jobs names its transaction"},
+	{"github.com/a-h/templ", []string{"internal/dashboard"}, "one place writes HTML"},
+	{"github.com/chromedp", nil, "a browser is for tests only"},
 	{"github.com/santhosh-tekuri/jsonschema", nil, "only tests check documents by their schemas"},
 	{"github.com/fsnotify/fsnotify", []string{"internal/app"}, "one place watches files"},
 	{"github.com/riverqueue/river", []string{"internal/jobs"}, "one package knows the queue"},
@@ -93,6 +98,7 @@ var neverLinked = []struct{ prefix, why string }{
 	{"mvdan.cc/sh", "the service never looks at source code"},
 	{"github.com/Shopify/toxiproxy", "it is for the proof with network faults"},
 	{"github.com/ulikunitz/xz", "GO-2025-3922: a crafted archive exhausts memory"},
+	{"github.com/chromedp", "a browser is for tests only"},
 	{"testing", "a test helper has been imported by the service"},
 }
 

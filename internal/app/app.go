@@ -18,6 +18,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/api"
 	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/dashboard"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -52,6 +53,8 @@ type App struct {
 	metrics *metricsPage
 	// public serves webhooks, private the rest: health, metrics, logins, and what people do.
 	public, private *http.Server
+	// pages are on the private address, too.
+	pages *dashboard.Dashboard
 	// started are the fields of the line that says that the service has started.
 	started []zap.Field
 	reloads *reloader
@@ -125,7 +128,10 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.api, err = newAPI(cfg, opts.Version, a.store, a.reloads, a.health, a.orders, log); err != nil {
 		return nil, err
 	}
-	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.api.Register), cfg.HTTP, cfg.Dashboard, refused, log)
+	if a.pages, err = a.newDashboard(opts.Version); err != nil {
+		return nil, err
+	}
+	a.private, err = newPrivateServer(newPrivateHandler(a.health, metrics, log, func(e *echo.Echo) { allowed.Register(e, withoutLogin) }, a.api.Register, a.pages.Register), cfg.HTTP, cfg.Dashboard, refused, log)
 	return a, err
 }
 
@@ -249,7 +255,9 @@ func (a *App) stop() error {
 	err := a.queue.Stop(grace)
 	// The private address answers probes until the work is done, and only metrics that are being
 	// gathered are waited for.
-	err = errors.Join(<-drained, err, a.private.Close())
+	err = errors.Join(<-drained, err)
+	a.pages.Close()
+	err = errors.Join(err, a.private.Close())
 	a.metrics.stop()
 	err = errors.Join(err, a.queue.Close(), a.store.Close())
 	a.log.Info("service stopped")

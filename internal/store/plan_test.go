@@ -222,3 +222,39 @@ func explain(t *testing.T, s *Store, q *query) (plan string) {
 	}
 	return plan
 }
+
+// TestOverviewUsesIndexes: the first page is read every two seconds by each browser that shows it.
+func TestOverviewUsesIndexes(t *testing.T) {
+	s, err := Open(t.Context(), Options{SQLite: filepath.Join(t.TempDir(), "test.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, c := range []struct {
+		query, index string
+		args         []any
+	}{
+		{arrivalsQuery, "deliveries_by_time", []any{1, 1, 1, 1}},
+		{unresolvedQuery, "releases_by_state", []any{"failed", 1}},
+	} {
+		rows, err := s.SQLite().Query("EXPLAIN QUERY PLAN "+c.query, c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plan []string
+		for rows.Next() {
+			var id, parent, unused int
+			var step string
+			if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, step)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if text := strings.Join(plan, "\n"); !strings.Contains(text, c.index) || strings.Contains(text, "SCAN t") || c.index == "releases_by_state" && strings.Contains(text, "TEMP B-TREE") {
+			t.Errorf("want the index %s:\n%s", c.index, text)
+		}
+	}
+}

@@ -401,3 +401,23 @@ CREATE TABLE webhook_secrets (
     last_used  BIGINT NOT NULL,
     PRIMARY KEY (connection, secret)
 );
+
+-- Proof: the audit log, evidence and notices.
+
+-- The audit log: a chain of rows by prev and hash (docs/audit.md). Triggers refuse that a row is changed or
+-- removed; see the folders sqlite and postgres.
+CREATE TABLE audit (
+    seq         BIGINT PRIMARY KEY,
+    at          BIGINT NOT NULL,
+    kind        TEXT NOT NULL,
+    actor       TEXT NOT NULL,
+    action      TEXT NOT NULL,
+    record_kind TEXT NOT NULL,
+    record_id   TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    details     TEXT NOT NULL,
+    prev        TEXT NOT NULL,
+    hash        TEXT NOT NULL
+);
+CREATE INDEX audit_by_record ON audit (record_id, seq) WHERE record_id <> '';
+CREATE INDEX audit_by_kind ON audit (kind, seq);

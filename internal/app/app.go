@@ -5,6 +5,7 @@ package app
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net/http"
@@ -82,6 +83,7 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {
 		return nil, err
 	}
+	a.reloads.record = a.queue.RecordConfiguration
 	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now, cfg.Recovery.MissingAfter), newPauseCollector(a.store))
 	a.reloads.endpoint, err = webhook.New(webhook.Options{
 		Connections: connections,
@@ -152,19 +154,22 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		Log:      a.log,
 		Metrics:  jobs.NewMetrics(registry),
 
-		Forge:            a.reloads.hosts,
-		Confirm:          a.reloads.hosts.confirm,
-		Groups:           a.reloads.hosts.groups,
-		Conversation:     a.reloads.hosts,
-		Commands:         a.reloads.hosts.commands,
-		Reporter:         a.reloads.hosts,
-		Report:           a.reloads.hosts.report,
-		Retention:        a.cfg.Store.Retention,
-		PayloadRetention: a.cfg.Store.PayloadRetention,
-		MaxEventAge:      a.cfg.MaxEventAge,
-		MaxRuns:          maxRuns,
-		KeepTasks:        keepTasks,
-		Recovery:         a.reloads.hosts.recovery(a.cfg.Recovery),
+		Forge:             a.reloads.hosts,
+		Confirm:           a.reloads.hosts.confirm,
+		Groups:            a.reloads.hosts.groups,
+		Conversation:      a.reloads.hosts,
+		Commands:          a.reloads.hosts.commands,
+		Reporter:          a.reloads.hosts,
+		Report:            a.reloads.hosts.report,
+		Retention:         a.cfg.Store.Retention,
+		PayloadRetention:  a.cfg.Store.PayloadRetention,
+		AuditRetention:    a.cfg.Audit.Retention,
+		EvidenceKey:       func() ed25519.PrivateKey { return *a.reloads.evidenceKey.Load() },
+		EvidenceRetention: a.cfg.Evidence.Retention,
+		MaxEventAge:       a.cfg.MaxEventAge,
+		MaxRuns:           maxRuns,
+		KeepTasks:         keepTasks,
+		Recovery:          a.reloads.hosts.recovery(a.cfg.Recovery),
 	})
 }
 

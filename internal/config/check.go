@@ -83,6 +83,7 @@ func (k *checker) config(c *Config) {
 	k.recovery(c)
 	c.Rules = k.file("rules", c.Rules)
 	k.log(c.Log)
+	k.proof(c)
 }
 
 func (k *checker) recovery(c *Config) {

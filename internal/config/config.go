@@ -41,7 +41,10 @@ type Config struct {
 	// Recovery says how to look for what no webhook told.
 	Recovery Recovery `yaml:"recovery"`
 	// Rules is a rules file, or a folder of them. Default: rules.yaml.
-	Rules     string    `yaml:"rules"`
+	Rules string `yaml:"rules"`
+	// Audit and Evidence say what is kept as proof.
+	Audit     Audit     `yaml:"audit,omitempty"`
+	Evidence  Evidence  `yaml:"evidence"`
 	Log       Log       `yaml:"log"`
 	Telemetry Telemetry `yaml:"telemetry"`
 

@@ -11,6 +11,7 @@ package jobs
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -81,6 +82,12 @@ type Options struct {
 	// the bodies of deliveries are; defaults 30 and 7 days.
 	Retention        time.Duration
 	PayloadRetention time.Duration
+	// AuditRetention is how long rows of the audit log are kept. Default 0, for ever.
+	AuditRetention time.Duration
+	// EvidenceKey returns the key that signs evidence bundles, nil for none, and EvidenceRetention is
+	// how long they are kept. Default: none, and five years.
+	EvidenceKey       func() ed25519.PrivateKey
+	EvidenceRetention time.Duration
 	// MaxEventAge is how long before its receipt a change may have been made, by the
 	// host's own time; an older one starts nothing. Default 7 days.
 	MaxEventAge time.Duration
@@ -118,6 +125,8 @@ type Queue struct {
 	// redeliveries is what was told of webhooks that cannot be read.
 	redeliveries redeliveries
 	missed       atomic.Bool
+	// auditLogged is the row of the audit log that was logged last.
+	auditLogged atomic.Int64
 	// started is when Start was called.
 	started time.Time
 	log     *zap.Logger
@@ -190,6 +199,12 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	}
 	if opts.PayloadRetention == 0 {
 		opts.PayloadRetention = 7 * 24 * time.Hour
+	}
+	if opts.EvidenceKey == nil {
+		opts.EvidenceKey = func() ed25519.PrivateKey { return nil }
+	}
+	if opts.EvidenceRetention == 0 {
+		opts.EvidenceRetention = 5 * 365 * 24 * time.Hour
 	}
 	if opts.MaxEventAge == 0 {
 		opts.MaxEventAge = 7 * 24 * time.Hour

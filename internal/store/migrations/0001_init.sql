@@ -421,3 +421,15 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_by_record ON audit (record_id, seq) WHERE record_id <> '';
 CREATE INDEX audit_by_kind ON audit (kind, seq);
+
+-- The evidence of each release that has ended: a row when it ends, and the bundle (compressed) when that is made;
+-- made_at is 0 before.
+CREATE TABLE evidence (
+    release_id TEXT PRIMARY KEY,
+    wanted_at  BIGINT NOT NULL,
+    made_at    BIGINT NOT NULL,
+    root       TEXT NOT NULL,
+    body       BLOB NOT NULL
+);
+CREATE INDEX evidence_to_make ON evidence (wanted_at) WHERE made_at = 0;
+CREATE INDEX evidence_by_time ON evidence (wanted_at);

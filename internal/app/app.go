@@ -19,6 +19,7 @@ import (
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/jobs"
+	"github.com/gatewright/gatewright/internal/notify"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/webhook"
@@ -54,6 +55,8 @@ type App struct {
 	started []zap.Field
 	reloads *reloader
 	secrets *secretUses
+	// notifier sends notices.
+	notifier *notify.Sender
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -61,7 +64,7 @@ type App struct {
 func New(ctx context.Context, opts Options) (a *App, err error) {
 	cfg, log := opts.Config, opts.Log
 	registry := newRegistry(opts.Version)
-	a = &App{cfg: cfg, log: log, started: startFields(opts)}
+	a = &App{notifier: notify.NewSender(), cfg: cfg, log: log, started: startFields(opts)}
 	if a.reloads, err = newReloader(opts, registry); err != nil {
 		return nil, err
 	}
@@ -145,6 +148,10 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		account, _ := a.cfg.Account(name)
 		maxRuns[name], keepTasks[name] = account.MaxRuns, account.KeepMergeRequestTasks
 	}
+	missingAfter := a.cfg.Recovery.MissingAfter
+	if a.cfg.Recovery.Interval == 0 {
+		missingAfter = 0 // nobody compares
+	}
 	return jobs.New(ctx, jobs.Options{
 		Store:    a.store,
 		Parse:    parser(a.cfg.Connections),
@@ -164,6 +171,10 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		Retention:         a.cfg.Store.Retention,
 		PayloadRetention:  a.cfg.Store.PayloadRetention,
 		AuditRetention:    a.cfg.Audit.Retention,
+		Targets:           func() []notify.Target { return *a.reloads.targets.Load() },
+		Notifier:          a.notifier,
+		Dashboard:         a.cfg.Dashboard.URL,
+		MissingAfter:      missingAfter,
 		EvidenceKey:       func() ed25519.PrivateKey { return *a.reloads.evidenceKey.Load() },
 		EvidenceRetention: a.cfg.Evidence.Retention,
 		MaxEventAge:       a.cfg.MaxEventAge,
@@ -240,6 +251,7 @@ func (a *App) stop() error {
 	// gathered are waited for.
 	err = errors.Join(<-drained, err, a.private.Close())
 	a.metrics.stop()
+	a.notifier.Close()
 	err = errors.Join(err, a.queue.Close(), a.store.Close())
 	a.log.Info("service stopped")
 	return err

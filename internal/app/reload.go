@@ -19,6 +19,7 @@ import (
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/notify"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
@@ -44,6 +45,8 @@ type reloader struct {
 	hosts    *hosts
 
 	policy atomic.Pointer[rules.Policy]
+	// targets get notices.
+	targets atomic.Pointer[[]notify.Target]
 	// evidenceKey signs evidence bundles; nil for none.
 	evidenceKey atomic.Pointer[ed25519.PrivateKey]
 
@@ -226,6 +229,8 @@ func (r *reloader) take(cfg *config.Config, policy *rules.Policy, in *inputs, as
 func (r *reloader) enforce(cfg *config.Config, policy *rules.Policy, status configStatus) {
 	r.cfg = cfg
 	r.policy.Store(policy)
+	targets := NoticeTargets(cfg)
+	r.targets.Store(&targets)
 	key := cfg.Evidence.SigningKey()
 	r.evidenceKey.Store(&key)
 	r.mu.Lock()

@@ -84,6 +84,7 @@ func (k *checker) config(c *Config) {
 	c.Rules = k.file("rules", c.Rules)
 	k.log(c.Log)
 	k.proof(c)
+	k.notify(c)
 }
 
 func (k *checker) recovery(c *Config) {

@@ -56,6 +56,9 @@ const (
 	LogAuditHash = "audit_hash"
 	// LogEvidenceHash is the hash of an evidence bundle.
 	LogEvidenceHash = "evidence_hash"
+	// LogTarget is the name of a target of notices, LogNotice the key of a notice.
+	LogTarget = "target"
+	LogNotice = "notice"
 	// LogSettings are paths in the server file, LogVariables names of environment
 	// variables.
 	LogSettings  = "settings"

@@ -118,6 +118,13 @@ func (in *Inserter) Resume(ctx context.Context, tx *store.Tx) (int, error) {
 	for _, id := range evidence {
 		jobs = append(jobs, evidenceJob(id))
 	}
+	notices, err := tx.WaitingNotices(ctx, future, all)
+	if err != nil {
+		return 0, fmt.Errorf("resume: %w", err)
+	}
+	for _, key := range notices {
+		jobs = append(jobs, noticeJob(key))
+	}
 	for chunk := range slices.Chunk(jobs, reconcileBatch) {
 		if err := in.engine.insert(ctx, tx, chunk); err != nil {
 			return 0, fmt.Errorf("resume: %w", err)

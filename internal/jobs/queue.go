@@ -25,6 +25,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/notify"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/report"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -88,6 +89,12 @@ type Options struct {
 	// how long they are kept. Default: none, and five years.
 	EvidenceKey       func() ed25519.PrivateKey
 	EvidenceRetention time.Duration
+	// Targets returns who gets notices, Notifier sends them, and Dashboard is the address of the pages that they
+	// link to. MissingAfter is after how long a missing verdict is told; 0: never. Default: nobody gets any.
+	Targets      func() []notify.Target
+	Notifier     Notifier
+	Dashboard    string
+	MissingAfter time.Duration
 	// MaxEventAge is how long before its receipt a change may have been made, by the
 	// host's own time; an older one starts nothing. Default 7 days.
 	MaxEventAge time.Duration
@@ -200,6 +207,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.PayloadRetention == 0 {
 		opts.PayloadRetention = 7 * 24 * time.Hour
 	}
+	if opts.Targets == nil || opts.Notifier == nil {
+		opts.Targets = func() []notify.Target { return nil }
+	}
 	if opts.EvidenceKey == nil {
 		opts.EvidenceKey = func() ed25519.PrivateKey { return nil }
 	}
@@ -250,6 +260,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 			decisionQueue:      {MaxWorkers: decisionWorkers},
 			gatherQueue:        {MaxWorkers: gatherWorkers, FetchPollInterval: gatherPoll},
 			maintenanceQueue:   {MaxWorkers: maintenanceWorkers},
+			noticeQueue:        {MaxWorkers: noticeWorkers, FetchPollInterval: noticePoll},
 			recoveryQueue:      {MaxWorkers: 1, FetchPollInterval: recoveryPoll},
 		},
 		PeriodicJobs: periodicJobs,

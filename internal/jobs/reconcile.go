@@ -33,6 +33,9 @@ func (q *Queue) reconcile(ctx context.Context, _ reconcileArgs) (time.Duration, 
 	if err := q.logAudit(ctx, false); err != nil {
 		return 0, err
 	}
+	if err := q.announceFound(ctx); err != nil {
+		return 0, err
+	}
 	// Also where the limit was just changed or removed.
 	if _, err := q.placeRuns(ctx, placeRunsArgs{}); err != nil {
 		return 0, err
@@ -78,8 +81,15 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 		return nil, err
 	}
 	evidence, err := tx.EvidenceToMake(ctx, since, reconcileBatch)
-	if err != nil || len(deliveries)+len(runs)+len(releases)+len(commands)+len(evidence) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	notices, err := tx.WaitingNotices(ctx, since, reconcileBatch)
+	if err != nil || len(deliveries)+len(runs)+len(releases)+len(commands)+len(evidence)+len(notices) == 0 {
+		return nil, err
+	}
+	for _, key := range notices {
+		jobs = append(jobs, noticeJob(key))
 	}
 	for _, id := range evidence {
 		jobs = append(jobs, evidenceJob(id))

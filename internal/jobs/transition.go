@@ -124,6 +124,7 @@ func (q *Queue) releaseChanged(ctx context.Context, tx *transaction, before, r r
 	if r.State != before.State {
 		q.reportRelease(tx, r)
 	}
+	q.announceRelease(tx, before, r)
 	tx.AfterCommit(func() {
 		q.opts.Metrics.observeAction(before, r)
 		if r.State == before.State {

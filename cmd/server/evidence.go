@@ -148,7 +148,7 @@ func writeEvidence(w io.Writer, r evidence.Result) {
 	case r.Signed:
 		fmt.Fprintf(w, "note  it is signed by the key %s, which only the bundle names: give the key that you trust by --public-key\n", r.KeyID)
 	default:
-		fmt.Fprintln(w, "note  it is not signed: whoever could change it could have made all its hashes anew")
+		fmt.Fprintln(w, "note  it is not signed: whoever could change it could have made all its hashes again")
 	}
 	fmt.Fprintf(w, "note  when it was made, the newest row of the audit log was %d, with the hash %s\n", r.Audit.Seq, escape.Line(r.Audit.Hash))
 }

@@ -165,18 +165,18 @@ func TestBadBundles(t *testing.T) {
 			}
 		})
 	}
-	// Whoever hashes a changed bundle anew has not the key.
+	// Whoever hashes a changed bundle again has not the key.
 	forged := contents()
 	forged[evidence.Rule] = map[string]any{"name": "other"}
 	head := evidence.Head{ReleaseID: "r1", MadeAt: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	anew, _, err := evidence.Make(head, forged, seed(9))
+	again, _, err := evidence.Make(head, forged, seed(9))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := evidence.Verify(anew, seed(1).Public().(ed25519.PublicKey)); err != nil || len(r.Problems) != 1 || r.Problems[0].Part != "seal" {
+	if r, err := evidence.Verify(again, seed(1).Public().(ed25519.PublicKey)); err != nil || len(r.Problems) != 1 || r.Problems[0].Part != "seal" {
 		t.Errorf("%+v, error %v", r, err)
 	}
-	mixed := strings.Split(string(anew), "\n")
+	mixed := strings.Split(string(again), "\n")
 	mixed[12] = lines[12]
 	if r, err := evidence.Verify([]byte(join(mixed...)), nil); err != nil || len(r.Problems) != 1 || r.Problems[0].Part != "seal" {
 		t.Errorf("%+v, error %v", r, err)

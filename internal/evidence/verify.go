@@ -92,7 +92,7 @@ func split(data []byte) ([]string, error) {
 	_ = json.Unmarshal(data, &other) // also a list or a text
 	switch {
 	case other.Format == Format:
-		return nil, errors.New("this evidence bundle was written anew: its lines must be as gatewright evidence get gives them, byte for byte")
+		return nil, errors.New("this evidence bundle was written again: its lines must be as gatewright evidence get gives them, byte for byte")
 	case strings.HasPrefix(other.Format, "gatewright-evidence/"):
 		return nil, errors.New("this evidence bundle has a format that this program does not know: verify it with a newer gatewright")
 	}
@@ -240,7 +240,7 @@ func (r *Result) verifySignature(s seal, key ed25519.PublicKey) {
 	r.KeyID = KeyID(by)
 	switch {
 	case !ed25519.Verify(by, signed(s.Root), signature):
-		r.complain(inSeal, "the signature is wrong: the bundle was changed and hashed anew, or the seal was changed")
+		r.complain(inSeal, "the signature is wrong: the bundle was changed and hashed again, or the seal was changed")
 	case key != nil && !by.Equal(key):
 		r.complain(inSeal, "it is signed by the key %s, and the one that was given is %s", r.KeyID, KeyID(key))
 	default:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatewright/gatewright/internal/audit"
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/store"
@@ -121,7 +123,10 @@ The server may be running. Exit code 1 when nothing of that repository is rememb
 		var list []forgotten
 		if err := within(cmd.Context(), func(tx *store.Tx) (err error) {
 			list, err = forget(cmd.Context(), tx, flags)
-			return err
+			if err != nil || flags.dryRun || len(list) == 0 {
+				return err
+			}
+			return auditForgotten(cmd.Context(), tx, kind, list, flags)
 		}); err != nil {
 			return err
 		}
@@ -134,6 +139,17 @@ The server may be running. Exit code 1 when nothing of that repository is rememb
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "say what would be forgotten, and change nothing")
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "print one JSON object")
 	return cmd
+}
+
+// auditForgotten writes into the audit log what was forgotten.
+func auditForgotten(ctx context.Context, tx *store.Tx, kind string, list []forgotten, flags forgetFlags) error {
+	details, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	return tx.Audit(ctx, audit.Entry{
+		Kind: audit.Action, Actor: osUser(), Action: "forget_" + kind, RecordKind: "repository", RecordID: flags.memory.Connection + " " + flags.memory.Repository, Details: string(details),
+	})
 }
 
 // reportForgotten prints what was forgotten. It returns command.ErrNo when that is nothing.

@@ -262,7 +262,7 @@ func replayAll(ctx context.Context, s *store.Store, views []replayView) error {
 		byID[views[i].ID] = &views[i]
 	}
 	for batch := range slices.Chunk(ids, replayBatch) {
-		results, err := inserter.Replay(ctx, batch)
+		results, err := inserter.As(osUser()).Replay(ctx, batch)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ package app
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"github.com/gatewright/gatewright/internal/dashboard"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/jobs"
+	"github.com/gatewright/gatewright/internal/notify"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/webhook"
@@ -61,6 +63,8 @@ type App struct {
 	secrets *secretUses
 	// orders carries out what people and machines order.
 	orders *orders
+	// notifier sends notices.
+	notifier *notify.Sender
 }
 
 // New opens the database and connects the packages. Nothing listens and no job runs
@@ -68,7 +72,7 @@ type App struct {
 func New(ctx context.Context, opts Options) (a *App, err error) {
 	cfg, log := opts.Config, opts.Log
 	registry := newRegistry(opts.Version)
-	a = &App{cfg: cfg, log: log, started: startFields(opts)}
+	a = &App{notifier: notify.NewSender(), cfg: cfg, log: log, started: startFields(opts)}
 	if a.reloads, err = newReloader(opts, registry); err != nil {
 		return nil, err
 	}
@@ -93,6 +97,7 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.orders, err = newOrders(a.store, log); err != nil {
 		return nil, err
 	}
+	a.reloads.record = a.queue.RecordConfiguration
 	registry.MustRegister(jobs.NewStateCollector(a.store, time.Now, cfg.Recovery.MissingAfter), newPauseCollector(a.store))
 	a.reloads.endpoint, err = webhook.New(webhook.Options{
 		Connections: connections,
@@ -164,6 +169,10 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		account, _ := a.cfg.Account(name)
 		maxRuns[name], keepTasks[name] = account.MaxRuns, account.KeepMergeRequestTasks
 	}
+	missingAfter := a.cfg.Recovery.MissingAfter
+	if a.cfg.Recovery.Interval == 0 {
+		missingAfter = 0 // nobody compares
+	}
 	return jobs.New(ctx, jobs.Options{
 		Store:    a.store,
 		Parse:    parser(a.cfg.Connections),
@@ -173,19 +182,26 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		Log:      a.log,
 		Metrics:  jobs.NewMetrics(registry),
 
-		Forge:            a.reloads.hosts,
-		Confirm:          a.reloads.hosts.confirm,
-		Groups:           a.reloads.hosts.groups,
-		Conversation:     a.reloads.hosts,
-		Commands:         a.reloads.hosts.commands,
-		Reporter:         a.reloads.hosts,
-		Report:           a.reloads.hosts.report,
-		Retention:        a.cfg.Store.Retention,
-		PayloadRetention: a.cfg.Store.PayloadRetention,
-		MaxEventAge:      a.cfg.MaxEventAge,
-		MaxRuns:          maxRuns,
-		KeepTasks:        keepTasks,
-		Recovery:         a.reloads.hosts.recovery(a.cfg.Recovery),
+		Forge:             a.reloads.hosts,
+		Confirm:           a.reloads.hosts.confirm,
+		Groups:            a.reloads.hosts.groups,
+		Conversation:      a.reloads.hosts,
+		Commands:          a.reloads.hosts.commands,
+		Reporter:          a.reloads.hosts,
+		Report:            a.reloads.hosts.report,
+		Retention:         a.cfg.Store.Retention,
+		PayloadRetention:  a.cfg.Store.PayloadRetention,
+		AuditRetention:    a.cfg.Audit.Retention,
+		Targets:           func() []notify.Target { return *a.reloads.targets.Load() },
+		Notifier:          a.notifier,
+		Dashboard:         a.cfg.Dashboard.URL,
+		MissingAfter:      missingAfter,
+		EvidenceKey:       func() ed25519.PrivateKey { return *a.reloads.evidenceKey.Load() },
+		EvidenceRetention: a.cfg.Evidence.Retention,
+		MaxEventAge:       a.cfg.MaxEventAge,
+		MaxRuns:           maxRuns,
+		KeepTasks:         keepTasks,
+		Recovery:          a.reloads.hosts.recovery(a.cfg.Recovery),
 	})
 }
 
@@ -259,6 +275,7 @@ func (a *App) stop() error {
 	a.pages.Close()
 	err = errors.Join(err, a.private.Close())
 	a.metrics.stop()
+	a.notifier.Close()
 	err = errors.Join(err, a.queue.Close(), a.store.Close())
 	a.log.Info("service stopped")
 	return err

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"os"
 	"reflect"
@@ -18,6 +19,7 @@ import (
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/huaweicloud"
+	"github.com/gatewright/gatewright/internal/notify"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
@@ -25,6 +27,9 @@ import (
 // quietTime is how long the files must not change before they are read: editors and
 // configuration tools change several, or one in several steps.
 const quietTime = 250 * time.Millisecond
+
+// recordAgain is how long after a failure the audit log is told again which configuration is in force.
+const recordAgain = 5 * time.Second
 
 // reloader keeps the configuration in force, and replaces it when SIGHUP asks for that
 // or the files change: the rules, and the secrets that come from files. Either all that
@@ -40,6 +45,15 @@ type reloader struct {
 	hosts    *hosts
 
 	policy atomic.Pointer[rules.Policy]
+	// targets get notices.
+	targets atomic.Pointer[[]notify.Target]
+	// evidenceKey signs evidence bundles; nil for none.
+	evidenceKey atomic.Pointer[ed25519.PrivateKey]
+
+	// record writes the hashes of what is in force into the audit log; recorded are those that it
+	// wrote last. They belong to run.
+	record   func(ctx context.Context, hash, rules string) error
+	recorded string
 
 	// cfg is in force; good is what it was read from. Both belong to run.
 	cfg  *config.Config
@@ -99,8 +113,11 @@ func (r *reloader) run(ctx context.Context) {
 	// A file may change after it was read and before it is watched: what is new among
 	// the watched is read again.
 	reload := func(asked bool) {
-		if r.reload(w, asked) {
+		switch again := r.reload(w, asked); {
+		case again:
 			quiet.Reset(quietTime)
+		case !r.recordInForce(ctx):
+			quiet.Reset(recordAgain)
 		}
 	}
 	w.watch(r.good)
@@ -122,6 +139,22 @@ func (r *reloader) run(ctx context.Context) {
 			reload(false)
 		}
 	}
+}
+
+// recordInForce writes into the audit log what is in force, and reports whether it is written.
+func (r *reloader) recordInForce(ctx context.Context) bool {
+	hash, rules := r.state().hash, r.current().Hash()
+	if r.recorded == hash+rules {
+		return true
+	}
+	if err := r.record(ctx, hash, rules); err != nil {
+		if ctx.Err() == nil {
+			r.log.Warn("the change of the configuration is not in the audit log yet, will be retried", zap.Error(err))
+		}
+		return false
+	}
+	r.recorded = hash + rules
+	return true
 }
 
 // reload reads the files and puts them in force, or says what is wrong with them.
@@ -196,6 +229,10 @@ func (r *reloader) take(cfg *config.Config, policy *rules.Policy, in *inputs, as
 func (r *reloader) enforce(cfg *config.Config, policy *rules.Policy, status configStatus) {
 	r.cfg = cfg
 	r.policy.Store(policy)
+	targets := NoticeTargets(cfg)
+	r.targets.Store(&targets)
+	key := cfg.Evidence.SigningKey()
+	r.evidenceKey.Store(&key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if status.hash == r.status.hash {

@@ -82,6 +82,8 @@ func (k *checker) config(c *Config) {
 	k.recovery(c)
 	c.Rules = k.file("rules", c.Rules)
 	k.log(c.Log)
+	k.proof(c)
+	k.notify(c)
 }
 
 func (k *checker) recovery(c *Config) {

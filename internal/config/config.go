@@ -43,7 +43,12 @@ type Config struct {
 	// Recovery says how to look for what no webhook told.
 	Recovery Recovery `yaml:"recovery"`
 	// Rules is a rules file, or a folder of them. Default: rules.yaml.
-	Rules     string    `yaml:"rules"`
+	Rules string `yaml:"rules"`
+	// Audit and Evidence say what is kept as proof.
+	Audit    Audit    `yaml:"audit,omitempty"`
+	Evidence Evidence `yaml:"evidence"`
+	// Notify are those who get notices of what needs a person. Default: nobody.
+	Notify    []Notify  `yaml:"notify,omitempty"`
 	Log       Log       `yaml:"log"`
 	Telemetry Telemetry `yaml:"telemetry"`
 
@@ -467,6 +472,8 @@ func Load(file string, data []byte, kinds []Kind, env func(string) (string, bool
 type Needs struct {
 	// Database is the connection string of the database.
 	Database bool
+	// Notify is the name of a target of notices; empty: none.
+	Notify string
 	// Connection names the connection whose webhook secrets are needed; empty: none.
 	Connection string
 }
@@ -481,6 +488,11 @@ func (n Needs) paths(c *Config) []string {
 		if connection.Name == n.Connection {
 			at := fmt.Sprintf("connections[%d].", i)
 			paths = append(paths, at+"secrets", at+"signing_tokens")
+		}
+	}
+	for i, target := range c.Notify {
+		if target.Name == n.Notify {
+			paths = append(paths, fmt.Sprintf("notify[%d]", i))
 		}
 	}
 	return paths

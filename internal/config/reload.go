@@ -14,7 +14,7 @@ import (
 )
 
 // Reloaded returns what is in force when a server that runs with c reads its file
-// again as next: c with the secrets of next, its path of the rules, its people, groups and roles, its public address and its names of
+// again as next: c with the secrets of next, its path of the rules, its people, groups and roles, its key of evidence, who gets notices, its public address and its names of
 // pipelines. The secrets of
 // a connection are those of the connection of the same name, with their max_age, whose
 // default depends on them. restart names the other settings that differ, by their path
@@ -23,6 +23,7 @@ func (c *Config) Reloaded(next *Config) (inForce *Config, restart []string, err 
 	merged := *c
 	merged.Rules, merged.People, merged.Groups, merged.HTTP.PublicURL = next.Rules, next.People, next.Groups, next.HTTP.PublicURL
 	merged.Dashboard = c.Dashboard.reloaded(next.Dashboard)
+	merged.Evidence.Key, merged.Notify = next.Evidence.Key, next.Notify
 	merged.Connections = slices.Clone(c.Connections)
 	for i := range merged.Connections {
 		old := &merged.Connections[i]

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gatewright/gatewright/internal/audit"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
@@ -39,6 +40,25 @@ func (e *examination) database(ctx context.Context) {
 		return
 	}
 	e.ok(subject, "can be written")
+	e.auditLog(ctx, s)
+}
+
+// auditLog tells the newest hash of the audit log, to be compared later.
+func (e *examination) auditLog(ctx context.Context, s *store.Store) {
+	const subject = "audit log"
+	var head audit.Entry
+	err := s.View(ctx, func(tx *store.Tx) (err error) {
+		head, err = tx.AuditHead(ctx)
+		return err
+	})
+	switch {
+	case err != nil:
+		e.unchecked(subject, err.Error())
+	case head.Seq == 0:
+		e.ok(subject, "has no row yet")
+	default:
+		e.ok(subject, fmt.Sprintf("its newest row is %d, with the hash %s; gatewright audit verify checks them all", head.Seq, head.Hash))
+	}
 }
 
 // withoutSchema reports whether the database answers and has no schema.

@@ -51,6 +51,14 @@ const (
 	LogDeliveries = "delivery_ids"
 	// LogConfigHash says which configuration is in force.
 	LogConfigHash = "config_hash"
+	// LogAuditRow and LogAuditHash are the number and the hash of the newest row of the audit log.
+	LogAuditRow  = "audit_row"
+	LogAuditHash = "audit_hash"
+	// LogEvidenceHash is the hash of an evidence bundle.
+	LogEvidenceHash = "evidence_hash"
+	// LogTarget is the name of a target of notices, LogNotice the key of a notice.
+	LogTarget = "target"
+	LogNotice = "notice"
 	// LogSettings are paths in the server file, LogVariables names of environment
 	// variables.
 	LogSettings  = "settings"

@@ -37,8 +37,28 @@ func (q *Queue) expire(ctx context.Context, _ expireArgs) (time.Duration, error)
 		q.log.Info("old records removed", zap.String(event.LogOperation, expireArgs{}.Kind()),
 			zap.Int("deliveries", removed.Deliveries), zap.Int("payloads", removed.Payloads), zap.Int("runs", removed.Runs), zap.Int("releases", removed.Releases))
 	}
+	if err == nil && limited.Err() == nil {
+		_, err = q.store.ExpireEvidence(ctx, q.now().Add(-q.opts.EvidenceRetention), expireBatch)
+	}
+	if err == nil && limited.Err() == nil {
+		err = q.expireAudit(ctx)
+	}
 	if errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
 		return soon, nil
 	}
 	return 0, err
+}
+
+// expireAudit removes the beginning of the audit log where that is bounded, and logs its newest hash.
+func (q *Queue) expireAudit(ctx context.Context) error {
+	if q.opts.AuditRetention > 0 {
+		removed, err := q.store.TrimAudit(ctx, q.now().Add(-q.opts.AuditRetention))
+		if err != nil {
+			return err
+		}
+		if removed > 0 {
+			q.log.Info("old rows of the audit log removed", zap.Int64("rows", removed))
+		}
+	}
+	return q.logAudit(ctx, true)
 }

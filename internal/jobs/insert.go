@@ -12,6 +12,7 @@ import (
 	"github.com/riverqueue/river"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/audit"
 	"github.com/gatewright/gatewright/internal/report"
 	"github.com/gatewright/gatewright/internal/store"
 )
@@ -20,6 +21,8 @@ import (
 // use the same database at the same time. What it does to records it does by the same
 // transitions as the server; the counters of the server do not count it.
 type Inserter struct {
+	// actor is in whose name it acts where an order names nobody.
+	actor  string
 	queue  *Queue
 	store  *store.Store
 	engine engine
@@ -36,7 +39,14 @@ func NewInserter(s *store.Store, log *zap.Logger) (*Inserter, error) {
 		// What connections are told is known by the server, which drops the rest.
 		Report: func(string) report.Settings { return report.Settings{Statuses: true, Comment: report.CommentAlways} },
 	}}
-	return &Inserter{queue: queue, store: s, engine: engine}, nil
+	return &Inserter{actor: store.Gatewright, queue: queue, store: s, engine: engine}, nil
+}
+
+// As returns an inserter that replays in the name of actor.
+func (in *Inserter) As(actor string) *Inserter {
+	named := *in
+	named.actor = actor
+	return &named
 }
 
 // Replayed says what became of one delivery that was to be replayed.
@@ -59,6 +69,9 @@ func (in *Inserter) Replay(ctx context.Context, ids []string) ([]Replayed, error
 			results[i] = Replayed{ID: id, Err: err}
 			switch {
 			case err == nil:
+				if err := tx.Audit(ctx, audit.Entry{Kind: audit.Action, Actor: in.actor, Action: "replay", RecordKind: string(store.RecordDelivery), RecordID: id}); err != nil {
+					return err
+				}
 				undecided = append(undecided, id)
 			case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrPayloadRemoved), errors.Is(err, store.ErrUndecided):
 			default:
@@ -113,6 +126,20 @@ func (in *Inserter) Resume(ctx context.Context, tx *store.Tx) (int, error) {
 	}
 	for id, state := range releases {
 		jobs = append(jobs, river.InsertManyParams{Args: releaseJob(id, state)})
+	}
+	evidence, err := tx.EvidenceToMake(ctx, future, all)
+	if err != nil {
+		return 0, fmt.Errorf("resume: %w", err)
+	}
+	for _, id := range evidence {
+		jobs = append(jobs, evidenceJob(id))
+	}
+	notices, err := tx.WaitingNotices(ctx, future, all)
+	if err != nil {
+		return 0, fmt.Errorf("resume: %w", err)
+	}
+	for _, key := range notices {
+		jobs = append(jobs, noticeJob(key))
 	}
 	for chunk := range slices.Chunk(jobs, reconcileBatch) {
 		if err := in.engine.insert(ctx, tx, chunk); err != nil {

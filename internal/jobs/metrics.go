@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/notify"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
@@ -28,6 +29,7 @@ type Metrics struct {
 	firstWord prometheus.Histogram
 	recovered *prometheus.CounterVec
 	commands  *prometheus.CounterVec
+	notices   *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics of the jobs, each with the labels that it
@@ -48,6 +50,10 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Help:    "Time from the receipt of a delivery to its decision.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 120},
 		}),
+		notices: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewright_notices_total",
+			Help: "Attempts to send notices, by the event and by what came of them.",
+		}, []string{"event", "outcome"}),
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatewright_runs_finished_total",
 			Help: "Runs that reached an end state, by that state.",
@@ -117,6 +123,11 @@ func (m *Metrics) initialize() {
 			m.commands.WithLabelValues(name, string(outcome))
 		}
 	}
+	for _, e := range notify.Events() {
+		for _, outcome := range []string{noticeSent, noticeRetried, noticeGivenUp} {
+			m.notices.WithLabelValues(string(e), outcome)
+		}
+	}
 	for _, state := range release.EndStates() {
 		m.releases.WithLabelValues(string(state))
 	}
@@ -125,6 +136,13 @@ func (m *Metrics) initialize() {
 			m.actions.WithLabelValues(string(action), string(result))
 		}
 	}
+}
+
+// What becomes of the attempts to send notices.
+const noticeSent, noticeRetried, noticeGivenUp = "sent", "retried", "given_up"
+
+func (m *Metrics) observeNotice(event, outcome string) {
+	m.notices.WithLabelValues(event, outcome).Inc()
 }
 
 // What reports are, and what becomes of the attempts to write them.

@@ -11,6 +11,7 @@ package jobs
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/notify"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/report"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -81,6 +83,18 @@ type Options struct {
 	// the bodies of deliveries are; defaults 30 and 7 days.
 	Retention        time.Duration
 	PayloadRetention time.Duration
+	// AuditRetention is how long rows of the audit log are kept. Default 0, for ever.
+	AuditRetention time.Duration
+	// EvidenceKey returns the key that signs evidence bundles, nil for none, and EvidenceRetention is
+	// how long they are kept. Default: none, and five years.
+	EvidenceKey       func() ed25519.PrivateKey
+	EvidenceRetention time.Duration
+	// Targets returns who gets notices, Notifier sends them, and Dashboard is the address of the pages that they
+	// link to. MissingAfter is after how long a missing verdict is told; 0: never. Default: nobody gets any.
+	Targets      func() []notify.Target
+	Notifier     Notifier
+	Dashboard    string
+	MissingAfter time.Duration
 	// MaxEventAge is how long before its receipt a change may have been made, by the
 	// host's own time; an older one starts nothing. Default 7 days.
 	MaxEventAge time.Duration
@@ -118,6 +132,8 @@ type Queue struct {
 	// redeliveries is what was told of webhooks that cannot be read.
 	redeliveries redeliveries
 	missed       atomic.Bool
+	// auditLogged is the row of the audit log that was logged last.
+	auditLogged atomic.Int64
 	// started is when Start was called.
 	started time.Time
 	log     *zap.Logger
@@ -191,6 +207,15 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	if opts.PayloadRetention == 0 {
 		opts.PayloadRetention = 7 * 24 * time.Hour
 	}
+	if opts.Targets == nil || opts.Notifier == nil {
+		opts.Targets = func() []notify.Target { return nil }
+	}
+	if opts.EvidenceKey == nil {
+		opts.EvidenceKey = func() ed25519.PrivateKey { return nil }
+	}
+	if opts.EvidenceRetention == 0 {
+		opts.EvidenceRetention = 5 * 365 * 24 * time.Hour
+	}
 	if opts.MaxEventAge == 0 {
 		opts.MaxEventAge = 7 * 24 * time.Hour
 	}
@@ -235,6 +260,7 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 			decisionQueue:      {MaxWorkers: decisionWorkers},
 			gatherQueue:        {MaxWorkers: gatherWorkers, FetchPollInterval: gatherPoll},
 			maintenanceQueue:   {MaxWorkers: maintenanceWorkers},
+			noticeQueue:        {MaxWorkers: noticeWorkers, FetchPollInterval: noticePoll},
 			recoveryQueue:      {MaxWorkers: 1, FetchPollInterval: recoveryPoll},
 		},
 		PeriodicJobs: periodicJobs,

@@ -30,6 +30,12 @@ func (reconcileArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Que
 // job, and gives each the job of its state: a job can be missing after a fault that
 // nobody foresaw. A record past its deadline is ended by its job.
 func (q *Queue) reconcile(ctx context.Context, _ reconcileArgs) (time.Duration, error) {
+	if err := q.logAudit(ctx, false); err != nil {
+		return 0, err
+	}
+	if err := q.announceFound(ctx); err != nil {
+		return 0, err
+	}
 	// Also where the limit was just changed or removed.
 	if _, err := q.placeRuns(ctx, placeRunsArgs{}); err != nil {
 		return 0, err
@@ -71,8 +77,22 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 		return nil, err
 	}
 	commands, err := tx.StaleCommands(ctx, since, reconcileBatch)
-	if err != nil || len(deliveries)+len(runs)+len(releases)+len(commands) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	evidence, err := tx.EvidenceToMake(ctx, since, reconcileBatch)
+	if err != nil {
+		return nil, err
+	}
+	notices, err := tx.WaitingNotices(ctx, since, reconcileBatch)
+	if err != nil || len(deliveries)+len(runs)+len(releases)+len(commands)+len(evidence)+len(notices) == 0 {
+		return nil, err
+	}
+	for _, key := range notices {
+		jobs = append(jobs, noticeJob(key))
+	}
+	for _, id := range evidence {
+		jobs = append(jobs, evidenceJob(id))
 	}
 	for _, c := range commands {
 		jobs = append(jobs, river.InsertManyParams{Args: obeyArgs{Key: c.Key(), Announced: c.DeliveryID}})

@@ -108,6 +108,9 @@ func (q *Queue) saveRelease(ctx context.Context, tx *transaction, before, r rele
 
 // releaseChanged writes what follows a release's new state.
 func (q *Queue) releaseChanged(ctx context.Context, tx *transaction, before, r release.Release) (err error) {
+	if err := auditRelease(ctx, tx, before, r); err != nil {
+		return err
+	}
 	if job := releaseJob(r.ID, r.State); job != nil && (before.ID == "" || job.Kind() != releaseJob(r.ID, before.State).Kind()) {
 		tx.enqueue(job)
 	}
@@ -121,6 +124,7 @@ func (q *Queue) releaseChanged(ctx context.Context, tx *transaction, before, r r
 	if r.State != before.State {
 		q.reportRelease(tx, r)
 	}
+	q.announceRelease(tx, before, r)
 	tx.AfterCommit(func() {
 		q.opts.Metrics.observeAction(before, r)
 		if r.State == before.State {

@@ -111,6 +111,9 @@ func (q *Queue) addWorkers(workers *river.Workers) error {
 		addWorker(workers, q, q.watchRelease),
 		addWorker(workers, q, q.recoverMissed),
 		addWorker(workers, q, q.obey),
+		addWorker(workers, q, q.makeEvidence),
+		addWorker(workers, q, q.announce),
+		addWorker(workers, q, q.notify),
 		addWorker(workers, q, q.reconcile),
 		addWorker(workers, q, q.expire),
 	} {
@@ -137,7 +140,7 @@ func addWorker[A river.JobArgs](workers *river.Workers, q *Queue, work func(cont
 func (w *worker[A]) Timeout(*river.Job[A]) time.Duration {
 	var args A
 	switch any(args).(type) {
-	case decideArgs, placeRunsArgs, reconcileArgs, expireArgs:
+	case decideArgs, placeRunsArgs, reconcileArgs, expireArgs, evidenceArgs, announceArgs:
 		return localTimeout
 	}
 	return remoteTimeout
@@ -195,6 +198,12 @@ func idFields(args river.JobArgs) []zap.Field {
 	case obeyArgs:
 		return field(zap.String(event.LogCommand, args.Key))
 	case actReleaseArgs:
+		return field(zap.String(event.LogRelease, args.ReleaseID))
+	case announceArgs:
+		return field(zap.String(event.LogRelease, args.ReleaseID))
+	case notifyArgs:
+		return field(zap.String(event.LogNotice, args.Key))
+	case evidenceArgs:
 		return field(zap.String(event.LogRelease, args.ReleaseID))
 	case followReleaseArgs:
 		return field(zap.String(event.LogRelease, args.ReleaseID))

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/audit"
 )
 
 // Action is what a person did to a record, or what was learned of it after its end. It
@@ -73,7 +75,7 @@ func ActionNames() []ActionName {
 // Gatewright is the actor of remarks.
 const Gatewright = "gatewright"
 
-// AddAction stores an action. The time is that of the store.
+// AddAction stores an action, and writes it into the audit log. The time is that of the store.
 func (tx *Tx) AddAction(ctx context.Context, a Action) error {
 	_, err := tx.exec(ctx, `INSERT INTO actions (id, record_kind, record_id, action, actor, reason, details, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
@@ -81,7 +83,9 @@ func (tx *Tx) AddAction(ctx context.Context, a Action) error {
 	if err != nil {
 		return fmt.Errorf("add action to %s %q: %w", a.Kind, a.RecordID, err)
 	}
-	return nil
+	return tx.Audit(ctx, audit.Entry{
+		Kind: audit.Action, Actor: a.Actor, Action: string(a.Name), RecordKind: string(a.Kind), RecordID: a.RecordID, Reason: a.Reason, Details: a.Details,
+	})
 }
 
 const actionColumns = `id, record_kind, record_id, action, actor, reason, details, created_at`

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -16,9 +17,10 @@ var migrations embed.FS
 
 // migrate brings the schema up to the newest version, one transaction a version;
 // there is no way back. It refuses a schema that is newer than this program,
-// because an older program would not know what it must keep true. bytesType is what
-// the database calls BLOB.
-func migrate(ctx context.Context, within func(context.Context, func(transaction) error) error, bytesType string) error {
+// because an older program would not know what it must keep true. What one kind of database
+// needs for a version, such as its triggers, is in a file of the same name in the folder of that
+// kind. bytesType is what the database calls BLOB.
+func migrate(ctx context.Context, within func(context.Context, func(transaction) error) error, kind, bytesType string) error {
 	files, err := migrationFiles()
 	if err != nil {
 		return err
@@ -45,9 +47,18 @@ func migrate(ctx context.Context, within func(context.Context, func(transaction)
 		if err != nil {
 			return err
 		}
+		own, err := migrations.ReadFile(path.Join("migrations", kind, path.Base(file)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		err = within(ctx, func(tx transaction) error {
 			if _, err := tx.exec(ctx, strings.ReplaceAll(string(script), " BLOB", " "+bytesType)); err != nil {
 				return err
+			}
+			if len(own) > 0 {
+				if _, err := tx.exec(ctx, string(own)); err != nil {
+					return err
+				}
 			}
 			_, err := tx.exec(ctx, `INSERT INTO schema_version (version) VALUES ($1)`, newest)
 			return err

@@ -129,7 +129,7 @@ func (db *postgresDatabase) migrate(ctx context.Context) error {
 	return db.withSchemaLock(ctx, func(ctx context.Context) error {
 		return migrate(ctx, func(ctx context.Context, fn func(transaction) error) error {
 			return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return fn(postgresTransaction{tx}) })
-		}, "BYTEA")
+		}, "postgres", "BYTEA")
 	})
 }
 
@@ -197,6 +197,14 @@ func (t postgresTransaction) rollback() {
 }
 
 func (t postgresTransaction) native() any { return t.tx }
+
+// auditLock is the key of the advisory lock under which the audit log grows.
+const auditLock = 0x61756474
+
+func (t postgresTransaction) lockAudit(ctx context.Context) error {
+	_, err := t.tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(auditLock))
+	return err
+}
 
 func (t postgresTransaction) forUpdate() string { return " FOR UPDATE" }
 

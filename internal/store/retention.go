@@ -26,6 +26,7 @@ type Expired struct {
 	Refs        int
 	Reports     int
 	Commands    int
+	Notices     int
 	Trust       int
 	// Hosts are repositories and refs that their hosts were asked about, and deliveries that
 	// these were asked for.
@@ -34,7 +35,7 @@ type Expired struct {
 
 // Total is how many rows Expire removed or emptied.
 func (e Expired) Total() int {
-	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs + e.Reports + e.Commands + e.Trust + e.Hosts
+	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs + e.Reports + e.Commands + e.Notices + e.Trust + e.Hosts
 }
 
 // memoryAge is how long heads are kept after their last use, former heads after they were
@@ -81,6 +82,7 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 			`UPDATE deliveries AS t SET body = $2, codec = $3`, []any{[]byte{}, codecRemoved},
 		},
 		{"commands", &removed.Commands, old, "commands", "key", "created_at", `t.updated_at < $1 AND t.state = 'ended'`, `DELETE FROM commands AS t`, nil},
+		{"notices", &removed.Notices, old, "notices", "key", "updated_at", `t.updated_at < $1 AND t.state <> 'waiting'`, `DELETE FROM notices AS t`, nil},
 		{"reports", &removed.Reports, old, "reports", "key", "updated_at", reportIsOld, `DELETE FROM reports AS t`, nil},
 		{"trust", &removed.Trust, old, "trust", "key", "updated_at", trustIsOld, `DELETE FROM trust AS t`, nil},
 		{"heads", &removed.Heads, oldMemory, "heads", "ref_key", "used_at", headIsOld, `DELETE FROM heads AS t`, nil},

@@ -137,7 +137,7 @@ func (db *sqliteDatabase) migrate(ctx context.Context) error {
 			return err
 		}
 		return tx.commit(ctx)
-	}, "BLOB")
+	}, "sqlite", "BLOB")
 	if err != nil {
 		return err
 	}
@@ -237,6 +237,9 @@ func (t sqliteTransaction) commit(context.Context) error { return t.tx.Commit() 
 func (t sqliteTransaction) rollback() { _ = t.tx.Rollback() }
 
 func (t sqliteTransaction) native() any { return t.tx }
+
+// lockAudit does nothing: there is one writer.
+func (t sqliteTransaction) lockAudit(context.Context) error { return nil }
 
 // forUpdate is empty: the transaction holds the only write lock already.
 func (t sqliteTransaction) forUpdate() string { return "" }

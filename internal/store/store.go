@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/gatewright/gatewright/internal/audit"
 )
 
 // ErrNotFound is returned where a record was asked for by an id that no row has.
@@ -75,6 +77,9 @@ type transaction interface {
 	// forUpdate is what a SELECT ends with to lock the rows that it reads until the
 	// transaction ends.
 	forUpdate() string
+	// lockAudit keeps others from appending to the audit log until the transaction ends. It
+	// is the last lock that a transaction takes.
+	lockAudit(ctx context.Context) error
 }
 
 // scanner is a row, or rows that stand on one.
@@ -239,7 +244,11 @@ func (s *Store) within(ctx context.Context, readOnly bool, fn func(*Tx) error) (
 		}
 	}()
 	mine := &Tx{transaction: tx, store: s}
-	if err := fn(mine); err != nil {
+	err = fn(mine)
+	if err == nil {
+		err = mine.appendAudit(ctx)
+	}
+	if err != nil {
 		return advise(err)
 	}
 	committed = true
@@ -257,6 +266,8 @@ type Tx struct {
 	transaction
 	store *Store
 	after []func()
+	// audit are the entries that are appended to the audit log before the commit.
+	audit []audit.Entry
 }
 
 // AfterCommit has fn called when the transaction has been committed, and not when it

@@ -433,3 +433,62 @@ CREATE TABLE tokens (
     last_used  BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX tokens_once ON tokens (name) WHERE revoked_at = 0;
+-- Proof: the audit log, evidence and notices.
+
+-- The audit log: a chain of rows by prev and hash (docs/audit.md). Triggers refuse that a row is changed or
+-- removed; see the folders sqlite and postgres.
+CREATE TABLE audit (
+    seq         BIGINT PRIMARY KEY,
+    at          BIGINT NOT NULL,
+    kind        TEXT NOT NULL,
+    actor       TEXT NOT NULL,
+    action      TEXT NOT NULL,
+    record_kind TEXT NOT NULL,
+    record_id   TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    details     TEXT NOT NULL,
+    prev        TEXT NOT NULL,
+    hash        TEXT NOT NULL
+);
+CREATE INDEX audit_by_record ON audit (record_id, seq) WHERE record_id <> '';
+CREATE INDEX audit_by_kind ON audit (kind, seq);
+
+-- The evidence of each release that has ended: a row when it ends, and the bundle (compressed) when that is made;
+-- made_at is 0 before.
+CREATE TABLE evidence (
+    release_id TEXT PRIMARY KEY,
+    wanted_at  BIGINT NOT NULL,
+    made_at    BIGINT NOT NULL,
+    root       TEXT NOT NULL,
+    body       BLOB NOT NULL
+);
+CREATE INDEX evidence_to_make ON evidence (wanted_at) WHERE made_at = 0;
+CREATE INDEX evidence_by_time ON evidence (wanted_at);
+
+-- The notices to targets of the server file: one for each target, event and record, so that none is told twice.
+-- state is waiting, sent or given_up. message is the id of the message that carries it, with others in a
+-- summary, empty before the first try. One process sends at a time, until claimed_until.
+CREATE TABLE notices (
+    key           TEXT PRIMARY KEY,
+    target        TEXT NOT NULL,
+    event         TEXT NOT NULL,
+    record_id     TEXT NOT NULL,
+    data          TEXT NOT NULL,
+    state         TEXT NOT NULL,
+    message       TEXT NOT NULL,
+    attempts      BIGINT NOT NULL,
+    problem       TEXT NOT NULL,
+    due_at        BIGINT NOT NULL,
+    claimed_until BIGINT NOT NULL,
+    created_at    BIGINT NOT NULL,
+    updated_at    BIGINT NOT NULL
+);
+CREATE INDEX notices_waiting ON notices (target, created_at) WHERE state = 'waiting';
+CREATE INDEX notices_by_message ON notices (message) WHERE message <> '';
+CREATE INDEX notices_by_time ON notices (updated_at);
+-- How many messages a target got since a time, for its limit of messages in a minute.
+CREATE TABLE notice_windows (
+    target TEXT PRIMARY KEY,
+    since  BIGINT NOT NULL,
+    sent   BIGINT NOT NULL
+);

@@ -1,0 +1,211 @@
+package jobs_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/audit"
+	"github.com/gatewright/gatewright/internal/evidence"
+	"github.com/gatewright/gatewright/internal/jobs"
+	"github.com/gatewright/gatewright/internal/notify"
+	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/standin"
+	"github.com/gatewright/gatewright/internal/store"
+)
+
+// eventually waits until done reports true.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("never: " + what)
+		}
+	}
+}
+
+// TestProof follows a release through the audit log and its evidence bundle, with what a person did.
+func TestProof(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		ctx := t.Context()
+		key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("release")
+			r.State, r.StartedAt = release.Starting, time.Time{}
+			_, err := l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+		})
+		q, _ := p.start(t, jobs.Options{EvidenceKey: func() ed25519.PrivateKey { return key }})
+		p.untilState(t, "release", "succeeded")
+		var bundle []byte
+		eventually(t, "evidence", func() bool {
+			p.view(t, func(tx *store.Tx) (err error) { bundle, err = tx.Evidence(ctx, "release"); return err })
+			return bundle != nil
+		})
+		got, err := evidence.Verify(bundle, key.Public().(ed25519.PublicKey))
+		if err != nil || len(got.Problems) > 0 || !got.Trusted || got.ReleaseID != "release" || got.Audit.Seq == 0 {
+			t.Fatalf("bundle %+v, error %v", got, err)
+		}
+		r := p.release(t, "release")
+		content := parts(t, bundle)
+		for part, wants := range map[string][]string{
+			evidence.Release: {r.ExecutionID, r.Event.HeadSHA, `"state":"succeeded"`}, evidence.Calls: {`"call":"start"`, r.ExecutionID, `"result":"accepted"`},
+			evidence.Verdict: {`"passed":true`}, evidence.Run: {r.RunID}, evidence.Rule: {`"sha256":"`}, evidence.Findings: {`"count":0`}, evidence.Audit: {`"action":"ended"`, `"action":"start"`},
+		} {
+			for _, want := range wants {
+				if !strings.Contains(content[part], want) {
+					t.Errorf("part %s lacks %s: %s", part, want, content[part])
+				}
+			}
+		}
+		if content[evidence.Approvals] != "[]" {
+			t.Errorf("approvals %s", content[evidence.Approvals])
+		}
+		if _, err := p.RerunRelease(ctx, "release", ann); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := q.RecordConfiguration(ctx, "hash2", "rules2"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v := audit.NewVerifier(audit.Expected{Seq: got.Audit.Seq, Hash: got.Audit.Hash, Source: "bundle"})
+		var said []string
+		p.view(t, func(tx *store.Tx) error {
+			return tx.EachAudit(ctx, func(e audit.Entry) {
+				v.Add(e)
+				if e.RecordID == "release" || e.Kind == audit.Configuration {
+					said = append(said, string(e.Kind)+" "+e.Action)
+				}
+			})
+		})
+		if result := v.Result(); len(result.Problems) > 0 {
+			t.Errorf("audit %+v", result)
+		}
+		want := []string{"release start", "release ended", "release evidence", "action rerun", "configuration in_force"}
+		if !slices.Equal(said, want) {
+			t.Errorf("audit log %q, want %q", said, want)
+		}
+	})
+}
+
+// parts are the contents of a bundle's parts.
+func parts(t *testing.T, bundle []byte) map[string]string {
+	t.Helper()
+	var whole struct {
+		Parts []struct {
+			Name    string
+			Content json.RawMessage
+		}
+	}
+	if err := json.Unmarshal(bundle, &whole); err != nil {
+		t.Fatal(err)
+	}
+	content := map[string]string{}
+	for _, p := range whole.Parts {
+		content[p.Name] = string(p.Content)
+	}
+	return content
+}
+
+// ears note the messages that they get, and refuse the first ones.
+type ears struct {
+	sync.Mutex
+	refuse   int
+	messages map[string][]notify.Message
+	tries    []string
+}
+
+func (e *ears) Send(_ context.Context, t notify.Target, m notify.Message) error {
+	e.Lock()
+	defer e.Unlock()
+	e.tries = append(e.tries, m.ID)
+	if e.refuse > 0 {
+		e.refuse--
+		return errors.New("it answered 500")
+	}
+	if e.messages == nil {
+		e.messages = map[string][]notify.Message{}
+	}
+	e.messages[t.Name] = append(e.messages[t.Name], m)
+	return nil
+}
+
+// TestNotices tells each target what it wants once, in no more messages than it takes, and again with the same id
+// after a failure.
+func TestNotices(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		ctx := t.Context()
+		const failing = 6
+		p.leave(t, func(l *lost) {
+			for i := range failing {
+				r := l.newRelease(fmt.Sprint("failing", i))
+				r.State, r.StartedAt = release.Starting, time.Time{}
+				l.check(l.services.ChangePipeline(r.Plan.Pipeline, standin.PipelineChange{Fail: map[string]int{"deploy": -1}}))
+				_, err := l.tx.AddRelease(l.ctx, r)
+				l.check(err)
+			}
+			r := l.newRelease("waits")
+			r.State, r.StartedAt = release.Starting, time.Time{}
+			r.Plan.Pipeline = gateID(number(r.Event))
+			_, err := l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+		})
+		heard := &ears{refuse: 1}
+		targets := []notify.Target{
+			{Name: "few", PerMinute: 2, Events: []notify.Event{notify.Failed}},
+			{Name: "waits", PerMinute: 60, Events: []notify.Event{notify.ApprovalWanted}},
+			{Name: "deaf", PerMinute: 60, Hears: func(string) bool { return false }},
+		}
+		q, _ := p.start(t, jobs.Options{Notifier: heard, Targets: func() []notify.Target { return targets }})
+		_ = q
+		for i := range failing {
+			p.untilState(t, fmt.Sprint("failing", i), "failed")
+		}
+		p.untilState(t, "waits", "awaiting_approval")
+		eventually(t, "all notices", func() bool {
+			sent := 0
+			p.view(t, func(tx *store.Tx) error {
+				list, err := tx.Notices(ctx)
+				for _, n := range list {
+					if n.State == store.NoticeSent {
+						sent++
+					}
+				}
+				return err
+			})
+			heard.Lock()
+			defer heard.Unlock()
+			// The target that gets two messages in a minute may have to wait for the rest.
+			return sent == failing+1 || len(heard.messages["few"]) >= 1 && len(heard.messages["waits"]) == 1
+		})
+		heard.Lock()
+		defer heard.Unlock()
+		if n := len(heard.messages["few"]); n > 2 || len(heard.messages["deaf"]) > 0 {
+			t.Errorf("%d messages to one that takes 2, %d to one that wants none", n, len(heard.messages["deaf"]))
+		}
+		if n := heard.messages["waits"][0].Notices; len(n) != 1 || n[0].RecordID != "waits" || n[0].Event != notify.ApprovalWanted {
+			t.Errorf("notices %+v", n)
+		}
+		if first := heard.tries[0]; !slices.Contains(heard.tries[1:], first) {
+			t.Logf("message %s waits for its next try", first)
+		}
+		ids := map[string]bool{}
+		for _, list := range heard.messages {
+			for _, m := range list {
+				if ids[m.ID] {
+					t.Errorf("message %s was taken twice", m.ID)
+				}
+				ids[m.ID] = true
+			}
+		}
+	})
+}

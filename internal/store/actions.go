@@ -56,6 +56,9 @@ const (
 	// ActionOK: a person vouches for the commit of a merge request from a fork. The details are the
 	// commit.
 	ActionOK ActionName = "ok"
+	// ActionBreakGlass: a person of the group for emergencies lets a held release act in spite of windows and
+	// freezes.
+	ActionBreakGlass ActionName = "break_glass"
 	// ActionRemark: Gatewright learned something of a record after its end.
 	ActionRemark ActionName = "remark"
 )

@@ -60,13 +60,29 @@ func (tx *Tx) saveRelease(ctx context.Context, r release.Release, version Versio
 			return ErrPipelineBusy
 		}
 	}
-	changed, err := tx.exec(ctx, `UPDATE releases SET state = $3, waits_for = '', version = version + 1, unanswered = $4, deadline = $5, updated_at = $6, data = $7
+	changed, err := tx.exec(ctx, `UPDATE releases SET state = $3, waits_for = '', version = version + 1, unanswered = $4, deadline = $5, updated_at = $6, data = $7, held_ref = $8
 		WHERE id = $1 AND version = $2 AND state IN `+activeReleases,
-		r.ID, int64(version), string(r.State), unanswered, micros(r.Deadline), tx.now(), string(data))
+		r.ID, int64(version), string(r.State), unanswered, micros(r.Deadline), tx.now(), string(data), heldRef(r))
 	if err == nil && changed == 0 {
 		err = tx.whyNotSaved(ctx, `SELECT state IN `+activeReleases+` FROM releases WHERE id = $1`, r.ID)
 	}
 	return err
+}
+
+func heldRef(r release.Release) string {
+	if r.State != release.Held {
+		return ""
+	}
+	return r.Event.RefKey()
+}
+
+// HeldReleases lists the releases that are held, the oldest first; those of one branch, tag or merge request, or of all
+// where refKey is empty.
+func (tx *Tx) HeldReleases(ctx context.Context, refKey string) ([]release.Release, error) {
+	if refKey == "" {
+		return records[release.Release](ctx, tx, `SELECT data FROM releases WHERE held_ref <> '' ORDER BY created_at, id`)
+	}
+	return records[release.Release](ctx, tx, `SELECT data FROM releases WHERE held_ref = $1 AND held_ref <> '' ORDER BY created_at, id`, refKey)
 }
 
 // Release reads one release. ErrNotFound when there is none.

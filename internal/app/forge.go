@@ -222,7 +222,7 @@ func (h *hosts) confirm(connection string) jobs.Confirm {
 
 // groups are those of the server file that an account is in.
 func (h *hosts) groups(connection, userID string) []string {
-	return h.current.Load().cfg.Groups.Of(connection, userID)
+	return h.current.Load().cfg.GroupsOf(connection, userID)
 }
 
 // commands says which commands in comments are carried out on a connection.

@@ -39,7 +39,10 @@ func Warnings(cfg *config.Config, policy *rules.Policy) strictyaml.Complaints {
 
 // rulesServer is what the rules have to know of the server file.
 func rulesServer(cfg *config.Config) rules.Server {
-	server := rules.Server{Accounts: map[string]rules.Account{}}
+	server := rules.Server{Accounts: map[string]rules.Account{}, Groups: map[string]rules.Group{}}
+	for name, group := range cfg.Groups {
+		server.Groups[name] = rules.Group{People: cfg.PeopleOf(name), Claim: group.Claim != ""}
+	}
 	for _, name := range cfg.AccountNames() {
 		h, _ := cfg.Account(name)
 		server.Accounts[name] = rules.Account{

@@ -66,7 +66,8 @@ func (k *checker) config(c *Config) {
 	k.store(&c.Store)
 	k.connections(c.Connections)
 	k.accounts(c)
-	k.groups(c.Groups, c.Connections)
+	k.people(c)
+	k.groups(c)
 	k.commands(c)
 	k.report("report", &c.Report)
 	for i := range c.Connections {

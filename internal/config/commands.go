@@ -88,7 +88,7 @@ func (k *checker) commands(c *Config) {
 
 // mayGive checks one of those who may give a command.
 func (k *checker) mayGive(path, word string, c *Config) {
-	group, known := c.Groups[word]
+	_, known := c.Groups[word]
 	switch {
 	case word == mayWrite:
 	case slices.Contains(hostRoles(), word):
@@ -96,8 +96,16 @@ func (k *checker) mayGive(path, word string, c *Config) {
 	case !known:
 		k.complain(path, fmt.Sprintf("there is no group %q", word), strictyaml.Suggest(word, append(slices.Sorted(maps.Keys(c.Groups)), mayWrite)))
 	case !slices.ContainsFunc(c.Connections, func(connection Connection) bool {
-		return c.HearsCommands(connection) && len(group[connection.Name]) > 0
+		return c.HearsCommands(connection) && c.hasAccounts(word, connection.Name)
 	}):
 		k.warn(path, fmt.Sprintf("group %q has nobody on a connection that carries out commands", word), "write the number of an account there, or remove it")
 	}
+}
+
+// hasAccounts reports whether a group has an account of a connection, or whoever a claim puts in it.
+func (c *Config) hasAccounts(group, connection string) bool {
+	g := c.Groups[group]
+	return g.Claim != "" || len(g.Accounts[connection]) > 0 || slices.ContainsFunc(c.People, func(p Person) bool {
+		return g.lists(p) && p.Connections[connection] > 0
+	})
 }

@@ -27,7 +27,9 @@ type Config struct {
 	// check.account and by the account of a release, and without these huaweicloud.
 	// Default: none.
 	Accounts Accounts `yaml:"accounts,omitempty"`
-	// Groups are people by their numbers on the git hosts. Default: none.
+	// People are the humans who approve and act, each with all identities. Default: none.
+	People People `yaml:"people,omitempty"`
+	// Groups are groups of people, and of accounts of the git hosts. Default: none.
 	Groups Groups `yaml:"groups,omitempty"`
 	// Commands are those in comments on merge requests.
 	Commands Commands `yaml:"commands"`

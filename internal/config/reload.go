@@ -14,14 +14,14 @@ import (
 )
 
 // Reloaded returns what is in force when a server that runs with c reads its file
-// again as next: c with the secrets of next, its path of the rules, its groups, its public address and its names of
+// again as next: c with the secrets of next, its path of the rules, its people and groups, its public address and its names of
 // pipelines. The secrets of
 // a connection are those of the connection of the same name, with their max_age, whose
 // default depends on them. restart names the other settings that differ, by their path
 // in the file: they take effect with a restart. Neither c nor next is changed.
 func (c *Config) Reloaded(next *Config) (inForce *Config, restart []string, err error) {
 	merged := *c
-	merged.Rules, merged.Groups, merged.HTTP.PublicURL = next.Rules, next.Groups, next.HTTP.PublicURL
+	merged.Rules, merged.People, merged.Groups, merged.HTTP.PublicURL = next.Rules, next.People, next.Groups, next.HTTP.PublicURL
 	merged.Connections = slices.Clone(c.Connections)
 	for i := range merged.Connections {
 		old := &merged.Connections[i]

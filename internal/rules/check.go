@@ -226,6 +226,7 @@ func (l *loader) checkRelease(d *decodedFile, path string, release *releaseSpec,
 	l.checkPipeline(d, path+".pipeline", release.Pipeline, ReleaseTarget(release.Target))
 	l.checkForTarget(d, path, release)
 	l.checkReactions(d, path, release)
+	l.checkHold(d, path+".hold", release)
 	l.checkTimeout(d, path+".timeout", release.Timeout)
 	l.checkPositive(d, path+".approval_timeout", release.ApprovalTimeout)
 

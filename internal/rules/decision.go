@@ -347,6 +347,8 @@ type Release struct {
 	// when its branch has a newer commit; empty means leave.
 	OnDeadline   Reaction `json:"on_deadline,omitempty"`
 	OnSuperseded Reaction `json:"on_superseded,omitempty"`
+	// Hold is what the release waits for after the verdict, before it acts; nil: nothing.
+	Hold *Hold `json:"hold,omitempty"`
 }
 
 // Retries is how often the rule retries a failed execution at most.

@@ -15,7 +15,11 @@ type file struct {
 	// Version is 1.
 	Version  *int          `yaml:"version"`
 	Defaults *defaultsSpec `yaml:"defaults,omitempty"`
-	Rules    []ruleSpec    `yaml:"rules"`
+	// Windows, Freezes and BreakGlass are for the releases of all files.
+	Windows    windowSpecs     `yaml:"windows,omitempty"`
+	Freezes    []freezeSpec    `yaml:"freezes,omitempty"`
+	BreakGlass *breakGlassSpec `yaml:"break_glass,omitempty"`
+	Rules      []ruleSpec      `yaml:"rules"`
 }
 
 // defaultsSpec fills in what a rule's check does not give, key by key.
@@ -152,7 +156,8 @@ type releaseSpec struct {
 	OnFailure    failureSteps `yaml:"on_failure,flow,omitempty" json:",omitempty"`
 	OnDeadline   string       `yaml:"on_deadline,omitempty" json:",omitempty"`
 	OnSuperseded string       `yaml:"on_superseded,omitempty" json:",omitempty"`
-	Hold         *later       `yaml:"hold,omitempty" hidden:"true"`
+	// Hold is what the release waits for before it acts.
+	Hold *holdSpec `yaml:"hold,omitempty" json:",omitempty"`
 }
 
 type releaseProjectSpec struct {

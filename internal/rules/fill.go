@@ -227,6 +227,7 @@ func (l *loader) compileRelease(spec *releaseSpec, check Check) Release {
 		ApprovalTimeout: *spec.ApprovalTimeout,
 		OnDeadline:      Reaction(spec.OnDeadline),
 		OnSuperseded:    Reaction(spec.OnSuperseded),
+		Hold:            spec.Hold.compile(),
 	}
 	if target.hasProject {
 		if spec.Project == nil {

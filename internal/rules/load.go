@@ -30,7 +30,8 @@ func Load(sources ...Source) (*Policy, strictyaml.Complaints) { return LoadWith(
 // LoadWith is Load with the pipelines that the server file names: their ids by their names.
 // A name that is not among them is a complaint; nil stands for no server file.
 func LoadWith(pipelines map[string]string, sources ...Source) (*Policy, strictyaml.Complaints) {
-	l := &loader{pipelines: pipelines, rulesByName: map[string]*rule{}, caught: map[event.Kind]string{}}
+	l := &loader{pipelines: pipelines, rulesByName: map[string]*rule{}, caught: map[event.Kind]string{},
+		windows: map[string]Window{}, windowSpecs: windowSpecs{}, windowsIn: map[string]*decodedFile{}, usedWindows: map[string]bool{}, freezesIn: map[string]*decodedFile{}}
 	sources = slices.Clone(sources)
 	slices.SortStableFunc(sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
 	l.decode(sources)
@@ -38,7 +39,7 @@ func LoadWith(pipelines map[string]string, sources ...Source) (*Policy, strictya
 		l.checkFile(d)
 	}
 
-	p := &Policy{}
+	p := &Policy{windows: l.windows, windowSpecs: l.windowSpecs, freezes: l.freezes, freezeSpecs: l.freezeSpecs, breakGlass: l.breakGlass}
 	for _, d := range l.decoded {
 		for i, spec := range d.content.Rules {
 			p.rules = append(p.rules, l.rule(d, i, spec))
@@ -50,6 +51,7 @@ func LoadWith(pipelines map[string]string, sources ...Source) (*Policy, strictya
 	if len(l.complaints) > 0 {
 		return nil, l.complaints.Sorted()
 	}
+	l.warnOfWindows()
 	p.warnings = l.warnings.Sorted()
 	if err := p.seal(); err != nil {
 		return nil, strictyaml.Complaints{{File: sources[0].Name, Problem: err.Error()}}
@@ -80,6 +82,17 @@ type loader struct {
 	caught map[event.Kind]string
 	// trusting are the rules so far that say fork: trusted.
 	trusting []*rule
+	// windows and freezes are those of all files, with what they were written as and the file that
+	// has each; usedWindows are those that a hold names.
+	windows      map[string]Window
+	windowSpecs  windowSpecs
+	windowsIn    map[string]*decodedFile
+	usedWindows  map[string]bool
+	freezes      []Freeze
+	freezeSpecs  []freezeSpec
+	freezesIn    map[string]*decodedFile
+	breakGlass   *breakGlassSpec
+	breakGlassIn *decodedFile
 }
 
 // decodedFile is a file that could be decoded, if not without complaints.
@@ -140,6 +153,9 @@ func (l *loader) checkFile(d *decodedFile) {
 	case *version != 1:
 		l.complain(d, "version", fmt.Sprintf("%d is not a version that can be read", *version), "write version: 1")
 	}
+	l.addWindows(d)
+	l.addFreezes(d)
+	l.addBreakGlass(d)
 	defaults := d.content.Defaults
 	if defaults == nil {
 		return
@@ -200,7 +216,7 @@ func (l *loader) rule(d *decodedFile, i int, spec ruleSpec) *rule {
 
 func (l *loader) checkName(d *decodedFile, path string, r *rule) {
 	path += ".name"
-	const instead = "write lower-case letters, digits, - and _, at most 63, beginning with a letter or digit"
+	const instead = nameForm
 	first, taken := l.rulesByName[r.name]
 	switch {
 	case r.name == "":

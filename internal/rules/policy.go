@@ -20,6 +20,13 @@ type Policy struct {
 	warnings strictyaml.Complaints
 	// comparesFiles: a rule has paths; comparesForks: a rule has fork.
 	comparesFiles, comparesForks bool
+
+	windows     map[string]Window
+	windowSpecs windowSpecs
+	// freezes are in the order in which they begin, freezeSpecs in that of the files.
+	freezes     []Freeze
+	freezeSpecs []freezeSpec
+	breakGlass  *breakGlassSpec
 }
 
 // rule is one compiled rule.
@@ -41,6 +48,8 @@ type rule struct {
 	createWithoutID, unnamedProject *strictyaml.Complaint
 	// spec is what Effective prints: the rule with the defaults filled in.
 	spec ruleSpec
+	// digest is what RuleDigest returns.
+	digest string
 }
 
 // seal computes what the rules as a whole give. The hash is of Go's own JSON of
@@ -54,7 +63,17 @@ func (p *Policy) seal() error {
 		if err := encoder.Encode(&r.spec); err != nil {
 			return fmt.Errorf("hash rule %q: %w", r.name, err)
 		}
+		var err error
+		if r.digest, err = p.digestOf(r); err != nil {
+			return err
+		}
 	}
+	if len(p.windows) > 0 || len(p.freezes) > 0 || p.breakGlass != nil {
+		if err := encoder.Encode([]any{p.windowSpecs, p.freezeSpecs, p.breakGlass}); err != nil {
+			return fmt.Errorf("hash windows and freezes: %w", err)
+		}
+	}
+	slices.SortStableFunc(p.freezes, func(a, b Freeze) int { return a.From.Compare(b.From) })
 	p.hash = hex.EncodeToString(hash.Sum(nil))[:12]
 	p.index = newIndex(p.rules)
 	return nil
@@ -62,7 +81,7 @@ func (p *Policy) seal() error {
 
 // content returns the rules as one file with every default filled in.
 func (p *Policy) content() file {
-	content := file{Version: new(1), Rules: make([]ruleSpec, 0, len(p.rules))}
+	content := file{Version: new(1), Windows: p.windowSpecs, Freezes: p.freezeSpecs, BreakGlass: p.breakGlass, Rules: make([]ruleSpec, 0, len(p.rules))}
 	for _, r := range p.rules {
 		content.Rules = append(content.Rules, r.spec)
 	}

@@ -15,6 +15,16 @@ type Server struct {
 	// Accounts are the accounts of Huawei Cloud by their names; the empty name is that of
 	// rules which name none.
 	Accounts map[string]Account
+	// Groups are the groups of people by their names.
+	Groups map[string]Group
+}
+
+// Group is what the rules have to know of a group of people.
+type Group struct {
+	// People are the names of those who are in it for certain.
+	People []string
+	// Claim: the provider of logins may put others in it.
+	Claim bool
 }
 
 // Account is what the rules have to know of an account.

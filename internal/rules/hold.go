@@ -1,0 +1,158 @@
+package rules
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Hold is what a release waits for after the verdict, before it acts: approvals of people, a
+// window, or both.
+type Hold struct {
+	// Approvals is nil where nobody is asked.
+	Approvals *Approvals `json:"approvals,omitempty"`
+	// Window is the name of a window of the rules file; empty for none.
+	Window string `json:"window,omitempty"`
+	// Expires is how long the release is held at most, from when it is.
+	Expires time.Duration `json:"expires"`
+}
+
+// Approvals is whose approval a release needs.
+type Approvals struct {
+	// Count is how many people must approve, from 1.
+	Count int `json:"count"`
+	// Groups are those of the server file whose people may approve; at least one.
+	Groups []string `json:"groups"`
+	// ExcludeAuthor and ExcludePusher: the author of the merge request, or who pushed, cannot
+	// approve. Where the host does not say who that is, nobody can.
+	ExcludeAuthor bool `json:"exclude_author"`
+	ExcludePusher bool `json:"exclude_pusher"`
+}
+
+const (
+	// defaultExpires is how long a release is held where its rule does not say it.
+	defaultExpires = 24 * time.Hour
+	// mostApprovals bounds count.
+	mostApprovals = 20
+)
+
+// holdSpec is `hold:` of a release as it is written.
+type holdSpec struct {
+	Approvals *approvalsSpec `yaml:"approvals,flow,omitempty"`
+	Window    string         `yaml:"window,omitempty"`
+	Expires   *time.Duration `yaml:"expires,omitempty"`
+}
+
+type approvalsSpec struct {
+	Count         *int     `yaml:"count,omitempty"`
+	Groups        []string `yaml:"groups,flow"`
+	ExcludeAuthor bool     `yaml:"exclude_author,omitempty"`
+	ExcludePusher bool     `yaml:"exclude_pusher,omitempty"`
+}
+
+// checkHold checks what a release waits for, and fills in what it leaves out.
+func (l *loader) checkHold(d *decodedFile, path string, release *releaseSpec) {
+	hold := release.Hold
+	if hold == nil {
+		return
+	}
+	if release.Action == string(ReleaseRefuse) {
+		l.complain(d, path, "goes with start and approve only: nobody need agree to a refusal", "remove it")
+	}
+	if hold.Approvals == nil && hold.Window == "" {
+		l.complain(d, path, "holds for nothing", "write approvals: {count: 1, groups: [NAME]}, window: NAME, or both")
+	}
+	l.checkApprovals(d, path+".approvals", hold.Approvals)
+	l.checkWindowName(d, path+".window", hold)
+	l.checkPositive(d, path+".expires", hold.Expires)
+	hold.Expires = cmp.Or(hold.Expires, new(defaultExpires))
+}
+
+func (l *loader) checkApprovals(d *decodedFile, path string, approvals *approvalsSpec) {
+	if approvals == nil {
+		return
+	}
+	approvals.Count = cmp.Or(approvals.Count, new(1))
+	if count := *approvals.Count; count < 1 || count > mostApprovals {
+		l.complain(d, path+".count", fmt.Sprintf("%d is not a number of people", count), fmt.Sprintf("write a number from 1 to %d", mostApprovals))
+	}
+	l.checkGroupNames(d, path+".groups", approvals.Groups, "write the groups of the server file whose people may approve, such as [leads]")
+}
+
+// checkGroupNames checks names of groups, which only the server file has.
+func (l *loader) checkGroupNames(d *decodedFile, path string, groups []string, instead string) {
+	if len(groups) == 0 {
+		l.complain(d, path, "names no group", instead)
+	}
+	for i, group := range groups {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch {
+		case !legalName(group):
+			l.complain(d, at, quote(group)+" is not a name for a group", "write lower-case letters, digits and -")
+		case slices.Contains(groups[:i], group):
+			l.complain(d, at, quote(group)+" is given twice", "keep one of them")
+		}
+	}
+}
+
+// compile returns the hold with every default filled in; nil for none.
+func (h *holdSpec) compile() *Hold {
+	if h == nil {
+		return nil
+	}
+	hold := &Hold{Window: h.Window, Expires: *h.Expires}
+	if a := h.Approvals; a != nil {
+		hold.Approvals = &Approvals{Count: *a.Count, Groups: a.Groups, ExcludeAuthor: a.ExcludeAuthor, ExcludePusher: a.ExcludePusher}
+	}
+	return hold
+}
+
+// text says what is waited for, e.g. `for 2 of leads, in working-hours`.
+func (h *Hold) text() string {
+	var parts []string
+	if h.Approvals != nil {
+		parts = append(parts, h.Approvals.text())
+	}
+	if h.Window != "" {
+		parts = append(parts, "in "+h.Window)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// text says whose approval is needed, e.g. `for 2 of leads or owners without the author`.
+func (a *Approvals) text() string {
+	text := fmt.Sprintf("for %d of %s", a.Count, strings.Join(a.Groups, " or "))
+	switch {
+	case a.ExcludeAuthor && a.ExcludePusher:
+		text += " without the author and the pusher"
+	case a.ExcludeAuthor:
+		text += " without the author"
+	case a.ExcludePusher:
+		text += " without the pusher"
+	}
+	return text
+}
+
+// MarshalJSON writes the time as Go writes it.
+func (h Hold) MarshalJSON() ([]byte, error) {
+	type fields Hold
+	return json.Marshal(struct {
+		fields
+		Expires duration `json:"expires"`
+	}{fields(h), duration(h.Expires)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (h *Hold) UnmarshalJSON(data []byte) error {
+	type fields Hold
+	read := struct {
+		*fields
+		Expires duration `json:"expires"`
+	}{fields: (*fields)(h)}
+	err := json.Unmarshal(data, &read)
+	h.Expires = time.Duration(read.Expires)
+	return err
+}

@@ -155,6 +155,7 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		Forge:            a.reloads.hosts,
 		Confirm:          a.reloads.hosts.confirm,
 		Groups:           a.reloads.hosts.groups,
+		People:           people(func() *config.Config { return a.reloads.hosts.current.Load().cfg }),
 		Conversation:     a.reloads.hosts,
 		Commands:         a.reloads.hosts.commands,
 		Reporter:         a.reloads.hosts,

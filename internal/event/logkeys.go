@@ -38,6 +38,8 @@ const (
 	// LogCommand is the key of a command in a comment, LogAuthor the host's number of its author.
 	LogCommand = "command"
 	LogAuthor  = "author_id"
+	// LogPerson is the name of an entry of people.
+	LogPerson = "person"
 	// LogAccount is the name of an account of Huawei Cloud, LogAccounts the endpoints of
 	// each but the first.
 	LogAccount  = "account"

@@ -38,9 +38,9 @@ type People interface {
 // nobody is for a server file without people.
 type nobody struct{}
 
-func (nobody) Groups(string, []string) []string          { return nil }
-func (nobody) Account(string, string) (string, bool)     { return "", false }
-func (nobody) ByAccount(string, string) (string, bool)   { return "", false }
+func (nobody) Groups(string, []string) []string        { return nil }
+func (nobody) Account(string, string) (string, bool)   { return "", false }
+func (nobody) ByAccount(string, string) (string, bool) { return "", false }
 
 // errHeld is returned by the commit of an intent when something keeps the release from acting.
 var errHeld = errors.New("something keeps the release from acting")
@@ -99,6 +99,43 @@ func (q *Queue) keeps(ctx context.Context, tx *store.Tx, b basis) (k keeping, er
 	return k, nil
 }
 
+// kept reports whether something keeps the release of b from acting now.
+func (q *Queue) kept(ctx context.Context, b basis) (kept bool, err error) {
+	err = q.store.View(ctx, func(tx *store.Tx) error {
+		k, err := q.keeps(ctx, tx, b)
+		kept = k.keeps
+		return err
+	})
+	return kept, err
+}
+
+// closed is what keeps an operation from being sent now that lets the execution of a release go on: its window or a
+// freeze. The approvals were for the execution.
+func (q *Queue) closed(ctx context.Context, tx *store.Tx, b basis) (h release.Hold, err error) {
+	policy := q.opts.Policy()
+	h.Basis = b.digest(policy)
+	if b.release.Hold != nil {
+		h.BreakGlass = b.release.Hold.BreakGlass
+	}
+	broken, err := q.brokenGlass(ctx, tx, h, policy)
+	if err == nil && !broken {
+		closedBy(policy, b.release, q.now().UTC(), &h)
+	}
+	return h, err
+}
+
+// holdOperation lets a release wait whose operation a window or a freeze keeps from being sent.
+func (q *Queue) holdOperation(ctx context.Context, b basis) (time.Duration, error) {
+	var h release.Hold
+	if err := q.store.View(ctx, func(tx *store.Tx) (err error) { h, err = q.closed(ctx, tx, b); return err }); err != nil {
+		return 0, err
+	}
+	next := b.release
+	next.Reason = "the next action on its execution " + waitsFor(h)
+	h.Until = b.release.Deadline
+	return q.saveReleaseStep(ctx, b, next, min(nextLook(h).Sub(q.now()), askOriginEvery), nil)
+}
+
 // closedBy notes in h which window and which freeze keep a release from acting now, and when neither does any more.
 // It returns when the freeze ends.
 func closedBy(policy *rules.Policy, r release.Release, now time.Time, h *release.Hold) (freezeEnds time.Time) {
@@ -108,45 +145,40 @@ func closedBy(policy *rules.Policy, r release.Release, now time.Time, h *release
 	if f, yes := frozen(now); yes {
 		h.Freeze, freezeEnds = f.Name+": "+f.Reason, f.To.UTC()
 	}
-	var window rules.Window
-	windowed := false
+	var window *rules.Window
 	if r.Plan.Hold != nil && r.Plan.Hold.Window != "" {
-		var known bool
-		if window, known = policy.Window(r.Plan.Hold.Window); !known {
+		found, known := policy.Window(r.Plan.Hold.Window)
+		if !known {
 			h.Window = r.Plan.Hold.Window + ", which the rules do not have any more"
 			return freezeEnds
 		}
-		windowed = true
-		if open, _ := window.Open(now); !open {
+		if open, _ := found.Open(now); !open {
 			h.Window = r.Plan.Hold.Window
 		}
+		window = &found
 	}
 	if h.Window == "" && h.Freeze == "" {
 		return freezeEnds
 	}
-	for at := range mostOpenings {
-		_ = at
-		next := now
-		if !h.OpensAt.IsZero() {
-			next = h.OpensAt
+	at := now
+	for range mostOpenings {
+		f, covered := frozen(at)
+		if covered {
+			at = f.To.UTC()
 		}
-		if f, yes := frozen(next); yes {
-			next = f.To.UTC()
-		}
-		if windowed {
-			from, _, found := window.Next(next)
+		if window != nil {
+			from, _, found := window.Next(at)
 			if !found {
-				h.OpensAt = time.Time{}
 				return freezeEnds
 			}
-			next = from.UTC()
+			covered = covered || from.After(at)
+			at = from.UTC()
 		}
-		if next.Equal(h.OpensAt) {
+		if !covered {
+			h.OpensAt = at
 			return freezeEnds
 		}
-		h.OpensAt = next
 	}
-	h.OpensAt = time.Time{}
 	return freezeEnds
 }
 
@@ -156,7 +188,7 @@ func (q *Queue) countApprovals(ctx context.Context, tx *store.Tx, b basis, k *ke
 	wanted := b.release.Plan.Hold.Approvals
 	k.hold.Wanted, k.hold.Groups = wanted.Count, wanted.Groups
 	if k.hold.Origin == nil {
-		k.hold.Origin = &release.Origin{NoAuthor: "its host was not asked yet", NoPusher: "its host was not asked yet", AskAgain: true}
+		k.hold.Origin = unaskedOrigin()
 	}
 	k.hold.Unknown = unknownOrigin(*wanted, k.hold.Origin)
 	approvals, err := tx.ApprovalsOf(ctx, b.release.ID)
@@ -184,6 +216,10 @@ func (q *Queue) countApprovals(ctx context.Context, tx *store.Tx, b basis, k *ke
 	}
 	k.hold.Missing = max(0, wanted.Count-len(k.hold.Approved))
 	return nil
+}
+
+func unaskedOrigin() *release.Origin {
+	return &release.Origin{NoAuthor: "its host was not asked yet", NoPusher: "its host was not asked yet", AskAgain: true}
 }
 
 // voids says why an approval does not count any more; empty while it does. It is bound to the full commit, the run, its
@@ -362,10 +398,13 @@ func (q *Queue) holdStep(ctx context.Context, tx *store.Tx, b basis) (next relea
 	case !now.Before(k.hold.Until):
 		end(release.Expired, fmt.Sprintf("held since %s and not released in time: it %s", stamp(k.hold.Since), waitsFor(k.hold)))
 	default:
-		next.State, next.Reason, next.Deadline = release.Held, waitsFor(k.hold)+"; until "+stamp(k.hold.Until), k.hold.Until
+		next.State, next.Reason, next.Deadline = release.Held, heldReason(k.hold), k.hold.Until
 	}
 	return next, k.voided, nil
 }
+
+// heldReason is the reason of a release that is held.
+func heldReason(h release.Hold) string { return waitsFor(h) + "; until " + stamp(h.Until) }
 
 // waitsFor says what keeps a release from acting.
 func waitsFor(h release.Hold) string {
@@ -428,7 +467,7 @@ func nextLook(h release.Hold) time.Time {
 // void notes that an approval does not count any more.
 func (q *Queue) void(ctx context.Context, tx *transaction, a store.Approval) error {
 	tx.AfterCommit(func() {
-		q.log.Info("approval voided", zap.String(event.LogRelease, a.ReleaseID), zap.String(event.LogActor, a.Person), zap.String(event.LogReason, a.Voided))
+		q.log.Info("approval voided", zap.String(event.LogRelease, a.ReleaseID), zap.String(event.LogPerson, a.Person), zap.String(event.LogReason, a.Voided))
 	})
 	return tx.VoidApproval(ctx, a, a.Voided)
 }
@@ -514,7 +553,7 @@ func (q *Queue) askOrigin(ctx context.Context, ev event.Event, o *release.Origin
 		}
 		return err
 	}
-	requests, err := q.opts.Forge.MergeRequestsOf(ctx, ev.Connection, ev.Repository, ev.HeadSHA)
+	requests, err := q.opts.Forge.MergeRequestsOf(ctx, ev.Connection, ev.Repository.FullName, ev.HeadSHA)
 	if err != nil {
 		return err
 	}
@@ -533,9 +572,12 @@ func (q *Queue) askOrigin(ctx context.Context, ev event.Event, o *release.Origin
 	return nil
 }
 
+// mergedState is the state of a [forge.MergeRequestRef] that was merged.
+const mergedState = "merged"
+
 // brought reports whether a merge request brought the commit of a push or tag.
 func brought(ev event.Event, request forge.MergeRequestRef) bool {
-	return request.State == forge.MergeRequestMerged && (ev.Kind == event.Tag || request.Branch == ev.Branch)
+	return request.State == mergedState && (ev.Kind == event.Tag || request.Branch == ev.Branch)
 }
 
 // changedHolds lists the releases that are held and that something changed for which nobody told: the rules or groups

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,6 +85,11 @@ func listings() map[string]listing {
 				return []string{r.ID, stamp(r.CreatedAt), r.Connection, r.Repository, what(r.Subject), command.ShortSHA(r.Commit), r.Rule, r.PipelineLabel(),
 					strings.TrimSpace(string(r.Action) + " " + r.Checkpoint), r.ExecutionID, string(r.State), r.Reason}
 			}),
+		"approvals": listingOf(store.ApprovalStates(), "APPROVAL\tAT\tRELEASE\tREPOSITORY\tCOMMIT\tRULE\tPERSON\tIDENTITY\tVIA\tSTATE\tREASON", view.Approvals,
+			func(a view.Approval) string { return a.ID },
+			func(a view.Approval) []string {
+				return []string{a.ID, stamp(a.At), a.ReleaseID, a.Repository, command.ShortSHA(a.Commit), a.Rule, a.Person, a.Identity, a.Via, string(a.State), cmp.Or(a.Voided, a.Reason)}
+			}),
 	}
 }
 
@@ -159,9 +165,9 @@ func newList(env command.Environment) *cobra.Command {
 	var after time.Duration
 	things := listings()
 	cmd := &cobra.Command{
-		Use:   "list deliveries|runs|releases|missing",
-		Short: "List what was received, checked and released, and what has no verdict",
-		Long: `Lists deliveries, runs or releases, newest first, from the server's database; the
+		Use:   "list deliveries|runs|releases|approvals|missing",
+		Short: "List what was received, checked, approved and released, and what has no verdict",
+		Long: `Lists deliveries, runs, releases or approvals, newest first, from the server's database; the
 server may be running. All flags that are given must hold. A page that is not the
 last one ends with the cursor of the next. With --watch, what is new or has changed is
 printed as it happens, until you press Ctrl-C.
@@ -174,8 +180,10 @@ and --limit.`,
   gatewright list runs --repository acme/api --number 7
   gatewright list releases --db gatewright.db --limit 5 --json
   gatewright list runs --watch
+  gatewright list releases --state held
+  gatewright list approvals --state approved --commit 1f2e3d4c
   gatewright list missing --after 30m`,
-		ValidArgs: []string{"deliveries", "runs", "releases", "missing"},
+		ValidArgs: []string{"deliveries", "runs", "releases", "approvals", "missing"},
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] == "missing" {

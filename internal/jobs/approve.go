@@ -26,14 +26,15 @@ type Approver struct {
 
 // WithPeople is an inserter that knows who is who and the rules in force, which approving held releases needs.
 func (in *Inserter) WithPeople(people People, policy func() *rules.Policy) *Inserter {
-	queue := *in.queue
+	old := in.queue
+	queue := &Queue{opts: old.opts, store: old.store, engine: old.engine, log: old.log, now: old.now, limited: old.limited}
 	queue.opts.People, queue.opts.Policy = people, policy
-	return &Inserter{queue: &queue, store: in.store, engine: in.engine}
+	return &Inserter{queue: queue, store: in.store, engine: in.engine}
 }
 
 // ApproveHeld notes that a person approves a held release. commit is the full one, which must be that of the release. It
 // counts while the verdict, the rule and the groups of the person are as they are, and the release goes on once enough
-// have. The error is a [Refusal] where that person cannot approve that commit now, and says why; it wraps
+// have. [Refusal] reports an error that says why that person cannot approve that commit now; it wraps
 // [store.ErrNotFound] where there is no such release.
 func (in *Inserter) ApproveHeld(ctx context.Context, releaseID, commit string, by Approver, reason string) (Done, error) {
 	return in.ofHeld(ctx, store.ActionApprove, releaseID, by, reason, in.approveHeld(ctx, releaseID, commit, by, reason))

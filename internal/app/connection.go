@@ -66,7 +66,8 @@ func parser(connections []config.Connection) func(event.Delivery) (event.Event, 
 
 // Read reads a delivery of a connection into an event that is bound to it. One about a
 // repository that the connection, or the secret that verified it, may not speak of is
-// ignored, and nothing else of it is kept.
+// ignored, and nothing else of it is kept. The numbers of accounts are left out of a push or merge
+// request whose body nothing proves.
 func Read(c config.Connection, d event.Delivery) (event.Event, error) {
 	var ev event.Event
 	var err error
@@ -77,6 +78,11 @@ func Read(c config.Connection, d event.Delivery) (event.Event, error) {
 	}
 	if err != nil {
 		return event.Event{}, err
+	}
+	if !c.SignsBody() && d.Recovered != event.Compared && ev.Kind != event.Comment {
+		// They say who may not approve, and whoever knows the secret can write here what they like.
+		// A comment is read back from its host.
+		ev.AuthorID, ev.SenderID = "", ""
 	}
 	for _, scope := range []struct {
 		of       string

@@ -1,11 +1,14 @@
 package app
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/webhook"
 )
 
 // push is a GitHub push to acme/shop.
@@ -54,5 +57,61 @@ func TestRead(t *testing.T) {
 func TestRemovedConnection(t *testing.T) {
 	if ev, err := parser(nil)(push()); err == nil || !strings.Contains(err.Error(), `"hub": this connection is not configured any more`) {
 		t.Errorf("event %+v, error %v", ev, err)
+	}
+}
+
+// TestAccounts: the numbers of who wrote a merge request and who acted are kept where the connection
+// accepts nothing but signed bodies, and left out where whoever knows the secret can write them. A
+// comment keeps them, because it is read back from its host.
+func TestAccounts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gatewright.yaml")
+	write(t, file, `connections:
+  - {name: github, kind: github, secrets: [{env: A}]}
+  - {name: gitea, kind: gitea, url: "https://git.quarry.example", secrets: [{env: B}]}
+  - {name: gitee, kind: gitee, secrets: [{env: C}]}
+  - {name: gitlab-token, kind: gitlab, url: "https://gitlab.quarry.example", secrets: [{env: D}]}
+  - {name: gitlab-both, kind: gitlab, url: "https://gitlab.quarry.example", secrets: [{env: E}], signing_tokens: [{env: SIGNING}]}
+  - {name: gitlab-signed, kind: gitlab, url: "https://gitlab.quarry.example", signing_tokens: [{env: SIGNED}]}
+huaweicloud: {region: cn-north-4, auth: {access_key: {id: {env: A}, secret: {env: A}}}}
+`)
+	cfg, err := LoadConfig(file, func(name string) (string, bool) {
+		switch name {
+		case "SIGNING":
+			return "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q=", true
+		case "SIGNED":
+			return "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3U=", true
+		}
+		return "a-secret-that-is-long-enough-" + name, true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ connection, delivery, author, sender string }{
+		{"github", "github/push", "51", "51"}, {"github", "github/pr_opened", "51", "51"},
+		{"gitea", "gitea/push", "51", "51"}, {"gitea", "gitea/pr_closed", "51", "51"},
+		{"gitlab-signed", "gitlab/push", "51", "51"}, {"gitlab-signed", "gitlab/mr_open_by_another", "51", "77"},
+		{"gitlab-token", "gitlab/push", "", ""}, {"gitlab-token", "gitlab/mr_open_by_another", "", ""},
+		{"gitlab-both", "gitlab/push", "", ""}, {"gitlab-token", "gitlab/command_on_mr", "51764", "51764"},
+		{"gitee", "gitee/push", "", ""}, {"gitee", "gitee/pr_merge", "", ""}, {"gitee", "gitee/note_on_pr", "51", "51"},
+	} {
+		c, _ := cfg.Connection(tc.connection)
+		base := filepath.Join("../webhook/testdata", tc.delivery)
+		body, err := os.ReadFile(base + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		headers, err := os.Open(base + ".headers")
+		if err != nil {
+			t.Fatal(err)
+		}
+		header, err := webhook.ReadHeaders(headers)
+		_ = headers.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ev, err := Read(c, event.Delivery{Connection: c.Name, Host: event.Host(c.Kind), Header: header, Body: body})
+		if err != nil || ev.AuthorID != tc.author || ev.SenderID != tc.sender {
+			t.Errorf("%s by %s: %q is of %q, sent by %q, error %v", tc.delivery, tc.connection, ev.Kind, ev.AuthorID, ev.SenderID, err)
+		}
 	}
 }

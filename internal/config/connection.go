@@ -133,6 +133,9 @@ func (c Connection) ConfirmsRuns() bool {
 // ConfirmsReleases reports whether a commit is confirmed before it is released.
 func (c Connection) ConfirmsReleases() bool { return c.CallsHost() && c.Confirm != ConfirmNever }
 
+// SignsBody reports whether every delivery that the connection accepts proves its body.
+func (c Connection) SignsBody() bool { return c.signsBody }
+
 // CallsHost reports whether the host's API is called: there is a token, or an App.
 func (c Connection) CallsHost() bool { return c.Token.Set() || c.App != nil }
 

@@ -141,7 +141,8 @@ type Event struct {
 	// Sender is the login of who caused the event.
 	Sender string `json:"sender"`
 	// AuthorID and SenderID are the host's numbers of those accounts, as text: a number stays with
-	// its account, a login may pass to another. Empty where the payload has none.
+	// its account, a login may pass to another. Empty where the payload has none, and, but for
+	// comments, where nothing proves the payload.
 	AuthorID string   `json:"author_id,omitempty"`
 	SenderID string   `json:"sender_id,omitempty"`
 	Draft    bool     `json:"draft"`

@@ -97,6 +97,7 @@ type client interface {
 	commentWriter
 	hookKeeper
 	commentReader
+	commitReader
 }
 
 // reader reads from one connection. A repository is its full name; neither that nor another

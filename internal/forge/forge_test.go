@@ -205,6 +205,15 @@ func (c *hostCase) run(t *testing.T) string {
 		var r event.Repository
 		r, err = f.Repository(t.Context(), "c", words[1])
 		text = fmt.Sprintf("%s %s %s, private %t, default branch %s", r.Host, r.ID, r.FullName, r.Private, r.DefaultBranch)
+	case "requests_of": // the repository and a commit
+		var list []forge.MergeRequestRef
+		list, err = f.MergeRequestsOf(t.Context(), "c", words[1], words[2])
+		text = "none"
+		for i, r := range list {
+			if text += "\n" + r.String(); i == 0 {
+				text = r.String()
+			}
+		}
 	case "branches":
 		text, err = refs(f.Branches(t.Context(), "c", words[1]))
 	case "merge_requests":
@@ -277,7 +286,7 @@ func refs(r forge.Refs, err error) (string, error) {
 		}
 		text += fmt.Sprintf("\n%d %s %.8s", ref.Number, ref.Branch, ref.SHA)
 		if ref.Number > 0 {
-			text += fmt.Sprintf(" from %s, fork %t, draft %t, by %s at %s: %q, labels %q", ref.SourceBranch, ref.Fork, ref.Draft, ref.Author, ref.UpdatedAt, ref.Title, ref.Labels)
+			text += fmt.Sprintf(" from %s, fork %t, draft %t, by %s (%s) at %s: %q, labels %q", ref.SourceBranch, ref.Fork, ref.Draft, ref.Author, ref.AuthorID, ref.UpdatedAt, ref.Title, ref.Labels)
 		}
 	}
 	return text, err

@@ -110,7 +110,7 @@ func FuzzGitea(f *testing.F) {
 func addAnswers(f *testing.F, host string) {
 	f.Helper()
 	pattern := "testdata/*/" + host + "/*.txtar"
-	if strings.Contains(host, "/") { // a purpose and a host
+	if strings.Contains(host, "/") { // a folder, such as a purpose and a host
 		pattern = "testdata/" + host + "/*.txtar"
 	}
 	files, err := filepath.Glob(pattern)
@@ -162,6 +162,38 @@ func FuzzHooks(f *testing.F) {
 			}
 			if err := all.DeleteHook(t.Context(), owner, "7"); err == nil && status != http.StatusOK && status != http.StatusNotFound && status != http.StatusGone {
 				t.Errorf("answer %d was taken for a deletion", status)
+			}
+		}
+	})
+}
+
+// FuzzRequestsOf: whatever a host answers about a commit, a merge request that is told is one by which
+// somebody can be excluded, or none is.
+func FuzzRequestsOf(f *testing.F) {
+	for _, host := range hosts() {
+		addAnswers(f, "./"+string(host.name))
+	}
+	const sha = "1f2e3d4c5b6a79881726354453627180a1b2c3d4"
+	f.Fuzz(func(t *testing.T, body []byte, code int) {
+		status := http.StatusOK
+		if code >= 300 && code < 600 {
+			status = code
+		}
+		for _, host := range hosts() {
+			made, err := host.newClient(Connection{APIURL: "https://git.example.com/api", Token: "token"}, &http.Client{Transport: answering{status, body}}, time.Now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := &Forge{timeout: time.Minute, now: time.Now, clients: map[string]*connected{"c": {client: made}}}
+			found, err := all.MergeRequestsOf(t.Context(), "c", "acme/api", sha)
+			if err == nil && status != http.StatusOK {
+				t.Errorf("%s: answer %d was read: %v", host.name, status, found)
+			}
+			for _, r := range found {
+				if r.Number <= 0 || r.Branch == "" || rank(r) < 0 || strings.Trim(r.AuthorID, "0123456789") != "" || r.AuthorID == "" && r.Author != "" ||
+					r.MergedSHA != "" && (r.State != RequestMerged || !isCommit(r.MergedSHA)) {
+					t.Errorf("%s: %+v", host.name, r)
+				}
 			}
 		}
 	})

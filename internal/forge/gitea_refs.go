@@ -53,7 +53,8 @@ type hostPull struct {
 	Draft     bool   `json:"draft"`
 	UpdatedAt string `json:"updated_at"`
 	User      struct {
-		Login string `json:"login"`
+		ID    looseID `json:"id"`
+		Login string  `json:"login"`
 	} `json:"user"`
 	Labels []struct {
 		Name string `json:"name"`
@@ -74,7 +75,7 @@ type hostPullSide struct {
 
 func (p hostPull) ref() Ref {
 	ref := Ref{
-		Number: p.Number, Branch: p.Base.Ref, SHA: p.Head.SHA, SourceBranch: p.Head.Ref, Title: p.Title, Author: p.User.Login, UpdatedAt: p.UpdatedAt, Draft: p.Draft,
+		Number: p.Number, Branch: p.Base.Ref, SHA: p.Head.SHA, SourceBranch: p.Head.Ref, Title: p.Title, Author: p.User.Login, AuthorID: idText(int64(p.User.ID)), UpdatedAt: p.UpdatedAt, Draft: p.Draft,
 		Fork: p.Head.Repo == nil || p.Base.Repo == nil || p.Head.Repo.ID != p.Base.Repo.ID || withoutBranch(p.Head.Label, p.Head.Ref),
 	}
 	for _, label := range p.Labels {

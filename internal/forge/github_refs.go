@@ -63,7 +63,7 @@ func (r githubClient) mergeRequests(ctx context.Context, repository string) ([]R
 		for _, p := range pulls {
 			ref := Ref{
 				Number: p.GetNumber(), Branch: p.GetBase().GetRef(), SHA: p.GetHead().GetSHA(), SourceBranch: p.GetHead().GetRef(), Title: p.GetTitle(),
-				Author: p.GetUser().GetLogin(), Draft: p.GetDraft(), Fork: p.GetHead().GetRepo().GetID() != p.GetBase().GetRepo().GetID(),
+				Author: p.GetUser().GetLogin(), AuthorID: idText(p.GetUser().GetID()), Draft: p.GetDraft(), Fork: p.GetHead().GetRepo().GetID() != p.GetBase().GetRepo().GetID(),
 			}
 			if at := p.GetUpdatedAt(); !at.IsZero() {
 				ref.UpdatedAt = at.UTC().Format(time.RFC3339)

@@ -62,7 +62,7 @@ func (r gitlabClient) mergeRequests(ctx context.Context, repository string) ([]R
 				Fork: m.SourceProjectID != m.TargetProjectID, Labels: m.Labels,
 			}
 			if m.Author != nil {
-				ref.Author = m.Author.Username
+				ref.Author, ref.AuthorID = m.Author.Username, idText(int64(m.Author.ID))
 			}
 			if m.UpdatedAt != nil {
 				ref.UpdatedAt = m.UpdatedAt.UTC().Format(time.RFC3339Nano)

@@ -29,8 +29,10 @@ type Ref struct {
 
 	// The rest is of merge requests alone. UpdatedAt is in RFC 3339.
 	SourceBranch, Title, Author, UpdatedAt string
-	Draft, Fork                            bool
-	Labels                                 []string
+	// AuthorID is the host's number of the author's account, as text.
+	AuthorID    string
+	Draft, Fork bool
+	Labels      []string
 }
 
 // Refs are the branches, or the open merge requests, of a repository.

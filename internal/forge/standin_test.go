@@ -1,6 +1,7 @@
 package forge_test
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -122,6 +123,7 @@ func testStandin(t *testing.T, kind event.Host, path string, style standin.RefSt
 		t.Fatal(err)
 	}
 	members(t, newForge(t, forge.Options{Connections: []forge.Connection{{Name: "c", Host: kind, APIURL: listener.URL + path, Token: token}}}), made)
+	mergedRequests(t, server, newForge(t, forge.Options{Connections: []forge.Connection{{Name: "c", Host: kind, APIURL: listener.URL + path, Token: token}}}), kind, made)
 	if err := server.SetFaults(standin.Faults{Faults: []standin.Fault{{Kind: standin.FaultMoved}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -157,6 +159,40 @@ func members(t *testing.T, f *forge.Forge, made standin.Repository) {
 	if may, err := f.CanWrite(t.Context(), "other", store, want.Author); err == nil || may {
 		t.Errorf("without a token: %t, error %v", may, err)
 	}
+}
+
+// mergedRequests asks which merge requests commits came from, before and after the merge of one.
+func mergedRequests(t *testing.T, server *standin.Server, f *forge.Forge, kind event.Host, made standin.Repository) {
+	t.Helper()
+	asked := func(sha string) string {
+		list, err := f.MergeRequestsOf(t.Context(), "c", "acme/store", sha)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(list)
+	}
+	open := "[7 into main by 11 mona, open]"
+	if kind == event.Gitee || kind == event.Gitea {
+		open = "[]" // they tell merged ones only
+	}
+	for sha, want := range map[string]string{made.CleanSHA: "[]", made.BadSHA: open} {
+		if got := asked(sha); got != want {
+			t.Errorf("before the merge, of %s: %s, want %s", sha, got, want)
+		}
+	}
+	server.SetMergeRequest(string(kind), 7, standin.HostMergeRequest{Author: 12, MergedSHA: made.CleanSHA})
+	for sha, want := range map[string]string{made.CleanSHA: "[7 into main by 12 ada, merged as " + made.CleanSHA + "]", made.BadSHA: "[]"} {
+		if got := asked(sha); got != want {
+			t.Errorf("after the merge, of %s: %s, want %s", sha, got, want)
+		}
+	}
+	if list, err := f.MergeRequests(t.Context(), "c", "acme/store"); err != nil || len(list.List) != 0 {
+		t.Errorf("open after the merge: %+v, error %v", list, err)
+	}
+	if _, err := f.MergeRequestsOf(t.Context(), "c", "acme/nothing", made.CleanSHA); err == nil || !strings.Contains(err.Error(), "does not have it") {
+		t.Errorf("of a repository that is not there: %v", err)
+	}
+	server.SetMergeRequest(string(kind), 7, standin.HostMergeRequest{Author: 11})
 }
 
 // tagRepository makes a plain tag of the first commit, an annotated one of the second, and one

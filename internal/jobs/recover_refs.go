@@ -96,7 +96,8 @@ func (c *comparison) eventOf(ref forge.Ref) event.Event {
 	ev.Branch, ev.HeadSHA, ev.NewCode = ref.Branch, ref.SHA, true
 	if ev.Kind, ev.Action = event.Push, event.Updated; ref.Number > 0 {
 		ev.Kind, ev.Number = event.MergeRequest, ref.Number
-		ev.SourceBranch, ev.Title, ev.Author, ev.UpdatedAt, ev.Draft, ev.Fork = ref.SourceBranch, ref.Title, ref.Author, ref.UpdatedAt, ref.Draft, ref.Fork
+		ev.SourceBranch, ev.Title, ev.UpdatedAt, ev.Draft, ev.Fork = ref.SourceBranch, ref.Title, ref.UpdatedAt, ref.Draft, ref.Fork
+		ev.Author, ev.AuthorID = ref.Author, ref.AuthorID
 		ev.Labels = append(ev.Labels, ref.Labels...)
 	}
 	return ev

@@ -128,13 +128,9 @@ func (m *Match) write(w io.Writer, became func(rule string, place int) string) {
 	}
 	fmt.Fprintf(w, "    %-10s%s, %s scan%s, %s; gate %s%s\n", "check", m.Check.task(), m.Check.Scan, mode, ref, m.Check.Gate.text(), m.Check.order())
 	for place, release := range m.Releases {
-		wanted := "passed"
-		if release.Action == ReleaseRefuse {
-			wanted = "failed"
-		}
 		outcome := became(m.Rule, place)
 		if outcome == "" {
-			outcome = "undecided: waits for the verdict, acts when it is " + wanted
+			outcome = "undecided: waits for the verdict, " + release.afterVerdict()
 		}
 		fmt.Fprintf(w, "    %-10s%s   %s\n", "release", release.text(), outcome)
 	}
@@ -208,6 +204,19 @@ func (l Limits) text(prefix string) []string {
 		}
 	}
 	return limits
+}
+
+// afterVerdict says what follows the verdict, e.g. `then for 2 of leads, in working-hours`.
+func (r *Release) afterVerdict() string {
+	switch {
+	case r.Action == ReleaseRefuse:
+		return "acts when it is failed"
+	case r.Hold == nil:
+		return "acts when it is passed"
+	case r.Hold.Approvals == nil:
+		return "then acts " + r.Hold.text()
+	}
+	return "then " + r.Hold.text()
 }
 
 // text returns the release on one line, e.g. `caf409b1… start deploy[api]`, or with the

@@ -257,5 +257,15 @@ func (l *loader) addBreakGlass(d *decodedFile) {
 		return
 	}
 	l.breakGlass, l.breakGlassIn = d.content.BreakGlass, d
+	for i := range l.breakGlass.Groups {
+		l.breakGlassAt = append(l.breakGlassAt, d.doc.Complain(fmt.Sprintf("break_glass.groups[%d]", i), "", ""))
+	}
 	l.checkGroupNames(d, "break_glass.groups", l.breakGlass.Groups, "write the groups of the server file whose people may release outside of windows and during freezes, such as [on-call]")
+}
+
+// warnOfBreakGlass warns of people who may open what nothing closes.
+func (l *loader) warnOfBreakGlass() {
+	if l.breakGlassIn != nil && len(l.windows) == 0 && len(l.freezes) == 0 {
+		l.warn(l.breakGlassIn, "break_glass", "there is neither a window nor a freeze, so that it has no effect", "write windows or freezes, or remove it")
+	}
 }

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/strictyaml"
 )
 
 // Hold is what a release waits for after the verdict, before it acts: approvals of people, a
@@ -134,6 +137,67 @@ func (a *Approvals) text() string {
 		text += " without the pusher"
 	}
 	return text
+}
+
+// groupFault says what is wrong with a group that a rule names.
+func (s Server) groupFault(name string) (problem, instead string) {
+	switch group, known := s.Groups[name]; {
+	case !known && len(s.Groups) == 0:
+		return "the server file has no groups", "write groups: {" + name + ": {people: […]}} there"
+	case !known:
+		return "the server file has no group " + quote(name), strictyaml.Suggest(name, slices.Sorted(maps.Keys(s.Groups)))
+	case len(group.People) == 0 && !group.Claim:
+		return "nobody in people of the server file is in group " + quote(name), "write people in the server file, and their names in the group: an account that is nobody's cannot approve"
+	}
+	return "", ""
+}
+
+// approvers are the names of those who may approve; all is false where others may be, too.
+func (a *Approvals) approvers(s Server) (names []string, all bool) {
+	all = true
+	for _, group := range a.Groups {
+		names = append(names, s.Groups[group].People...)
+		all = all && !s.Groups[group].Claim
+	}
+	slices.Sort(names)
+	return slices.Compact(names), all
+}
+
+// unmet says why the approvals of a hold can never be given.
+func (h *Hold) unmet(s Server) (problem, instead string) {
+	if h == nil || h.Approvals == nil {
+		return "", ""
+	}
+	for _, group := range h.Approvals.Groups {
+		if problem, instead = s.groupFault(group); problem != "" {
+			return problem, instead
+		}
+	}
+	if names, all := h.Approvals.approvers(s); all && len(names) < h.Approvals.Count {
+		return fmt.Sprintf("%d people must approve, and only %d are in %s", h.Approvals.Count, len(names), strings.Join(h.Approvals.Groups, " and ")),
+			"write a lower count, or add people to the groups"
+	}
+	return "", ""
+}
+
+// scarceApprovers warns of approvals that cannot be given where one of the approvers wrote or pushed
+// the change.
+func (r *rule) scarceApprovers(s Server) (warnings strictyaml.Complaints) {
+	for i, release := range r.releases {
+		if release.Hold == nil || release.Hold.Approvals == nil {
+			continue
+		}
+		a := release.Hold.Approvals
+		names, all := a.approvers(s)
+		if problem, _ := release.Hold.unmet(s); all && problem == "" && (a.ExcludeAuthor || a.ExcludePusher) && len(names) == a.Count {
+			warnings = append(warnings, strictyaml.Complaint{
+				File: r.file, Line: r.line, Path: fmt.Sprintf("rule %s.release[%d].hold.approvals", quote(r.name), i),
+				Problem: fmt.Sprintf("all %d people of %s must approve, so that nothing is released which one of them wrote or pushed", len(names), strings.Join(a.Groups, " and ")),
+				Instead: "write a lower count, or add people to the groups",
+			})
+		}
+	}
+	return warnings
 }
 
 // MarshalJSON writes the time as Go writes it.

@@ -39,7 +39,7 @@ func LoadWith(pipelines map[string]string, sources ...Source) (*Policy, strictya
 		l.checkFile(d)
 	}
 
-	p := &Policy{windows: l.windows, windowSpecs: l.windowSpecs, freezes: l.freezes, freezeSpecs: l.freezeSpecs, breakGlass: l.breakGlass}
+	p := &Policy{windows: l.windows, windowSpecs: l.windowSpecs, freezes: l.freezes, freezeSpecs: l.freezeSpecs, breakGlass: l.breakGlass, breakGlassAt: l.breakGlassAt}
 	for _, d := range l.decoded {
 		for i, spec := range d.content.Rules {
 			p.rules = append(p.rules, l.rule(d, i, spec))
@@ -52,6 +52,7 @@ func LoadWith(pipelines map[string]string, sources ...Source) (*Policy, strictya
 		return nil, l.complaints.Sorted()
 	}
 	l.warnOfWindows()
+	l.warnOfBreakGlass()
 	p.warnings = l.warnings.Sorted()
 	if err := p.seal(); err != nil {
 		return nil, strictyaml.Complaints{{File: sources[0].Name, Problem: err.Error()}}
@@ -93,6 +94,7 @@ type loader struct {
 	freezesIn    map[string]*decodedFile
 	breakGlass   *breakGlassSpec
 	breakGlassIn *decodedFile
+	breakGlassAt []strictyaml.Complaint
 }
 
 // decodedFile is a file that could be decoded, if not without complaints.

@@ -27,6 +27,8 @@ type Policy struct {
 	freezes     []Freeze
 	freezeSpecs []freezeSpec
 	breakGlass  *breakGlassSpec
+	// breakGlassAt is where its groups stand.
+	breakGlassAt []strictyaml.Complaint
 }
 
 // rule is one compiled rule.
@@ -114,7 +116,7 @@ type RuleInfo struct {
 	// Project and Gate are of the check; empty when the rule ignores.
 	Project string `json:"project,omitempty"`
 	Gate    string `json:"gate,omitempty"`
-	// Releases are as explain shows them, e.g. `caf409b1… start`.
+	// Releases are as explain shows them, e.g. `caf409b1… start`, with what they are held for.
 	Releases []string `json:"releases"`
 }
 
@@ -133,7 +135,11 @@ func (p *Policy) Rules() []RuleInfo {
 			info.Project, info.Gate = r.check.ProjectID, r.check.Gate.text()
 		}
 		for _, release := range r.releases {
-			info.Releases = append(info.Releases, release.text())
+			text := release.text()
+			if release.Hold != nil {
+				text += ", held " + release.Hold.text()
+			}
+			info.Releases = append(info.Releases, text)
 		}
 		infos = append(infos, info)
 	}

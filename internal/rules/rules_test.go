@@ -170,6 +170,9 @@ func TestWarnings(t *testing.T) {
 }
 
 var testServer = rules.Server{Connections: []rules.Connection{{Name: "github", RepoType: "GitHub"}, {Name: "repo", RepoType: "DevCloud"}},
+	Groups: map[string]rules.Group{
+		"leads": {People: []string{"ana", "mei"}}, "more": {People: []string{"mei", "tom"}}, "owners": {Claim: true}, "empty": {},
+	},
 	Accounts: map[string]rules.Account{"": {CreateV3: true}, "partner": {Pipelines: map[string]string{"theirs": "11111111-2222-4333-8444-555555555555"}}}}
 
 // TestCheckFor compares the complaints about each testdata/server/*.yaml, which is right by

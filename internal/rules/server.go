@@ -75,6 +75,9 @@ func (p *Policy) CheckFor(server Server) strictyaml.Complaints {
 			case owner != nil && of.Pipelines[release.PipelineName] == "":
 				complain(at(key, "write account: "+cmp.Or(*owner, MainAccount)), "the server file has pipeline "+quote(release.PipelineName)+" in another account")
 			}
+			if problem, instead := release.Hold.unmet(server); problem != "" {
+				complain(at(fmt.Sprintf("release[%d].hold.approvals", i), instead), problem)
+			}
 		}
 		matched := r.matched(server.Connections)
 		if len(matched) == 0 {
@@ -94,6 +97,12 @@ func (p *Policy) CheckFor(server Server) strictyaml.Complaints {
 		}
 		if r.unnamedProject != nil && account.CreateV3 && len(r.check.RuleSets) == 0 && slices.ContainsFunc(matched, r.creates) {
 			complain(*r.unnamedProject, "the project has no name, which the creation of a task needs")
+		}
+	}
+	for i, place := range p.breakGlassAt {
+		if problem, instead := server.groupFault(p.breakGlass.Groups[i]); problem != "" {
+			place.Instead = instead
+			complain(place, problem)
 		}
 	}
 	return complaints.Sorted()
@@ -143,6 +152,7 @@ func (p *Policy) WarningsFor(server Server) strictyaml.Complaints {
 			warnings = append(warnings, r.unknownConnections(g, server.Connections)...)
 		}
 		warnings = append(warnings, r.hostNotAsked(server.Connections)...)
+		warnings = append(warnings, r.scarceApprovers(server)...)
 		for _, c := range r.matched(server.Connections) {
 			if r.createWithoutID == nil || r.creates(c) || told[*r.createWithoutID] {
 				continue

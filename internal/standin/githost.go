@@ -110,7 +110,7 @@ func (g *gitHosts) routes() []route {
 		routes = append(routes, g.route(r.pattern, r.operation, r.style, r.answer))
 	}
 	routes = slices.Concat(routes, g.commentRoutes(), g.githubWrites(), g.gitlabWrites(), g.giteeWrites(), g.giteaWrites(), g.memberRoutes())
-	return slices.Concat(routes, g.listRoutes(), g.githubHookRoutes(), g.gitlabHookRoutes(), g.giteeHookRoutes(), g.giteaHookRoutes())
+	return slices.Concat(routes, g.listRoutes(), g.mergedRoutes(), g.githubHookRoutes(), g.gitlabHookRoutes(), g.giteeHookRoutes(), g.giteaHookRoutes())
 }
 
 // hostStyle is what differs between the hosts before a repository is found.
@@ -166,6 +166,8 @@ type hosted struct {
 	// users are those of the host, and about says more of a merge request.
 	users []HostUser
 	about func(number int) (HostMergeRequest, bool)
+	// mergedNumbers are those of the merge requests that are merged, the newest first.
+	mergedNumbers func() []int
 }
 
 // authorize checks the token.
@@ -174,7 +176,7 @@ func (g *gitHosts) authorize(c *call, style hostStyle) (r hosted, refusal answer
 	if !known {
 		return hosted{}, unknownRoute.handle(c), false
 	}
-	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles, users: host.Users, about: g.about(style.kind), now: c.entry.Time}
+	r = hosted{hostStyle: style, host: style.kind, reports: g.reports, readsOnly: g.opts.GitTokenReadsOnly, missing: c.missing, moved: c.moved, manyFiles: g.opts.ManyChangedFiles, users: host.Users, about: g.about(style.kind), mergedNumbers: g.mergedNumbers(style.kind), now: c.entry.Time}
 	token, found := strings.CutPrefix(c.http.Header.Get(style.header), style.before)
 	r.byApp = style.apps && host.App != nil && g.tokens.good(token, c.entry.Time)
 	if !found || token != host.Token && !r.byApp {

@@ -52,10 +52,10 @@ type listedRef struct {
 // branches are the repository's, by name.
 func (r hosted) branches(c *call) []listedRef { return r.listed(c, "refs/heads/", "") }
 
-// requests are the merge requests, all of them open, the newest first; before is where the host keeps
+// requests are the merge requests that are open, the newest first; before is where the host keeps
 // their heads.
 func (r hosted) requests(c *call, before string) []listedRef {
-	list := r.listed(c, before, "/head")
+	list := slices.DeleteFunc(r.listed(c, before, "/head"), func(request listedRef) bool { return r.proposal(request.number).MergedSHA != "" })
 	slices.Reverse(list)
 	return list
 }
@@ -156,6 +156,11 @@ func githubListPulls(c *call, r hosted) answer {
 	if r.missing {
 		return hostMessage(http.StatusNotFound, githubNotFound)
 	}
+	if c.query("state") == "closed" {
+		return refPage(c, refsOf(r.mergedNumbers()), "per_page", 100, func(page []listedRef, number int, more bool) answer {
+			return githubPage(c, r.mergedPulls(c, numbersOf(page)), number, more)
+		})
+	}
 	return refPage(c, r.requests(c, "refs/pull/"), "per_page", 100, func(page []listedRef, number int, more bool) answer {
 		return githubPage(c, r.pulls(c, page), number, more)
 	})
@@ -207,6 +212,11 @@ func giteeListBranches(c *call, r hosted) answer {
 func giteeListPulls(c *call, r hosted) answer {
 	if r.missing {
 		return hostMessage(http.StatusNotFound, "404 Project Not Found")
+	}
+	if c.query("state") == "merged" {
+		return refPage(c, refsOf(r.mergedNumbers()), "per_page", 100, func(page []listedRef, _ int, _ bool) answer {
+			return ok(r.mergedPulls(c, numbersOf(page)))
+		})
 	}
 	return refPage(c, r.requests(c, "refs/pull/"), "per_page", 100, func(page []listedRef, _ int, _ bool) answer { return ok(r.pulls(c, page)) })
 }

@@ -28,6 +28,8 @@ type HostMergeRequest struct {
 	// WithoutBranch: it was pushed to refs/for/main. Gitea alone has such requests.
 	WithoutBranch bool
 	Closed        bool
+	// MergedSHA is what main had after its merge, in full; empty: it is not merged.
+	MergedSHA string
 }
 
 // sampleUsers are the accounts of a host that names none.
@@ -98,7 +100,7 @@ func (p proposal) source(target int64) int64 {
 
 // state is open, in the host's word, or closed.
 func (p proposal) state(open string) string {
-	if p.Closed {
+	if p.Closed || p.MergedSHA != "" {
 		return "closed"
 	}
 	return open

@@ -572,12 +572,10 @@ func (q *Queue) askOrigin(ctx context.Context, ev event.Event, o *release.Origin
 	return nil
 }
 
-// mergedState is the state of a [forge.MergeRequestRef] that was merged.
-const mergedState = "merged"
-
-// brought reports whether a merge request brought the commit of a push or tag.
+// brought reports whether a merge request brought the commit of a push or tag: its merge made the branch that commit. One
+// that just has the commit among its own says nothing.
 func brought(ev event.Event, request forge.MergeRequestRef) bool {
-	return request.State == mergedState && (ev.Kind == event.Tag || request.Branch == ev.Branch)
+	return request.State == forge.RequestMerged && request.MergedSHA == ev.HeadSHA && (ev.Kind == event.Tag || request.Branch == ev.Branch)
 }
 
 // changedHolds lists the releases that are held and that something changed for which nobody told: the rules or groups

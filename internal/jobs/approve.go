@@ -72,7 +72,7 @@ func (in *Inserter) BreakGlass(ctx context.Context, releaseID, commit string, by
 			return refusal(reason)
 		}
 		next := b.release
-		held := release.Hold{Since: in.queue.now().UTC()}
+		held := release.Hold{}
 		if next.Hold != nil {
 			held = *next.Hold
 		}
@@ -191,6 +191,9 @@ func (in *Inserter) refuseHeld(ctx context.Context, id, commit string, by Approv
 		if r.Plan.Action.Decides() {
 			// Its execution waits at the checkpoint.
 			next.State, next.Reason, next.Deadline = release.Starting, why, now.Add(r.Plan.Timeout)
+			if b.starter != nil {
+				next.ExecutionID, next.OtherIDs = b.starter.ExecutionID, b.starter.OtherIDs
+			}
 			next.Withdrawn, next.Plan.Action, next.Plan.Message = why, rules.ReleaseRefuse, "Gatewright: "+why
 			return in.saveHeld(ctx, tx, before, next, done)
 		}

@@ -72,7 +72,10 @@ func (q *Queue) keeps(ctx context.Context, tx *store.Tx, b basis) (k keeping, er
 	}
 	k.hold = release.Hold{Since: now, Basis: b.digest(policy)}
 	if r.Hold != nil {
-		k.hold.Since, k.hold.Until, k.hold.Origin, k.hold.BreakGlass = r.Hold.Since, r.Hold.Until, r.Hold.Origin, r.Hold.BreakGlass
+		k.hold.Until, k.hold.Origin, k.hold.BreakGlass = r.Hold.Until, r.Hold.Origin, r.Hold.BreakGlass
+		if !r.Hold.Since.IsZero() {
+			k.hold.Since = r.Hold.Since
+		}
 	}
 	if hold := r.Plan.Hold; hold != nil && hold.Approvals != nil {
 		if err := q.countApprovals(ctx, tx, b, &k); err != nil {

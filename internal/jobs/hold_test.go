@@ -115,6 +115,11 @@ func (c *holdCase) serveRequests(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+	if strings.HasSuffix(r.URL.Path, "/repos/acme/0") {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"id": 100, "full_name": "acme/0"}`))
+		return
+	}
 	http.Error(w, "{}", http.StatusNotFound)
 }
 
@@ -332,10 +337,12 @@ func (c *holdCase) step(words []string) error {
 func (c *holdCase) followRun(run string) {
 	c.t.Helper()
 	c.run = run
-	c.world.until(c.t, run, func(now record) bool { return now.ended })
-	if list := c.releasesOf(run); len(list) > 0 {
-		c.release = list[0].ID
+	now := c.world.until(c.t, run, func(now record) bool { return now.ended })
+	list := c.releasesOf(run)
+	if len(list) == 0 {
+		c.t.Fatalf("run %s is %s: %s", run, now.state, now.reason)
 	}
+	c.release = list[0].ID
 }
 
 func (c *holdCase) releasesOf(run string) (list []release.Release) {

@@ -66,6 +66,7 @@ func read(t *testing.T, file string) []byte {
 // that it names, both without a warning.
 func TestExamplesLoad(t *testing.T) {
 	used := map[string][]rules.Connection{} // rules file: the connections of the server files that use it
+	groups := map[string]map[string]rules.Group{}
 	for _, file := range glob(t, "*.yaml") {
 		if file == "rules.yaml" {
 			continue
@@ -78,6 +79,10 @@ func TestExamplesLoad(t *testing.T) {
 			if warnings := c.Warnings(); len(warnings) > 0 {
 				t.Errorf("warnings:\n%v", warnings)
 			}
+			groups[c.Rules] = map[string]rules.Group{}
+			for name, group := range c.Groups {
+				groups[c.Rules][name] = rules.Group{People: c.PeopleOf(name), Claim: group.Claim != ""}
+			}
 			for _, connection := range c.Connections {
 				used[c.Rules] = append(used[c.Rules], rules.Connection{Name: connection.Name, RepoType: connection.RepoType})
 			}
@@ -89,7 +94,7 @@ func TestExamplesLoad(t *testing.T) {
 			if len(complaints) > 0 {
 				t.Fatal(complaints)
 			}
-			server := rules.Server{Connections: used[file], Accounts: map[string]rules.Account{"": {CreateV3: true}}}
+			server := rules.Server{Connections: used[file], Groups: groups[file], Accounts: map[string]rules.Account{"": {CreateV3: true}}}
 			if complaints := policy.CheckFor(server); len(complaints) > 0 {
 				t.Errorf("complaints:\n%v", complaints)
 			}

@@ -22,7 +22,7 @@ Exit codes: 0 success, 1 "no" or failure, 2 wrong usage.`,
 	}
 	root.AddCommand(
 		newServe(env), newCheckConfig(env), newDoctor(env), newExplain(env), newSend(env),
-		newList(env), newShow(env), newRejudge(env), newReplay(env), newForget(env), newTasks(env), newHooks(env),
+		newList(env), newShow(env), newRejudge(env), newReplay(env), newForget(env), newTasks(env), newHooks(env), newWindows(env),
 		newRerun(env), newApprove(env), newRefuse(env), newBreakGlass(env), newOK(env), newStop(env), newPipeline(env), newResolve(env), newMigrate(env), newStore(env),
 	)
 	return root

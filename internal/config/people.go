@@ -172,7 +172,9 @@ func (k *checker) people(c *Config) {
 func suggestPerson(name string, people People) string {
 	var known []string
 	for _, person := range people {
-		known = append(known, person.Name)
+		if person.Name != "" && !slices.Contains(known, person.Name) {
+			known = append(known, person.Name)
+		}
 	}
 	if len(known) == 0 {
 		return "write people: [{name: " + name + ", …}]"

@@ -125,18 +125,9 @@ func (h *Hold) text() string {
 	return strings.Join(parts, ", ")
 }
 
-// text says whose approval is needed, e.g. `for 2 of leads or owners without the author`.
+// text says whose approval is needed, e.g. `for 2 of leads or owners`.
 func (a *Approvals) text() string {
-	text := fmt.Sprintf("for %d of %s", a.Count, strings.Join(a.Groups, " or "))
-	switch {
-	case a.ExcludeAuthor && a.ExcludePusher:
-		text += " without the author and the pusher"
-	case a.ExcludeAuthor:
-		text += " without the author"
-	case a.ExcludePusher:
-		text += " without the pusher"
-	}
-	return text
+	return fmt.Sprintf("for %d of %s", a.Count, strings.Join(a.Groups, " or "))
 }
 
 // groupFault says what is wrong with a group that a rule names.

@@ -158,7 +158,7 @@ func githubListPulls(c *call, r hosted) answer {
 	}
 	if c.query("state") == "closed" {
 		return refPage(c, refsOf(r.mergedNumbers()), "per_page", 100, func(page []listedRef, number int, more bool) answer {
-			return githubPage(c, r.mergedPulls(c, numbersOf(page)), number, more)
+			return githubPage(c, r.mergedPulls(c, numbersOf(page), "closed"), number, more)
 		})
 	}
 	return refPage(c, r.requests(c, "refs/pull/"), "per_page", 100, func(page []listedRef, number int, more bool) answer {
@@ -215,7 +215,7 @@ func giteeListPulls(c *call, r hosted) answer {
 	}
 	if c.query("state") == "merged" {
 		return refPage(c, refsOf(r.mergedNumbers()), "per_page", 100, func(page []listedRef, _ int, _ bool) answer {
-			return ok(r.mergedPulls(c, numbersOf(page)))
+			return ok(r.mergedPulls(c, numbersOf(page), "merged"))
 		})
 	}
 	return refPage(c, r.requests(c, "refs/pull/"), "per_page", 100, func(page []listedRef, _ int, _ bool) answer { return ok(r.pulls(c, page)) })

@@ -54,8 +54,9 @@ func (r hosted) openWith(c *call, before string) (numbers []int) {
 	return numbers
 }
 
-// mergedPull is a pull request of GitHub, Gitee or Gitea with what a merge changes of it.
-func (r hosted) mergedPull(c *call, number int) map[string]any {
+// mergedPull is a pull request of GitHub, Gitee or Gitea with what a merge changes of it; merged is the
+// host's word for its state then.
+func (r hosted) mergedPull(c *call, number int, merged string) map[string]any {
 	p := r.proposal(number)
 	body := r.pull(c, listedRef{number: number, hash: plumbing.NewHash(p.MergedSHA)})
 	body["state"], body["user"], body["merge_commit_sha"] = "closed", p.account(), plumbing.ComputeHash(plumbing.CommitObject, []byte("a test merge")).String()
@@ -63,20 +64,14 @@ func (r hosted) mergedPull(c *call, number int) map[string]any {
 		body["state"], body["merged_at"] = p.state("open"), nil
 		return body
 	}
-	body["merge_commit_sha"], body["merged_at"] = p.MergedSHA, c.updatedAt()
-	switch r.host {
-	case "gitee":
-		body["state"] = "merged"
-	case "gitea":
-		body["merged"] = true
-	}
+	body["state"], body["merge_commit_sha"], body["merged_at"] = merged, p.MergedSHA, c.updatedAt()
 	return body
 }
 
-func (r hosted) mergedPulls(c *call, numbers []int) []map[string]any {
+func (r hosted) mergedPulls(c *call, numbers []int, merged string) []map[string]any {
 	list := []map[string]any{}
 	for _, number := range numbers {
-		list = append(list, r.mergedPull(c, number))
+		list = append(list, r.mergedPull(c, number, merged))
 	}
 	return list
 }
@@ -106,7 +101,7 @@ func githubCommitPulls(c *call, r hosted) answer {
 	case !r.hasCommit(sha):
 		return githubInvalid("No commit found for SHA: " + sha)
 	}
-	return githubAnswer(r.mergedPulls(c, append(r.mergedAs(c), r.openWith(c, "refs/pull/")...)))
+	return githubAnswer(r.mergedPulls(c, append(r.mergedAs(c), r.openWith(c, "refs/pull/")...), "closed"))
 }
 
 // gitlabCommitMergeRequests: a merge commit of its own is not the head that was merged.
@@ -136,5 +131,7 @@ func giteaCommitPull(c *call, r hosted) answer {
 	if len(numbers) == 0 || r.missing {
 		return hostMessage(http.StatusNotFound, giteaNotFound)
 	}
-	return ok(r.mergedPull(c, numbers[0]))
+	body := r.mergedPull(c, numbers[0], "closed")
+	body["merged"] = true
+	return ok(body)
 }

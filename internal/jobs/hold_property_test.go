@@ -315,4 +315,3 @@ func (m *holdModel) step() string {
 	i := slices.IndexFunc(now, func(other release.Release) bool { return other.ID == r.ID })
 	return fmt.Sprintf("the job of the release of %s: it is %s: %s (again in %s)", r.Event.HeadSHA, now[i].State, now[i].Reason, wait)
 }
-

@@ -360,4 +360,3 @@ func (c *holdCase) startsOf() (starts int, decisions []string) {
 	}
 	return starts, decisions
 }
-

@@ -394,12 +394,12 @@ func (q *Queue) holdStep(ctx context.Context, tx *store.Tx, b basis) (next relea
 			state = s.State
 		}
 		end(state, fmt.Sprintf("release %s, whose execution it decides, ended as %s before it could: %s", s.ID, s.State, s.Reason))
+	case !now.Before(k.hold.Until) && (k.keeps || b.release.State == release.Held):
+		end(release.Expired, strings.TrimSuffix(fmt.Sprintf("held since %s and not released in time: %s", stamp(k.hold.Since), waitsFor(k.hold)), ": "))
 	case !k.keeps && b.release.State == release.Held:
 		goOn(released(k.hold))
 	case !k.keeps:
 		return b.release, k.voided, nil
-	case !now.Before(k.hold.Until):
-		end(release.Expired, fmt.Sprintf("held since %s and not released in time: it %s", stamp(k.hold.Since), waitsFor(k.hold)))
 	default:
 		next.State, next.Reason, next.Deadline = release.Held, heldReason(k.hold), k.hold.Until
 	}

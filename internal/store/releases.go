@@ -21,11 +21,11 @@ func (tx *Tx) AddRelease(ctx context.Context, r release.Release) (added bool, er
 	ev := r.Event
 	changed, err := tx.exec(ctx, `INSERT INTO releases
 		(id, run_id, place, pipeline, connection, repository, kind, branch, number, sha, actor, rule,
-			state, waits_for, rerun_as, version, unanswered, deadline, created_at, updated_at, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', 0, FALSE, $14, $15, $16, $17)
+			state, waits_for, rerun_as, version, unanswered, deadline, created_at, updated_at, data, held_ref)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', 0, FALSE, $14, $15, $16, $17, $18)
 		ON CONFLICT DO NOTHING`,
 		r.ID, r.RunID, r.Index, r.Plan.Pipeline, ev.Connection, ev.Repository.FullName, string(ev.Kind), ev.Branch, ev.Number, ev.HeadSHA, ev.Sender, r.Rule,
-		string(r.State), micros(r.Deadline), micros(r.CreatedAt), tx.now(), string(data))
+		string(r.State), micros(r.Deadline), micros(r.CreatedAt), tx.now(), string(data), heldRef(r))
 	if err != nil {
 		return false, fmt.Errorf("add release %q: %w", r.ID, err)
 	}

@@ -15,7 +15,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/api"
+	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/command"
+	"github.com/gatewright/gatewright/internal/config"
 	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/release"
@@ -205,35 +207,120 @@ checkpoints of its execution are repeated with it.`,
 
 func newApprove(env command.Environment) *cobra.Command {
 	return newDecide(env, "approve", rules.ReleaseApprove, &cobra.Command{
-		Short: "Approve a checkpoint that waits",
-		Long: `Approves the checkpoint at which the execution of a release waits. The verdict must have
+		Short: "Approve a release that is held, or a checkpoint that waits",
+		Long: `Approves a release that is held (hold.approvals of its rule): with --commit, the full
+commit, and --as, your entry of people in the server file. It counts as one of the
+approvals that the rule wants, for that commit, its verdict and the rule as they are now.
+
+Of a release whose execution waits at a checkpoint it approves that. The verdict must have
 passed, and the commit must be the newest of its branch. Where a rule is about to decide
-the checkpoint, your decision takes the place of the rule's. It is sent once.`,
-		Example: `  gatewright approve release 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "agreed with the team"
+the checkpoint, your decision takes the place of the rule's. It is sent once. A checkpoint
+that a rule holds is approved by approving the release that is held.`,
+		Example: `  gatewright approve release 019aab6e-7d0c --commit 1f2e3d4c5b6a79881726354453627180a1b2c3d4 --as ann --reason "read it"
+  gatewright approve release 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "agreed with the team"
   gatewright approve release 019aab6e-7d0c --task k2m8qa --reason "seen in staging" --json`,
-	})
+	}, (*jobs.Inserter).ApproveHeld)
 }
 
 func newRefuse(env command.Environment) *cobra.Command {
 	return newDecide(env, "refuse", rules.ReleaseRefuse, &cobra.Command{
-		Short: "Refuse a checkpoint that waits",
-		Long: `Refuses the checkpoint at which the execution of a release waits, which ends the
+		Short: "Refuse a release that is held, or a checkpoint that waits",
+		Long: `Refuses a release that is held: with --commit, the full commit, and --as, your entry of
+people in the server file. One person who may approve is enough, and it ends as refused.
+
+Of a release whose execution waits at a checkpoint it refuses that, which ends the
 execution. Where a rule is about to decide the checkpoint, your decision takes the place
 of the rule's. It is sent once.`,
-		Example: `  gatewright refuse release 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "not on a Friday"`,
-	})
+		Example: `  gatewright refuse release 019aab6e-7d0c --commit 1f2e3d4c5b6a79881726354453627180a1b2c3d4 --as ann --reason "not on a Friday"
+  gatewright refuse release 019aab6e-7d0c-7c3e-9b1e-3f1d2c4b5a69 --reason "not on a Friday"`,
+	}, (*jobs.Inserter).RefuseHeld)
 }
 
-func newDecide(env command.Environment, name string, decision rules.ReleaseAction, about *cobra.Command) *cobra.Command {
-	var task, commit string
-	cmd := newAction(env, name, []string{"release"}, about, func(reason string) remoteOrder {
+func newDecide(env command.Environment, name string, decision rules.ReleaseAction, about *cobra.Command, ofHeld decideHeld) *cobra.Command {
+	var task, as, commit string
+	a := newAction(env, name, []string{"release"}, about, func(reason string) remoteOrder {
 		return remoteOrder{name, api.Decision{Reason: reason, Task: task, Commit: commit}}
 	}, func(ctx context.Context, in *jobs.Inserter, _, id string, o jobs.Order) (jobs.Done, error) {
 		return in.Decide(ctx, id, decision, task, o)
-	}).Command
-	cmd.Flags().StringVar(&task, "task", "", "the checkpoint, where several wait")
-	cmd.Flags().StringVar(&commit, "commit", "", "with --server: the full commit of a release that a rule holds")
-	return cmd
+	})
+	a.Flags().StringVar(&task, "task", "", "the checkpoint, where several wait")
+	a.heldFlags(&as, &commit)
+	work := a.RunE
+	a.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case a.server != "":
+			return a.remotely(work, cmd, args, as)
+		case as == "" && commit == "":
+			return work(cmd, args)
+		case task != "":
+			return command.UsageError{Err: errors.New("--task is of a checkpoint, --commit and --as of a release that is held")}
+		}
+		return a.decideHeld(cmd, env, args[1], as, commit, ofHeld)
+	}
+	return a.Command
+}
+
+func newBreakGlass(env command.Environment) *cobra.Command {
+	var as, commit string
+	a := newAction(env, "break-glass", []string{"release"}, &cobra.Command{
+		Short: "Let a held release act outside of its window or during a freeze",
+		Long: `Lets a release that is held act although its window is closed or a freeze covers it, in an
+emergency. You must be in a group of break_glass in the rules. It takes the place of no
+approval. Who did it and why stays with the release.`,
+		Example: `  gatewright break-glass release 019aab6e-7d0c --commit 1f2e3d4c5b6a79881726354453627180a1b2c3d4 --as ann --reason "incident 4711"`,
+	}, func(reason string) remoteOrder {
+		return remoteOrder{"break-glass", api.HeldDecision{Reason: reason, Commit: commit}}
+	}, nil)
+	a.heldFlags(&as, &commit)
+	work := a.RunE
+	a.RunE = func(cmd *cobra.Command, args []string) error {
+		if a.server != "" {
+			return a.remotely(work, cmd, args, as)
+		}
+		return a.decideHeld(cmd, env, args[1], as, commit, (*jobs.Inserter).BreakGlass)
+	}
+	return a.Command
+}
+
+// decideHeld is what a person decides about a release that is held.
+type decideHeld func(in *jobs.Inserter, ctx context.Context, releaseID, commit string, by jobs.Approver, reason string) (jobs.Done, error)
+
+// remotely has the API decide, which knows whose the token is.
+func (a *actionCommand) remotely(work func(*cobra.Command, []string) error, cmd *cobra.Command, args []string, as string) error {
+	if as != "" {
+		return command.UsageError{Err: errors.New("--as goes without --server, which knows whose the token is")}
+	}
+	return work(cmd, args)
+}
+
+func (a *actionCommand) heldFlags(as, commit *string) {
+	a.Flags().StringVar(as, "as", "", "of a release that is held: who you are, by the name of your entry of people in the server file")
+	a.Flags().StringVar(commit, "commit", "", "of a release that is held: its commit, in full")
+}
+
+// decideHeld carries out what a person decides, whom the server file knows and whose rights it and the rules give.
+func (a *actionCommand) decideHeld(cmd *cobra.Command, env command.Environment, id, as, commit string, do decideHeld) error {
+	switch {
+	case strings.TrimSpace(a.reason) == "" || strings.TrimSpace(a.actor) == "":
+		return command.UsageError{Err: errors.New("--reason: say why; it is kept with the record")}
+	case as == "" || commit == "":
+		return command.UsageError{Err: errors.New("--commit: write the full commit that you speak of, and --as: your name in people of the server file")}
+	}
+	cfg, err := app.LoadConfigFor(config.Needs{Database: true}, a.config, env.LookupEnv)
+	if err != nil {
+		return fmt.Errorf("read who may do that: %w", err)
+	}
+	if _, known := cfg.PersonByName(as); !known {
+		return fmt.Errorf("--as %q: people in the server file has no such entry", as)
+	}
+	policy, err := app.LoadRules(cfg.Rules, cfg.HuaweiCloud.Pipelines)
+	if err != nil {
+		return fmt.Errorf("read who may do that: %w", err)
+	}
+	by := jobs.Approver{Person: as, Identity: "shell:" + a.actor, Via: "command"}
+	return a.run(cmd.Context(), env, "release", id, func(in *jobs.Inserter, id string) (jobs.Done, error) {
+		return do(in.WithPeople(app.People(cfg), func() *rules.Policy { return policy }), cmd.Context(), id, commit, by, a.reason)
+	})
 }
 
 func newOK(env command.Environment) *cobra.Command {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,6 +143,11 @@ func listings(missingAfter time.Duration) map[string]listing {
 			func(m view.Missing) []string {
 				return []string{stamp(m.Since), m.Connection, m.Repository, what(view.Subject{Event: m.Event, Number: m.Number}), m.Branch, command.ShortSHA(m.Commit), m.RunID, m.Reason}
 			}),
+		"approvals": listingOf(view.ListApprovals, "APPROVAL\tAT\tRELEASE\tREPOSITORY\tCOMMIT\tRULE\tPERSON\tIDENTITY\tVIA\tSTATE\tREASON", view.Approvals,
+			func(a view.Approval) string { return a.ID },
+			func(a view.Approval) []string {
+				return []string{a.ID, stamp(a.At), a.ReleaseID, a.Repository, command.ShortSHA(a.Commit), a.Rule, a.Person, a.Identity, a.Via, string(a.State), cmp.Or(a.Voided, a.Reason)}
+			}),
 	}
 }
 
@@ -181,9 +187,9 @@ func newList(env command.Environment) *cobra.Command {
 	flags := listFlags{}
 	var asJSON, watch bool
 	cmd := &cobra.Command{
-		Use:   "list deliveries|runs|releases|actions|missing",
-		Short: "List what was received, checked, released and done by people, and what has no verdict",
-		Long: `Lists deliveries, runs, releases or the actions of people, newest first, from the
+		Use:   "list deliveries|runs|releases|approvals|actions|missing",
+		Short: "List what was received, checked, approved, released and done by people, and what has no verdict",
+		Long: `Lists deliveries, runs, releases, approvals or the actions of people, newest first, from the
 server's database, which the server may be using, or with --server by its API. All flags
 that are given must hold. A page that is not the last one ends with the cursor of the next.
 With --watch, what is new or has changed is printed as it happens, until you press Ctrl-C.
@@ -195,11 +201,13 @@ the git hosts for them.`,
   gatewright list runs --repository acme/api --number 7
   gatewright list releases --db gatewright.db --limit 5 --json
   gatewright list runs --watch
+  gatewright list releases --state held
+  gatewright list approvals --state approved --commit 1f2e3d4c
   gatewright list actions --actor ann --since 24h
   gatewright list missing --after 30m
   gatewright list runs --state failed --server https://gatewright.example.com:8081 --token-file token`,
-		ValidArgs: []string{"deliveries", "runs", "releases", "actions", "missing"},
-		Args:      cobra.MatchAll(oneArg("say what to list: deliveries, runs, releases, actions or missing"), cobra.OnlyValidArgs),
+		ValidArgs: []string{"deliveries", "runs", "releases", "approvals", "actions", "missing"},
+		Args:      cobra.MatchAll(oneArg("say what to list: deliveries, runs, releases, approvals, actions or missing"), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			values := flags.values()
 			if watch && (asJSON || values.Has("cursor") || args[0] == view.ListMissing) {

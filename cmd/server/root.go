@@ -23,7 +23,7 @@ Exit codes: 0 success, 1 "no" or failure, 2 wrong usage.`,
 	root.AddCommand(
 		newServe(env), newCheckConfig(env), newDoctor(env), newExplain(env), newSend(env),
 		newList(env), newShow(env), newRejudge(env), newReplay(env), newForget(env), newTasks(env), newHooks(env), newWindows(env),
-		newRerun(env), newApprove(env), newRefuse(env), newOK(env), newStop(env), newPipeline(env), newResolve(env),
+		newRerun(env), newApprove(env), newRefuse(env), newBreakGlass(env), newOK(env), newStop(env), newPipeline(env), newResolve(env),
 		newAudit(env), newEvidence(env), newNotify(env), newMigrate(env), newStore(env), newToken(env),
 	)
 	return root

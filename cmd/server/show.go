@@ -275,6 +275,7 @@ func showRelease(w io.Writer, r view.ReleaseDetail) {
 		"withdrawn", r.Withdrawn,
 		"created", stamp(r.CreatedAt),
 		"finished", ended(r.FinishedAt, r.Took, r.Deadline))
+	showHold(w, r)
 	for _, action := range r.Actions {
 		label := "sent"
 		if strings.HasPrefix(action.Detail, "not sent: ") {
@@ -284,6 +285,32 @@ func showRelease(w io.Writer, r view.ReleaseDetail) {
 			"  because", strings.TrimSpace(action.Reason+" "+bracketed(action.By)))
 	}
 	showHistory(w, r.History)
+}
+
+// showHold prints what a release waits for, and what people said of it.
+func showHold(w io.Writer, r view.ReleaseDetail) {
+	if h := r.Hold; h != nil {
+		approvals := ""
+		if h.Wanted > 0 {
+			approvals = fmt.Sprintf("%d of %d of %s %s", h.Wanted-h.Missing, h.Wanted, strings.Join(h.Groups, " or "), bracketed(strings.Join(h.Approved, ", ")))
+		}
+		fields(w, "held since", stamped(h.Since), "held until", stamped(h.Until), "approvals", approvals, "not counted", strings.Join(h.NotCounted, "; "),
+			"not known", h.Unknown, "window", h.Window, "freeze", h.Freeze, "opens at", stamped(h.OpensAt))
+		if g := h.BreakGlass; g != nil {
+			fields(w, "break-glass", fmt.Sprintf("%s: by %s (%s): %s", stamp(g.At), g.Person, g.Identity, g.Reason))
+		}
+	}
+	for _, a := range r.Approvals {
+		fields(w, string(a.State), fmt.Sprintf("%s: by %s (%s, %s): %s", stamp(a.At), a.Person, a.Identity, a.Via, a.Reason), "  because", a.Voided)
+	}
+}
+
+// stamped is a time that may not have come; empty then.
+func stamped(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return stamp(*t)
 }
 
 // showHistory prints what was done to a record, and what was learned of it later.

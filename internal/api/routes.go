@@ -60,6 +60,7 @@ func routes() []route {
 		listRoute(view.ListDeliveries, view.Page[view.Delivery]{}, listed(view.ListDeliveries, view.Deliveries)),
 		listRoute(view.ListRuns, view.Page[view.Run]{}, listed(view.ListRuns, view.Runs)),
 		listRoute(view.ListReleases, view.Page[view.Release]{}, listed(view.ListReleases, view.Releases)),
+		listRoute(view.ListApprovals, view.Page[view.Approval]{}, listed(view.ListApprovals, view.Approvals)),
 		listRoute(view.ListActions, view.Page[view.Action]{}, listed(view.ListActions, view.Actions)),
 		listRoute(view.ListMissing, view.Page[view.Missing]{}, (*API).missing),
 		get("/records/:id", "Which record an id, or the beginning of one, belongs to", Identified{}, (*API).identify).failing(http.StatusNotFound),

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/labstack/echo/v4"
@@ -20,7 +19,7 @@ func newAccess(cfg *config.Config, inForce func() *config.Config, s *store.Store
 	opts := access.Options{
 		Store: s, People: people(inForce), Settings: func() access.Settings { return accessSettings(inForce()) },
 		URL: d.URL, Idle: d.Session.Idle, Absolute: d.Session.Absolute,
-		Clients: privateClients(cfg.HTTP, d), Claims: personClaims(s), Log: log, Metrics: access.NewMetrics(registry),
+		Clients: privateClients(cfg.HTTP, d), Claims: s, Log: log, Metrics: access.NewMetrics(registry),
 	}
 	if o := d.Auth.OIDC; o != nil {
 		opts.OIDC = &access.ProviderOptions{
@@ -47,12 +46,6 @@ func privateClients(c config.HTTP, d config.Dashboard) webhook.Clients {
 	return webhook.Clients{Proxies: proxies}
 }
 
-// personClaims is where the groups of a person are kept, when the store keeps them.
-func personClaims(s any) access.PersonClaims {
-	claims, _ := s.(access.PersonClaims)
-	return claims
-}
-
 // accessSettings are those of a configuration that a reload changes.
 func accessSettings(cfg *config.Config) access.Settings {
 	r := cfg.Dashboard.Roles
@@ -64,33 +57,6 @@ func accessSettings(cfg *config.Config) access.Settings {
 		s.ClientSecret = o.ClientSecret.Value()
 	}
 	return s
-}
-
-// people are those of the configuration in force.
-type people func() *config.Config
-
-// PersonOf implements [access.People].
-func (p people) PersonOf(subject string) string {
-	person, _ := p().PersonByOIDC(subject)
-	return person.Name
-}
-
-// GroupsOf implements [access.People]. A claim is in a group that names it, also of somebody who is
-// nobody in people: such a one may have a role and approves nothing.
-func (p people) GroupsOf(person string, claims []string) []string {
-	cfg := p()
-	names := cfg.GroupsOfPerson(person, claims)
-	for _, name := range slices.Sorted(maps.Keys(cfg.Groups)) {
-		if claim := cfg.Groups[name].Claim; claim != "" && slices.Contains(claims, claim) {
-			names = append(names, name)
-		}
-	}
-	for _, claim := range claims {
-		if _, isGroup := cfg.Groups[claim]; !isGroup {
-			names = append(names, claim)
-		}
-	}
-	return names
 }
 
 // withoutLogin reports whether a request is for what probes and Prometheus read, which says nothing of

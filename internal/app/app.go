@@ -94,7 +94,7 @@ func New(ctx context.Context, opts Options) (a *App, err error) {
 	if a.queue, err = a.newQueue(ctx, registry); err != nil {
 		return nil, err
 	}
-	if a.orders, err = newOrders(a.store, log); err != nil {
+	if a.orders, err = newOrders(a.store, people(a.reloads.hosts.config), a.reloads.current, log); err != nil {
 		return nil, err
 	}
 	a.reloads.record = a.queue.RecordConfiguration
@@ -185,6 +185,7 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		Forge:             a.reloads.hosts,
 		Confirm:           a.reloads.hosts.confirm,
 		Groups:            a.reloads.hosts.groups,
+		People:            people(a.reloads.hosts.config),
 		Conversation:      a.reloads.hosts,
 		Commands:          a.reloads.hosts.commands,
 		Reporter:          a.reloads.hosts,

@@ -7,5 +7,7 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// NewOrders is newOrders for the tests.
-func NewOrders(s *store.Store, log *zap.Logger) (access.Orders, error) { return newOrders(s, log) }
+// NewOrders is newOrders for the tests, of a service that knows no people.
+func NewOrders(s *store.Store, log *zap.Logger) (access.Orders, error) {
+	return newOrders(s, nil, nil, log)
+}

@@ -67,6 +67,11 @@ func (h *hosts) CanWrite(ctx context.Context, connection string, r event.Reposit
 	return h.current.Load().CanWrite(ctx, connection, r, u)
 }
 
+// MergeRequestsOf implements [jobs.Forge].
+func (h *hosts) MergeRequestsOf(ctx context.Context, connection, repository, sha string) ([]forge.MergeRequestRef, error) {
+	return h.current.Load().MergeRequestsOf(ctx, connection, repository, sha)
+}
+
 // SetStatus implements [jobs.Reporter].
 func (h *hosts) SetStatus(ctx context.Context, t forge.Target, s forge.Status, handle string) (string, error) {
 	return h.current.Load().SetStatus(ctx, t, s, handle)

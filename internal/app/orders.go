@@ -22,19 +22,18 @@ const maxReason = 2000
 
 // orders carries out what people and machines order by pages and API. It is an [access.Orders].
 type orders struct {
-	in *jobs.Inserter
-	// held decides releases that a rule holds; nil: there are none.
-	held func(ctx context.Context, u access.User, o access.Order) (jobs.Done, error)
-	log  *zap.Logger
+	in  *jobs.Inserter
+	log *zap.Logger
 }
 
-// newOrders makes orders that insert their jobs into the database of the service.
-func newOrders(s *store.Store, log *zap.Logger) (*orders, error) {
+// newOrders makes orders that insert their jobs into the database of the service. Held releases are decided by the people
+// and the rules in force.
+func newOrders(s *store.Store, people jobs.People, policy func() *rules.Policy, log *zap.Logger) (*orders, error) {
 	in, err := jobs.NewInserter(s, log)
 	if err != nil {
 		return nil, err
 	}
-	return &orders{in: in, log: log}, nil
+	return &orders{in: in.WithPeople(people, policy), log: log}, nil
 }
 
 // Do implements [access.Orders]. Who may do what is asked here and nowhere above, so that no page and no
@@ -111,14 +110,13 @@ func (o *orders) table() map[access.Action]map[store.RecordKind]func(access.Orde
 			return o.in.Operate(ctx, id, action, by)
 		})}
 	}
-	held := kinds{store.RecordRelease: func(order access.Order) ordered {
-		return func(ctx context.Context, _ string, _ jobs.Order, u access.User) (jobs.Done, error) {
-			if o.held == nil {
-				return jobs.Done{}, access.ConflictError{Message: "no rule holds this release"}
+	held := func(do func(context.Context, string, string, jobs.Approver, string) (jobs.Done, error)) kinds {
+		return kinds{store.RecordRelease: func(order access.Order) ordered {
+			return func(ctx context.Context, id string, by jobs.Order, u access.User) (jobs.Done, error) {
+				return do(ctx, id, order.Commit, jobs.Approver{Person: u.Person, Identity: u.Identity, Via: u.Via, Claims: u.Claims, Version: by.Version}, by.Reason)
 			}
-			return o.held(ctx, u, order)
-		}
-	}}
+		}}
+	}
 	return map[access.Action]kinds{
 		access.ActionReplay: {store.RecordDelivery: simple(o.in.ReplayFor)},
 		access.ActionRerun:  {store.RecordRun: simple(o.in.RerunRun), store.RecordRelease: simple(o.in.RerunRelease)},
@@ -135,9 +133,9 @@ func (o *orders) table() map[access.Action]map[store.RecordKind]func(access.Orde
 		access.ActionPipelineContinue: operate(rules.ReleaseContinue),
 		access.ActionPipelineRollback: operate(rules.ReleaseRollback),
 		access.ActionPipelineStop:     operate(rules.ReleaseStop),
-		access.ActionApproveHeld:      held,
-		access.ActionRefuseHeld:       held,
-		access.ActionBreakGlass:       held,
+		access.ActionApproveHeld:      held(o.in.ApproveHeld),
+		access.ActionRefuseHeld:       held(o.in.RefuseHeld),
+		access.ActionBreakGlass:       held(o.in.BreakGlass),
 	}
 }
 

@@ -133,6 +133,9 @@ func (in *Inserter) rerunRun(ctx context.Context, id string) func(*transaction, 
 		if err := markRerun(ctx, tx, store.RecordRun, old.ID, run.ID); err != nil {
 			return "", err
 		}
+		if err := endHeldOf(ctx, tx, old.ID); err != nil {
+			return "", err
+		}
 		other, added, err := in.queue.addRun(ctx, tx, run)
 		if err == nil && !added {
 			err = refuse("run %s checks that commit already: rerun that one once it has ended", other)
@@ -140,6 +143,17 @@ func (in *Inserter) rerunRun(ctx context.Context, id string) func(*transaction, 
 		done.Runs = []codecheck.Run{run}
 		return run.ID, err
 	}
+}
+
+// endHeldOf has the releases of a run looked at that are held: it was repeated, or judged again.
+func endHeldOf(ctx context.Context, tx *transaction, runID string) error {
+	releases, err := tx.ReleasesOf(ctx, runID)
+	for _, r := range releases {
+		if r.State == release.Held {
+			tx.enqueue(releaseJob(r.ID, r.State))
+		}
+	}
+	return err
 }
 
 // markRerun makes room for the record that repeats an ended one.
@@ -299,12 +313,18 @@ func (in *Inserter) decideCheckpoint(ctx context.Context, id string, decision ru
 		if err != nil {
 			return "", err
 		}
-		decider, isNew, err := in.decider(ctx, tx, asked, task)
+		decider, isNew, err := in.decider(ctx, tx, asked, decision, task)
 		if err != nil {
 			return "", err
 		}
+		if decision == rules.ReleaseApprove && decider.Record.Plan.Hold != nil {
+			return "", refuse("its rule holds that checkpoint: release %s is %s, and goes on once enough people have approved it and its window is open", decider.Record.ID, decider.Record.State)
+		}
 		before := decider.Record
 		next := before
+		if before.State == release.Held {
+			next.State = release.Starting
+		}
 		next.Plan.Action, next.DecidedBy, next.Polls = decision, o.Actor, 0
 		next.Plan.Message = fmt.Sprintf("Gatewright: %s by %s: %s", pastOf(decision), o.Actor, o.Reason)
 		next.Reason = next.Plan.Message
@@ -334,7 +354,7 @@ func (in *Inserter) decideCheckpoint(ctx context.Context, id string, decision ru
 
 // decider is the release that carries the decision of a checkpoint: the rule's own where
 // there is one that has not acted, else a new one.
-func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Versioned[release.Release], task string) (decider store.Versioned[release.Release], isNew bool, err error) {
+func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Versioned[release.Release], decision rules.ReleaseAction, task string) (decider store.Versioned[release.Release], isNew bool, err error) {
 	r := asked.Record
 	if r.Plan.Action.Decides() {
 		if task != "" && task != r.Plan.Task {
@@ -359,6 +379,14 @@ func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Ve
 				err = mayBeDecided(found.Record)
 			}
 			return found, false, err
+		}
+	}
+	if decision == rules.ReleaseApprove {
+		for _, other := range releases {
+			_, same := r.WaitsAt(other.Plan.Task)
+			if other.After == r.ID && other.Plan.Hold != nil && (other.Plan.Task == task || same) {
+				return decider, false, refuse("its rule holds that checkpoint, and release %s ended as %s: rerun that one, and have it approved", other.ID, other.State)
+			}
 		}
 	}
 	now := in.queue.now().UTC()

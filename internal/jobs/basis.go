@@ -32,6 +32,8 @@ type basis struct {
 	// undecided: a delivery that was received before the check was asked for has no
 	// decision yet. It may announce a newer commit, and then that one was checked.
 	undecided bool
+	// runAgain is the run that repeats the run of a release that waits for approvals; empty for none.
+	runAgain string
 }
 
 func (q *Queue) loadRelease(ctx context.Context, id string) (b basis, err error) {
@@ -51,6 +53,11 @@ func readBasis(ctx context.Context, tx *store.Tx, id string, head func(context.C
 	b.release, b.version = v.Record, v.Version
 	if b.run, err = tx.Run(ctx, b.release.RunID); err != nil {
 		return b, err
+	}
+	if b.release.Plan.Hold != nil {
+		if b.runAgain, err = tx.RerunAs(ctx, store.RecordRun, b.run.ID); err != nil {
+			return b, err
+		}
 	}
 	if b.release.After != "" {
 		starter, err := tx.Release(ctx, b.release.After)
@@ -127,6 +134,8 @@ func (b basis) notAllowed() string {
 	case b.refusedByPerson():
 	case b.run.State != wanted || b.run.Verdict == nil || b.run.Verdict.Passed != (wanted == codecheck.Passed):
 		return "run " + b.run.ID + " has no " + string(wanted) + " verdict"
+	case b.runAgain != "" && b.release.Plan.Action != rules.ReleaseRefuse && b.release.Continues == "":
+		return fmt.Sprintf("run %s was repeated as run %s, whose verdict counts", b.run.ID, b.runAgain)
 	case b.run.Event.HeadSHA == "" || b.run.Event.HeadSHA != b.release.Event.HeadSHA:
 		return "run " + b.run.ID + " checked another commit"
 	case b.earlier != nil && b.once():

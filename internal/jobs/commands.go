@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/forge"
+	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/report"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
@@ -151,10 +153,14 @@ type heard struct {
 	head string
 	// by is how the author is called in records.
 	by string
-	// ignored says why it is not heard at all; denied that its author may not give it. no is why it is refused.
+	// ignored says why it is not heard at all; denied that its author may not give it. no is why it is refused, and tried
+	// what came of an attempt that was undone.
 	ignored string
 	denied  string
 	no      string
+	tried   string
+	// account is the number of the author's account.
+	account string
 }
 
 // hear reads the comment of a command back from its host, with who wrote it, what the host says of the merge
@@ -198,6 +204,7 @@ func (q *Queue) hear(ctx context.Context, c store.Command) (h heard, err error) 
 	}
 	h.Confirmed = true
 	h.command, _ = parseCommand(settings.Prefix, comment.Text)
+	h.account = comment.AuthorID
 	h.by = fmt.Sprintf("%s (account %s of %s)", report.OneLine(shortened(comment.Author)), comment.AuthorID, c.Connection)
 	request, err := q.opts.Forge.MergeRequest(ctx, event.Event{Connection: c.Connection, Kind: event.MergeRequest, Repository: c.Repository, Number: c.Number})
 	switch {
@@ -278,7 +285,7 @@ func (q *Queue) carryOutCommand(ctx context.Context, h heard) (c store.Command, 
 	var no refusal
 	if errors.As(err, &no) {
 		// What it had changed before it found out is undone.
-		h.no = q.commandWords(h.Connection).Answer(report.AnswerNo, report.Text(no.Error(), 300))
+		h.tried = q.commandWords(h.Connection).Answer(report.AnswerNo, report.Text(no.Error(), 300))
 		err = q.save(ctx, func(ctx context.Context, tx *transaction) error { return q.saveHeard(ctx, tx, h, &c) })
 	}
 	return c, err
@@ -289,9 +296,20 @@ func (q *Queue) saveHeard(ctx context.Context, tx *transaction, h heard, c *stor
 		return err
 	}
 	c.State, c.Problem, c.Confirmed = store.CommandDecided, "", h.Confirmed
+	held, err := q.heldFor(ctx, tx.Tx, h)
+	if err != nil {
+		return err
+	}
 	switch {
 	case h.ignored != "":
 		c.State, c.Outcome, c.Reason = store.CommandEnded, store.CommandIgnored, h.ignored
+	case len(held) > 0 && h.tried == "":
+		// Who may is for the rule of the release to say, and not for the settings of commands.
+		if err := q.decideHeld(ctx, tx, h, held, c); err != nil {
+			return err
+		}
+	case h.tried != "":
+		c.Outcome, c.Reason, c.Reply = store.CommandRefused, h.tried, h.tried
 	case h.denied != "":
 		c.Outcome, c.Reason, c.Reply = store.CommandDenied, h.denied, h.denied
 	case h.no != "":
@@ -475,6 +493,61 @@ func (q *Queue) decideWaiting(ctx context.Context, tx *transaction, h heard, wor
 	}
 	done(c, pastOf(decision)+" release "+id, text)
 	return "", nil
+}
+
+// heldFor are the held releases that a command decides about: of the commit that it names, on the merge request itself or
+// on one that brought the commit of a push.
+func (q *Queue) heldFor(ctx context.Context, tx *store.Tx, h heard) (held []release.Release, err error) {
+	if h.ignored != "" || h.command.name != commandApprove && h.command.name != commandRefuse || !h.command.fullCommit() {
+		return nil, nil
+	}
+	all, err := tx.HeldReleases(ctx, "")
+	for _, r := range all {
+		ev := r.Event
+		if ev.Connection != h.Connection || ev.Repository.ID != h.Repository.ID || ev.HeadSHA != h.command.commit {
+			continue
+		}
+		if ev.Number == h.Number || ev.Number == 0 && r.Hold.Origin != nil && slices.Contains(r.Hold.Origin.MergeRequests, h.Number) {
+			held = append(held, r)
+		}
+	}
+	return held, err
+}
+
+// decideHeld approves or refuses the held release of a commit for the author of a comment.
+func (q *Queue) decideHeld(ctx context.Context, tx *transaction, h heard, held []release.Release, c *store.Command) error {
+	words := q.commandWords(h.Connection)
+	person, known := q.opts.People.ByAccount(h.Connection, h.account)
+	switch {
+	case !known:
+		c.Outcome, c.Reply = store.CommandDenied, words.Answer(report.AnswerNobody)
+		c.Reason = c.Reply
+		return nil
+	case len(held) > 1:
+		var names []string
+		for _, r := range held {
+			names = append(names, report.Text(cmp.Or(r.Plan.PipelineName, r.Plan.Pipeline), 60))
+		}
+		c.Outcome, c.Reply = store.CommandRefused, words.Answer(report.AnswerSeveralWait, strings.Join(names, ", "))
+		c.Reason = c.Reply
+		return nil
+	}
+	by := Approver{Person: person, Identity: h.Connection + ":" + h.account, Via: "comment"}
+	in, id, reason := q.inserter(), held[0].ID, h.order().Reason
+	decision, do := rules.ReleaseApprove, in.approveHeld(ctx, id, h.command.commit, by, reason)
+	if h.command.name == commandRefuse {
+		decision, do = rules.ReleaseRefuse, in.refuseHeld(ctx, id, h.command.commit, by, reason)
+	}
+	var made Done
+	if err := do(tx, &made); err != nil {
+		return err
+	}
+	text := words.Answer(report.AnswerRefused)
+	if next := made.Releases[0]; decision == rules.ReleaseApprove {
+		text = words.Answer(report.AnswerHeldApproved, id, report.Text(next.Reason, 300))
+	}
+	done(c, pastOf(decision)+" release "+id, text)
+	return nil
 }
 
 // answerCommand tells the host what came of a command: by a reaction, or else by a reply, which is found again when its

@@ -25,6 +25,8 @@ type Forge interface {
 	// write to a repository.
 	MergeRequest(ctx context.Context, ev event.Event) (forge.MergeRequest, error)
 	CanWrite(ctx context.Context, connection string, r event.Repository, u forge.User) (bool, error)
+	// MergeRequestsOf reads the merge requests that a commit, in full, came from.
+	MergeRequestsOf(ctx context.Context, connection, repository, sha string) ([]forge.MergeRequestRef, error)
 }
 
 // Confirm says before which steps the host of a connection is asked whether the commit at

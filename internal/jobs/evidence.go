@@ -82,7 +82,11 @@ func evidenceOf(ctx context.Context, tx *store.Tx, id string) (map[string]any, e
 	if err != nil {
 		return nil, err
 	}
-	contents := map[string]any{evidence.Release: evidenceRelease(r), evidence.Approvals: []struct{}{}}
+	approvals, err := tx.ApprovalsOf(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	contents := map[string]any{evidence.Release: evidenceRelease(r), evidence.Approvals: evidenceApprovals(approvals)}
 	calls, records := []evidenceCall{}, []string{r.ID}
 	run, err := tx.Run(ctx, r.RunID)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -207,6 +211,19 @@ type (
 		StartedAt  time.Time     `json:"started_at,omitzero"`
 		FinishedAt time.Time     `json:"finished_at,omitzero"`
 	}
+	evidenceApproval struct {
+		ID       string    `json:"id"`
+		State    string    `json:"state"`
+		Person   string    `json:"person"`
+		Identity string    `json:"identity"`
+		Via      string    `json:"via"`
+		Groups   []string  `json:"groups"`
+		Reason   string    `json:"reason"`
+		Commit   string    `json:"commit"`
+		Basis    string    `json:"basis"`
+		Voided   string    `json:"voided"`
+		At       time.Time `json:"at"`
+	}
 	evidenceCall struct {
 		Service   string    `json:"service"`
 		Call      string    `json:"call"`
@@ -247,6 +264,17 @@ type (
 		Rows []evidenceAuditRow `json:"rows"`
 	}
 )
+
+func evidenceApprovals(approvals []store.Approval) []evidenceApproval {
+	list := []evidenceApproval{}
+	for _, a := range approvals {
+		list = append(list, evidenceApproval{
+			ID: a.ID, State: string(a.State()), Person: a.Person, Identity: a.Identity, Via: a.Via, Groups: append([]string{}, a.Groups...), Reason: a.Reason,
+			Commit: a.Commit, Basis: a.Basis, Voided: a.Voided, At: a.At,
+		})
+	}
+	return list
+}
 
 func evidenceDelivery(d store.Delivery) bundledDelivery {
 	b := bundledDelivery{

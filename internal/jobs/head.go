@@ -30,6 +30,9 @@ func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) 
 		return change, s, err
 	}
 	head := store.Head{SHA: e.event.HeadSHA, Branch: e.event.Branch, Ended: e.event.EndsRef()}
+	if err := endHeld(ctx, tx, e.event.RefKey(), head); err != nil {
+		return "", s, err
+	}
 	active, err := tx.ActiveRuns(ctx, e.event.RefKey())
 	if err != nil {
 		return "", s, err
@@ -53,6 +56,17 @@ func (q *Queue) advanceHead(ctx context.Context, tx *transaction, e evaluation) 
 		}
 	}
 	return change, s, nil
+}
+
+// endHeld has the releases of older commits looked at that are held: nothing else does before they expire.
+func endHeld(ctx context.Context, tx *transaction, refKey string, head store.Head) error {
+	held, err := tx.HeldReleases(ctx, refKey)
+	for _, r := range held {
+		if staleReason(r.Event, head) != "" {
+			tx.enqueue(releaseJob(r.ID, r.State))
+		}
+	}
+	return err
 }
 
 // unlessNewest is change, or HeadAdvanced when the event of a delivery that is decided again tells the very state that

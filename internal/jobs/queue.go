@@ -68,6 +68,8 @@ type Options struct {
 	// Groups returns the groups of the server file that an account is in, by the host's number of it.
 	// Default: none.
 	Groups func(connection, userID string) []string
+	// People says who may approve held releases. Default: nobody.
+	People People
 	// Reporter tells the git hosts, and Report says what, for each connection. Default:
 	// nothing is told.
 	Reporter Reporter
@@ -197,6 +199,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	}
 	if opts.Groups == nil {
 		opts.Groups = func(string, string) []string { return nil }
+	}
+	if opts.People == nil {
+		opts.People = nobody{}
 	}
 	if opts.Workers == 0 {
 		opts.Workers = 20

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
@@ -76,6 +77,10 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 	if err != nil {
 		return nil, err
 	}
+	holds, err := q.changedHolds(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
 	commands, err := tx.StaleCommands(ctx, since, reconcileBatch)
 	if err != nil {
 		return nil, err
@@ -85,7 +90,7 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 		return nil, err
 	}
 	notices, err := tx.WaitingNotices(ctx, since, reconcileBatch)
-	if err != nil || len(deliveries)+len(runs)+len(releases)+len(commands)+len(evidence)+len(notices) == 0 {
+	if err != nil || len(deliveries)+len(runs)+len(releases)+len(holds)+len(commands)+len(evidence)+len(notices) == 0 {
 		return nil, err
 	}
 	for _, key := range notices {
@@ -113,8 +118,11 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 			jobs = append(jobs, river.InsertManyParams{Args: runJob(id, state)})
 		}
 	}
+	for _, id := range holds {
+		jobs = append(jobs, river.InsertManyParams{Args: actReleaseArgs{ReleaseID: id}})
+	}
 	for id, state := range releases {
-		if job := releaseJob(id, state); job != nil && !withJob[id] {
+		if job := releaseJob(id, state); state != release.Held && job != nil && !withJob[id] {
 			jobs = append(jobs, river.InsertManyParams{Args: job})
 		}
 	}

@@ -100,6 +100,7 @@ func leftReleases() []left[release.Release, release.State] {
 		l.check(l.services.decide(l.ctx, r.Plan.Pipeline, how))
 	}
 	return []left[rel, release.State]{
+		{release.Held, "with nothing that keeps it any more", func(l *lost, r *rel) { r.Hold = &release.Hold{Since: l.at, Until: r.Deadline} }, succeeded, release.Expired, 1, ""},
 		{release.Starting, "new", nil, succeeded, failed, 1, ""},
 		{release.Starting, "after its branch moved on", func(l *lost, r *rel) {
 			ev := r.Event

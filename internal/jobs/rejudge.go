@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 )
@@ -38,6 +39,9 @@ func (in *Inserter) Rejudge(ctx context.Context, id string, gate rules.Gate, act
 		done = Rejudged{Run: run, New: run.Rejudge(gate)}
 		text := fmt.Sprintf("judged again for %s by rule %q as it is now: it would be %s (%s); it is %s (%s)", actor, run.Rule,
 			passedOrFailed(done.New), strings.Join(done.New.Reasons, ", "), passedOrFailed(*run.Verdict), strings.Join(run.Verdict.Reasons, ", "))
+		if err := in.voidApprovals(ctx, tx, run.ID, fmt.Sprintf("run %s was judged again for %s", run.ID, actor)); err != nil {
+			return err
+		}
 		done.Remark, err = in.addAction(ctx, tx, Order{Actor: store.Gatewright, Reason: text}, store.ActionRemark, store.RecordRun, id, "")
 		return err
 	})
@@ -45,6 +49,20 @@ func (in *Inserter) Rejudge(ctx context.Context, id string, gate rules.Gate, act
 		return Rejudged{}, fmt.Errorf("judge run %q again: %w", id, err)
 	}
 	return done, nil
+}
+
+// voidApprovals voids the approvals of the releases of a run that have not acted.
+func (in *Inserter) voidApprovals(ctx context.Context, tx *transaction, runID, why string) error {
+	releases, err := tx.ReleasesOf(ctx, runID)
+	for _, r := range releases {
+		if err == nil && (r.State == release.Held || r.State == release.Starting && r.Intent == nil) {
+			err = in.queue.voidAll(ctx, tx, r.ID, why)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return endHeldOf(ctx, tx, runID)
 }
 
 func passedOrFailed(v codecheck.Verdict) codecheck.State {

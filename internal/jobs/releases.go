@@ -28,8 +28,13 @@ const uncertainWait = 30 * time.Second
 // pipeline, and again in the transaction that commits the intent.
 func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Duration, error) {
 	b, err := q.loadRelease(ctx, args.ReleaseID)
-	if err != nil || b.release.State != release.Starting {
+	switch {
+	case err != nil:
 		return 0, err
+	case b.release.State == release.Held:
+		return q.hold(ctx, b)
+	case b.release.State != release.Starting:
+		return 0, nil
 	}
 	if b.release.Intent == nil && b.release.Withdrawn == "" {
 		if reason := b.notAllowed(); reason != "" && !b.withdraw(reason) {
@@ -52,6 +57,15 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 				return q.endRelease(ctx, b, release.Stopped, "release "+b.starter.ID+", whose execution it decides, was stopped: "+b.starter.Reason)
 			}
 			b.release.ExecutionID, b.release.OtherIDs = b.starter.ExecutionID, b.starter.OtherIDs
+		}
+		// A start is held before its pipeline is looked at, a decision once its checkpoint waits.
+		if b.release.Plan.Action == rules.ReleaseStart {
+			switch kept, err := q.kept(ctx, b); {
+			case err != nil:
+				return 0, err
+			case kept:
+				return q.hold(ctx, b)
+			}
 		}
 	}
 	b.release.Known = b.known()
@@ -120,6 +134,11 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 			if now.head.Uncertain && now.release.Plan.Action != rules.ReleaseRefuse {
 				return errUncertainHead
 			}
+			if k, err := q.keeps(ctx, tx.Tx, now); err != nil {
+				return err
+			} else if k.keeps {
+				return errHeld
+			}
 			if err := claimReleased(ctx, tx, now); err != nil {
 				return err
 			}
@@ -152,6 +171,11 @@ func (q *Queue) commitOperation(ctx context.Context, b *basis, next release.Rele
 			case now.head.Uncertain:
 				return errUncertainHead
 			}
+			if h, err := q.closed(ctx, tx.Tx, now); err != nil {
+				return err
+			} else if h.Window+h.Freeze != "" {
+				return errHeld
+			}
 		}
 		return q.saveRelease(ctx, tx, b.release, next, &b.version)
 	})
@@ -181,6 +205,10 @@ func (q *Queue) afterRefusedIntent(ctx context.Context, b basis, refusal error) 
 	case errors.Is(refusal, errNotAllowed):
 		// The next step reads why and acts on it.
 		return soon, nil
+	case errors.Is(refusal, errHeld) && b.release.State.Followed():
+		return q.holdOperation(ctx, b)
+	case errors.Is(refusal, errHeld):
+		return q.hold(ctx, b)
 	case errors.Is(refusal, errUncertainHead):
 		next := b.release
 		next.Reason = fmt.Sprintf("waits until the newest commit of %q is known: a push went back to an earlier one, and may be an old push that was sent again", b.run.Event.Branch)
@@ -288,7 +316,7 @@ func (q *Queue) saveReleaseStep(ctx context.Context, b basis, next release.Relea
 	if err != nil {
 		return afterRefusedSave(err)
 	}
-	if next.State.Ended() || (before.State == release.Starting && next.State != release.Starting) {
+	if next.State.Ended() || before.State == release.Starting && next.State.Followed() {
 		// The job of the new state goes on, if there is one.
 		return 0, nil
 	}

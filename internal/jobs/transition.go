@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/riverqueue/river"
@@ -121,10 +122,15 @@ func (q *Queue) releaseChanged(ctx context.Context, tx *transaction, before, r r
 	if r.State.Ended() || r.ExecutionID != before.ExecutionID || (before.Unanswered() && !r.Unanswered()) {
 		tx.changed = append(tx.changed, r.ID)
 	}
-	if r.State != before.State {
+	if r.State != before.State || r.State == release.Held && r.Reason != before.Reason {
 		q.reportRelease(tx, r)
 	}
 	q.announceRelease(tx, before, r)
+	if r.Hold != nil && r.State.Ended() && r.Untouched() {
+		if err := q.voidAll(ctx, tx, r.ID, fmt.Sprintf("the release ended as %s: %s", r.State, r.Reason)); err != nil {
+			return err
+		}
+	}
 	tx.AfterCommit(func() {
 		q.opts.Metrics.observeAction(before, r)
 		if r.State == before.State {
@@ -146,11 +152,10 @@ func runJob(id string, state codecheck.State) river.JobArgs {
 	return startRunArgs{RunID: id}
 }
 
-// releaseJob is the job that a release in a state needs; nil for one that is held or has
-// ended.
+// releaseJob is the job that a release in a state needs; nil for one that has ended.
 func releaseJob(id string, state release.State) river.JobArgs {
 	switch state {
-	case release.Starting:
+	case release.Held, release.Starting:
 		return actReleaseArgs{ReleaseID: id}
 	case release.Running, release.AwaitingApproval, release.Paused:
 		return followReleaseArgs{ReleaseID: id}

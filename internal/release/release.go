@@ -14,7 +14,7 @@ import (
 type State string
 
 const (
-	// Held waits with us, for an approval or a window. Nothing produces it yet.
+	// Held waits with us, for approvals, a window or the end of a freeze: see [Hold].
 	Held State = "held"
 	// Starting is on its way to its first action: it waits for a free pipeline
 	// or for its checkpoint, or its action was sent and its answer is not known.
@@ -55,10 +55,9 @@ func EndStates() []State {
 // AttentionStates lists the end states after which a person must look at the pipeline.
 func AttentionStates() []State { return []State{Failed, Expired, Unknown} }
 
-// States lists the states to show and to choose from, in lists, filters and
-// metrics: all but Held, which nothing produces yet.
+// States lists the states, in the order in which lists, filters and metrics show them.
 func States() []State {
-	return []State{Starting, Running, AwaitingApproval, Paused, Succeeded, Failed, Refused, Stopped, RolledBack, Expired, Unknown}
+	return []State{Held, Starting, Running, AwaitingApproval, Paused, Succeeded, Failed, Refused, Stopped, RolledBack, Expired, Unknown}
 }
 
 // Followed reports whether a release in this state has an execution that is followed.
@@ -101,6 +100,9 @@ type Release struct {
 
 	State  State  `json:"state"`
 	Reason string `json:"reason"`
+
+	// Hold is what the release waited for before it acted; nil where nothing kept it.
+	Hold *Hold `json:"hold,omitempty"`
 
 	// Intent announces an action and is committed before that is sent. It stays
 	// once the answer is known, and is gone when the service did not act.

@@ -18,6 +18,10 @@ const (
 	AnswerApproved  Answer = "approved"
 	AnswerRefused   Answer = "refused"
 	AnswerTrusted   Answer = "trusted"
+	// AnswerHeldApproved: an approval of a held release is noted; that, and what it waits for. AnswerNobody: the author is no
+	// entry of people.
+	AnswerHeldApproved Answer = "held_approved"
+	AnswerNobody       Answer = "nobody"
 	// AnswerNo: it was not done; why, a text from outside.
 	AnswerNo Answer = "no"
 	// AnswerDenied: the author may not; who may. AnswerRightsUnknown: nobody can tell whether they may.
@@ -46,6 +50,8 @@ func answers() map[Answer][2]string {
 	return map[Answer][2]string{
 		AnswerRechecked:     {"this commit is checked again.", "正在重新检查此提交。"},
 		AnswerApproved:      {"the release of this commit is approved.", "已批准此提交的发布。"},
+		AnswerHeldApproved:  {"your approval of release %s is noted. It %s.", "已记录您对发布 %s 的批准。该发布：%s。"},
+		AnswerNobody:        {"not done, because your account is in no entry of `people` in the server file.", "未执行：服务器文件的 `people` 中没有您的账号。"},
 		AnswerRefused:       {"the release of this commit is refused.", "已拒绝此提交的发布。"},
 		AnswerTrusted:       {"this commit is checked now.", "现在检查此提交。"},
 		AnswerNo:            {"not done: %s", "未执行：%s"},

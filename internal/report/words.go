@@ -16,7 +16,9 @@ type words struct {
 	// needsTrust has a place for how somebody vouches: by a comment, or okByCommand.
 	needsTrust, okByComment, okByCommand string
 
-	releaseStarts, releaseRuns, releaseWaits, releasePaused, released, decided, releaseFailed  string
+	releaseStarts, releaseRuns, releaseWaits, releasePaused, released, decided, releaseFailed string
+	// held… are of a release that is held; heldMissing has places for a number and groups.
+	held, heldMissing, heldWindow, heldFreeze, heldUntil, heldSeparator, or                    string
 	releaseRefused, releaseStopped, releaseRolledBack, releaseExpired, releaseUnknown, atPoint string
 
 	titlePassed, titleFailed, titleErrored                     string
@@ -43,6 +45,7 @@ func english() words {
 
 		releaseStarts: "the release is about to begin", releaseRuns: "is being released", releaseWaits: "the release waits for an approval",
 		releasePaused: "the release is paused", released: "released", decided: "the checkpoint is decided: ", releaseFailed: "the release failed: ",
+		held: "held: ", heldMissing: "waits for %d of %s", heldWindow: "waits for window ", heldFreeze: "frozen by ", heldUntil: "until ", heldSeparator: "; ", or: " or ",
 		releaseRefused: "not released: ", releaseStopped: "the release was stopped: ", releaseRolledBack: "the release was rolled back",
 		releaseExpired: "nobody decided in time: ", releaseUnknown: "somebody must look: ", atPoint: " at ",
 
@@ -65,6 +68,7 @@ func chinese() words {
 
 		releaseStarts: "即将发布", releaseRuns: "正在发布", releaseWaits: "发布等待审批",
 		releasePaused: "发布已暂停", released: "已发布", decided: "检查点已处理：", releaseFailed: "发布失败：",
+		held: "暂缓发布：", heldMissing: "等待 %[2]s 中 %[1]d 人批准", heldWindow: "等待窗口 ", heldFreeze: "冻结：", heldUntil: "截止 ", heldSeparator: "；", or: " 或 ",
 		releaseRefused: "未发布：", releaseStopped: "发布已停止：", releaseRolledBack: "发布已回滚",
 		releaseExpired: "超时未审批：", releaseUnknown: "需要人工确认：", atPoint: "，位于 ",
 
@@ -124,7 +128,9 @@ func (w words) verdict(run codecheck.Run) string {
 func (w words) release(r release.Release) (forge.StatusState, string) {
 	decision := r.Plan.Task != ""
 	switch r.State {
-	case release.Held, release.Starting:
+	case release.Held:
+		return forge.StatePending, w.holds(r)
+	case release.Starting:
 		return forge.StatePending, w.releaseStarts
 	case release.Running:
 		return forge.StateRunning, w.releaseRuns
@@ -153,4 +159,29 @@ func (w words) release(r release.Release) (forge.StatusState, string) {
 		return forge.StateError, w.releaseUnknown + r.Reason
 	}
 	return forge.StateFailure, w.releaseFailed + r.Reason
+}
+
+// holds is what a release that is held says: what is missing, and until when.
+func (w words) holds(r release.Release) string {
+	h := r.Hold
+	if h == nil {
+		return w.held + r.Reason
+	}
+	var parts []string
+	if h.Missing > 0 {
+		parts = append(parts, fmt.Sprintf(w.heldMissing, h.Missing, strings.Join(h.Groups, w.or)))
+	}
+	if h.Unknown != "" {
+		parts = append(parts, h.Unknown)
+	}
+	if h.Window != "" {
+		parts = append(parts, w.heldWindow+h.Window)
+	}
+	if h.Freeze != "" {
+		parts = append(parts, w.heldFreeze+h.Freeze)
+	}
+	if parts = append(parts, w.heldUntil+h.Until.UTC().Format("2006-01-02 15:04 UTC")); len(parts) == 1 {
+		return w.releaseStarts
+	}
+	return w.held + strings.Join(parts, w.heldSeparator)
 }

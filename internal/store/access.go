@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/audit"
 )
 
 // Session is a login of a person, until it ends.
@@ -31,7 +33,10 @@ func (s *Store) AddSession(ctx context.Context, session Session, before string, 
 			}
 			_, err := tx.exec(ctx, `INSERT INTO sessions (hash, identity, name, claims, created_at, used_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 				session.Hash, session.Identity, session.Name, string(claims), micros(session.CreatedAt), micros(session.UsedAt))
-			return err
+			if err != nil {
+				return err
+			}
+			return tx.Audit(ctx, audit.Entry{Kind: audit.Login, Actor: session.Identity, Action: "login", Details: string(claims)})
 		})
 	}
 	if err != nil {
@@ -69,7 +74,21 @@ func (s *Store) UseSession(ctx context.Context, hash string, at time.Time) error
 
 // EndSession ends a login; it does nothing when there is none.
 func (s *Store) EndSession(ctx context.Context, hash string) error {
-	return s.change(ctx, "end session", `DELETE FROM sessions WHERE hash = $1`, hash)
+	err := s.Update(ctx, func(tx *Tx) error {
+		var identity string
+		err := tx.queryRow(ctx, `DELETE FROM sessions WHERE hash = $1 RETURNING identity`, hash).Scan(&identity)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, audit.Entry{Kind: audit.Login, Actor: identity, Action: "logout"})
+	})
+	if err != nil {
+		return fmt.Errorf("end session: %w", err)
+	}
+	return nil
 }
 
 func (s *Store) change(ctx context.Context, what, statement string, args ...any) error {
@@ -105,10 +124,16 @@ func (s *Store) AddToken(ctx context.Context, t Token) error {
 		added, err := tx.exec(ctx, `INSERT INTO tokens (id, name, role, hash, created_at, created_by, expires_at, revoked_at, revoked_by, last_used)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, 0, '', 0) ON CONFLICT DO NOTHING`,
 			t.ID, t.Name, t.Role, t.Hash, micros(t.CreatedAt), t.CreatedBy, micros(t.ExpiresAt))
-		if err == nil && added == 0 {
-			err = ErrTokenExists
+		switch {
+		case err != nil:
+			return err
+		case added == 0:
+			return ErrTokenExists
 		}
-		return err
+		return tx.Audit(ctx, audit.Entry{
+			Kind: audit.Token, Actor: t.CreatedBy, Action: "create", RecordKind: "token", RecordID: t.ID,
+			Details: fmt.Sprintf("%s, %s, until %s", t.Name, t.Role, t.ExpiresAt.UTC().Format(time.RFC3339)),
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("add token %q: %w", t.Name, err)
@@ -152,11 +177,15 @@ func (s *Store) UseToken(ctx context.Context, id string, at time.Time) error {
 // is not revoked.
 func (s *Store) RevokeToken(ctx context.Context, name, by string, at time.Time) error {
 	err := s.Update(ctx, func(tx *Tx) error {
-		revoked, err := tx.exec(ctx, `UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE name = $1 AND revoked_at = 0`, name, micros(at), by)
-		if err == nil && revoked == 0 {
-			err = ErrNotFound
+		var id string
+		err := tx.queryRow(ctx, `UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE name = $1 AND revoked_at = 0 RETURNING id`, name, micros(at), by).Scan(&id)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return ErrNotFound
+		case err != nil:
+			return err
 		}
-		return err
+		return tx.Audit(ctx, audit.Entry{Kind: audit.Token, Actor: by, Action: "revoke", RecordKind: "token", RecordID: id, Details: name})
 	})
 	if err != nil {
 		return fmt.Errorf("revoke token %q: %w", name, err)

@@ -63,13 +63,16 @@ const (
 	ActionOK ActionName = "ok"
 	// ActionReplay: a person had a delivery decided again.
 	ActionReplay ActionName = "replay"
+	// ActionBreakGlass: a person of the group for emergencies lets a held release act in spite of windows and
+	// freezes.
+	ActionBreakGlass ActionName = "break_glass"
 	// ActionRemark: Gatewright learned something of a record after its end.
 	ActionRemark ActionName = "remark"
 )
 
 // ActionNames are all of them.
 func ActionNames() []ActionName {
-	return []ActionName{ActionRerun, ActionApprove, ActionRefuse, ActionStop, ActionRetry, ActionContinue, ActionRollback, ActionResolve, ActionOK, ActionReplay, ActionRemark}
+	return []ActionName{ActionRerun, ActionApprove, ActionRefuse, ActionStop, ActionRetry, ActionContinue, ActionRollback, ActionResolve, ActionOK, ActionReplay, ActionBreakGlass, ActionRemark}
 }
 
 // Gatewright is the actor of remarks.

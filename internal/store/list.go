@@ -64,16 +64,19 @@ type listed struct {
 	// byState.
 	state   string
 	byState bool
+	// actor is the column that Actor is compared with.
+	actor string
 	// searched are the columns that Search looks through.
 	searched []string
 }
 
 var (
-	listedDeliveries = listed{name: "deliveries", columns: deliveryColumns, at: "received_at", state: "state", byState: true,
+	listedDeliveries = listed{name: "deliveries", columns: deliveryColumns, at: "received_at", state: "state", actor: "actor", byState: true,
 		searched: []string{"repository", "branch", "actor", "rule", "reason", "host_id"}}
-	listedRuns     = listed{name: "runs", columns: "data", at: "created_at", state: "state", byState: true, searched: []string{"repository", "branch", "actor", "rule"}}
-	listedReleases = listed{name: "releases", columns: "data", at: "created_at", state: "state", byState: true, searched: []string{"repository", "branch", "actor", "rule"}}
-	listedActions  = listed{name: "actions", columns: actionColumns, at: "created_at", state: "action", searched: []string{"actor", "reason", "details"}}
+	listedRuns      = listed{name: "runs", columns: "data", at: "created_at", state: "state", actor: "actor", byState: true, searched: []string{"repository", "branch", "actor", "rule"}}
+	listedReleases  = listed{name: "releases", columns: "data", at: "created_at", state: "state", actor: "actor", byState: true, searched: []string{"repository", "branch", "actor", "rule"}}
+	listedApprovals = listed{name: "approvals", columns: "data", at: "created_at", state: "state", actor: "person", searched: []string{"repository", "branch", "person", "rule"}}
+	listedActions   = listed{name: "actions", columns: actionColumns, at: "created_at", state: "action", actor: "actor", searched: []string{"actor", "reason", "details"}}
 )
 
 // query is a query under construction, in which every ? stands for the next argument.
@@ -153,7 +156,7 @@ func (f Filter) planOf(t listed) (p plan) {
 		p.rest = append(p.rest, oneOf(t.state+" || ''"))
 	}
 	for _, equal := range []struct{ column, value string }{
-		{"connection", f.Connection}, {"repository", repository}, {"branch", f.Branch}, {"actor", f.Actor},
+		{"connection", f.Connection}, {"repository", repository}, {"branch", f.Branch}, {t.actor, f.Actor},
 	} {
 		if equal.value != "" {
 			add(&p.rest, equal.column+" || '' = ?", equal.value)

@@ -21,11 +21,11 @@ func (tx *Tx) AddRelease(ctx context.Context, r release.Release) (added bool, er
 	ev := r.Event
 	changed, err := tx.exec(ctx, `INSERT INTO releases
 		(id, run_id, place, pipeline, connection, repository, kind, branch, number, sha, actor, rule,
-			state, waits_for, rerun_as, version, unanswered, deadline, created_at, updated_at, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', 0, FALSE, $14, $15, $16, $17)
+			state, waits_for, rerun_as, version, unanswered, deadline, created_at, updated_at, data, held_ref)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', 0, FALSE, $14, $15, $16, $17, $18)
 		ON CONFLICT DO NOTHING`,
 		r.ID, r.RunID, r.Index, r.Plan.Pipeline, ev.Connection, ev.Repository.FullName, string(ev.Kind), ev.Branch, ev.Number, ev.HeadSHA, ev.Sender, r.Rule,
-		string(r.State), micros(r.Deadline), micros(r.CreatedAt), tx.now(), string(data))
+		string(r.State), micros(r.Deadline), micros(r.CreatedAt), tx.now(), string(data), heldRef(r))
 	if err != nil {
 		return false, fmt.Errorf("add release %q: %w", r.ID, err)
 	}
@@ -60,13 +60,29 @@ func (tx *Tx) saveRelease(ctx context.Context, r release.Release, version Versio
 			return ErrPipelineBusy
 		}
 	}
-	changed, err := tx.exec(ctx, `UPDATE releases SET state = $3, waits_for = '', version = version + 1, unanswered = $4, deadline = $5, updated_at = $6, data = $7
+	changed, err := tx.exec(ctx, `UPDATE releases SET state = $3, waits_for = '', version = version + 1, unanswered = $4, deadline = $5, updated_at = $6, data = $7, held_ref = $8
 		WHERE id = $1 AND version = $2 AND state IN `+activeReleases,
-		r.ID, int64(version), string(r.State), unanswered, micros(r.Deadline), tx.now(), string(data))
+		r.ID, int64(version), string(r.State), unanswered, micros(r.Deadline), tx.now(), string(data), heldRef(r))
 	if err == nil && changed == 0 {
 		err = tx.whyNotSaved(ctx, `SELECT state IN `+activeReleases+` FROM releases WHERE id = $1`, r.ID)
 	}
 	return err
+}
+
+func heldRef(r release.Release) string {
+	if r.State != release.Held {
+		return ""
+	}
+	return r.Event.RefKey()
+}
+
+// HeldReleases lists the releases that are held, the oldest first; those of one branch, tag or merge request, or of all
+// where refKey is empty.
+func (tx *Tx) HeldReleases(ctx context.Context, refKey string) ([]release.Release, error) {
+	if refKey == "" {
+		return records[release.Release](ctx, tx, `SELECT data FROM releases WHERE held_ref <> '' ORDER BY created_at, id`)
+	}
+	return records[release.Release](ctx, tx, `SELECT data FROM releases WHERE held_ref = $1 AND held_ref <> '' ORDER BY created_at, id`, refKey)
 }
 
 // Release reads one release. ErrNotFound when there is none.

@@ -14,7 +14,9 @@ type Expired struct {
 	Payloads int
 	Releases int
 	Actions  int
-	Runs     int
+	// Approvals are those of releases that were removed, and what logins said of people long ago.
+	Approvals int
+	Runs      int
 	// Findings are runs that lost their findings, after they were removed.
 	Findings   int
 	Deliveries int
@@ -35,7 +37,7 @@ type Expired struct {
 
 // Total is how many rows Expire removed or emptied.
 func (e Expired) Total() int {
-	return e.Payloads + e.Releases + e.Actions + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs + e.Reports + e.Commands + e.Notices + e.Trust + e.Hosts
+	return e.Payloads + e.Releases + e.Actions + e.Approvals + e.Runs + e.Findings + e.Deliveries + e.EventKeys + e.Heads + e.FormerHeads + e.Tasks + e.Refs + e.Reports + e.Commands + e.Notices + e.Trust + e.Hosts
 }
 
 // memoryAge is how long heads are kept after their last use, former heads after they were
@@ -76,6 +78,8 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 		{"findings", &removed.Findings, old, "findings", "run_id", "saved_at", findingsAreOld, `DELETE FROM findings AS t`, nil},
 		{"deliveries", &removed.Deliveries, old, "deliveries", "id", "received_at", deliveryIsOld, `DELETE FROM deliveries AS t`, nil},
 		{"actions", &removed.Actions, old, "actions", "id", "created_at", actionIsOld, `DELETE FROM actions AS t`, nil},
+		{"approvals", &removed.Approvals, old, "approvals", "id", "created_at", approvalIsOld, `DELETE FROM approvals AS t`, nil},
+		{"claims of people", &removed.Approvals, oldMemory, "person_claims", "person", "updated_at", `t.updated_at < $1`, `DELETE FROM person_claims AS t`, nil},
 		{"event keys", &removed.EventKeys, old, "event_keys", "key", "created_at", eventKeyIsOld, `DELETE FROM event_keys AS t`, nil},
 		{
 			"payloads", &removed.Payloads, oldPayload, "deliveries", "id", "received_at", payloadIsOld,
@@ -122,6 +126,7 @@ var (
 	actionIsOld = `t.created_at < $1
 		AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.id = t.record_id) AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.id = t.record_id)
 		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.record_id)`
+	approvalIsOld = `t.created_at < $1 AND NOT EXISTS (SELECT 1 FROM releases o WHERE o.id = t.release_id)`
 	eventKeyIsOld = `t.created_at < $1
 		AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = t.delivery_id)`
 	// A host that is told nothing any more is found again by its marker.

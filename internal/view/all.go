@@ -59,11 +59,11 @@ func All(ctx context.Context, tx *store.Tx, limit int) (Details, error) {
 		all.Runs = append(all.Runs, detail)
 	}
 	for _, r := range releases {
-		actions, err := tx.ActionsOf(ctx, r.ID)
+		detail, err := releaseDetail(ctx, tx, r)
 		if err != nil {
 			return Details{}, err
 		}
-		all.Releases = append(all.Releases, ReleaseDetail{NewRelease(r), newHistory(actions)})
+		all.Releases = append(all.Releases, detail)
 	}
 	return all, nil
 }

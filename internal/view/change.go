@@ -187,11 +187,11 @@ func (c *Change) readRun(ctx context.Context, tx *store.Tx, run codecheck.Run) e
 	c.Runs, c.Reports = append(c.Runs, detail), detail.Reports
 	c.History = append(c.History, detail.History...)
 	for _, r := range releases {
-		before := len(c.History)
-		if err := c.readHistory(ctx, tx, r.ID); err != nil {
+		detail, err := releaseDetail(ctx, tx, r)
+		if err != nil {
 			return err
 		}
-		c.Releases = append(c.Releases, ReleaseDetail{NewRelease(r), slices.Clone(list(c.History[before:]))})
+		c.Releases, c.History = append(c.Releases, detail), append(c.History, detail.History...)
 	}
 	return nil
 }

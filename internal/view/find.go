@@ -97,8 +97,7 @@ func findExact(ctx context.Context, tx *store.Tx, id string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	actions, err := tx.ActionsOf(ctx, id)
-	return ReleaseDetail{NewRelease(r), newHistory(actions)}, err
+	return releaseDetail(ctx, tx, r)
 }
 
 // runDetail reads what belongs to a run.

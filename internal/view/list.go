@@ -26,6 +26,7 @@ const (
 	ListDeliveries = "deliveries"
 	ListRuns       = "runs"
 	ListReleases   = "releases"
+	ListApprovals  = "approvals"
 	ListActions    = "actions"
 	ListMissing    = "missing"
 )

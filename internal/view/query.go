@@ -28,7 +28,7 @@ type Parameter struct {
 }
 
 var (
-	records   = []string{ListDeliveries, ListRuns, ListReleases}
+	records   = []string{ListDeliveries, ListRuns, ListReleases, ListApprovals}
 	pushed    = append(slices.Clone(records), ListMissing)
 	withTimes = append(slices.Clone(records), ListActions)
 	allLists  = append(slices.Clone(withTimes), ListMissing)
@@ -43,7 +43,7 @@ var parameters = []Parameter{
 	{Name: "number", About: "only the merge request with this number", Number: true, lists: pushed},
 	{Name: "rule", About: "only what this rule matched", lists: records},
 	{Name: "commit", About: "only this commit; its first digits, 4 or more, are enough", lists: pushed},
-	{Name: "actor", About: "only what this login, or of actions this person, caused", lists: withTimes},
+	{Name: "actor", About: "only what this login, or of actions and approvals this person, caused", lists: withTimes},
 	{Name: "action", About: "of actions: only these, separated by commas", lists: []string{ListActions}},
 	{Name: "record", About: "of actions: only those of the record with this id", lists: []string{ListActions}},
 	{Name: "search", About: "only where one of these holds this text, in upper or lower case: repository, branch, actor, rule; of deliveries the reason and the host's id; " +
@@ -79,6 +79,8 @@ func States(list string) []string {
 		return texts(codecheck.States())
 	case ListReleases:
 		return texts(release.States())
+	case ListApprovals:
+		return texts(store.ApprovalStates())
 	case ListActions:
 		return texts(store.ActionNames())
 	}

@@ -181,7 +181,7 @@ type Action struct {
 	Actor      string           `json:"actor"`
 	Reason     string           `json:"reason"`
 	// Details: of a resolution succeeded or failed, of a rerun, an approval and a
-	// refusal the id of the record that carries it out, of an ok the commit; empty otherwise.
+	// refusal the id of the record that carries it out, of an ok and a break_glass the commit; empty otherwise.
 	Details string    `json:"details"`
 	At      time.Time `json:"at"`
 }
@@ -287,7 +287,9 @@ func newReleases(releases []release.Release) []Release {
 // ReleaseDetail is a release with what was done to it.
 type ReleaseDetail struct {
 	Release
-	History []Action `json:"history"`
+	// Approvals are what people said of it, the oldest first, with what does not count any more.
+	Approvals []Approval `json:"approvals"`
+	History   []Action   `json:"history"`
 }
 
 // Release is one release.
@@ -339,6 +341,8 @@ type Release struct {
 	// WaitsForPersonSince is since when the pipeline waits for a person; null when it
 	// does not.
 	WaitsForPersonSince *time.Time `json:"waits_for_person_since"`
+	// Hold is what keeps or kept it from acting; null where nothing did.
+	Hold *Hold `json:"hold"`
 
 	Actions    []release.Action `json:"actions"`
 	CreatedAt  time.Time        `json:"created_at"`
@@ -362,7 +366,7 @@ func NewRelease(r release.Release) Release {
 		ID: r.ID, RunID: r.RunID, Place: r.Index, RerunOf: r.RerunOf, Continues: r.Continues, DecidedBy: r.DecidedBy, Subject: subjectOf(r.Event), Rule: r.Rule,
 		Account: r.Plan.Account, Target: r.Plan.Target.OrDefault(), Pipeline: r.Plan.Pipeline, PipelineName: r.Plan.PipelineName, Action: r.Plan.Action, Checkpoint: r.Plan.Task, Select: list(r.Plan.Select), StartedBy: r.After,
 		State: r.State, Reason: r.Reason, Withdrawn: r.Withdrawn, ExecutionID: r.ExecutionID, OtherExecutionIDs: list(r.OtherIDs), Operation: r.Operation,
-		Waiting: list(r.Waiting), WaitsForPersonSince: moment(r.WaitsForPersonSince), Actions: list(r.Actions),
+		Waiting: list(r.Waiting), WaitsForPersonSince: moment(r.WaitsForPersonSince), Hold: newHold(r.Hold), Actions: list(r.Actions),
 		CreatedAt: r.CreatedAt, StartedAt: moment(r.StartedAt), FinishedAt: moment(r.FinishedAt), Deadline: r.Deadline,
 		Took: took(r.CreatedAt, r.FinishedAt),
 	}

@@ -161,7 +161,8 @@ CREATE TABLE findings (
 );
 CREATE INDEX findings_by_time ON findings (saved_at);
 
--- unanswered: an action was committed or sent and its answer is not known.
+-- unanswered: an action was committed or sent and its answer is not known. held_ref is the ref key
+-- of a release that is held, and empty of any other.
 CREATE TABLE releases (
     id         TEXT PRIMARY KEY,
     run_id     TEXT NOT NULL,
@@ -180,6 +181,7 @@ CREATE TABLE releases (
     rerun_as   TEXT NOT NULL,
     version    BIGINT NOT NULL,
     unanswered BOOLEAN NOT NULL,
+    held_ref   TEXT NOT NULL DEFAULT '',
     deadline   BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
@@ -198,6 +200,7 @@ CREATE INDEX releases_by_time ON releases (created_at, id);
 CREATE INDEX releases_by_repository ON releases (repository, created_at, id);
 CREATE INDEX releases_by_sha ON releases (sha);
 CREATE INDEX releases_waiting ON releases (waits_for) WHERE waits_for <> '';
+CREATE INDEX releases_held ON releases (held_ref) WHERE held_ref <> '';
 
 -- What a person did to a run, release or delivery, and what was learned of it after its end. A row
 -- is never changed, and neither is the record that it is about.
@@ -491,4 +494,33 @@ CREATE TABLE notice_windows (
     target TEXT PRIMARY KEY,
     since  BIGINT NOT NULL,
     sent   BIGINT NOT NULL
+);
+-- Approvals and refusals of held releases by people. state is approved, refused, or voided for an
+-- approval that does not count any more; a row is changed in that way only. The columns from connection
+-- to rule are those of the release.
+CREATE TABLE approvals (
+    id         TEXT PRIMARY KEY,
+    release_id TEXT NOT NULL,
+    person     TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    connection TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    branch     TEXT NOT NULL,
+    number     BIGINT NOT NULL,
+    sha        TEXT NOT NULL,
+    rule       TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    data       TEXT NOT NULL
+);
+-- A person counts once, whatever accounts they have.
+CREATE UNIQUE INDEX approvals_once ON approvals (release_id, person) WHERE state = 'approved';
+CREATE INDEX approvals_by_release ON approvals (release_id, created_at, id);
+CREATE INDEX approvals_by_time ON approvals (created_at, id);
+CREATE INDEX approvals_by_sha ON approvals (sha);
+CREATE INDEX approvals_by_repository ON approvals (repository, created_at, id);
+-- The values of the groups claim that the newest login of a person had, as a JSON list.
+CREATE TABLE person_claims (
+    person     TEXT PRIMARY KEY,
+    claims     TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
 );

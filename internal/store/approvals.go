@@ -1,0 +1,166 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/audit"
+)
+
+// Approval is what one person said of a held release: that it may act, or, where Refuses, that it must not. A
+// row is never changed but that an approval is voided.
+type Approval struct {
+	ID        string `json:"id"`
+	ReleaseID string `json:"release_id"`
+	// Person is an entry of people in the server file. Identity is what they were recognised by, such as
+	// oidc:SUBJECT, github-acme:583231 or shell:root, and Via how they said it: page, api, command or comment.
+	Person   string `json:"person"`
+	Identity string `json:"identity"`
+	Via      string `json:"via"`
+	Reason   string `json:"reason"`
+	// Commit, RunID and Basis are what it is bound to; Basis is a hash of the verdict and of the rule.
+	Commit  string `json:"commit"`
+	RunID   string `json:"run_id"`
+	Basis   string `json:"basis"`
+	Refuses bool   `json:"refuses"`
+	// Groups are those that the person was in at that moment.
+	Groups []string  `json:"groups"`
+	At     time.Time `json:"at"`
+	// Voided says why it does not count any more; empty while it does.
+	Voided string `json:"voided"`
+
+	// Connection, Repository, Branch, Number and Rule are those of the release.
+	Connection string `json:"connection"`
+	Repository string `json:"repository"`
+	Branch     string `json:"branch"`
+	Number     int    `json:"number"`
+	Rule       string `json:"rule"`
+}
+
+// ApprovalState is what an approval counts as.
+type ApprovalState string
+
+// The states of approvals.
+const (
+	ApprovalApproved ApprovalState = "approved"
+	ApprovalRefused  ApprovalState = "refused"
+	ApprovalVoided   ApprovalState = "voided"
+)
+
+// ApprovalStates lists the states of approvals.
+func ApprovalStates() []ApprovalState {
+	return []ApprovalState{ApprovalApproved, ApprovalRefused, ApprovalVoided}
+}
+
+// State is what the approval counts as.
+func (a Approval) State() ApprovalState {
+	switch {
+	case a.Refuses:
+		return ApprovalRefused
+	case a.Voided != "":
+		return ApprovalVoided
+	}
+	return ApprovalApproved
+}
+
+// AddApproval stores an approval or a refusal; added is false, and nothing is stored, when the person has approved
+// the release already. The time is that of the store.
+func (tx *Tx) AddApproval(ctx context.Context, a Approval) (stored Approval, added bool, err error) {
+	a.At = fromMicros(tx.now())
+	data, err := json.Marshal(a)
+	if err != nil {
+		return a, false, fmt.Errorf("add approval: %w", err)
+	}
+	changed, err := tx.exec(ctx, `INSERT INTO approvals (id, release_id, person, state, connection, repository, branch, number, sha, rule, created_at, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
+		a.ID, a.ReleaseID, a.Person, string(a.State()), a.Connection, a.Repository, a.Branch, a.Number, a.Commit, a.Rule, micros(a.At), string(data))
+	if err != nil {
+		return a, false, fmt.Errorf("add approval of release %q: %w", a.ReleaseID, err)
+	}
+	if changed == 0 {
+		return a, false, nil
+	}
+	action := string(ActionApprove)
+	if a.Refuses {
+		action = string(ActionRefuse)
+	}
+	return a, true, tx.auditApproval(ctx, a, a.Person, action, a.Reason)
+}
+
+// auditApproval writes into the audit log what was said of a release, or that it does not count any more.
+func (tx *Tx) auditApproval(ctx context.Context, a Approval, actor, action, reason string) error {
+	details, err := json.Marshal(map[string]string{"approval": a.ID, "commit": a.Commit, "run": a.RunID, "basis": a.Basis, "person": a.Person, "identity": a.Identity, "via": a.Via})
+	if err != nil {
+		return fmt.Errorf("audit approval %q: %w", a.ID, err)
+	}
+	return tx.Audit(ctx, audit.Entry{
+		Kind: audit.Approval, Actor: actor, Action: action, RecordKind: string(RecordRelease), RecordID: a.ReleaseID, Reason: reason, Details: string(details),
+	})
+}
+
+// VoidApproval notes why an approval does not count any more.
+func (tx *Tx) VoidApproval(ctx context.Context, a Approval, why string) error {
+	a.Voided = why
+	data, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("void approval: %w", err)
+	}
+	changed, err := tx.exec(ctx, `UPDATE approvals SET state = $2, data = $3 WHERE id = $1 AND state = '`+string(ApprovalApproved)+`'`, a.ID, string(a.State()), string(data))
+	if err != nil {
+		return fmt.Errorf("void approval %q: %w", a.ID, err)
+	}
+	if changed == 0 {
+		return nil
+	}
+	return tx.auditApproval(ctx, a, Gatewright, "void", why)
+}
+
+// ApprovalsOf lists what people said of a release, oldest first.
+func (tx *Tx) ApprovalsOf(ctx context.Context, releaseID string) ([]Approval, error) {
+	return records[Approval](ctx, tx, `SELECT data FROM approvals WHERE release_id = $1 ORDER BY created_at, id`, releaseID)
+}
+
+// ApprovalPage lists what people said of releases, and says where the next page begins; zero: there is none. Actor of the
+// filter is a person.
+func (tx *Tx) ApprovalPage(ctx context.Context, f Filter) ([]Approval, Cursor, error) {
+	return page(ctx, tx, listedApprovals, f, scanRecord[Approval])
+}
+
+// SavePersonClaims keeps the values of the groups claim that the newest login of a person had.
+func (s *Store) SavePersonClaims(ctx context.Context, person string, claims []string) error {
+	return s.Update(ctx, func(tx *Tx) error { return tx.SavePersonClaims(ctx, person, claims) })
+}
+
+// SavePersonClaims is that of the store, in a transaction.
+func (tx *Tx) SavePersonClaims(ctx context.Context, person string, claims []string) error {
+	data, err := json.Marshal(claims)
+	if err != nil {
+		return fmt.Errorf("save claims of %q: %w", person, err)
+	}
+	if _, err := tx.exec(ctx, `INSERT INTO person_claims (person, claims, updated_at) VALUES ($1, $2, $3)
+		ON CONFLICT (person) DO UPDATE SET claims = excluded.claims, updated_at = excluded.updated_at`, person, string(data), tx.now()); err != nil {
+		return fmt.Errorf("save claims of %q: %w", person, err)
+	}
+	return nil
+}
+
+// PersonClaims are the values of the groups claim that the newest login of a person had; known is false where they
+// have not logged in.
+func (tx *Tx) PersonClaims(ctx context.Context, person string) (claims []string, known bool, err error) {
+	var data string
+	err = tx.queryRow(ctx, `SELECT claims FROM person_claims WHERE person = $1`, person).Scan(&data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(data), &claims)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read claims of %q: %w", person, err)
+	}
+	return claims, true, nil
+}

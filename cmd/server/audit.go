@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/evidence"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
 )
 
 func newAudit(env command.Environment) *cobra.Command {
@@ -33,21 +33,6 @@ configuration. Its rows are chained by their hashes; docs/audit.md describes the
 	}
 	cmd.AddCommand(newAuditList(env), newAuditVerify(env))
 	return cmd
-}
-
-// auditRow is a row as JSON.
-type auditRow struct {
-	Seq        int64      `json:"seq"`
-	At         time.Time  `json:"at"`
-	Kind       audit.Kind `json:"kind"`
-	Actor      string     `json:"actor"`
-	Action     string     `json:"action"`
-	RecordKind string     `json:"record_kind"`
-	RecordID   string     `json:"record_id"`
-	Reason     string     `json:"reason"`
-	Details    string     `json:"details"`
-	Prev       string     `json:"prev"`
-	Hash       string     `json:"hash"`
 }
 
 func newAuditList(env command.Environment) *cobra.Command {
@@ -83,11 +68,7 @@ func newAuditList(env command.Environment) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				list := []auditRow{}
-				for _, e := range rows {
-					list = append(list, auditRow(e))
-				}
-				return command.WriteJSON(env.Stdout, map[string]any{"rows": list})
+				return command.WriteJSON(env.Stdout, map[string]any{"rows": view.NewAuditRows(rows)})
 			}
 			return writeAudit(env.Stdout, rows)
 		},

@@ -14,6 +14,7 @@ import (
 	"github.com/gatewright/gatewright/internal/escape"
 	"github.com/gatewright/gatewright/internal/evidence"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
 )
 
 func newEvidence(env command.Environment) *cobra.Command {
@@ -75,10 +76,7 @@ func findEvidence(ctx context.Context, s *store.Store, digits string) (bundle []
 		case len(ids) > 1 && ids[0] != digits:
 			return fmt.Errorf("several releases have an id that begins with %q: write more digits of it", digits)
 		}
-		bundle, err = tx.Evidence(ctx, ids[0])
-		if err == nil && bundle == nil {
-			err = fmt.Errorf("the evidence of release %s is not made yet: the server makes it, within a minute of the end", ids[0])
-		}
+		bundle, err = view.Evidence(ctx, tx, ids[0])
 		return err
 	})
 	return bundle, err

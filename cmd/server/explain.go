@@ -232,16 +232,12 @@ func explain(delivery recorded, policy *rules.Policy, allRules bool) (explained,
 	}
 	answer := explained{Signature: signature, Event: ev}
 	if ev.IgnoredReason == "" {
-		if needs := policy.Needs(ev); needs.Fork || needs.Trust {
+		decision, needs := policy.Try(ev, allRules)
+		if needs.Fork || needs.Trust {
 			answer.Origin = delivery.origin(needs.Trust)
-			ev.Origin = event.Origin{Told: true, Fork: ev.Fork, Missing: "nobody was asked who its author is"}
-		}
-		decision := policy.Decide(ev)
-		if allRules {
-			decision = policy.Explain(ev)
 		}
 		answer.Decision, answer.Languages = &decision, delivery.languages(decision)
-		if policy.Needs(ev).Files {
+		if needs.Files {
 			answer.Files = delivery.files()
 		}
 	}

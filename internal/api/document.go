@@ -17,6 +17,7 @@ import (
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
 
@@ -176,7 +177,7 @@ func (s schemas) of(t reflect.Type) object {
 	switch {
 	case t == timeType:
 		return object{"type": "string", "format": "date-time"}
-	case t == durationType:
+	case t == durationType || t == reflect.TypeFor[view.Duration]():
 		return object{"type": "string", "description": "A duration as Go writes it, such as 45m0s"}
 	case t == rawType || t.Kind() == reflect.Interface:
 		return object{}

@@ -126,18 +126,13 @@ func evaluate(policy *rules.Policy, parse func(event.Delivery) (event.Event, err
 	if ev.IgnoredReason != "" {
 		return answer, nil
 	}
-	needs := policy.Needs(ev)
+	decision, needs := policy.Try(ev, allRules)
+	answer.Decision = &decision
 	if needs.Files {
 		answer.Notes = append(answer.Notes, "the rules compare changed files, and not all are in the payload: the service asks the git host for them")
 	}
 	if needs.Fork || needs.Trust {
 		answer.Notes = append(answer.Notes, "the rules compare where a merge request comes from or who vouches for it, which is taken from the payload here: the service asks the git host")
-		ev.Origin = event.Origin{Told: true, Fork: ev.Fork, Missing: "nobody was asked who its author is"}
 	}
-	decision := policy.Decide(ev)
-	if allRules {
-		decision = policy.Explain(ev)
-	}
-	answer.Decision = &decision
 	return answer, nil
 }

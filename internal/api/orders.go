@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/gatewright/gatewright/internal/access"
+	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 )
@@ -89,9 +90,6 @@ func orderRoutes() (list []route) {
 	return list
 }
 
-// heldState is the state of a release that a rule holds.
-const heldState = "held"
-
 // newBody makes an empty body of the type of a value.
 func newBody(like any) any {
 	switch like.(type) {
@@ -139,7 +137,7 @@ func ordered(kind string, action access.Action, like any, order func(body any) a
 	}
 }
 
-// chooseAction turns an approval or refusal into that of a held release, where a rule holds it.
+// chooseAction turns an approval or refusal into that of a held release, where a rule holds it, or held it and it has not acted.
 func (a *API) chooseAction(c echo.Context, o *access.Order) error {
 	held := map[access.Action]access.Action{access.ActionApprove: access.ActionApproveHeld, access.ActionRefuse: access.ActionRefuseHeld}[o.Action]
 	if held == "" {
@@ -147,7 +145,7 @@ func (a *API) chooseAction(c echo.Context, o *access.Order) error {
 	}
 	return a.view(c, func(ctx context.Context, tx *store.Tx) error {
 		r, err := tx.Release(ctx, o.ID)
-		if err == nil && string(r.State) == heldState {
+		if err == nil && r.Hold != nil && (r.State == release.Held || r.State == release.Starting) {
 			o.Action = held
 		}
 		return err

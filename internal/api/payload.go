@@ -1,31 +1,14 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"mime"
 	"net/http"
-	"net/url"
-	"regexp"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/gatewright/gatewright/internal/store"
+	"github.com/gatewright/gatewright/internal/view"
 )
-
-// Payload is what a git host sent, with secrets removed.
-type Payload struct {
-	DeliveryID string    `json:"delivery_id"`
-	ReceivedAt time.Time `json:"received_at"`
-	// Headers are those that are kept: no token and no signature is among them.
-	Headers map[string][]string `json:"headers"`
-	// Body is the JSON that was sent. Each value that may be a secret is "(removed)".
-	Body any `json:"body"`
-	// Removed is how many values were removed.
-	Removed int `json:"removed"`
-}
 
 func (a *API) payload(c echo.Context) error {
 	var d store.Delivery
@@ -36,75 +19,9 @@ func (a *API) payload(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.PayloadRemoved {
-		return problem{http.StatusConflict, "conflict", store.ErrPayloadRemoved.Error()}
-	}
-	p := Payload{DeliveryID: d.ID, ReceivedAt: d.ReceivedAt, Headers: map[string][]string{}}
-	for name, values := range d.Header {
-		for _, value := range values {
-			p.Headers[name] = append(p.Headers[name], p.cleanText(value))
-		}
-	}
-	decoder := json.NewDecoder(bytes.NewReader(jsonOf(d.Header, d.Body)))
-	decoder.UseNumber()
-	if err := decoder.Decode(&p.Body); err != nil {
-		return problem{http.StatusConflict, "conflict", "the payload is no JSON, and is not shown: nothing could be removed from it"}
-	}
-	p.Body = p.clean("", p.Body)
-	return write(c, p)
-}
-
-// jsonOf is the JSON of a body, which a form may hold.
-func jsonOf(header map[string][]string, body []byte) []byte {
-	if kind, _, err := mime.ParseMediaType(http.Header(header).Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
-		return body
-	}
-	form, err := url.ParseQuery(string(body))
+	p, err := view.NewPayload(d)
 	if err != nil {
-		return nil
+		return problem{http.StatusConflict, "conflict", err.Error()}
 	}
-	return []byte(form.Get("payload"))
-}
-
-const removed = "(removed)"
-
-var (
-	// secretName is what a member is called that may hold a secret. Gitee sends password and sign.
-	secretName = regexp.MustCompile(`(?i)passw|passphrase|secret|token|credential|authorization|signature|^sign$|(api|access|private|signing|deploy)[-_]?key`)
-	// secretInText are secrets within a text: in an address, and tokens of known shapes.
-	secretInText = regexp.MustCompile(`://[^/\s:@"]*:[^/\s@"]+@|(?i)[?&][a-z_-]*(?:token|secret|passw(?:or)?d|key)=[^&\s"#]+|\b(?:gh[oprsu]_[A-Za-z0-9]{16,}|github_pat_\w{20,}|glpat-[\w-]{16,}|gwt_[\w-]{16,}|AKIA[A-Z0-9]{16})\b|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*-----END [A-Z ]*PRIVATE KEY-----`)
-)
-
-// clean removes what may be a secret from a value that an object has under a name.
-func (p *Payload) clean(name string, value any) any {
-	switch value := value.(type) {
-	case map[string]any:
-		for name, below := range value {
-			value[name] = p.clean(name, below)
-		}
-	case []any:
-		for i, below := range value {
-			value[i] = p.clean(name, below)
-		}
-	case string:
-		// An address such as tokens_url holds none.
-		if value != "" && secretName.MatchString(name) && !bytes.HasPrefix([]byte(value), []byte("https://")) {
-			p.Removed++
-			return removed
-		}
-		return p.cleanText(value)
-	case json.Number:
-		if secretName.MatchString(name) {
-			p.Removed++
-			return removed
-		}
-	}
-	return value
-}
-
-func (p *Payload) cleanText(text string) string {
-	return secretInText.ReplaceAllStringFunc(text, func(string) string {
-		p.Removed++
-		return removed
-	})
+	return write(c, p)
 }

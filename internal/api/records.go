@@ -156,6 +156,75 @@ func detail[V any](kind string) func(*API, echo.Context) error {
 	}
 }
 
+func (a *API) overview(c echo.Context) error {
+	var o view.Overview
+	err := a.view(c, func(ctx context.Context, tx *store.Tx) (err error) {
+		o, err = view.NewOverview(ctx, tx, a.now(), a.opts.MissingAfter)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return write(c, o)
+}
+
+func (a *API) change(c echo.Context) error {
+	var change view.Change
+	err := a.view(c, func(ctx context.Context, tx *store.Tx) error {
+		delivery, record, err := view.FindDelivery(ctx, tx, c.Param("id"))
+		var unclear view.IDError
+		switch {
+		case errors.As(err, &unclear):
+			return notFound("%s", unclear.Error())
+		case err != nil:
+			return err
+		case record != c.Param("id"):
+			return notFound("no record has the id %q: write the whole id", c.Param("id"))
+		}
+		change, err = view.NewChange(ctx, tx, delivery, a.now())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return write(c, change)
+}
+
+func (a *API) audit(c echo.Context) error {
+	f, err := view.ParseAuditFilter(c.QueryParams(), MaxPage, a.now())
+	if err != nil {
+		return err
+	}
+	var page view.AuditPage
+	err = a.view(c, func(ctx context.Context, tx *store.Tx) error {
+		page, err = view.NewAuditPage(ctx, tx, f)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return write(c, page)
+}
+
+// evidence answers with a bundle as it was made: its bytes are what is signed.
+func (a *API) evidence(c echo.Context) error {
+	var bundle []byte
+	err := a.view(c, func(ctx context.Context, tx *store.Tx) (err error) {
+		bundle, err = view.Evidence(ctx, tx, c.Param("id"))
+		return err
+	})
+	switch {
+	case errors.Is(err, view.ErrNoEvidenceYet):
+		return problem{http.StatusConflict, "conflict", err.Error()}
+	case errors.Is(err, store.ErrNotFound):
+		return notFound("there is no evidence of a release with this id: it is made when a release ends, and kept for evidence.retention")
+	case err != nil:
+		return err
+	}
+	c.Response().Header().Set(echo.HeaderContentDisposition, view.EvidenceDisposition(c.Param("id")))
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, bundle)
+}
+
 // findingParameters narrow the findings of a run.
 var findingParameters = []view.Parameter{
 	{Name: "severity", About: "only these severities, separated by commas: critical, major, minor, suggestion"},

@@ -110,7 +110,7 @@ func plotVerdicts(p *page, hour view.LastHour) plot {
 	pl := newPlot(p, hour)
 	longest := time.Second
 	for _, v := range hour.Verdicts {
-		longest = max(longest, v.Took)
+		longest = max(longest, v.Took.Duration)
 	}
 	pl.top, pl.middle = rough(longest), rough(longest/2)
 	if longest <= 20*time.Second {
@@ -121,10 +121,10 @@ func plotVerdicts(p *page, hour view.LastHour) plot {
 		d := plotDot{
 			x:    plotLeft + min(max(v.At.Sub(hour.From).Seconds()/span.Seconds(), 0), 1)*plotInner,
 			y:    plotTop + (1-min(v.Took.Seconds()/longest.Seconds(), 1))*plotInnerTop,
-			tone: bad, title: fmt.Sprintf("%s: %s, %s", v.At.UTC().Format(time.TimeOnly), took(v.Took), p.T("failed")), href: "/changes/" + v.RunID,
+			tone: bad, title: fmt.Sprintf("%s: %s, %s", v.At.UTC().Format(time.TimeOnly), took(v.Took.Duration), p.T("failed")), href: "/changes/" + v.RunID,
 		}
 		if v.Passed {
-			d.tone, d.title = good, fmt.Sprintf("%s: %s, %s", v.At.UTC().Format(time.TimeOnly), took(v.Took), p.T("passed"))
+			d.tone, d.title = good, fmt.Sprintf("%s: %s, %s", v.At.UTC().Format(time.TimeOnly), took(v.Took.Duration), p.T("passed"))
 		}
 		pl.dots = append(pl.dots, d)
 	}
@@ -137,7 +137,7 @@ func plotVerdicts(p *page, hour view.LastHour) plot {
 func verdictTimes(hour view.LastHour) (median, slowest time.Duration) {
 	var times []time.Duration
 	for _, v := range hour.Verdicts {
-		times = append(times, v.Took)
+		times = append(times, v.Took.Duration)
 	}
 	if len(times) == 0 {
 		return 0, 0
@@ -151,21 +151,21 @@ func plotAge(p *page, hour view.LastHour) plot {
 	pl := newPlot(p, hour)
 	longest := time.Second
 	for _, part := range hour.Parts {
-		longest = max(longest, part.Slowest)
+		longest = max(longest, part.Slowest.Duration)
 	}
 	pl.top, pl.middle = took(longest), took(longest/2)
 	width := plotInner / float64(max(len(hour.Parts), 1))
 	for i, part := range hour.Parts {
-		if part.Slowest == 0 {
+		if part.Slowest.Duration == 0 {
 			continue
 		}
 		t := busy
-		if part.Slowest > time.Minute {
+		if part.Slowest.Duration > time.Minute {
 			t = warn
 		}
 		height := max(part.Slowest.Seconds()/longest.Seconds()*plotInnerTop, 1)
 		pl.rects = append(pl.rects, plotRect{x: plotLeft + float64(i)*width + 1.5, y: plotTop + plotInnerTop - height, width: width - 3, height: height, tone: t,
-			title: part.From.UTC().Format("15:04") + ": " + took(part.Slowest)})
+			title: part.From.UTC().Format("15:04") + ": " + took(part.Slowest.Duration)})
 	}
 	pl.label = p.T("Longest wait of a delivery for its decision in the last hour: %s", took(slowestDecision(hour)))
 	return pl
@@ -173,7 +173,7 @@ func plotAge(p *page, hour view.LastHour) plot {
 
 func slowestDecision(hour view.LastHour) (longest time.Duration) {
 	for _, part := range hour.Parts {
-		longest = max(longest, part.Slowest)
+		longest = max(longest, part.Slowest.Duration)
 	}
 	return longest
 }

@@ -106,17 +106,14 @@ func (d *Dashboard) try(p *page, t *tried, delivery event.Delivery) {
 	case ev.IgnoredReason != "":
 		t.problem = p.T("The rules are not asked about it: %s", ev.IgnoredReason)
 	default:
-		policy := d.opts.Policy()
-		needs := policy.Needs(ev)
+		decision, needs := d.opts.Policy().Try(ev, true)
+		t.decision = &decision
 		if needs.Files {
 			t.unknown = append(t.unknown, p.T("which files changed: the git host is asked for them, not here"))
 		}
 		if needs.Fork || needs.Trust {
-			ev.Origin = event.Origin{Told: true, Fork: ev.Fork, Missing: "nobody was asked who its author is"}
 			t.unknown = append(t.unknown, p.T("where the merge request comes from: the git host is asked, and here the payload is believed"))
 		}
-		decision := policy.Explain(ev)
-		t.decision = &decision
 	}
 }
 

@@ -23,7 +23,7 @@ const (
 // toneOf is the tone of a state of a delivery, run or release, and of what else pages show as a state.
 func toneOf(state string) tone {
 	switch state {
-	case "passed", "succeeded", "decided", "matched", "success", "accepted", "adopted", "written", "done", "connected":
+	case "passed", "succeeded", "decided", "matched", "success", "accepted", "adopted", "written", "done", "connected", "approved":
 		return good
 	case "failed", "errored", "failure", "error", "exceeded", "problem":
 		return bad
@@ -76,7 +76,7 @@ func barOf(s view.Span, from, to, now time.Time) bar {
 		b.tone = busy
 	case s.WaitsFor == view.ForPerson:
 		b.tone = warn
-	case s.To != nil && (s.Kind == view.SpanTask || s.Kind == view.SpanDecision):
+	case s.To != nil && !b.point && (s.Kind == view.SpanHold || s.Kind == view.SpanTask || s.Kind == view.SpanDecision):
 		// What came of the record is shown where it came.
 		b.tone = off
 	}

@@ -21,6 +21,8 @@ func partyText(p *page, party view.Party) string {
 		return p.T("the pipeline")
 	case view.ForPerson:
 		return p.T("a person")
+	case view.ForWindow:
+		return p.T("a window or the end of a freeze")
 	case view.ForNewer:
 		return p.T("a newer commit")
 	case view.ForOther:

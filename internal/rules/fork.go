@@ -199,6 +199,21 @@ func (p *Policy) Needs(ev event.Event) (n Needs) {
 	return n
 }
 
+// Try is what the rules say of an event about which no git host was asked: where a merge request comes from is taken from
+// the payload. all has the trace show every rule. Needs says what the service would ask for first, so that it may decide
+// otherwise.
+func (p *Policy) Try(ev event.Event, all bool) (Decision, Needs) {
+	needs := p.Needs(ev)
+	if needs.Fork || needs.Trust {
+		ev.Origin = event.Origin{Told: true, Fork: ev.Fork, Missing: "nobody was asked who its author is"}
+		needs.Files = p.Needs(ev).Files
+	}
+	if all {
+		return p.Explain(ev), needs
+	}
+	return p.Decide(ev), needs
+}
+
 // needs is what it depends on whether the rule matches; fails says that it does not anyway.
 func (r *rule) needs(s *subject) (n Needs, fails bool) {
 	unasked := s.ev.Number > 0 && !s.ev.Origin.Asked()

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/audit"
@@ -80,8 +81,12 @@ type AuditFilter struct {
 	Kind     audit.Kind
 	Actor    string
 	RecordID string
-	// Before is the number of a row: only older ones.
-	Before int64
+	// Action is what was done, in one word. Search is a text, in upper or lower case, in the reason or the details.
+	Action, Search string
+	// Since is the earliest time, Until is the first one that is not wanted.
+	Since, Until time.Time
+	// Before is the number of a row: only older ones. From is that of the oldest row to look at.
+	Before, From int64
 	// Limit is how many rows at most; 0 for any number.
 	Limit int
 }
@@ -102,8 +107,23 @@ func (tx *Tx) AuditRows(ctx context.Context, f AuditFilter) ([]audit.Entry, erro
 	if f.RecordID != "" {
 		add("record_id = $%d AND record_id <> ''", f.RecordID)
 	}
+	if f.Action != "" {
+		add("action = $%d", f.Action)
+	}
+	if f.Search != "" {
+		add("(lower(reason) || ' ' || lower(details)) LIKE $%d ESCAPE '!'", "%"+escapeLike(strings.ToLower(f.Search))+"%")
+	}
+	if !f.Since.IsZero() {
+		add("at >= $%d", micros(f.Since))
+	}
+	if !f.Until.IsZero() {
+		add("at < $%d", micros(f.Until))
+	}
 	if f.Before > 0 {
 		add("seq < $%d", f.Before)
+	}
+	if f.From > 0 {
+		add("seq >= $%d", f.From)
 	}
 	query := `SELECT ` + auditColumns + ` FROM audit WHERE ` + where + ` ORDER BY seq DESC`
 	if f.Limit > 0 {

@@ -48,6 +48,7 @@ const (
 	SpanGate       SpanKind = "gate"
 	SpanReport     SpanKind = "report"
 	SpanHold       SpanKind = "hold"
+	SpanApproval   SpanKind = "approval"
 	SpanRelease    SpanKind = "release"
 	SpanCheckpoint SpanKind = "checkpoint"
 	SpanAction     SpanKind = "action"
@@ -55,7 +56,7 @@ const (
 
 // SpanKinds lists the kinds in the order in which a timeline shows what begins at the same time.
 func SpanKinds() []SpanKind {
-	return []SpanKind{SpanDelivery, SpanDecision, SpanTask, SpanRun, SpanGate, SpanReport, SpanHold, SpanRelease, SpanCheckpoint, SpanAction}
+	return []SpanKind{SpanDelivery, SpanDecision, SpanTask, SpanRun, SpanGate, SpanReport, SpanHold, SpanApproval, SpanRelease, SpanCheckpoint, SpanAction}
 }
 
 // Party is whom a part of a timeline waited for.
@@ -68,6 +69,7 @@ const (
 	ForCodeCheck  Party = "codecheck" // CodeArts Check
 	ForPipeline   Party = "pipeline"  // ServiceStage or CodeArts Pipeline
 	ForPerson     Party = "person"
+	ForWindow     Party = "window" // a window that is closed, or a freeze
 	ForPlace      Party = "place"  // another run's place or task
 	ForNewer      Party = "newer"  // a newer commit (debounce)
 	ForOther      Party = "other"  // another release of the pipeline
@@ -219,7 +221,10 @@ func (c *Change) addSpans(d store.Delivery, runs []codecheck.Run) {
 		c.Spans = append(c.Spans, runSpans(run)...)
 	}
 	for _, r := range c.Releases {
-		c.Spans = append(c.Spans, releaseSpans(r.Release)...)
+		c.Spans = append(c.Spans, releaseSpans(r)...)
+		for _, a := range r.Approvals {
+			c.Spans = append(c.Spans, point(SpanApproval, a.Person, r.ID, a.At, string(a.State), strings.TrimSpace(a.Reason+" "+a.Voided)))
+		}
 	}
 	for _, r := range c.Reports {
 		if r.Writes > 0 || r.GivenUp {
@@ -284,9 +289,27 @@ func runSpans(r codecheck.Run) (spans []Span) {
 	return spans
 }
 
+// heldUntil is when a release was not held any more: with its first request to the pipeline, its end, or, while it has
+// not sent one, the newest approval; nil while it is held.
+func heldUntil(r ReleaseDetail) *time.Time {
+	switch {
+	case r.State == release.Held:
+		return nil
+	case len(r.Actions) > 0:
+		return moment(r.Actions[0].At)
+	case r.StartedAt != nil:
+		return r.StartedAt
+	case r.FinishedAt != nil:
+		return r.FinishedAt
+	case len(r.Approvals) > 0:
+		return moment(r.Approvals[len(r.Approvals)-1].At)
+	}
+	return r.Hold.Since
+}
+
 // releaseSpans are the parts of a release: what it waits for before it acts, its execution, and
 // the wait for a person.
-func releaseSpans(r Release) (spans []Span) {
+func releaseSpans(r ReleaseDetail) (spans []Span) {
 	began := r.StartedAt
 	if began == nil {
 		began = r.FinishedAt
@@ -294,10 +317,20 @@ func releaseSpans(r Release) (spans []Span) {
 	span := func(kind SpanKind, from time.Time, to *time.Time, party Party) Span {
 		return Span{Kind: kind, Name: r.PipelineLabel(), RecordID: r.ID, From: from, To: to, WaitsFor: party, State: string(r.State), Text: r.Reason}
 	}
-	before := span(SpanRelease, r.CreatedAt, began, ForPipeline)
+	from := r.CreatedAt
+	if h := r.Hold; h != nil && h.Since != nil {
+		held := span(SpanHold, *h.Since, heldUntil(r), ForPerson)
+		if h.Missing == 0 && (h.Wanted == 0 || r.State == release.Held) {
+			held.WaitsFor = ForWindow
+		}
+		spans = append(spans, held)
+		if held.To == nil || r.State.Ended() && r.StartedAt == nil {
+			return spans
+		}
+		from = *held.To
+	}
+	before := span(SpanRelease, from, began, ForPipeline)
 	switch {
-	case r.State == release.Held:
-		before.Kind, before.WaitsFor = SpanHold, ForPerson
 	case r.StartedBy != "":
 		before.Kind, before.WaitsFor = SpanCheckpoint, ForTheStarter
 	case r.State == release.Starting:

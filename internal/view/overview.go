@@ -77,6 +77,8 @@ type Need struct {
 	Since  time.Time `json:"since"`
 	// Until is when it ends by itself; null for never.
 	Until *time.Time `json:"until"`
+	// Hold is what a held release waits for; null for others.
+	Hold *Hold `json:"hold"`
 }
 
 // LastHour is what the plots of an overview show.
@@ -96,7 +98,7 @@ type HourPart struct {
 	// Deliveries are counted by their states.
 	Deliveries map[event.DeliveryState]int `json:"deliveries"`
 	// Slowest is the longest wait for a decision.
-	Slowest time.Duration `json:"slowest"`
+	Slowest Duration `json:"slowest"`
 }
 
 // Total is how many deliveries were received.
@@ -109,11 +111,17 @@ func (p HourPart) Total() (n int) {
 
 // HourVerdict is the verdict of a run.
 type HourVerdict struct {
-	RunID  string        `json:"run_id"`
-	At     time.Time     `json:"at"`
-	Took   time.Duration `json:"took"`
-	Passed bool          `json:"passed"`
+	RunID  string    `json:"run_id"`
+	At     time.Time `json:"at"`
+	Took   Duration  `json:"took"`
+	Passed bool      `json:"passed"`
 }
+
+// Duration is a time that something took, in JSON as Go writes it, such as 1m30s.
+type Duration struct{ time.Duration }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // ConnectionActivity is what a connection does.
 type ConnectionActivity struct {
@@ -165,7 +173,13 @@ func readNeeds(missingAfter time.Duration) func(context.Context, *store.Tx, *Ove
 				n.Since = r.FinishedAt
 			default:
 				n.Until = moment(r.Deadline)
-				if !r.WaitsForPersonSince.IsZero() {
+				if r.State == release.Held {
+					n.Hold = newHold(r.Hold)
+				}
+				switch {
+				case n.Hold != nil && n.Hold.Since != nil:
+					n.Since = *n.Hold.Since
+				case !r.WaitsForPersonSince.IsZero():
 					n.Since = r.WaitsForPersonSince
 				}
 			}
@@ -267,7 +281,7 @@ func readLastHour(ctx context.Context, tx *store.Tx, o *Overview) error {
 		// The clock of another replica may be ahead.
 		part := &hour.Parts[min(a.Part, len(hour.Parts)-1)]
 		part.Deliveries[a.State] += a.Count
-		part.Slowest = max(part.Slowest, a.Slowest)
+		part.Slowest = Duration{max(part.Slowest.Duration, a.Slowest)}
 		c := o.connection(a.Connection)
 		c.Deliveries += a.Count
 		if a.State == event.DeliveryFailed {
@@ -282,7 +296,7 @@ func readLastHour(ctx context.Context, tx *store.Tx, o *Overview) error {
 		return err
 	}
 	for _, run := range slices.Backward(runs) {
-		hour.Verdicts = append(hour.Verdicts, HourVerdict{RunID: run.ID, At: run.FinishedAt, Took: run.FinishedAt.Sub(run.ReceivedAt), Passed: run.State == codecheck.Passed})
+		hour.Verdicts = append(hour.Verdicts, HourVerdict{RunID: run.ID, At: run.FinishedAt, Took: Duration{run.FinishedAt.Sub(run.ReceivedAt)}, Passed: run.State == codecheck.Passed})
 	}
 	hour.Partial = total >= overviewDeliveries || len(runs) >= overviewRuns
 	o.LastHour = hour

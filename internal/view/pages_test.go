@@ -2,6 +2,8 @@ package view_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -155,19 +157,46 @@ func TestPayload(t *testing.T) {
 		return store.Delivery{Delivery: event.Delivery{Header: map[string][]string{"Content-Type": {contentType}, "X-Gitlab-Token": {"abc"}}, Body: []byte(body)}}
 	}
 	for _, c := range []struct{ kind, body, want string }{
-		{"application/json", `{"a":{"client_secret":"s3cret","n":12345678901234567890},"b":["<b>"]}`, "{\n  \"a\": {\n    \"client_secret\": \"<secret>\",\n    \"n\": 12345678901234567890\n  },\n  \"b\": [\n    \"<b>\"\n  ]\n}\n"},
-		{"application/x-www-form-urlencoded", "payload=%7B%22password%22%3A%22x%22%7D", "{\n  \"password\": \"<secret>\"\n}\n"},
-		{"application/json", "not JSON \xff", "not JSON �"},
+		{"application/json", `{"a":{"client_secret":"s3cret","n":12345678901234567890},"b":["<b>"]}`, `{"a":{"client_secret":"(removed)","n":12345678901234567890},"b":["\u003cb\u003e"]}`},
+		{"application/x-www-form-urlencoded", "payload=%7B%22password%22%3A%22x%22%7D", `{"password":"(removed)"}`},
 	} {
-		p := view.NewPayload(stored(c.kind, c.body))
-		if p.Text != c.want {
-			t.Errorf("%s: %q, want %q", c.body, p.Text, c.want)
+		p, err := view.NewPayload(stored(c.kind, c.body))
+		body, failed := json.Marshal(p.Body)
+		if err != nil || failed != nil || string(body) != c.want {
+			t.Errorf("%s: %s, want %s, errors %v, %v", c.body, body, c.want, err, failed)
 		}
-		if len(p.Header) != 1 || http.Header(p.Header).Get("Content-Type") != c.kind {
-			t.Errorf("headers %v", p.Header)
+		if http.Header(p.Headers).Get("X-Gitlab-Token") != "(removed)" || http.Header(p.Headers).Get("Content-Type") != c.kind || p.Removed != 2 {
+			t.Errorf("%d removed, headers %v", p.Removed, p.Headers)
 		}
 	}
-	if p := view.NewPayload(stored("text/plain", strings.Repeat("界", 200_000))); !p.Cut || len(p.Text) > 256<<10 || strings.Contains(p.Text, "�") {
-		t.Errorf("cut %t, %d bytes", p.Cut, len(p.Text))
+	if _, err := view.NewPayload(stored("application/json", "not JSON, password=hunter2")); !errors.Is(err, view.ErrNotShown) {
+		t.Errorf("no JSON: %v", err)
+	}
+	gone := stored("application/json", "")
+	gone.PayloadRemoved = true
+	if _, err := view.NewPayload(gone); !errors.Is(err, store.ErrPayloadRemoved) {
+		t.Errorf("removed: %v", err)
+	}
+}
+
+// TestPayloadWithoutSecrets: what may be a secret is removed, wherever it stands.
+func TestPayloadWithoutSecrets(t *testing.T) {
+	text := `{"password": "hunter2", "sign": "c2ln", "hook": {"config": {"secret": "hunter2", "url": "https://ann:hunter2@example.com/x?token=hunter2&a=1"}}, "list": [{"access_token": "hunter2"}],
+		"text": "see ghp_hunter2hunter2hunter2hunter2", "tokens_url": "https://api.github.com/tokens", "ref": "refs/heads/main", "token": 2}`
+	p, err := view.NewPayload(store.Delivery{Delivery: event.Delivery{Body: []byte(text)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := json.Marshal(p.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kept := range []string{"refs/heads/main", "https://api.github.com/tokens", "a=1"} {
+		if !strings.Contains(string(out), kept) {
+			t.Errorf("%q is gone: %s", kept, out)
+		}
+	}
+	if strings.Contains(string(out), "hunter2") || strings.Contains(string(out), "c2ln") || p.Removed < 7 {
+		t.Errorf("%d removed: %s", p.Removed, out)
 	}
 }

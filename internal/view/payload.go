@@ -3,91 +3,107 @@ package view
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-	"unicode/utf8"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// shownPayload bounds the text of a payload, in bytes.
-const shownPayload = 256 << 10
-
-// Payload is what a git host sent, as far as it is kept, without secrets.
+// Payload is what a git host sent, with secrets removed.
 type Payload struct {
-	Header http.Header `json:"header"`
-	// Text is the body: indented where it is JSON.
-	Text string `json:"text"`
-	// Cut: the text is longer than it is shown.
-	Cut bool `json:"cut"`
-	// Removed: it was removed after store.payload_retention.
-	Removed bool `json:"removed"`
+	DeliveryID string    `json:"delivery_id"`
+	ReceivedAt time.Time `json:"received_at"`
+	// Headers are those that are kept: no token and no signature is among them.
+	Headers map[string][]string `json:"headers"`
+	// Body is the JSON that was sent. Each value that may be a secret is "(removed)".
+	Body any `json:"body"`
+	// Removed is how many values were removed.
+	Removed int `json:"removed"`
 }
 
-// secretName finds the names of members that may hold a secret. What the hosts send as one is not
-// stored in the first place; this is for what else a payload may have.
-var secretName = regexp.MustCompile(`(?i)(secret|passw|token|private_?key|credential|authorization|api_?key)`)
+// ErrNotShown says that a payload is no JSON.
+var ErrNotShown = errors.New("the payload is no JSON, and is not shown: nothing could be removed from it")
 
-// NewPayload is the view of the body of a stored delivery.
-func NewPayload(d store.Delivery) Payload {
-	p := Payload{Header: http.Header{}, Removed: d.PayloadRemoved}
+// NewPayload is the view of the body of a stored delivery. The error is [store.ErrPayloadRemoved] or ErrNotShown.
+func NewPayload(d store.Delivery) (Payload, error) {
+	if d.PayloadRemoved {
+		return Payload{}, store.ErrPayloadRemoved
+	}
+	p := Payload{DeliveryID: d.ID, ReceivedAt: d.ReceivedAt, Headers: map[string][]string{}}
 	for name, values := range d.Header {
-		if !secretName.MatchString(name) {
-			p.Header[name] = values
+		for _, value := range values {
+			if secretName.MatchString(name) {
+				p.Removed++
+				value = removed
+			}
+			p.Headers[name] = append(p.Headers[name], p.cleanText(value))
 		}
 	}
-	body := d.Body
-	if kind, _, err := mime.ParseMediaType(p.Header.Get("Content-Type")); err == nil && kind == "application/x-www-form-urlencoded" {
-		if form, err := url.ParseQuery(string(body)); err == nil && form.Get("payload") != "" {
-			body = []byte(form.Get("payload"))
-		}
-	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder := json.NewDecoder(bytes.NewReader(jsonOf(d.Header, d.Body)))
 	decoder.UseNumber()
-	var value any
-	if err := decoder.Decode(&value); err != nil {
-		p.Text, p.Cut = cut(strings.ToValidUTF8(string(body), "�"))
-		return p
+	if err := decoder.Decode(&p.Body); err != nil {
+		return Payload{}, ErrNotShown
 	}
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	// What was decoded can be encoded.
-	_ = encoder.Encode(withoutSecrets(value))
-	p.Text, p.Cut = cut(text.String())
-	return p
+	p.Body = p.clean("", p.Body)
+	return p, nil
 }
 
-// withoutSecrets replaces the texts of members whose names say that they are secrets.
-func withoutSecrets(value any) any {
+// jsonOf is the JSON of a body, which a form may hold.
+func jsonOf(header map[string][]string, body []byte) []byte {
+	if kind, _, err := mime.ParseMediaType(http.Header(header).Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
+		return body
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil
+	}
+	return []byte(form.Get("payload"))
+}
+
+const removed = "(removed)"
+
+var (
+	// secretName is what a member is called that may hold a secret. Gitee sends password and sign.
+	secretName = regexp.MustCompile(`(?i)passw|passphrase|secret|token|credential|authorization|signature|^sign$|(api|access|private|signing|deploy)[-_]?key`)
+	// secretInText are secrets within a text: in an address, and tokens of known shapes.
+	secretInText = regexp.MustCompile(`://[^/\s:@"]*:[^/\s@"]+@|(?i)[?&][a-z_-]*(?:token|secret|passw(?:or)?d|key)=[^&\s"#]+|\b(?:gh[oprsu]_[A-Za-z0-9]{16,}|github_pat_\w{20,}|glpat-[\w-]{16,}|gwt_[\w-]{16,}|AKIA[A-Z0-9]{16})\b|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*-----END [A-Z ]*PRIVATE KEY-----`)
+)
+
+// clean removes what may be a secret from a value that an object has under a name.
+func (p *Payload) clean(name string, value any) any {
 	switch value := value.(type) {
 	case map[string]any:
 		for name, below := range value {
-			if text, ok := below.(string); ok && text != "" && secretName.MatchString(name) {
-				value[name] = "<secret>"
-				continue
-			}
-			value[name] = withoutSecrets(below)
+			value[name] = p.clean(name, below)
 		}
 	case []any:
 		for i, below := range value {
-			value[i] = withoutSecrets(below)
+			value[i] = p.clean(name, below)
+		}
+	case string:
+		// An address such as tokens_url holds none.
+		if value != "" && secretName.MatchString(name) && !strings.HasPrefix(value, "https://") {
+			p.Removed++
+			return removed
+		}
+		return p.cleanText(value)
+	case json.Number:
+		if secretName.MatchString(name) {
+			p.Removed++
+			return removed
 		}
 	}
 	return value
 }
 
-func cut(text string) (string, bool) {
-	if len(text) <= shownPayload {
-		return text, false
-	}
-	end := shownPayload
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end], true
+func (p *Payload) cleanText(text string) string {
+	return secretInText.ReplaceAllStringFunc(text, func(string) string {
+		p.Removed++
+		return removed
+	})
 }

@@ -1,7 +1,11 @@
 package dashboard
 
 import (
+	"bytes"
 	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -58,8 +62,12 @@ func (d *Dashboard) change(c echo.Context, p *page) ([]section, error) {
 	}
 	var change view.Change
 	var found []runFindings
+	about := changeAbout{versions: map[string]string{}, evidence: map[string]bool{}}
 	err = d.opts.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if change, err = view.NewChange(ctx, tx, delivery, p.now); err != nil {
+			return err
+		}
+		if err = about.read(ctx, tx, change); err != nil {
 			return err
 		}
 		found, err = d.findings(c, tx, change)
@@ -70,15 +78,71 @@ func (d *Dashboard) change(c echo.Context, p *page) ([]section, error) {
 	}
 	p.title = describe(p, change.Delivery.Subject)
 	return []section{
-		{id: "head", live: true, body: changeHead(p, change)},
+		{id: "head", live: true, body: changeHead(p, change, about)},
 		{id: "timeline", live: true, body: timeline(p, change)},
-		{id: "runs", live: true, body: runs(p, change)},
-		{id: "releases", live: true, body: releases(p, change)},
+		{id: "runs", live: true, body: runs(p, change, about)},
+		{id: "releases", live: true, body: releases(p, change, about)},
 		{id: "findings", body: findings(p, found)},
 		{id: "decision", live: true, body: decision(p, change.Decision, change.Delivery)},
 		{id: "calls", live: true, body: calls(p, callsOf(p, change))},
 		{id: "history", live: true, body: history(p, change)},
 	}, nil
+}
+
+// changeAbout is what a page says of the records of a change beside the change itself.
+type changeAbout struct {
+	// versions are those of the records by their ids: an order is for what was seen.
+	versions map[string]string
+	// evidence has the releases of which there is a bundle, or will be.
+	evidence map[string]bool
+}
+
+func (about changeAbout) read(ctx context.Context, tx *store.Tx, c view.Change) error {
+	version := func(kind store.RecordKind, id string) (err error) {
+		about.versions[id], err = tx.VersionOf(ctx, kind, id)
+		return err
+	}
+	if err := version(store.RecordDelivery, c.Delivery.ID); err != nil {
+		return err
+	}
+	for _, r := range c.Runs {
+		if err := version(store.RecordRun, r.ID); err != nil {
+			return err
+		}
+	}
+	for _, r := range c.Releases {
+		if err := version(store.RecordRelease, r.ID); err != nil {
+			return err
+		}
+		if r.State.Ended() {
+			ids, err := tx.EvidenceIDs(ctx, r.ID, 1)
+			if err != nil {
+				return err
+			}
+			about.evidence[r.ID] = slices.Contains(ids, r.ID)
+		}
+	}
+	return nil
+}
+
+// evidence downloads the bundle of a release, byte for byte.
+func (d *Dashboard) evidence(c echo.Context, p *page) ([]section, error) {
+	ctx, id := c.Request().Context(), c.Param("id")
+	p.title = p.T("Evidence")
+	var bundle []byte
+	err := d.opts.Store.View(ctx, func(tx *store.Tx) (err error) {
+		bundle, err = view.Evidence(ctx, tx, id)
+		return err
+	})
+	switch {
+	case errorIs(err, view.ErrNoEvidenceYet):
+		return nil, failure{http.StatusConflict, p.T("The evidence of this release is not made yet: the server makes it within a minute of its end.")}
+	case errorIs(err, store.ErrNotFound):
+		return nil, failure{http.StatusNotFound, p.T("There is no evidence of this release: it is made when a release ends, and kept for evidence.retention.")}
+	case err != nil:
+		return nil, err
+	}
+	return nil, download{name: view.EvidenceDisposition(id), body: bundle}
 }
 
 // payload is the page of what the host sent.
@@ -93,7 +157,37 @@ func (d *Dashboard) payload(c echo.Context, p *page) ([]section, error) {
 		return nil, err
 	}
 	p.title = p.T("Payload")
-	return []section{{id: "payload", body: payload(p, stored.ID, view.NewPayload(stored))}}, nil
+	shown, err := view.NewPayload(stored)
+	problem := ""
+	switch {
+	case errorIs(err, store.ErrPayloadRemoved):
+		problem = p.T("It was removed after store.payload_retention.")
+	case err != nil:
+		problem = err.Error()
+	}
+	text, isCut, err := payloadText(shown.Body)
+	if err != nil {
+		return nil, err
+	}
+	return []section{{id: "payload", body: payload(p, stored.ID, shown, problem, text, isCut)}}, nil
+}
+
+// maxShownPayload bounds the text of a payload on its page, in bytes.
+const maxShownPayload = 256 << 10
+
+// payloadText is a payload as indented JSON, as far as it is shown.
+func payloadText(body any) (text string, isCut bool, err error) {
+	var written bytes.Buffer
+	encoder := json.NewEncoder(&written)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(body); err != nil {
+		return "", false, fmt.Errorf("show payload: %w", err)
+	}
+	if written.Len() <= maxShownPayload {
+		return written.String(), false, nil
+	}
+	return strings.ToValidUTF8(written.String()[:maxShownPayload], ""), true, nil
 }
 
 // maxShownFindings bounds the findings on a page.
@@ -215,24 +309,26 @@ type offer struct {
 	text     string
 	tasks    []string
 	outcomes []string
-	// commit is what a decision of a held release is about.
+	// commit is what a decision of a held release is about, in full.
 	commit string
+	// version is that of the record as the page shows it.
+	version string
 }
 
 // offers are the actions that the state of a record allows and that the user may do.
-func (p *page) offers(list ...offer) (allowed []offer) {
+func (p *page) offers(about changeAbout, list ...offer) (allowed []offer) {
 	if p.d.opts.Orders == nil {
 		return nil
 	}
 	for _, o := range list {
-		if o.action != "" && p.user.May(o.action) {
+		if o.version = about.versions[o.id]; p.user.May(o.action) {
 			allowed = append(allowed, o)
 		}
 	}
 	return allowed
 }
 
-func (p *page) deliveryOffers(c view.Change) []offer {
+func (p *page) deliveryOffers(c view.Change, about changeAbout) []offer {
 	var list []offer
 	d := c.Delivery
 	if d.DecidedAt != nil && !d.PayloadRemoved {
@@ -241,28 +337,36 @@ func (p *page) deliveryOffers(c view.Change) []offer {
 	if c.Decision != nil && c.Decision.NeedsTrust != nil && len(c.Runs) == 0 {
 		list = append(list, offer{action: access.ActionOK, kind: "delivery", id: d.ID, text: p.T("Vouch for the commit")})
 	}
-	return p.offers(list...)
+	return p.offers(about, list...)
 }
 
-func (p *page) runOffers(r view.RunDetail) []offer {
+func (p *page) runOffers(r view.RunDetail, about changeAbout) []offer {
 	if !r.State.Ended() {
-		return p.offers(offer{action: access.ActionStop, kind: "run", id: r.ID, text: p.T("Stop")})
+		return p.offers(about, offer{action: access.ActionStop, kind: "run", id: r.ID, text: p.T("Stop")})
 	}
-	return p.offers(offer{action: access.ActionRerun, kind: "run", id: r.ID, text: p.T("Check again")})
+	return p.offers(about, offer{action: access.ActionRerun, kind: "run", id: r.ID, text: p.T("Check again")})
 }
 
-func (p *page) releaseOffers(r view.ReleaseDetail) []offer {
+func (p *page) releaseOffers(r view.ReleaseDetail, about changeAbout) []offer {
 	var list []offer
 	of := func(action access.Action, text string) {
 		list = append(list, offer{action: action, kind: "release", id: r.ID, text: text})
 	}
+	ofHeld := func(action access.Action, text string) {
+		list = append(list, offer{action: action, kind: "release", id: r.ID, text: text, commit: r.Commit})
+	}
 	switch state := string(r.State); state {
 	case "held":
-		for _, decision := range []struct {
-			action access.Action
-			text   string
-		}{{access.ActionApproveHeld, p.T("Approve")}, {access.ActionRefuseHeld, p.T("Refuse")}, {access.ActionBreakGlass, p.T("Break the glass")}} {
-			list = append(list, offer{action: decision.action, kind: "release", id: r.ID, text: decision.text, commit: r.Commit})
+		if h := r.Hold; h == nil || h.Missing > 0 && !slices.Contains(h.Approved, p.user.Person) {
+			ofHeld(access.ActionApproveHeld, p.T("Approve"))
+		}
+		ofHeld(access.ActionRefuseHeld, p.T("Refuse"))
+		if h := r.Hold; h == nil || h.Window+h.Freeze != "" {
+			ofHeld(access.ActionBreakGlass, p.T("Break the glass"))
+		}
+	case "starting":
+		if r.Hold != nil && len(r.Actions) == 0 {
+			ofHeld(access.ActionRefuseHeld, p.T("Refuse"))
 		}
 	case "awaiting_approval":
 		for _, decision := range []struct {
@@ -293,5 +397,5 @@ func (p *page) releaseOffers(r view.ReleaseDetail) []offer {
 	if r.State.Ended() {
 		of(access.ActionRerun, p.T("Release again"))
 	}
-	return p.offers(list...)
+	return p.offers(about, list...)
 }

@@ -100,6 +100,8 @@ func (d *Dashboard) Register(e *echo.Echo) {
 	e.GET("/", d.page(access.ActionView, d.overview))
 	e.GET("/changes/:id", d.page(access.ActionView, d.change))
 	e.GET("/changes/:id/payload", d.page(access.ActionPayload, d.payload))
+	e.GET("/releases/:id/evidence", d.page(access.ActionView, d.evidence))
+	e.GET("/audit", d.page(access.ActionView, d.audit))
 	for _, kind := range listKinds() {
 		e.GET(kind.path(), d.page(access.ActionView, d.list(kind)))
 	}
@@ -138,6 +140,15 @@ type redirect string
 
 func (r redirect) Error() string { return "go to " + string(r) }
 
+// download is a file that is answered in place of a page.
+type download struct {
+	// name is the Content-Disposition.
+	name string
+	body []byte
+}
+
+func (download) Error() string { return "download" }
+
 // page serves a page to whoever may do an action.
 func (d *Dashboard) page(action access.Action, show show) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -158,7 +169,12 @@ func (d *Dashboard) page(action access.Action, show show) echo.HandlerFunc {
 			return d.stream(c, p, show)
 		}
 		sections, err := show(c, p)
-		if err != nil {
+		var file download
+		switch {
+		case errors.As(err, &file):
+			c.Response().Header().Set(echo.HeaderContentDisposition, file.name)
+			return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, file.body)
+		case err != nil:
 			return d.fail(c, p, err)
 		}
 		return d.send(c, http.StatusOK, p, sections)

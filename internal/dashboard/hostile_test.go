@@ -87,6 +87,11 @@ func hostile(t *testing.T) *store.Store {
 	r := release.Release{ID: "release", RunID: "run", State: release.AwaitingApproval, Event: ev, CreatedAt: now, StartedAt: now, WaitsForPersonSince: now, Deadline: now,
 		Actions: []release.Action{{At: now}}, Waiting: []string{"", ""}}
 	poison(reflect.ValueOf(&r).Elem())
+	held := release.Release{ID: "held", RunID: "run", Index: 1, State: release.Held, Event: ev, CreatedAt: now, Deadline: now.Add(time.Hour),
+		Hold: &release.Hold{Since: now, Until: now.Add(time.Hour), OpensAt: now.Add(time.Minute), Wanted: 2, Missing: 1, BreakGlass: &release.BreakGlass{At: now}, Origin: &release.Origin{MergeRequests: []int{7}}}}
+	poison(reflect.ValueOf(&held).Elem())
+	approval := store.Approval{ID: "approval", ReleaseID: "held"}
+	poison(reflect.ValueOf(&approval).Elem())
 	finding := codecheck.Finding{}
 	poison(reflect.ValueOf(&finding).Elem())
 	if err := s.SaveFindings(t.Context(), "run", []codecheck.Finding{finding}); err != nil {
@@ -107,7 +112,12 @@ func hostile(t *testing.T) *store.Store {
 		if _, _, err := tx.AddRun(t.Context(), run); err != nil {
 			return err
 		}
-		if _, err := tx.AddRelease(t.Context(), r); err != nil {
+		for _, r := range []release.Release{r, held} {
+			if _, err := tx.AddRelease(t.Context(), r); err != nil {
+				return err
+			}
+		}
+		if _, _, err := tx.AddApproval(t.Context(), approval); err != nil {
 			return err
 		}
 		return tx.AddAction(t.Context(), store.Action{ID: "action", Kind: store.RecordRun, RecordID: "run", Name: store.ActionName(evil), Actor: evil, Reason: evil, Details: evil})
@@ -189,7 +199,8 @@ func TestHostile(t *testing.T) {
 	server := serve(t, &orders{})
 	q := url.QueryEscape(evil)
 	for _, path := range []string{
-		"/", "/changes/delivery", "/changes/delivery?severity=" + q + "&text=%3Cscript", "/changes/delivery/payload", "/deliveries", "/runs", "/releases", "/missing", "/audit", "/audit?q=" + q + "&actor=" + q,
+		"/", "/changes/delivery", "/changes/delivery?severity=" + q + "&text=%3Cscript", "/changes/delivery/payload", "/deliveries", "/runs", "/releases", "/missing", "/approvals", "/approvals?actor=" + q, "/audit", "/audit?q=" + q + "&actor=" + q, "/audit?kind=" + q + "&action=" + q + "&record=" + q + "&after=" + q,
+		"/releases/held/evidence", "/releases/" + q + "/evidence",
 		"/deliveries?q=" + q + "&state=" + q + "&rule=" + q + "&connection=" + q + "&after=" + q, "/rules", "/rules?delivery=delivery", "/rules?delivery=" + q,
 		"/changes/" + url.PathEscape(evil), "/?lang=" + q, "/?lang=zh", "/runs?since=" + q,
 	} {

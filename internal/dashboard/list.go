@@ -24,21 +24,16 @@ const (
 	deliveryList listKind = "deliveries"
 	runList      listKind = "runs"
 	releaseList  listKind = "releases"
+	approvalList listKind = "approvals"
 	missingList  listKind = "missing"
-	actionList   listKind = "actions"
 )
 
 func listKinds() []listKind {
-	return []listKind{deliveryList, runList, releaseList, missingList, actionList}
+	return []listKind{deliveryList, runList, releaseList, approvalList, missingList}
 }
 
 // path is the address of a list.
-func (k listKind) path() string {
-	if k == actionList {
-		return "/audit"
-	}
-	return "/" + string(k)
-}
+func (k listKind) path() string { return "/" + string(k) }
 
 // title is the heading of a list.
 func (k listKind) title(p *page) string {
@@ -49,8 +44,8 @@ func (k listKind) title(p *page) string {
 		return p.T("Runs")
 	case releaseList:
 		return p.T("Releases")
-	case actionList:
-		return p.T("Audit")
+	case approvalList:
+		return p.T("Approvals")
 	}
 	return p.T("Missing verdicts")
 }
@@ -70,18 +65,12 @@ func (k listKind) states() (states []string) {
 		for _, s := range release.States() {
 			states = append(states, string(s))
 		}
-	case actionList:
-		for _, a := range actionNames() {
+	case approvalList:
+		for _, a := range store.ApprovalStates() {
 			states = append(states, string(a))
 		}
 	}
 	return states
-}
-
-// actionNames are what people do to records, and what is learned of them.
-func actionNames() []store.ActionName {
-	return []store.ActionName{store.ActionApprove, store.ActionRefuse, store.ActionRerun, store.ActionStop, store.ActionRetry, store.ActionContinue,
-		store.ActionRollback, store.ActionResolve, store.ActionOK, store.ActionRemark}
 }
 
 // pageSize is how many records a list shows.
@@ -128,12 +117,10 @@ var commitPattern = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 func filterOf(p *page, kind listKind) (f store.Filter, problem string) {
 	get := func(name string) string { return strings.TrimSpace(p.query.Get(name)) }
 	f = store.Filter{Connection: get("connection"), Repository: get("repository"), Branch: get("branch"), Rule: get("rule"), Commit: strings.ToLower(get("commit")), Limit: pageSize}
-	if kind == actionList {
-		// Of actions the search is in their reasons.
-		f.Actor, f.Search = get("actor"), get("q")
-	} else {
-		search(&f, get("q"))
+	if kind == approvalList {
+		f.Actor = get("actor")
 	}
+	search(&f, get("q"))
 	if number := get("number"); number != "" {
 		n, err := strconv.Atoi(number)
 		if err != nil || n < 1 {
@@ -147,17 +134,8 @@ func filterOf(p *page, kind listKind) (f store.Filter, problem string) {
 		}
 		f.States = []string{state}
 	}
-	for name, at := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
-		if text := get(name); text != "" {
-			day, err := time.Parse(time.DateOnly, text)
-			if err != nil {
-				return f, p.T("Give a day, such as 2026-03-01.")
-			}
-			*at = day
-			if name == "until" {
-				*at = day.AddDate(0, 0, 1)
-			}
-		}
+	if f.Since, f.Until, problem = days(p); problem != "" {
+		return f, problem
 	}
 	after, err := view.ParseCursor(string(kind), f, get("after"))
 	if err != nil {
@@ -223,11 +201,12 @@ func readList(c echo.Context, tx *store.Tx, kind listKind, f store.Filter, missi
 			rows = append(rows, r)
 		}
 		return rows, page.Next, err
-	}
-	if kind == actionList {
-		page, err := view.Actions(ctx, tx, f)
+	case approvalList:
+		page, err := view.Approvals(ctx, tx, f)
 		for _, a := range page.Items {
-			rows = append(rows, row{id: a.RecordID, state: string(a.Name), what: string(a.RecordKind), reason: strings.TrimSpace(a.Reason + " " + a.Details), at: a.At, Subject: view.Subject{Actor: a.Actor}})
+			rows = append(rows, row{id: a.ReleaseID, state: string(a.State), what: a.Rule, reason: strings.TrimSpace(a.Reason + " " + a.Voided), at: a.At, Subject: view.Subject{
+				Connection: a.Connection, Repository: a.Repository, Branch: a.Branch, Number: a.Number, Commit: a.Commit, Actor: a.Person,
+			}})
 		}
 		return rows, page.Next, err
 	}
@@ -242,14 +221,6 @@ func readList(c echo.Context, tx *store.Tx, kind listKind, f store.Filter, missi
 		}})
 	}
 	return rows, missing.Next, err
-}
-
-// stateLabel is what the states of a list are called.
-func (k listKind) stateLabel(p *page) string {
-	if k == actionList {
-		return p.T("What")
-	}
-	return p.T("State")
 }
 
 // countText says how many rows a list shows.

@@ -11,10 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/audit"
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 )
 
@@ -100,8 +102,17 @@ func wordsShown() []string {
 	for _, r := range []rules.Result{rules.RuleMatched, rules.RuleSkipped, rules.RuleNotTried} {
 		add(string(r))
 	}
-	for _, a := range actionNames() {
+	for _, a := range store.ActionNames() {
 		add(string(a))
+	}
+	for _, s := range store.ApprovalStates() {
+		add(string(s))
+	}
+	for _, k := range audit.Kinds() {
+		add(string(k))
+	}
+	for _, via := range []string{"page", "api", "command", "comment"} {
+		add(via)
 	}
 	return append(list, severities()...)
 }

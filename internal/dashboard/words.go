@@ -115,6 +115,15 @@ func severityState(severity string) string {
 	return ""
 }
 
+// numbersText names merge requests.
+func numbersText(numbers []int) string {
+	var words []string
+	for _, n := range numbers {
+		words = append(words, "!"+itoa(n))
+	}
+	return strings.Join(words, ", ")
+}
+
 // place is the file and the line of a finding.
 func place(f shownFinding) string {
 	if f.Line > 0 {

@@ -21,6 +21,7 @@ import (
 	"github.com/gatewright/gatewright/internal/apptest"
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/evidence"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/view"
 )
@@ -209,6 +210,20 @@ func testAPI(t *testing.T, d apptest.Service) {
 	get(200, "/runs/{id}/findings", "severity=critical,major&baseline=new&search=go", bad.ID)
 	get(404, "/runs/{id}/findings", "", delivery)
 	get(200, "/runs/{id}/sarif", "", bad.ID)
+	var overview view.Overview
+	if err := json.Unmarshal(get(200, "/overview", ""), &struct{ Needs *[]view.Need }{&overview.Needs}); err != nil {
+		t.Error(err)
+	}
+	get(400, "/overview", "limit=1")
+	for _, id := range []string{delivery, run, release} {
+		var change struct{ Delivery view.Delivery }
+		if err := json.Unmarshal(get(200, "/changes/{id}", "", id), &change); err != nil || change.Delivery.ID != delivery {
+			t.Errorf("the change of %s is of delivery %q, error %v", id, change.Delivery.ID, err)
+		}
+	}
+	get(404, "/changes/{id}", "", run[:len(run)-1])
+	get(404, "/changes/{id}", "", "ffff")
+	testProof(t, c, get, release)
 	get(200, "/rules", "")
 	testEvaluate(t, d, post, delivery)
 	testAPIOrders(t, c, get, post, run, release, delivery)
@@ -225,6 +240,48 @@ func testAPI(t *testing.T, d apptest.Service) {
 			}
 		}
 	}
+}
+
+// testProof reads the audit log in pages, and the evidence of a release.
+func testProof(t *testing.T, c *apiClient, get func(int, string, string, ...string) []byte, release string) {
+	t.Helper()
+	var page view.AuditPage
+	cursor, rows := "", int64(0)
+	for {
+		var next view.AuditPage
+		if err := json.Unmarshal(get(200, "/audit", "limit=2&cursor="+cursor), &next); err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Rows) > 0 && len(next.Rows) > 0 && (page.Rows[len(page.Rows)-1].Prev != next.Rows[0].Hash) {
+			t.Errorf("row %d does not follow row %d", page.Rows[len(page.Rows)-1].Seq, next.Rows[0].Seq)
+		}
+		rows += int64(len(next.Rows))
+		if page, cursor = next, next.Next; cursor == "" {
+			break
+		}
+	}
+	if rows < 3 || rows > page.NewestRow || len(page.NewestHash) != 64 {
+		t.Errorf("%d rows, the newest is %d with hash %q", rows, page.NewestRow, page.NewestHash)
+	}
+	if err := json.Unmarshal(get(200, "/audit", "record="+release+"&action=ended&kind=release&since=1h"), &page); err != nil || len(page.Rows) != 1 || page.Rows[0].RecordID != release {
+		t.Errorf("the end of the release: %+v, error %v", page.Rows, err)
+	}
+	for _, query := range []string{"kind=gone", "cursor=x", "cursor=0", "limit=0", "limit=501", "since=soon", "state=held"} {
+		get(400, "/audit", query)
+	}
+	apptest.WaitFor(t, "evidence", func() bool {
+		status, _, _ := c.send(t, http.MethodGet, "/releases/"+release+"/evidence", "", nil)
+		return status == http.StatusOK
+	})
+	bundle := get(200, "/releases/{id}/evidence", "", release)
+	_, header, _ := c.send(t, http.MethodGet, "/releases/"+release+"/evidence", "", nil)
+	if want := "attachment; filename=evidence-" + release + ".json"; header.Get("Content-Disposition") != want {
+		t.Errorf("disposition %q, want %q", header.Get("Content-Disposition"), want)
+	}
+	if result, err := evidence.Verify(bundle, nil); err != nil || len(result.Problems) > 0 || result.ReleaseID != release {
+		t.Errorf("the evidence: %+v, error %v", result, err)
+	}
+	get(404, "/releases/{id}/evidence", "", "ffff")
 }
 
 type poster func(want int, route, body string, header map[string]string, ids ...string) []byte

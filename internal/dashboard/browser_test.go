@@ -140,10 +140,6 @@ func TestPages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts a browser and a service")
 	}
-	axe, err := os.ReadFile(axeFile)
-	if err != nil {
-		t.Skip("no axe-core: make axe installs it with npm")
-	}
 	s := apptest.OnSQLite(t)
 	s.Push(t, event.GitHub, "first", demo.Change{Branch: "main", Before: s.World.Parent, SHA: s.World.Clean})
 	s.Request(t)
@@ -151,13 +147,25 @@ func TestPages(t *testing.T) {
 		return len(r.Deliveries) == 2 && len(r.Runs) == 2 && r.Told() && apptest.Released(r)
 	})
 	push, request := records.Deliveries[0].ID, records.Deliveries[1].ID
-	pages := []struct{ name, path string }{
+	b := newBrowser(t, s.Private())
+	b.picture(t, []shown{
 		{"overview", "/"}, {"released", "/changes/" + push}, {"failed", "/changes/" + request}, {"payload", "/changes/" + push + "/payload"},
 		{"findings", "/changes/" + request + "?severity=critical&text=token"}, {"deliveries", "/deliveries"}, {"runs", "/runs?state=failed"}, {"releases", "/releases"},
 		{"missing", "/missing"}, {"none", "/runs?q=nobody/nothing"}, {"audit", "/audit"}, {"rules", "/rules?delivery=" + request},
 		{"chinese", "/changes/" + request + "?lang=zh"}, {"chinese-overview", "/"}, {"english", "/rules?lang=en"},
+	})
+}
+
+// shown is a page that is looked at.
+type shown struct{ name, path string }
+
+// picture looks at pages on each screen, as TestPages says.
+func (b *browser) picture(t *testing.T, pages []shown) {
+	t.Helper()
+	axe, err := os.ReadFile(axeFile)
+	if err != nil {
+		t.Skip("no axe-core: make axe installs it with npm")
 	}
-	b := newBrowser(t, s.Private())
 	for _, screen := range screens() {
 		if err := screen.set(b.ctx); err != nil {
 			t.Fatal(err)
@@ -290,6 +298,68 @@ func TestActions(t *testing.T) {
 	s.Until(t, "it was checked again", func(r demo.Records) bool { return len(r.Runs) == 2 })
 	b.open(t, "/deliveries/"+delivery)
 	b.order(t, "replay", delivery)
+}
+
+// oneHeld are rules with which a push to main is held for two people.
+const oneHeld = `version: 1
+defaults:
+  check: {project: {id: ${PROJECT}, name: demo}, languages: [GO, JSON, SHELL], timeout: 2m}
+  gate: {critical: 0, major: 0}
+freezes: [{name: stocktaking, from: "2020-01-01T00:00:00Z", to: "2120-01-01T00:00:00Z", reason: the year is counted}]
+break_glass: {groups: [leads]}
+rules:
+  - name: release-main
+    on: [push]
+    match: {connection: github, repository: acme/shop, branch: main}
+    check: {}
+    release: [{pipeline: shop, action: start, timeout: 2m, hold: {approvals: {count: 2, groups: [leads]}, expires: 8h}}]
+`
+
+// TestHeld approves a held release, breaks the glass for it and refuses it, each by the form on its page, and looks at
+// the pages that show it, on each screen.
+func TestHeld(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a browser and a service")
+	}
+	s := apptest.OnSQLiteWith(t, demo.Options{Rules: oneHeld, Server: func(text string) string {
+		return strings.Replace(text, "dashboard: {auth: none}", "people: [{name: ann}, {name: bob}]\ngroups: {leads: [ann, bob]}\ndashboard: {auth: {none: {person: ann}}}", 1)
+	}})
+	s.Push(t, event.GitHub, "first", demo.Change{Branch: "main", Before: s.World.Parent, SHA: s.World.Clean})
+	held := s.Until(t, "it is held", func(r demo.Records) bool { return len(r.Releases) == 1 && r.Releases[0].State == release.Held })
+	id := held.Releases[0].ID
+	b := newBrowser(t, s.Private())
+	b.open(t, "/", chromedp.WaitVisible(`#needs a[href="/changes/`+id+`"]`))
+	b.says(t, "#needs", "2 of 2 approvals missing")
+	b.open(t, "/releases/"+id)
+	b.says(t, "#releases", "0 of 2", "leads", "stocktaking", s.World.Clean)
+	b.order(t, "approve_held", id)
+	b.says(t, "#releases", "1 of 2", "ann", "seen by a test")
+	b.says(t, "#timeline", "hold", "approval ann", "a person")
+	b.order(t, "break_glass", id)
+	b.says(t, "#releases", "Glass broken by")
+	b.open(t, "/approvals", chromedp.WaitVisible(`#list a[href="/changes/`+id+`"]`))
+	b.open(t, "/audit?kind=approval", chromedp.WaitVisible(`#list a[href="/changes/`+id+`"]`))
+	b.picture(t, []shown{{"held-overview", "/"}, {"held", "/releases/" + id}, {"approvals", "/approvals"}, {"audit-log", "/audit"}, {"held-chinese", "/releases/" + id + "?lang=zh"}, {"audit-english", "/audit?lang=en&kind=approval"}})
+	b.open(t, "/releases/"+id)
+	b.order(t, "refuse_held", id)
+	s.Until(t, "it is refused", func(r demo.Records) bool { return r.Releases[0].State == release.Refused })
+	apptest.WaitFor(t, "the evidence", func() bool { return apptest.Answers(s.Private() + "/releases/" + id + "/evidence") })
+	b.open(t, "/releases/"+id, chromedp.WaitVisible(`a[download][href="/releases/`+id+`/evidence"]`))
+	b.says(t, "#releases", "refused by ann: seen by a test")
+}
+
+// says fails the test unless a section of the page that is open has each text.
+func (b *browser) says(t *testing.T, section string, texts ...string) {
+	t.Helper()
+	said, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](fmt.Sprintf("document.querySelector(%q).textContent.replace(/\\s+/g, ' ')", section)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range texts {
+		if !strings.Contains(said, text) {
+			t.Errorf("%s does not say %q: %s", section, text, said)
+		}
+	}
 }
 
 // order fills in the form of an action on the page that is open, and sends it.

@@ -2994,7 +2994,7 @@ func hold(p *page, r view.ReleaseDetail) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if len(r.Hold.MergeRequests) > 0 {
+		if len(r.Hold.MergeRequests) > 0 && r.Hold.Missing > 0 {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 275, "<dt>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

@@ -287,6 +287,11 @@ func TestOrders(t *testing.T) {
 	if len(done.got) != 1 || done.got[0] != (access.Order{Action: access.ActionRerun, Kind: "run", ID: "run", Reason: "the scan was interrupted"}) {
 		t.Fatalf("ordered %+v", done.got)
 	}
+	decision := url.Values{"action": {"rerun"}, "kind": {"release"}, "id": {"r"}, "reason": {"x"}, "commit": {strings.Repeat("a", 40)}, "version": {"7"}}
+	if status, _ := post("same-origin", decision); status != http.StatusSeeOther || len(done.got) != 2 || done.got[1].Commit != strings.Repeat("a", 40) || done.got[1].IfMatch != "7" {
+		t.Fatalf("status %d, ordered %+v", status, done.got)
+	}
+	done.got = done.got[:1]
 	if status, _ := post("cross-site", form); status != http.StatusForbidden || len(done.got) != 1 {
 		t.Errorf("from another site: %d, %d orders", status, len(done.got))
 	}

@@ -84,6 +84,8 @@ type row struct {
 	what, reason string
 	at           time.Time
 	took         time.Duration
+	// via is how an approval was said, identity what the person was recognised by; empty for other records.
+	via, identity string
 }
 
 // list is the page of a list.
@@ -204,7 +206,7 @@ func readList(c echo.Context, tx *store.Tx, kind listKind, f store.Filter, missi
 	case approvalList:
 		page, err := view.Approvals(ctx, tx, f)
 		for _, a := range page.Items {
-			rows = append(rows, row{id: a.ReleaseID, state: string(a.State), what: a.Rule, reason: strings.TrimSpace(a.Reason + " " + a.Voided), at: a.At, Subject: view.Subject{
+			rows = append(rows, row{id: a.ReleaseID, state: string(a.State), what: a.Rule, via: a.Via, identity: a.Identity, reason: strings.TrimSpace(a.Reason + " " + a.Voided), at: a.At, Subject: view.Subject{
 				Connection: a.Connection, Repository: a.Repository, Branch: a.Branch, Number: a.Number, Commit: a.Commit, Actor: a.Person,
 			}})
 		}

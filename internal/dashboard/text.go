@@ -338,5 +338,10 @@ var texts = map[string]string{
 	"login":             "登录",
 	"token":             "令牌",
 	"retention":         "保留期清理",
+	"created":           "已创建",
+	"ended":             "已结束",
+	"evidence":          "证据",
+	"void":              "使失效",
+	"remove":            "删除",
 	"written":           "已写入",
 }

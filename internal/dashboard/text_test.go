@@ -111,6 +111,10 @@ func wordsShown() []string {
 	for _, k := range audit.Kinds() {
 		add(string(k))
 	}
+	// What the audit log says was done besides actions.
+	for _, done := range []string{"created", "ended", "evidence", "void", "remove", "in_force"} {
+		add(done)
+	}
 	for _, via := range []string{"page", "api", "command", "comment"} {
 		add(via)
 	}

@@ -311,6 +311,16 @@ func TestOrders(t *testing.T) {
 			t.Errorf("%v: %d, want %d", c.err, status, c.want)
 		}
 	}
+	// What a refused order says is shown as it is.
+	done.err = access.ConflictError{Message: "ann pushed the commit <b>"}
+	response, err := client.PostForm(server.URL+"/orders", form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if text, err := io.ReadAll(response.Body); err != nil || !strings.Contains(string(text), "ann pushed the commit &lt;b&gt;") {
+		t.Errorf("a refusal does not say why: %s, error %v", text, err)
+	}
 	done.err = nil
 	before := len(done.got)
 	form.Set("action", "everything")

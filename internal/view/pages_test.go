@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/audit"
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/golden"
@@ -98,6 +102,123 @@ func TestChange(t *testing.T) {
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// TestHoldSpans holds how a timeline shows what a release waited for before it acted.
+func TestHoldSpans(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
+		until := at(600)
+		err := s.Update(t.Context(), func(tx *store.Tx) error {
+			for i, r := range []release.Release{
+				{State: release.Held, Hold: &release.Hold{Since: at(1), Until: until, Wanted: 2, Missing: 1}},
+				{State: release.Held, Hold: &release.Hold{Since: at(1), Until: until, Wanted: 2, Window: "weekdays"}},
+				{State: release.Starting, Hold: &release.Hold{Since: at(1), Until: until, Wanted: 1}},
+				{State: release.Succeeded, Hold: &release.Hold{Since: at(1), Until: until, Wanted: 1}, Actions: []release.Action{{At: at(3)}}, StartedAt: at(4), FinishedAt: at(5)},
+				{State: release.Succeeded, Hold: &release.Hold{Since: at(1), Until: until}, Actions: []release.Action{{At: at(3)}}, StartedAt: at(4), FinishedAt: at(5)},
+				{State: release.Expired, Hold: &release.Hold{Since: at(1), Until: until, Wanted: 1, Missing: 1}, FinishedAt: until},
+			} {
+				r.ID, r.RunID, r.Index, r.CreatedAt = fmt.Sprintf("held%d", i), "0c-abc", 10+i, noon
+				if _, err := tx.AddRelease(t.Context(), r); err != nil {
+					return err
+				}
+			}
+			_, _, err := tx.AddApproval(t.Context(), store.Approval{ID: "said", ReleaseID: "held2", Person: "ann", Reason: "seen"})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var change view.Change
+		if err := s.View(t.Context(), func(tx *store.Tx) (err error) {
+			change, err = view.NewChange(t.Context(), tx, "0a-de", at(10))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string][]string{}
+		for _, span := range change.Spans {
+			if strings.HasPrefix(span.RecordID, "held") {
+				got[span.RecordID] = append(got[span.RecordID], fmt.Sprintf("%s %s %s", span.Kind, span.Took(at(10)), span.WaitsFor))
+			}
+		}
+		want := map[string][]string{
+			"held0": {"hold 9m0s person"},
+			"held1": {"hold 9m0s window"},
+			// Its approval came at the time of the store, a second past noon and before the hold.
+			"held2": {"approval 0s nobody", "release 9m59s other", "hold 0s person"},
+			"held3": {"hold 2m0s person", "release 1m0s pipeline", "release 1m0s pipeline"},
+			"held4": {"hold 2m0s window", "release 1m0s pipeline", "release 1m0s pipeline"},
+			"held5": {"hold 9h59m0s person"},
+		}
+		if !maps.EqualFunc(got, want, slices.Equal) {
+			t.Errorf("spans %q, want %q", got, want)
+		}
+	})
+}
+
+// TestAuditPage holds which rows of the audit log a page has, and that a filter looks at a part of the log for each.
+func TestAuditPage(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		const rows = 20_300
+		err := s.Update(t.Context(), func(tx *store.Tx) error {
+			for i := range rows {
+				e := audit.Entry{Kind: audit.Action, Actor: "ann", Action: "rerun", RecordKind: "run", RecordID: fmt.Sprint("r", i), Reason: "the scanner was 100% MENDED", Details: fmt.Sprint("d", i)}
+				if i == 50 {
+					e.Kind, e.Actor, e.Action, e.Reason = audit.Approval, "bob", "approve", "seen"
+				}
+				if err := tx.Audit(t.Context(), e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var first int64
+		pages := func(query string) (list []view.AuditPage) {
+			t.Helper()
+			cursor := ""
+			for {
+				values, err := url.ParseQuery(query + "&cursor=" + cursor)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f, err := view.ParseAuditFilter(values, 500, noon)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var p view.AuditPage
+				if err := s.View(t.Context(), func(tx *store.Tx) (err error) {
+					p, err = view.NewAuditPage(t.Context(), tx, f)
+					return err
+				}); err != nil {
+					t.Fatal(err)
+				}
+				list = append(list, p)
+				if cursor = p.Next; cursor == "" || len(list) > 3 {
+					return list
+				}
+			}
+		}
+		all := pages("limit=500")
+		first = all[0].NewestRow - rows
+		if len(all[0].Rows) != 500 || all[0].Rows[0].Seq != all[0].NewestRow || all[0].Rows[0].Hash != all[0].NewestHash || all[1].Rows[0].Hash != all[0].Rows[499].Prev {
+			t.Errorf("the newest row is %d, first rows %+v", all[0].NewestRow, all[0].Rows[:1])
+		}
+		for _, query := range []string{"actor=bob", "action=approve", "kind=approval", "search=SEEN&actor=bob"} {
+			found := pages(query)
+			if len(found) != 2 || len(found[0].Rows) != 0 || len(found[1].Rows) != 1 || found[1].Rows[0].Seq != first+51 {
+				t.Errorf("%s: %d pages, %d rows on the first", query, len(found), len(found[0].Rows))
+			}
+		}
+		for query, want := range map[string]int{"record=r50": 1, "record=r50&actor=ann": 0, "search=d20299": 1, "search=100%25+mended&limit=7": 7, "search=100_": 0, "until=1h": 0, "since=1h&limit=3": 3} {
+			if found := pages(query); len(found[0].Rows) != want {
+				t.Errorf("%s: %d rows, want %d", query, len(found[0].Rows), want)
+			}
 		}
 	})
 }

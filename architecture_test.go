@@ -45,10 +45,10 @@ var mayImport = map[string][]string{
 	"storetest":   {},
 	"golden":      {},
 
-	"view":   {"event", "rules", "codecheck", "release", "store"},
+	"view":   {"audit", "event", "rules", "codecheck", "release", "store"},
 	"access": {"event", "store", "webhook"},
 
-	"dashboard": {"access", "event", "rules", "codecheck", "release", "store", "view", "webhook"},
+	"dashboard": {"access", "audit", "event", "rules", "codecheck", "release", "store", "view", "webhook"},
 
 	"hooks":   {"forge"},
 	"doctor":  {"event", "rules", "config", "huaweicloud", "codecheck", "release", "store", "hooks", "audit"},

@@ -78,11 +78,7 @@ func TestRemote(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s%s", test.name, code, stdout, stderr)
 		}
 	}
-	code, _, stderr := runCommand(t, nil, "list", "runs", "--server", d.Private())
-	if code != command.No || !strings.Contains(stderr, "the server wants a token: give --token-file, or set GATEWRIGHT_TOKEN") {
-		t.Errorf("without a token: exit code %d, %s", code, stderr)
-	}
-	code, _, stderr = runCommand(t, map[string]string{"GATEWRIGHT_TOKEN": "gwt_aaaaaaaaaa_bbbbbbbbbbbbbbbbbbbbbbbbbb"}, "list", "runs", "--server", d.Private(), "--token", "env")
+	code, _, stderr := runCommand(t, map[string]string{"GATEWRIGHT_TOKEN": "gwt_aaaaaaaaaa_bbbbbbbbbbbbbbbbbbbbbbbbbb"}, "list", "runs", "--server", d.Private(), "--token", "env")
 	if code != command.No || !strings.Contains(stderr, "the server does not accept the token") || strings.Contains(stderr, "gwt_") {
 		t.Errorf("with a wrong token: exit code %d, %s", code, stderr)
 	}
@@ -123,6 +119,13 @@ func TestRemoteKeepsItsToken(t *testing.T) {
 	}
 	if stderr := list(); strings.Contains(stderr, "\x1b") || !strings.Contains(stderr, "cleared") {
 		t.Errorf("%q", stderr)
+	}
+	answer = func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = w.Write([]byte(`{"error": "unauthorized", "message": "log in"}`))
+	}
+	if code, _, stderr := runCommand(t, nil, "list", "runs", "--server", server.URL); code != command.No || !strings.Contains(stderr, "the server wants a token: give --token-file, or set GATEWRIGHT_TOKEN") {
+		t.Errorf("without a token: exit code %d, %s", code, stderr)
 	}
 	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer secure.Close()

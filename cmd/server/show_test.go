@@ -28,7 +28,7 @@ func TestAbout(t *testing.T) {
 func TestArguments(t *testing.T) {
 	for line, want := range map[string]string{
 		"show": "the id of one delivery, run or release", "show 01 02": "the id of one delivery, run or release",
-		"rejudge": "the id of one run", "list": "deliveries, runs, releases or missing", "list runs releases": "deliveries, runs, releases or missing",
+		"rejudge": "the id of one run", "list": "deliveries, runs, releases, approvals, actions or missing", "list runs releases": "deliveries, runs, releases, approvals, actions or missing",
 	} {
 		var stderr bytes.Buffer
 		env := command.Environment{Stdout: io.Discard, Stderr: &stderr}

@@ -193,6 +193,7 @@ func TestChangedCredentialFiles(t *testing.T) {
 			if err := read(); err == nil || !strings.Contains(err.Error(), test.refusal) {
 				t.Fatalf("with what is wrong: %v, want %q", err, test.refusal)
 			}
+			r.record = func(context.Context, string, string) error { return nil }
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan struct{})
 			go func() { defer close(done); r.run(ctx) }()

@@ -34,7 +34,7 @@ func quietQueue(t *testing.T) (*Queue, *observer.ObservedLogs) {
 	t.Cleanup(func() { _ = s.Close() })
 	core, logs := observer.New(zapcore.InfoLevel)
 	q, err := New(t.Context(), Options{
-		Store: s, Parse: func(event.Delivery) (event.Event, error) { return event.Event{}, nil }, Policy: func() *rules.Policy { return nil },
+		Store: s, Parse: func(event.Delivery) (event.Event, error) { return event.Event{}, nil }, Policy: func() *rules.Policy { return &rules.Policy{} },
 		Checker: unreachable{}, Releaser: unreachableReleases{}, Log: zap.New(core), Metrics: NewMetrics(prometheus.NewRegistry()),
 	})
 	if err != nil {

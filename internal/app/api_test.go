@@ -182,6 +182,7 @@ func testAPI(t *testing.T, d apptest.Service) {
 	get(400, "/runs", "limit=1&limit=2")
 	get(200, "/deliveries", "search=main")
 	get(200, "/releases", "actor=nobody")
+	get(200, "/approvals", "state=approved&actor=nobody")
 	get(200, "/missing", "after=1m")
 	get(200, "/records/{id}", "", run[:len(run)-1])
 	get(404, "/records/{id}", "", "ffff")

@@ -31,6 +31,10 @@ type demoReport struct {
 	Recovered []demoRecovered `json:"recovered"`
 	// Commands are those in comments on merge requests.
 	Commands []demoCommand `json:"commands"`
+	// Approvals are those of the held release, Audit and Evidence are what proves them.
+	Approvals []demoApproval `json:"approvals"`
+	Audit     demoAudit      `json:"audit"`
+	Evidence  demoEvidence   `json:"evidence"`
 	// Forks are the merge requests from forks, and what became of each commit.
 	Forks []demoFork `json:"forks"`
 	// Calls counts the requests that the stand-in received, by operation: its
@@ -141,12 +145,18 @@ type demoRelease struct {
 }
 
 // makeReport collects what happened from the database and from the stand-in.
-func makeReport(ctx context.Context, d *demo.Demo, story []told, forks []demoFork) (demoReport, error) {
+func makeReport(ctx context.Context, d *demo.Demo, story story) (demoReport, error) {
 	r, err := d.Records(ctx)
 	if err != nil {
 		return demoReport{}, err
 	}
-	report := demoReport{Recovered: []demoRecovered{}, Decisions: []demoDecision{}, Commands: []demoCommand{}, Runs: []demoRun{}, Releases: []demoRelease{}, Forks: forks, Calls: d.Standin.Counts().Calls}
+	report := demoReport{Approvals: []demoApproval{}, Recovered: []demoRecovered{}, Decisions: []demoDecision{}, Commands: []demoCommand{}, Runs: []demoRun{}, Releases: []demoRelease{}, Forks: story.forks, Calls: d.Standin.Counts().Calls}
+	if report.Audit, err = verifyAudit(ctx, d, story.held); err != nil {
+		return report, err
+	}
+	if report.Evidence, err = verifyEvidence(ctx, d, story.held); err != nil {
+		return report, err
+	}
 	states := map[string]demoDelivery{}
 	hosts := map[string]event.Host{}
 	for _, delivery := range r.Deliveries {
@@ -170,7 +180,7 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told, forks []demoFor
 		}
 		report.Decisions = append(report.Decisions, decision)
 	}
-	for _, s := range story {
+	for _, s := range story.deliveries {
 		report.Deliveries = append(report.Deliveries, outcomeOf(s, states))
 	}
 	for _, run := range r.Runs {
@@ -192,6 +202,9 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told, forks []demoFor
 			ID: rel.ID, Run: rel.RunID, Host: hosts[rel.RunID], SHA: rel.Commit, Pipeline: rel.Pipeline, PipelineName: rel.PipelineName,
 			Action: rel.Action, State: rel.State, Reason: rel.Reason, ExecutionID: rel.ExecutionID, Actions: rel.Actions,
 		})
+		for _, a := range rel.Approvals {
+			report.Approvals = append(report.Approvals, demoApproval{a.ReleaseID, a.Commit, a.Person, a.Identity, a.Via, a.State, a.Reason})
+		}
 	}
 	shown := d.Standin.Reports()
 	for _, s := range shown.Statuses {

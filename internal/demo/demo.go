@@ -56,8 +56,7 @@ type Options struct {
 	// Recovery is the server file's recovery section; default "{interval: off}".
 	Recovery string
 	// People adds to the server file who may approve, that whoever opens the pages is [Opener], and a key that
-	// signs evidence, and to the rules one that holds the release of a tag at Gitee until two of them approve.
-	// Rules must be empty then.
+	// signs evidence, and to the rules one that holds the release of a merge request at Gitea until two of them approve.
 	People bool
 	// Server changes the server file before its variables are filled in; default: not.
 	Server func(text string) string
@@ -221,23 +220,21 @@ func (d *Demo) writeFiles(l app.Listeners) error {
 		"REGION_PROJECT": d.World.RegionProject(), "PROJECT": d.World.options.Projects[0].ID,
 		"PIPELINE": d.World.Pipeline, "FAILING_PIPELINE": d.World.FailingPipeline, "CHECKPOINT": d.World.Checkpoint, "AUTH": "none",
 	}
-	more := map[string]string{}
 	if d.opts.People {
-		more = map[string]string{"gatewright.yaml": "files/people.yaml", "rules.yaml": "files/people-rules.yaml"}
 		fill["AUTH"] = "{none: {person: " + Opener().Login + "}}"
-		fill["HELD_PIPELINE"] = fmt.Sprintf(", production: %q", d.World.HeldPipeline)
+		fill["HELD_PIPELINE"] = fmt.Sprintf(", staging: %q", d.World.HeldPipeline)
+		for key, name := range map[string]string{"PEOPLE": "people.yaml", "HELD_RULE": "held-rule.yaml"} {
+			text, err := fs.ReadFile(files, "files/"+name)
+			if err != nil {
+				return err
+			}
+			fill[key] = string(text)
+		}
 	}
 	for _, name := range []string{"gatewright.yaml", "rules.yaml"} {
 		text, err := fs.ReadFile(files, "files/"+name)
 		if err != nil {
 			return err
-		}
-		if more[name] != "" {
-			added, err := fs.ReadFile(files, more[name])
-			if err != nil {
-				return err
-			}
-			text = append(text, added...)
 		}
 		if name == "rules.yaml" && d.opts.Rules != "" {
 			text = []byte(d.opts.Rules)

@@ -23,8 +23,6 @@ type Delivery struct {
 	WrongSecret bool
 	// Dropped: the branch moves on the host, and its webhook is lost.
 	Dropped bool
-	// Move moves the branch, or makes the tag, on the host before.
-	Move bool
 	// Mend pushes the mended commit to the host's merge request before, PushFork the second commit to the
 	// one from a fork.
 	Mend, PushFork bool
@@ -51,14 +49,8 @@ func (d *Demo) Send(ctx context.Context, delivery Delivery) (Sent, error) {
 			return Sent{}, err
 		}
 	}
-	if delivery.Dropped || delivery.Move {
-		repository, move := d.World.repositories[delivery.Host], standin.Repository.Move
-		if delivery.Change.Tag {
-			move = standin.Repository.Tag
-		}
-		if err := move(repository, delivery.Change.Branch, delivery.Change.SHA); err != nil || delivery.Dropped {
-			return Sent{}, err
-		}
+	if delivery.Dropped {
+		return Sent{}, d.World.repositories[delivery.Host].Move(delivery.Change.Branch, delivery.Change.SHA)
 	}
 	body, err := d.World.Payload(delivery.Host, delivery.Kind, delivery.Change)
 	if err != nil {
@@ -97,7 +89,7 @@ type Person struct {
 }
 
 // Mona and Ada may write to the repository on every host, Ravi may read it, and Reporter is the account that
-// Gatewright itself has there. Mona is the author of merge request 7.
+// Gatewright itself has there. Merge request 7 is Mona's.
 func Mona() Person     { return Person{11, "mona"} }
 func Ada() Person      { return Person{12, "ada"} }
 func Ravi() Person     { return Person{13, "ravi"} }
@@ -105,12 +97,6 @@ func Reporter() Person { return Person{9001, "gatewright-reporter"} }
 
 // Opener is whoever opens the pages of a demo with people.
 func Opener() Person { return Ravi() }
-
-// Merge merges merge request 7 of a host into main, as its commit is, and returns the delivery that announces the push.
-func (d *Demo) Merge(host event.Host, before, sha string) Delivery {
-	d.Standin.SetMergeRequest(string(host), MergeRequest, standin.HostMergeRequest{Author: Mona().ID, MergedSHA: sha})
-	return Delivery{Host: host, Kind: "push", Move: true, Change: Change{Branch: "main", Before: before, SHA: sha}}
-}
 
 // Write writes a comment on a merge request of a host, as a person does, and returns the delivery that announces it;
 // sha is the commit that the merge request has.
@@ -143,9 +129,7 @@ func headers(d Delivery) http.Header {
 	case event.Gitee:
 		header.Set("User-Agent", "git-oschina-hook")
 		header.Set("X-Gitee-Event", "Merge Request Hook")
-		if push && d.Change.Tag {
-			header.Set("X-Gitee-Event", "Tag Push Hook")
-		} else if push {
+		if push {
 			header.Set("X-Gitee-Event", "Push Hook")
 		} else if comment {
 			header.Set("X-Gitee-Event", "Note Hook")

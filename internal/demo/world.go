@@ -93,10 +93,8 @@ func (w *World) RegionProject() string { return w.options.RegionProject.ID }
 
 // Change is what a payload says.
 type Change struct {
-	// Branch is the branch pushed to, or the target of the merge request. Tag: it is a tag that was
-	// pushed to Gitee.
+	// Branch is the branch pushed to, or the target of the merge request.
 	Branch string
-	Tag    bool
 	// SourceBranch and Number are those of a merge request, or the first that of a merge group.
 	SourceBranch string
 	Number       int

@@ -187,16 +187,8 @@ func (r Repository) Mend() error {
 // Move sets a branch to a commit, or removes it where that is empty, as a push does of which no
 // webhook tells.
 func (r Repository) Move(branch, sha string) error {
-	return r.move(plumbing.NewBranchReferenceName(branch), sha)
-}
-
-// Tag makes or moves a lightweight tag, or removes it where sha is empty.
-func (r Repository) Tag(name, sha string) error {
-	return r.move(plumbing.NewTagReferenceName(name), sha)
-}
-
-func (r Repository) move(name plumbing.ReferenceName, sha string) error {
 	repository, err := git.PlainOpen(r.Path)
+	name := plumbing.NewBranchReferenceName(branch)
 	switch {
 	case err != nil:
 	case sha == "":
@@ -205,7 +197,7 @@ func (r Repository) move(name plumbing.ReferenceName, sha string) error {
 		err = repository.Storer.SetReference(plumbing.NewHashReference(name, plumbing.NewHash(sha)))
 	}
 	if err != nil {
-		return fmt.Errorf("move %q of %q: %w", name, r.Path, err)
+		return fmt.Errorf("move %q of %q: %w", branch, r.Path, err)
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func tellHeld(ctx context.Context, d *demo.Demo, n *narrator, w *watcher) (held 
 		said, err := say(ctx, d, n, event.Gitea, who, demo.MergeRequest, held.Commit, "/approve "+held.Commit)
 		if err == nil {
 			story = append(story, said)
-			err = watch(ctx, d, w, demo.Records.Obeyed)
+			err = watch(ctx, d, w, func(r demo.Records) bool { return r.Decided() && r.Obeyed() })
 		}
 		return err
 	}

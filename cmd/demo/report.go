@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/evidence"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
@@ -300,10 +301,11 @@ func brokenExpectations(r demoReport) []string {
 	// On a slow machine a host is read before its webhook is decided: one of the two is a duplicate.
 	lost := slices.DeleteFunc(slices.Clone(r.Recovered), func(d demoRecovered) bool { return d.Outcome == string(event.DeliveryDuplicate) })
 	expect(len(lost) == 1 && lost[0].Outcome == string(codecheck.Passed), "the push whose webhook was lost is recovered, once, and passes")
-	expect(len(r.Commands) == 2 && !slices.ContainsFunc(r.Commands, func(c demoCommand) bool { return c.Outcome != store.CommandDone || c.Answer != "reaction" }) &&
+	said := map[store.CommandOutcome]string{store.CommandDone: "reaction", store.CommandRefused: "reply"}
+	expect(len(r.Commands) == 4 && !slices.ContainsFunc(r.Commands, func(c demoCommand) bool { return said[c.Outcome] == "" || c.Answer != said[c.Outcome] }) &&
 		slices.ContainsFunc(r.Runs, func(run demoRun) bool {
 			return run.RerunOf != "" && run.State == codecheck.Passed && run.SHA == mended
-		}), "a commit is checked again because of a comment, and both commands are answered by a reaction")
+		}), "a commit is checked again because of a comment, and each command is answered")
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Found }) > 0, "a task is found")
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Created && run.Number == 0 }) > 0, "a task is created")
 	for _, host := range []event.Host{event.GitHub, event.Gitea} {
@@ -318,7 +320,7 @@ func brokenExpectations(r demoReport) []string {
 	expect(!slices.ContainsFunc(r.Releases, func(rel demoRelease) bool {
 		return slices.ContainsFunc(r.Forks, func(f demoFork) bool { return f.Commit == rel.SHA })
 	}), "nothing from a fork is released")
-	expect(len(r.Releases) == 3, "one verdict starts a release and approves its checkpoint, another one starts a release")
+	expect(len(r.Releases) == 4, "one verdict starts a release and approves its checkpoint, two others start a release each")
 	for _, rel := range r.Releases {
 		if rel.PipelineName == "web" {
 			expect(rel.State == release.RolledBack && slices.EqualFunc(rel.Actions, []rules.ReleaseAction{rules.ReleaseStart, rules.ReleaseRetry, rules.ReleaseRollback},
@@ -331,5 +333,25 @@ func brokenExpectations(r demoReport) []string {
 		expect(rel.State == release.Succeeded && len(rel.Actions) == 1 && rel.ExecutionID != "", "the release's "+string(rel.Action)+" succeeds with one action")
 	}
 	expect(slices.ContainsFunc(r.Releases, func(rel demoRelease) bool { return rel.PipelineName == "web" }), "a release fails")
+	expectApprovals(r, mended, expect)
 	return broken
+}
+
+// expectApprovals checks what people decided of the held release, and what proves it.
+func expectApprovals(r demoReport, commit string, expect func(bool, string)) {
+	approved := func(via string, who demo.Person) bool {
+		return slices.ContainsFunc(r.Approvals, func(a demoApproval) bool {
+			return a.Via == via && a.Person == who.Login && a.State == store.ApprovalApproved && a.Commit == commit && a.Release == r.Evidence.Release
+		})
+	}
+	expect(len(r.Approvals) == 2 && approved("page", demo.Opener()) && approved("comment", demo.Ada()), "two people approve the held release, one on its page and one by a comment")
+	expect(slices.ContainsFunc(r.Commands, func(c demoCommand) bool {
+		return c.Command == "approve" && c.Author == demo.Mona().Login && c.Outcome == store.CommandRefused
+	}), "the author of the merge request cannot approve its release")
+	expect(slices.ContainsFunc(r.Releases, func(rel demoRelease) bool {
+		return rel.ID == r.Evidence.Release && rel.PipelineName == "staging" && rel.SHA == commit && rel.State == release.Succeeded
+	}), "the held release acts once it is approved")
+	expect(r.Audit.Verified && r.Audit.Rows > 0 && r.Audit.Hash != "", "the audit log verifies")
+	expect(r.Evidence.Verified && r.Evidence.Signed && r.Evidence.Root != "", "the evidence of the held release is signed and verifies")
+	expect(!r.Evidence.Changed.Verified && r.Evidence.Changed.Part == evidence.Approvals, "evidence with one changed byte does not verify, and the part is named")
 }

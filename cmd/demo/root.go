@@ -33,7 +33,8 @@ func newRoot(env command.Environment) *cobra.Command {
 		Long: `Starts everything in one process on loopback: the server on a fresh database, a
 stand-in of Huawei Cloud (IAM, CodeArts Check, ServiceStage), and a small git
 repository with real commits. Then it sends signed webhooks as GitHub, GitLab, Gitee
-and Gitea send them, and prints what happens, one line a step.
+and Gitea send them, and prints what happens, one line a step. Two people approve a
+release that is held, one of them on its page.
 
 It then stays up, for you to try things, until it is interrupted. With --once it
 ends after the story, with exit code 0 only if every expectation held.
@@ -158,10 +159,12 @@ func inviteToTry(d *demo.Demo, held string, env command.Environment) error {
 		return fmt.Errorf("write public key: %w", err)
 	}
 	fmt.Fprintf(env.Stdout, `
-The demo stays up; interrupt it to end. Try:
+The demo stays up; interrupt it to end. Open the pages in a browser:
 
-  # the pages; %[10]s is the release that people approved
-  open %[6]s
+  %[6]s
+  %[10]s is the release that people approved
+
+Try:
 
   # who did what, and the proof that nobody changed it
   %[5]s audit list --db %[4]s

@@ -56,7 +56,7 @@ var mayImport = map[string][]string{
 	"api":     {"access", "event", "rules", "codecheck", "release", "store", "view", "webhook"},
 	"app":     {"event", "escape", "strictyaml", "rules", "config", "huaweicloud", "codecheck", "release", "forge", "report", "webhook", "store", "jobs", "doctor", "tasks", "hooks", "access", "api", "dashboard", "notify"},
 	"command": {"escape"},
-	"demo":    {"app", "config", "event", "standin", "store", "view", "webhook"},
+	"demo":    {"app", "config", "event", "evidence", "standin", "store", "view", "webhook"},
 	"apptest": {"command", "demo", "event", "codecheck", "storetest"},
 }
 

@@ -54,7 +54,7 @@ func tellFork(ctx context.Context, d *demo.Demo, n *narrator, w *watcher) (f dem
 		return f, nil, err
 	}
 	f.Waited = delivery.Reason
-	vouch, err := say(ctx, d, n, demo.ForkRequest, f.Commit, "/ok "+f.Commit)
+	vouch, err := say(ctx, d, n, event.GitHub, demo.Mona(), demo.ForkRequest, f.Commit, "/ok "+f.Commit)
 	if err != nil {
 		return f, nil, err
 	}

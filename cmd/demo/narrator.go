@@ -56,7 +56,7 @@ func colourOf(step string) color.Attribute {
 	switch step {
 	case "delivery", "start":
 		return color.FgCyan
-	case "passed", "approved", "released", "recovered", "done":
+	case "passed", "approved", "approval", "released", "recovered", "done":
 		return color.FgGreen
 	case "failed", "broken", "rolled_back", "dropped":
 		return color.FgRed
@@ -171,6 +171,9 @@ func (w *watcher) tellRelease(rel view.Release) {
 			w.say(host, step, "%s, execution %s: %s", what, action.ExecutionID, action.Result)
 		}
 	}
+	if rel.State == release.Held && w.news(rel.ID+" held", rel.Reason) {
+		w.say(host, "held", "release of %s at %s %s", rel.PipelineLabel(), command.ShortSHA(rel.Commit), rel.Reason)
+	}
 	if rel.State == release.AwaitingApproval && w.news(rel.ID+" waits", strings.Join(rel.Waiting, ",")) {
 		w.say(host, "checkpoint", "execution %s waits at %s", rel.ExecutionID, strings.Join(rel.Waiting, ", "))
 	}
@@ -182,6 +185,15 @@ func (w *watcher) tellRelease(rel view.Release) {
 		return
 	}
 	w.say(host, string(rel.State), "%s", rel.Reason)
+}
+
+// tellProof tells what proves what people decided.
+func (n *narrator) tellProof(r demoReport) {
+	e, verified := r.Evidence, map[bool]string{true: "verified", false: "NOT verified"}
+	signature := map[bool]string{true: "signed", false: "not signed"}
+	n.say("", "audit", "%d rows, the newest hash is %s: %s", r.Audit.Rows, r.Audit.Hash, verified[r.Audit.Verified])
+	n.say("", "evidence", "of release %s, %s, its hash is %s: %s", e.Release, signature[e.Signed], e.Root, verified[e.Verified])
+	n.say("", "evidence", "the same with one byte changed: %s, the part %q: %s", verified[e.Changed.Verified], e.Changed.Part, e.Changed.Problem)
 }
 
 // taskName is how people call a run's task; that of a merge request has no name.

@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/demo"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/evidence"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
@@ -31,6 +32,10 @@ type demoReport struct {
 	Recovered []demoRecovered `json:"recovered"`
 	// Commands are those in comments on merge requests.
 	Commands []demoCommand `json:"commands"`
+	// Approvals are those of the held release, Audit and Evidence are what proves them.
+	Approvals []demoApproval `json:"approvals"`
+	Audit     demoAudit      `json:"audit"`
+	Evidence  demoEvidence   `json:"evidence"`
 	// Forks are the merge requests from forks, and what became of each commit.
 	Forks []demoFork `json:"forks"`
 	// Calls counts the requests that the stand-in received, by operation: its
@@ -141,12 +146,18 @@ type demoRelease struct {
 }
 
 // makeReport collects what happened from the database and from the stand-in.
-func makeReport(ctx context.Context, d *demo.Demo, story []told, forks []demoFork) (demoReport, error) {
+func makeReport(ctx context.Context, d *demo.Demo, story story) (demoReport, error) {
 	r, err := d.Records(ctx)
 	if err != nil {
 		return demoReport{}, err
 	}
-	report := demoReport{Recovered: []demoRecovered{}, Decisions: []demoDecision{}, Commands: []demoCommand{}, Runs: []demoRun{}, Releases: []demoRelease{}, Forks: forks, Calls: d.Standin.Counts().Calls}
+	report := demoReport{Approvals: []demoApproval{}, Recovered: []demoRecovered{}, Decisions: []demoDecision{}, Commands: []demoCommand{}, Runs: []demoRun{}, Releases: []demoRelease{}, Forks: story.forks, Calls: d.Standin.Counts().Calls}
+	if report.Audit, err = verifyAudit(ctx, d, story.held); err != nil {
+		return report, err
+	}
+	if report.Evidence, err = verifyEvidence(ctx, d, story.held); err != nil {
+		return report, err
+	}
 	states := map[string]demoDelivery{}
 	hosts := map[string]event.Host{}
 	for _, delivery := range r.Deliveries {
@@ -170,7 +181,7 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told, forks []demoFor
 		}
 		report.Decisions = append(report.Decisions, decision)
 	}
-	for _, s := range story {
+	for _, s := range story.deliveries {
 		report.Deliveries = append(report.Deliveries, outcomeOf(s, states))
 	}
 	for _, run := range r.Runs {
@@ -192,6 +203,9 @@ func makeReport(ctx context.Context, d *demo.Demo, story []told, forks []demoFor
 			ID: rel.ID, Run: rel.RunID, Host: hosts[rel.RunID], SHA: rel.Commit, Pipeline: rel.Pipeline, PipelineName: rel.PipelineName,
 			Action: rel.Action, State: rel.State, Reason: rel.Reason, ExecutionID: rel.ExecutionID, Actions: rel.Actions,
 		})
+		for _, a := range rel.Approvals {
+			report.Approvals = append(report.Approvals, demoApproval{a.ReleaseID, a.Commit, a.Person, a.Identity, a.Via, a.State, a.Reason})
+		}
 	}
 	shown := d.Standin.Reports()
 	for _, s := range shown.Statuses {
@@ -287,10 +301,11 @@ func brokenExpectations(r demoReport) []string {
 	// On a slow machine a host is read before its webhook is decided: one of the two is a duplicate.
 	lost := slices.DeleteFunc(slices.Clone(r.Recovered), func(d demoRecovered) bool { return d.Outcome == string(event.DeliveryDuplicate) })
 	expect(len(lost) == 1 && lost[0].Outcome == string(codecheck.Passed), "the push whose webhook was lost is recovered, once, and passes")
-	expect(len(r.Commands) == 2 && !slices.ContainsFunc(r.Commands, func(c demoCommand) bool { return c.Outcome != store.CommandDone || c.Answer != "reaction" }) &&
+	said := map[store.CommandOutcome]string{store.CommandDone: "reaction", store.CommandRefused: "reply"}
+	expect(len(r.Commands) == 4 && !slices.ContainsFunc(r.Commands, func(c demoCommand) bool { return said[c.Outcome] == "" || c.Answer != said[c.Outcome] }) &&
 		slices.ContainsFunc(r.Runs, func(run demoRun) bool {
 			return run.RerunOf != "" && run.State == codecheck.Passed && run.SHA == mended
-		}), "a commit is checked again because of a comment, and both commands are answered by a reaction")
+		}), "a commit is checked again because of a comment, and each command is answered")
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Found }) > 0, "a task is found")
 	expect(runs(func(run demoRun) bool { return run.Task == codecheck.Created && run.Number == 0 }) > 0, "a task is created")
 	for _, host := range []event.Host{event.GitHub, event.Gitea} {
@@ -305,7 +320,7 @@ func brokenExpectations(r demoReport) []string {
 	expect(!slices.ContainsFunc(r.Releases, func(rel demoRelease) bool {
 		return slices.ContainsFunc(r.Forks, func(f demoFork) bool { return f.Commit == rel.SHA })
 	}), "nothing from a fork is released")
-	expect(len(r.Releases) == 3, "one verdict starts a release and approves its checkpoint, another one starts a release")
+	expect(len(r.Releases) == 4, "one verdict starts a release and approves its checkpoint, two others start a release each")
 	for _, rel := range r.Releases {
 		if rel.PipelineName == "web" {
 			expect(rel.State == release.RolledBack && slices.EqualFunc(rel.Actions, []rules.ReleaseAction{rules.ReleaseStart, rules.ReleaseRetry, rules.ReleaseRollback},
@@ -318,5 +333,25 @@ func brokenExpectations(r demoReport) []string {
 		expect(rel.State == release.Succeeded && len(rel.Actions) == 1 && rel.ExecutionID != "", "the release's "+string(rel.Action)+" succeeds with one action")
 	}
 	expect(slices.ContainsFunc(r.Releases, func(rel demoRelease) bool { return rel.PipelineName == "web" }), "a release fails")
+	expectApprovals(r, mended, expect)
 	return broken
+}
+
+// expectApprovals checks what people decided of the held release, and what proves it.
+func expectApprovals(r demoReport, commit string, expect func(bool, string)) {
+	approved := func(via string, who demo.Person) bool {
+		return slices.ContainsFunc(r.Approvals, func(a demoApproval) bool {
+			return a.Via == via && a.Person == who.Login && a.State == store.ApprovalApproved && a.Commit == commit && a.Release == r.Evidence.Release
+		})
+	}
+	expect(len(r.Approvals) == 2 && approved("page", demo.Opener()) && approved("comment", demo.Ada()), "two people approve the held release, one on its page and one by a comment")
+	expect(slices.ContainsFunc(r.Commands, func(c demoCommand) bool {
+		return c.Command == "approve" && c.Author == demo.Mona().Login && c.Outcome == store.CommandRefused
+	}), "the author of the merge request cannot approve its release")
+	expect(slices.ContainsFunc(r.Releases, func(rel demoRelease) bool {
+		return rel.ID == r.Evidence.Release && rel.PipelineName == "staging" && rel.SHA == commit && rel.State == release.Succeeded
+	}), "the held release acts once it is approved")
+	expect(r.Audit.Verified && r.Audit.Rows > 0 && r.Audit.Hash != "", "the audit log verifies")
+	expect(r.Evidence.Verified && r.Evidence.Signed && r.Evidence.Root != "", "the evidence of the held release is signed and verifies")
+	expect(!r.Evidence.Changed.Verified && r.Evidence.Changed.Part == evidence.Approvals, "evidence with one changed byte does not verify, and the part is named")
 }

@@ -33,7 +33,8 @@ func newRoot(env command.Environment) *cobra.Command {
 		Long: `Starts everything in one process on loopback: the server on a fresh database, a
 stand-in of Huawei Cloud (IAM, CodeArts Check, ServiceStage), and a small git
 repository with real commits. Then it sends signed webhooks as GitHub, GitLab, Gitee
-and Gitea send them, and prints what happens, one line a step.
+and Gitea send them, and prints what happens, one line a step. Two people approve a
+release that is held, one of them on its page.
 
 It then stays up, for you to try things, until it is interrupted. With --once it
 ends after the story, with exit code 0 only if every expectation held.
@@ -55,7 +56,7 @@ Exit codes: 0 success, 1 an expectation did not hold or a failure, 2 wrong usage
 		},
 	}
 	root.Flags().StringVar(&flags.addr, "addr", "127.0.0.1:8080", "the loopback address of webhooks; port 0 picks a free one")
-	root.Flags().StringVar(&flags.privateAddr, "private-addr", "127.0.0.1:8081", "the loopback address of health and metrics; port 0 picks a free one")
+	root.Flags().StringVar(&flags.privateAddr, "private-addr", "127.0.0.1:8081", "the loopback address of pages, health and metrics; port 0 picks a free one")
 	root.Flags().BoolVar(&flags.once, "once", false, "end after the story")
 	root.Flags().BoolVar(&flags.asJSON, "json", false, "print one JSON object and nothing else; implies --once")
 	root.AddCommand(newStandin(env))
@@ -93,7 +94,7 @@ func runDemo(ctx context.Context, flags demoFlags, env command.Environment) erro
 		return fmt.Errorf("make demo folder: %w", err)
 	}
 	defer os.RemoveAll(folder)
-	d, err := demo.Start(ctx, demo.Options{Folder: folder, Addr: flags.addr, PrivateAddr: flags.privateAddr, Version: version, Recovery: "{interval: 1s, grace: 3s}"})
+	d, err := demo.Start(ctx, demo.Options{Folder: folder, Addr: flags.addr, PrivateAddr: flags.privateAddr, Version: version, Recovery: "{interval: 1s, grace: 3s}", People: true})
 	if err != nil {
 		return err
 	}
@@ -104,20 +105,21 @@ func runDemo(ctx context.Context, flags demoFlags, env command.Environment) erro
 // present tells the story and checks it, and then ends or stays up.
 func present(ctx context.Context, d *demo.Demo, flags demoFlags, env command.Environment) error {
 	n := newNarrator(env.Stdout, flags.asJSON)
-	n.say("", "start", "gatewright at %s, its health and metrics at %s, stand-in of Huawei Cloud at %s", d.Base(), d.Private(), d.Endpoint())
+	n.say("", "start", "gatewright at %s, its pages, health and metrics at %s, stand-in of Huawei Cloud at %s", d.Base(), d.Private(), d.Endpoint())
 	n.say("", "start", "git repository acme/shop: commit %s is clean, commit %s has a secret and a syntax error",
 		command.ShortSHA(d.World.Clean), command.ShortSHA(d.World.Bad))
 
 	storyCtx, cancel := context.WithTimeout(ctx, storyTimeout)
 	defer cancel()
-	told, forks, err := tellStory(storyCtx, d, n)
+	story, err := tellStory(storyCtx, d, n)
 	if err != nil {
 		return err
 	}
-	report, err := makeReport(ctx, d, told, forks)
+	report, err := makeReport(ctx, d, story)
 	if err != nil {
 		return err
 	}
+	n.tellProof(report)
 	if flags.asJSON {
 		if err := command.WriteJSON(env.Stdout, report); err != nil {
 			return err
@@ -135,7 +137,7 @@ func present(ctx context.Context, d *demo.Demo, flags demoFlags, env command.Env
 	if flags.once || flags.asJSON {
 		return nil
 	}
-	if err := inviteToTry(d, env); err != nil {
+	if err := inviteToTry(d, story.held, env); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -143,8 +145,9 @@ func present(ctx context.Context, d *demo.Demo, flags demoFlags, env command.Env
 }
 
 // inviteToTry prints commands that work as they are printed.
-func inviteToTry(d *demo.Demo, env command.Environment) error {
-	payload := filepath.Join(filepath.Dir(d.ServerFile()), "gitlab-push.json")
+func inviteToTry(d *demo.Demo, held string, env command.Environment) error {
+	folder := filepath.Dir(d.ServerFile())
+	payload, key, bundle := filepath.Join(folder, "gitlab-push.json"), filepath.Join(folder, "evidence.pub"), filepath.Join(folder, "evidence.json")
 	body, err := d.World.Payload("gitlab", "push", demo.Change{Branch: "main", Before: d.World.Clean, SHA: d.World.Parent})
 	if err == nil {
 		err = os.WriteFile(payload, body, 0o600)
@@ -152,8 +155,24 @@ func inviteToTry(d *demo.Demo, env command.Environment) error {
 	if err != nil {
 		return fmt.Errorf("write payload: %w", err)
 	}
+	if err := os.WriteFile(key, d.EvidenceKey, 0o600); err != nil {
+		return fmt.Errorf("write public key: %w", err)
+	}
 	fmt.Fprintf(env.Stdout, `
-The demo stays up; interrupt it to end. Try:
+The demo stays up; interrupt it to end. Open the pages in a browser:
+
+  %[6]s
+  %[10]s is the release that people approved
+
+Try:
+
+  # who did what, and the proof that nobody changed it
+  %[5]s audit list --db %[4]s
+  %[5]s audit verify --db %[4]s
+
+  # the evidence of that release, which is verified without the server
+  %[5]s evidence get %[7]s --db %[4]s -o %[8]s
+  %[5]s evidence verify %[8]s --public-key %[9]s
 
   # what an operator sees
   curl -s %[6]s/metrics | grep '^gatewright_'
@@ -169,7 +188,7 @@ The demo stays up; interrupt it to end. Try:
   # the resulting run
   %[5]s list runs --db %[4]s
 
-`, d.Base(), d.Secrets["DEMO_GITLAB_TOKEN"], payload, d.SQLite(), gatewright(os.Args[0]), d.Private())
+`, d.Base(), d.Secrets["DEMO_GITLAB_TOKEN"], payload, d.SQLite(), gatewright(os.Args[0]), d.Private(), held, bundle, key, pageOf(d, held))
 	return nil
 }
 

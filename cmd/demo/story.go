@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -62,53 +63,74 @@ func chapters(w *demo.World) [][]episode {
 	}, mended}
 }
 
+// story is what was told.
+type story struct {
+	deliveries []told
+	forks      []demoFork
+	// held is the id of the release that people approved.
+	held string
+}
+
 // tellStory sends the deliveries and narrates until everything that they caused has
-// ended. At its end a merge request from a fork waits for somebody who vouches for its commit.
-func tellStory(ctx context.Context, d *demo.Demo, n *narrator) ([]told, []demoFork, error) {
+// ended. While recovery has not found the lost webhook yet, people approve a held release. At its end a merge request from a fork waits for somebody who vouches for its commit.
+func tellStory(ctx context.Context, d *demo.Demo, n *narrator) (s story, err error) {
 	w := newWatcher(n)
-	var story []told
 	for _, chapter := range chapters(d.World) {
 		for _, e := range chapter {
 			sent, err := d.Send(ctx, e.Delivery)
 			if err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", e.title, err)
+				return s, fmt.Errorf("%s: %w", e.title, err)
 			}
 			if e.Dropped {
 				n.say(e.Host, "dropped", "%s: no webhook comes", e.title)
 				continue
 			}
 			n.tellAnswer(e, sent)
-			story = append(story, told{e, sent})
+			s.deliveries = append(s.deliveries, told{e, sent})
 		}
 		if err := watch(ctx, d, w, demo.Records.Judged); err != nil {
-			return nil, nil, err
+			return s, err
 		}
 	}
-	err := watch(ctx, d, w, func(r demo.Records) bool {
+	held, approved, err := tellHeld(ctx, d, n, w)
+	if err != nil {
+		return s, err
+	}
+	s.held = held.ID
+	err = watch(ctx, d, w, func(r demo.Records) bool {
 		return r.Told() && slices.ContainsFunc(r.Deliveries, func(d view.DeliveryDetail) bool { return d.Recovered != event.NotRecovered })
 	})
 	if err != nil {
-		return nil, nil, err
+		return s, err
 	}
 	fork, vouched, err := tellFork(ctx, d, n, w)
 	if err != nil {
-		return nil, nil, err
+		return s, err
 	}
-	asked, err := say(ctx, d, n, demo.MergeRequest, d.World.Mended, "/recheck")
+	asked, err := say(ctx, d, n, event.GitHub, demo.Mona(), demo.MergeRequest, d.World.Mended, "/recheck")
 	if err != nil {
-		return nil, nil, err
+		return s, err
 	}
-	err = watch(ctx, d, w, func(r demo.Records) bool { return r.Told() && r.Obeyed() })
-	return slices.Concat(story, vouched, []told{asked}), []demoFork{fork}, err
+	s.deliveries, s.forks = slices.Concat(s.deliveries, approved, vouched, []told{asked}), []demoFork{fork}
+	if err := watch(ctx, d, w, func(r demo.Records) bool { return r.Told() && r.Obeyed() }); err != nil {
+		return s, err
+	}
+	var unread error
+	err = watch(ctx, d, w, func(demo.Records) bool {
+		bundle, err := bundleOf(ctx, d, s.held)
+		unread = err
+		return err != nil || bundle != nil
+	})
+	return s, errors.Join(err, unread)
 }
 
-// say lets somebody who may give commands write a comment on a merge request that has a commit.
-func say(ctx context.Context, d *demo.Demo, n *narrator, number int, commit, text string) (told, error) {
-	delivery, err := d.Write(event.GitHub, number, demo.Mona(), commit, text)
+// say lets somebody write a comment on a merge request that has a commit.
+func say(ctx context.Context, d *demo.Demo, n *narrator, host event.Host, who demo.Person, number int, commit, text string) (told, error) {
+	delivery, err := d.Write(host, number, who, commit, text)
 	if err != nil {
 		return told{}, err
 	}
-	e := episode{fmt.Sprintf("mona comments %s on merge request %d", text, number), delivery}
+	e := episode{fmt.Sprintf("%s comments %s on merge request %d", who.Login, text, number), delivery}
 	sent, err := d.Send(ctx, e.Delivery)
 	if err != nil {
 		return told{}, fmt.Errorf("%s: %w", e.title, err)

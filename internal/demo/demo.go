@@ -25,6 +25,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/app"
 	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/evidence"
 	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/store"
 )
@@ -54,6 +55,9 @@ type Options struct {
 	HTTP string
 	// Recovery is the server file's recovery section; default "{interval: off}".
 	Recovery string
+	// People adds to the server file who may approve, that whoever opens the pages is [Opener], and a key that
+	// signs evidence, and to the rules one that holds the release of a merge request at Gitea until two of them approve.
+	People bool
 	// Server changes the server file before its variables are filled in; default: not.
 	Server func(text string) string
 }
@@ -64,6 +68,8 @@ type Demo struct {
 	Standin *standin.Server
 	// Secrets is the environment of the server file.
 	Secrets map[string]string
+	// EvidenceKey is the public half of the key that signs evidence, in PEM form; empty without one.
+	EvidenceKey []byte
 
 	opts     Options
 	endpoint string // of the stand-in
@@ -99,6 +105,13 @@ func Start(ctx context.Context, opts Options) (*Demo, error) {
 		opts.ScanDelay = 400 * time.Millisecond
 	}
 	d := &Demo{opts: opts, Secrets: makeSecrets(opts.Secrets), hangup: make(chan os.Signal, 1)}
+	if opts.People {
+		private, public, err := evidence.GenerateKey()
+		if err != nil {
+			return nil, err
+		}
+		d.Secrets["DEMO_EVIDENCE_KEY"], d.EvidenceKey = string(private), public
+	}
 	if err := d.start(ctx); err != nil {
 		return nil, errors.Join(err, d.Stop())
 	}
@@ -205,7 +218,18 @@ func (d *Demo) writeFiles(l app.Listeners) error {
 	fill := map[string]string{
 		"ADDR": l.Public.Addr().String(), "PRIVATE_ADDR": l.Private.Addr().String(), "HTTP": d.opts.HTTP, "STANDIN": d.endpoint, "STORE": d.opts.Store, "RECOVERY": d.opts.Recovery,
 		"REGION_PROJECT": d.World.RegionProject(), "PROJECT": d.World.options.Projects[0].ID,
-		"PIPELINE": d.World.Pipeline, "FAILING_PIPELINE": d.World.FailingPipeline, "CHECKPOINT": d.World.Checkpoint,
+		"PIPELINE": d.World.Pipeline, "FAILING_PIPELINE": d.World.FailingPipeline, "CHECKPOINT": d.World.Checkpoint, "AUTH": "none",
+	}
+	if d.opts.People {
+		fill["AUTH"] = "{none: {person: " + Opener().Login + "}}"
+		fill["HELD_PIPELINE"] = fmt.Sprintf(", staging: %q", d.World.HeldPipeline)
+		for key, name := range map[string]string{"PEOPLE": "people.yaml", "HELD_RULE": "held-rule.yaml"} {
+			text, err := fs.ReadFile(files, "files/"+name)
+			if err != nil {
+				return err
+			}
+			fill[key] = string(text)
+		}
 	}
 	for _, name := range []string{"gatewright.yaml", "rules.yaml"} {
 		text, err := fs.ReadFile(files, "files/"+name)

@@ -88,11 +88,15 @@ type Person struct {
 	Login string
 }
 
-// Mona may write to the repository on every host, Ravi may read it, and Reporter is the account that
-// Gatewright itself has there.
+// Mona and Ada may write to the repository on every host, Ravi may read it, and Reporter is the account that
+// Gatewright itself has there. Merge request 7 is Mona's.
 func Mona() Person     { return Person{11, "mona"} }
+func Ada() Person      { return Person{12, "ada"} }
 func Ravi() Person     { return Person{13, "ravi"} }
 func Reporter() Person { return Person{9001, "gatewright-reporter"} }
+
+// Opener is whoever opens the pages of a demo with people.
+func Opener() Person { return Ravi() }
 
 // Write writes a comment on a merge request of a host, as a person does, and returns the delivery that announces it;
 // sha is the commit that the merge request has.

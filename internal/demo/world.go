@@ -24,7 +24,7 @@ const (
 const Stranger = 14
 
 // World is what a demo is about: the repository acme/shop on four hosts, a CodeArts
-// project with one task, and two pipelines.
+// project with one task, and three pipelines.
 type World struct {
 	// Clean is the commit on main, Parent the one before it, Bad the one on the
 	// merge request's branch, with a secret and a syntax error, Mended the one that takes
@@ -35,6 +35,8 @@ type World struct {
 	// Pipeline is the id of the pipeline, Checkpoint the name of the task in it that
 	// waits for approval. FailingPipeline is the id of the one that always fails.
 	Pipeline, Checkpoint, FailingPipeline string
+	// HeldPipeline is the id of the one that starts once people have approved.
+	HeldPipeline string
 
 	options      standin.Options
 	payloads     *template.Template
@@ -77,7 +79,7 @@ func makeWorld(folder string) (*World, error) {
 	if w.options.Pipelines, err = standin.LoadPipelines("pipelines.yaml", pipelines); err != nil {
 		return nil, fmt.Errorf("load pipelines: %w", err)
 	}
-	w.Pipeline, w.FailingPipeline = w.options.Pipelines[0].ID, w.options.Pipelines[1].ID
+	w.Pipeline, w.FailingPipeline, w.HeldPipeline = w.options.Pipelines[0].ID, w.options.Pipelines[1].ID, w.options.Pipelines[2].ID
 	w.options.Release = standin.ReleaseSettings{StopDelay: 400 * time.Millisecond, RestartDelay: 400 * time.Millisecond, RollbackDelay: 400 * time.Millisecond}
 	w.payloads, err = template.ParseFS(files, "files/*.json")
 	return w, err

@@ -3,6 +3,8 @@ package jobs
 import (
 	"context"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/release"
 )
 
 // RoundBegin is when a round of recovery begins that begins now.
@@ -15,3 +17,6 @@ func (q *Queue) Look(ctx context.Context, begun time.Time) (wait time.Duration, 
 
 // HookTestID is what the test delivery of a webhook is expected under.
 func HookTestID(repositoryID, branch, sha string) string { return testID(repositoryID, branch, sha) }
+
+// HeldReason is the reason of a release that is held.
+func HeldReason(h release.Hold) string { return heldReason(h) }

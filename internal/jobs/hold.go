@@ -407,7 +407,12 @@ func (q *Queue) holdStep(ctx context.Context, tx *store.Tx, b basis) (next relea
 }
 
 // heldReason is the reason of a release that is held.
-func heldReason(h release.Hold) string { return waitsFor(h) + "; until " + stamp(h.Until) }
+func heldReason(h release.Hold) string {
+	if waits := waitsFor(h); waits != "" {
+		return waits + "; until " + stamp(h.Until)
+	}
+	return "goes on: " + released(h)
+}
 
 // waitsFor says what keeps a release from acting.
 func waitsFor(h release.Hold) string {

@@ -361,3 +361,19 @@ func (c *holdCase) startsOf() (starts int, decisions []string) {
 	}
 	return starts, decisions
 }
+
+// TestHeldReason says what a held release waits for, and after the last approval that it goes on.
+func TestHeldReason(t *testing.T) {
+	until := time.Date(2026, time.March, 2, 9, 30, 0, 0, time.UTC)
+	for want, h := range map[string]release.Hold{
+		"waits for 2 of leads; until 2026-03-02T09:30:00Z":                       {Until: until, Wanted: 2, Missing: 2, Groups: []string{"leads"}},
+		"waits for 1 more of leads; approved by ann; until 2026-03-02T09:30:00Z": {Until: until, Wanted: 2, Missing: 1, Groups: []string{"leads"}, Approved: []string{"ann"}},
+		"goes on: approved by ann, bob":                                          {Until: until, Wanted: 2, Groups: []string{"leads"}, Approved: []string{"ann", "bob"}},
+		"waits for window working-hours; until 2026-03-02T09:30:00Z":             {Until: until, Wanted: 1, Approved: []string{"ann"}, Window: "working-hours"},
+		"goes on: nothing holds it any more":                                     {Until: until},
+	} {
+		if got := jobs.HeldReason(h); got != want {
+			t.Errorf("%+v: %q, want %q", h, got, want)
+		}
+	}
+}

@@ -11,7 +11,7 @@ type link struct{ href, text string }
 // navigation are the pages that every page leads to.
 func navigation() []link {
 	return []link{
-		{"/", "Overview"}, {"/deliveries", "Deliveries"}, {"/runs", "Runs"}, {"/releases", "Releases"}, {"/missing", "Missing verdicts"}, {"/rules", "Rules"}, {"/audit", "Audit"},
+		{"/", "Overview"}, {"/deliveries", "Deliveries"}, {"/runs", "Runs"}, {"/releases", "Releases"}, {"/approvals", "Approvals"}, {"/missing", "Missing verdicts"}, {"/rules", "Rules"}, {"/audit", "Audit"},
 	}
 }
 

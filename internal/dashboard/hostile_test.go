@@ -110,6 +110,13 @@ func hostile(t *testing.T) *store.Store {
 		if _, err := tx.AddRelease(t.Context(), r); err != nil {
 			return err
 		}
+		for _, a := range []store.Approval{{ID: "approval", Person: evil}, {ID: "refusal", Person: evil + " too", Refuses: true}} {
+			a.ReleaseID, a.Identity, a.Via, a.Reason, a.Commit, a.Rule = "release", evil, evil, evil, evil, evil
+			a.Connection, a.Repository, a.Branch = evil, evil, evil
+			if _, _, err := tx.AddApproval(t.Context(), a); err != nil {
+				return err
+			}
+		}
 		return tx.AddAction(t.Context(), store.Action{ID: "action", Kind: store.RecordRun, RecordID: "run", Name: store.ActionName(evil), Actor: evil, Reason: evil, Details: evil})
 	})
 	if err != nil {
@@ -189,7 +196,7 @@ func TestHostile(t *testing.T) {
 	server := serve(t, &orders{})
 	q := url.QueryEscape(evil)
 	for _, path := range []string{
-		"/", "/changes/delivery", "/changes/delivery?severity=" + q + "&text=%3Cscript", "/changes/delivery/payload", "/deliveries", "/runs", "/releases", "/missing", "/audit", "/audit?q=" + q + "&actor=" + q,
+		"/", "/changes/delivery", "/changes/delivery?severity=" + q + "&text=%3Cscript", "/changes/delivery/payload", "/deliveries", "/runs", "/releases", "/approvals", "/missing", "/audit", "/audit?q=" + q + "&actor=" + q,
 		"/deliveries?q=" + q + "&state=" + q + "&rule=" + q + "&connection=" + q + "&after=" + q, "/rules", "/rules?delivery=delivery", "/rules?delivery=" + q,
 		"/changes/" + url.PathEscape(evil), "/?lang=" + q, "/?lang=zh", "/runs?since=" + q,
 	} {
@@ -204,6 +211,24 @@ func TestHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	harmless(t, "POST /rules", response)
+}
+
+// TestApprovalList shows who approved and refused, and what is asked for of it.
+func TestApprovalList(t *testing.T) {
+	server := serve(t, &orders{})
+	for path, want := range map[string]int{"/approvals": 2, "/approvals?state=refused": 1, "/approvals?state=voided": 0} {
+		response, err := http.Get(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(response.Body)
+		if response.Body.Close(); err != nil || response.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s, error %v", path, response.Status, err)
+		}
+		if rows := strings.Count(string(text), `href="/changes/release"`); rows != want {
+			t.Errorf("%s shows %d rows, want %d\n%s", path, rows, want, text)
+		}
+	}
 }
 
 // harmless checks every element of a page.

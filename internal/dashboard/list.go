@@ -24,12 +24,13 @@ const (
 	deliveryList listKind = "deliveries"
 	runList      listKind = "runs"
 	releaseList  listKind = "releases"
+	approvalList listKind = "approvals"
 	missingList  listKind = "missing"
 	actionList   listKind = "actions"
 )
 
 func listKinds() []listKind {
-	return []listKind{deliveryList, runList, releaseList, missingList, actionList}
+	return []listKind{deliveryList, runList, releaseList, approvalList, missingList, actionList}
 }
 
 // path is the address of a list.
@@ -49,6 +50,8 @@ func (k listKind) title(p *page) string {
 		return p.T("Runs")
 	case releaseList:
 		return p.T("Releases")
+	case approvalList:
+		return p.T("Approvals")
 	case actionList:
 		return p.T("Audit")
 	}
@@ -70,18 +73,16 @@ func (k listKind) states() (states []string) {
 		for _, s := range release.States() {
 			states = append(states, string(s))
 		}
+	case approvalList:
+		for _, s := range store.ApprovalStates() {
+			states = append(states, string(s))
+		}
 	case actionList:
-		for _, a := range actionNames() {
+		for _, a := range store.ActionNames() {
 			states = append(states, string(a))
 		}
 	}
 	return states
-}
-
-// actionNames are what people do to records, and what is learned of them.
-func actionNames() []store.ActionName {
-	return []store.ActionName{store.ActionApprove, store.ActionRefuse, store.ActionRerun, store.ActionStop, store.ActionRetry, store.ActionContinue,
-		store.ActionRollback, store.ActionResolve, store.ActionOK, store.ActionRemark}
 }
 
 // pageSize is how many records a list shows.
@@ -219,6 +220,19 @@ func readList(c echo.Context, tx *store.Tx, kind listKind, f store.Filter, missi
 			r := row{id: rel.ID, state: string(rel.State), Subject: rel.Subject, what: strings.TrimSpace(string(rel.Action) + " " + rel.PipelineLabel() + " " + rel.Checkpoint), reason: rel.Reason, at: rel.CreatedAt}
 			if rel.FinishedAt != nil {
 				r.took = rel.FinishedAt.Sub(rel.CreatedAt)
+			}
+			rows = append(rows, r)
+		}
+		return rows, page.Next, err
+	}
+	if kind == approvalList {
+		page, err := view.Approvals(ctx, tx, f)
+		for _, a := range page.Items {
+			r := row{id: a.ReleaseID, state: string(a.State), what: a.Rule, reason: a.Reason, at: a.At, Subject: view.Subject{
+				Connection: a.Connection, Repository: a.Repository, Branch: a.Branch, Number: a.Number, Commit: a.Commit, Actor: a.Person,
+			}}
+			if a.Voided != "" {
+				r.reason = a.Voided
 			}
 			rows = append(rows, r)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
+	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
 )
 
@@ -100,8 +101,11 @@ func wordsShown() []string {
 	for _, r := range []rules.Result{rules.RuleMatched, rules.RuleSkipped, rules.RuleNotTried} {
 		add(string(r))
 	}
-	for _, a := range actionNames() {
+	for _, a := range store.ActionNames() {
 		add(string(a))
+	}
+	for _, s := range store.ApprovalStates() {
+		add(string(s))
 	}
 	return append(list, severities()...)
 }

@@ -23,7 +23,7 @@ const (
 // toneOf is the tone of a state of a delivery, run or release, and of what else pages show as a state.
 func toneOf(state string) tone {
 	switch state {
-	case "passed", "succeeded", "decided", "matched", "success", "accepted", "adopted", "written", "done", "connected":
+	case "passed", "succeeded", "decided", "matched", "success", "accepted", "adopted", "written", "done", "connected", "approved":
 		return good
 	case "failed", "errored", "failure", "error", "exceeded", "problem":
 		return bad

@@ -148,8 +148,6 @@ func (f *sourceFlags) readToken(env command.Environment) (string, error) {
 		}
 		text, from = value, name
 	}
-	// A file that token create wrote has a remark below the token.
-	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
 	text = strings.TrimSpace(text)
 	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "", fmt.Errorf("%s: it does not hold one token", from)

@@ -71,10 +71,11 @@ func newTokenCreate(env command.Environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create --name NAME --role ROLE",
 		Short: "Make a token and print it, once",
-		Long: `Makes a token for a machine and prints it. It is printed this once: the database keeps a hash
-of it. A viewer sees everything; an operator may also replay, rerun, stop and resolve, and act on
+		Long: `Makes a token for a machine and prints it, alone, to standard output. It is printed this once: the
+database keeps a hash of it. A viewer sees everything; an operator may also replay, rerun, stop and resolve, and act on
 executions; an admin may do what all roles may, but for what takes a person.`,
 		Example: `  gatewright token create --name ci --role operator --expires 2160h
+  gatewright token create --name deploy --role operator > token
   gatewright token create --name wallboard --role viewer --expires 2027-06-30 --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -99,7 +100,10 @@ executions; an admin may do what all roles may, but for what takes a person.`,
 				view.Token = token
 				return command.WriteJSON(env.Stdout, view)
 			}
-			_, err = fmt.Fprintf(env.Stdout, "%s\n\nThis is shown once. Its role is %s, until %s: Authorization: Bearer TOKEN\n", token, role, stored.ExpiresAt.Format(time.RFC3339))
+			if _, err = fmt.Fprintln(env.Stdout, token); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(env.Stderr, "This is shown once. Its role is %s, until %s: Authorization: Bearer TOKEN\n", role, stored.ExpiresAt.Format(time.RFC3339))
 			return err
 		},
 	}

@@ -128,6 +128,10 @@ func (in *Inserter) approveHeld(ctx context.Context, id, commit string, by Appro
 		if reason := b.notAllowed(); reason != "" {
 			return refusal(reason)
 		}
+		if why := b.voids(store.Approval{Commit: r.Event.HeadSHA, RunID: r.RunID, Basis: r.Hold.Basis}, b.digest(in.queue.opts.Policy())); why != "" {
+			// Nobody has been shown what it would be for.
+			return refusal(why + ": it is being evaluated again, look at it and approve then")
+		}
 		if _, err := in.groupsNow(ctx, tx, by); err != nil {
 			return err
 		}

@@ -100,8 +100,16 @@ type auditedConfiguration struct {
 }
 
 // RecordConfiguration writes into the audit log which configuration is in force in this process,
-// where the newest row about that says another one: replicas that read the same files write one row.
+// where the newest row about that says another one: replicas that read the same files write one row. Releases that it
+// holds or no longer holds are evaluated again.
 func (q *Queue) RecordConfiguration(ctx context.Context, hash, rulesHash string) error {
+	if err := q.recordConfiguration(ctx, hash, rulesHash); err != nil {
+		return err
+	}
+	return q.reviewHolds(ctx)
+}
+
+func (q *Queue) recordConfiguration(ctx context.Context, hash, rulesHash string) error {
 	return q.update(ctx, func(tx *transaction) error {
 		last, err := tx.LastAudit(ctx, audit.Configuration, auditInForce)
 		if err != nil {

@@ -296,7 +296,7 @@ func (q *Queue) saveHeard(ctx context.Context, tx *transaction, h heard, c *stor
 		return err
 	}
 	c.State, c.Problem, c.Confirmed = store.CommandDecided, "", h.Confirmed
-	held, err := q.heldFor(ctx, tx.Tx, h)
+	held, other, err := q.heldFor(ctx, tx.Tx, h)
 	if err != nil {
 		return err
 	}
@@ -308,6 +308,10 @@ func (q *Queue) saveHeard(ctx context.Context, tx *transaction, h heard, c *stor
 		if err := q.decideHeld(ctx, tx, h, held, c); err != nil {
 			return err
 		}
+	case h.denied != "" && other != "":
+		// The settings of commands say nothing of who approves what a rule holds.
+		no := q.commandWords(h.Connection).Answer(report.AnswerOtherCommit, h.command.commit, other)
+		c.Outcome, c.Reason, c.Reply = store.CommandRefused, no, no
 	case h.tried != "":
 		c.Outcome, c.Reason, c.Reply = store.CommandRefused, h.tried, h.tried
 	case h.denied != "":
@@ -497,21 +501,25 @@ func (q *Queue) decideWaiting(ctx context.Context, tx *transaction, h heard, wor
 
 // heldFor are the held releases that a command decides about: of the commit that it names, on the merge request itself or
 // on one that brought the commit of a push.
-func (q *Queue) heldFor(ctx context.Context, tx *store.Tx, h heard) (held []release.Release, err error) {
+func (q *Queue) heldFor(ctx context.Context, tx *store.Tx, h heard) (held []release.Release, other string, err error) {
 	if h.ignored != "" || h.command.name != commandApprove && h.command.name != commandRefuse || !h.command.fullCommit() {
-		return nil, nil
+		return nil, "", nil
 	}
 	all, err := tx.HeldReleases(ctx, "")
 	for _, r := range all {
 		ev := r.Event
-		if ev.Connection != h.Connection || ev.Repository.ID != h.Repository.ID || ev.HeadSHA != h.command.commit {
+		if ev.Connection != h.Connection || ev.Repository.ID != h.Repository.ID {
 			continue
 		}
-		if ev.Number == h.Number || ev.Number == 0 && r.Hold.Origin != nil && slices.Contains(r.Hold.Origin.MergeRequests, h.Number) {
+		here := ev.Number == h.Number || ev.Number == 0 && r.Hold.Origin != nil && slices.Contains(r.Hold.Origin.MergeRequests, h.Number)
+		switch {
+		case here && ev.HeadSHA == h.command.commit:
 			held = append(held, r)
+		case here:
+			other = ev.HeadSHA
 		}
 	}
-	return held, err
+	return held, other, err
 }
 
 // decideHeld approves or refuses the held release of a commit for the author of a comment.

@@ -586,6 +586,26 @@ func brought(ev event.Event, request forge.MergeRequestRef) bool {
 	return request.State == forge.RequestMerged && request.MergedSHA == ev.HeadSHA && (ev.Kind == event.Tag || request.Branch == ev.Branch)
 }
 
+// reviewHolds has the held releases evaluated again for which something changed that nobody told of.
+func (q *Queue) reviewHolds(ctx context.Context) error {
+	var changed []string
+	if err := q.store.View(ctx, func(tx *store.Tx) (err error) { changed, err = q.changedHolds(ctx, tx); return err }); err != nil {
+		return err
+	}
+	for batch := range slices.Chunk(changed, reconcileBatch) {
+		err := q.update(ctx, func(tx *transaction) error {
+			for _, id := range batch {
+				tx.enqueue(actReleaseArgs{ReleaseID: id})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // changedHolds lists the releases that are held and that something changed for which nobody told: the rules or groups
 // were loaded again, or a moment has come whose job is lost.
 func (q *Queue) changedHolds(ctx context.Context, tx *store.Tx) (ids []string, err error) {

@@ -74,7 +74,9 @@ type holdCase struct {
 	run, release string
 }
 
-func (c *holdCase) loadRules(name string) {
+func (c *holdCase) loadRules(name string) { c.policy.Store(c.readRules(name)) }
+
+func (c *holdCase) readRules(name string) *rules.Policy {
 	c.t.Helper()
 	text := strings.NewReplacer("$PIPELINE", pipelineID(0), "$GATE", gateID(0),
 		"$BEGUN", c.clock.now().Add(-time.Hour).UTC().Format(time.RFC3339), "$ENDS", c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339)).Replace(string(c.files[name]))
@@ -82,7 +84,7 @@ func (c *holdCase) loadRules(name string) {
 	if len(complaints) > 0 {
 		c.t.Fatal(complaints)
 	}
-	c.policy.Store(policy)
+	return policy
 }
 
 // parseHold reads a host id such as "push a b 12" (who pushed) or "merge b 11 12" (author, who pushed).
@@ -208,6 +210,7 @@ func testHold(t *testing.T, db storetest.Database, file string) {
 //	merge A B PUSHER AUTHOR  new commits of a merge request
 //	is STATE TEXT            waits until the release has that state, and its reason has the text
 //	approve|refuse|glass PERSON COMMIT [IDENTITY]
+//	approve-by FILE PERSON COMMIT    approves by a process that has these rules, which the others have not loaded yet
 //	both PERSON PERSON COMMIT    approve at the same moment, by two processes
 //	groups NAME=PERSON,…     loads the server file with these groups
 //	claims PERSON VALUE      somebody logs in
@@ -251,6 +254,11 @@ func (c *holdCase) step(words []string) error {
 		}
 	case "approve":
 		_, err := c.seconds[0].ApproveHeld(t.Context(), c.release, fullSHA(words[2]), who(words[1]), "read it")
+		return err
+	case "approve-by":
+		newer := c.readRules(words[1])
+		_, err := c.seconds[0].WithPeople(c.people, func() *rules.Policy { return newer }).ApproveHeld(t.Context(), c.release, fullSHA(words[3]),
+			jobs.Approver{Person: words[2], Identity: "shell:" + words[2], Via: "command"}, "read it")
 		return err
 	case "refuse":
 		_, err := c.seconds[0].RefuseHeld(t.Context(), c.release, fullSHA(words[2]), who(words[1]), "not today")

@@ -15,9 +15,11 @@ import (
 
 	"github.com/gatewright/gatewright/internal/audit"
 	"github.com/gatewright/gatewright/internal/evidence"
+	"github.com/gatewright/gatewright/internal/huaweicloud"
 	"github.com/gatewright/gatewright/internal/jobs"
 	"github.com/gatewright/gatewright/internal/notify"
 	"github.com/gatewright/gatewright/internal/release"
+	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/store"
 )
@@ -116,18 +118,23 @@ func parts(t *testing.T, bundle []byte) map[string]string {
 	return content
 }
 
-// ears note the messages that they get, and refuse the first ones.
+// ears note the messages that they get, and refuse the first tries, or with refuseNew the first one of each message.
 type ears struct {
 	sync.Mutex
-	refuse   int
-	messages map[string][]notify.Message
-	tries    []string
+	refuse    int
+	refuseNew bool
+	messages  map[string][]notify.Message
+	tries     []string
 }
 
 func (e *ears) Send(_ context.Context, t notify.Target, m notify.Message) error {
 	e.Lock()
 	defer e.Unlock()
+	first := !slices.Contains(e.tries, m.ID)
 	e.tries = append(e.tries, m.ID)
+	if e.refuseNew && first {
+		return errors.New("it answered 500")
+	}
 	if e.refuse > 0 {
 		e.refuse--
 		return errors.New("it answered 500")
@@ -139,8 +146,7 @@ func (e *ears) Send(_ context.Context, t notify.Target, m notify.Message) error 
 	return nil
 }
 
-// TestNotices tells each target what it wants once, in no more messages than it takes, and again with the same id
-// after a failure.
+// TestNotices tells each target what it wants once, in no more messages than it takes.
 func TestNotices(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {
 		ctx := t.Context()
@@ -195,9 +201,6 @@ func TestNotices(t *testing.T) {
 		if n := heard.messages["waits"][0].Notices; len(n) != 1 || n[0].RecordID != "waits" || n[0].Event != notify.ApprovalWanted {
 			t.Errorf("notices %+v", n)
 		}
-		if first := heard.tries[0]; !slices.Contains(heard.tries[1:], first) {
-			t.Logf("message %s waits for its next try", first)
-		}
 		ids := map[string]bool{}
 		for _, list := range heard.messages {
 			for _, m := range list {
@@ -205,6 +208,65 @@ func TestNotices(t *testing.T) {
 					t.Errorf("message %s was taken twice", m.ID)
 				}
 				ids[m.ID] = true
+			}
+		}
+	})
+}
+
+// TestNoticeOfEach tells once of each event, and a message that is refused is sent again with the same id.
+func TestNoticeOfEach(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		ctx := t.Context()
+		late := func(l *lost, id string, state release.State) release.Release {
+			r := l.newRelease(id)
+			r.State, r.Deadline = state, l.at.Add(time.Minute)
+			return r
+		}
+		p.leave(t, func(l *lost) {
+			unknown := late(l, "unknown", release.Starting)
+			unknown.Intent = &release.Intent{SentAt: l.at, Action: rules.ReleaseStart}
+			expired := late(l, "expired", release.Held)
+			expired.Hold = &release.Hold{Since: l.at, Until: expired.Deadline}
+			for _, r := range []release.Release{unknown, expired} {
+				_, err := l.tx.AddRelease(l.ctx, r)
+				l.check(err)
+			}
+			ev := l.push("github")
+			l.check(l.tx.AddHostRepository(l.ctx, store.HostRepository{Key: ev.RepositoryKey(), Connection: "github", ID: ev.Repository.ID, FullName: ev.Repository.FullName}))
+			l.check(l.tx.SaveHostRef(l.ctx, store.HostRef{RefKey: ev.RefKey(), RepositoryKey: ev.RepositoryKey(), Connection: "github", Repository: ev.Repository.FullName,
+				Kind: ev.Kind, Branch: ev.Branch, SHA: ev.HeadSHA, SettledAt: l.at, Since: l.at, Covered: true}))
+		})
+		if err := p.store.SavePause(ctx, huaweicloud.Pause{Key: "credentials abc", Reason: "the key is refused", Since: p.clock.now(), Until: p.clock.now().Add(time.Hour), Refusals: 3}); err != nil {
+			t.Fatal(err)
+		}
+		all := []notify.Event{notify.Unknown, notify.Expired, notify.MissingVerdict, notify.CredentialFailing}
+		var targets []notify.Target
+		for _, e := range all {
+			targets = append(targets, notify.Target{Name: string(e), PerMinute: 60, Events: []notify.Event{e}})
+		}
+		heard := &ears{refuseNew: true}
+		p.start(t, jobs.Options{Notifier: heard, Targets: func() []notify.Target { return targets }, MissingAfter: time.Minute, ReconcileEvery: 100 * time.Millisecond})
+		eventually(t, "each target has its notice", func() bool {
+			heard.Lock()
+			defer heard.Unlock()
+			return len(heard.messages) == len(all)
+		})
+		heard.Lock()
+		defer heard.Unlock()
+		for _, e := range all {
+			messages := heard.messages[string(e)]
+			if len(messages) != 1 || len(messages[0].Notices) != 1 || messages[0].Notices[0].Event != e || messages[0].Notices[0].Reason == "" {
+				t.Errorf("%s: messages %+v", e, messages)
+				continue
+			}
+			tries := 0
+			for _, id := range heard.tries {
+				if id == messages[0].ID {
+					tries++
+				}
+			}
+			if tries < 2 {
+				t.Errorf("%s: message %s was sent %d times, and refused before", e, messages[0].ID, tries)
 			}
 		}
 	})

@@ -41,6 +41,9 @@ func (q *Queue) reconcile(ctx context.Context, _ reconcileArgs) (time.Duration, 
 	if _, err := q.placeRuns(ctx, placeRunsArgs{}); err != nil {
 		return 0, err
 	}
+	if err := q.reviewHolds(ctx); err != nil {
+		return 0, err
+	}
 	var missing []river.InsertManyParams
 	err := q.store.View(ctx, func(tx *store.Tx) (err error) {
 		missing, err = q.missingJobs(ctx, tx)
@@ -77,10 +80,6 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 	if err != nil {
 		return nil, err
 	}
-	holds, err := q.changedHolds(ctx, tx)
-	if err != nil {
-		return nil, err
-	}
 	commands, err := tx.StaleCommands(ctx, since, reconcileBatch)
 	if err != nil {
 		return nil, err
@@ -90,7 +89,7 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 		return nil, err
 	}
 	notices, err := tx.WaitingNotices(ctx, since, reconcileBatch)
-	if err != nil || len(deliveries)+len(runs)+len(releases)+len(holds)+len(commands)+len(evidence)+len(notices) == 0 {
+	if err != nil || len(deliveries)+len(runs)+len(releases)+len(commands)+len(evidence)+len(notices) == 0 {
 		return nil, err
 	}
 	for _, key := range notices {
@@ -117,9 +116,6 @@ func (q *Queue) missingJobs(ctx context.Context, tx *store.Tx) (jobs []river.Ins
 		if !withJob[id] {
 			jobs = append(jobs, river.InsertManyParams{Args: runJob(id, state)})
 		}
-	}
-	for _, id := range holds {
-		jobs = append(jobs, river.InsertManyParams{Args: actReleaseArgs{ReleaseID: id}})
 	}
 	for id, state := range releases {
 		if job := releaseJob(id, state); state != release.Held && job != nil && !withJob[id] {

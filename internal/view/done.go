@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 
 	"github.com/gatewright/gatewright/internal/store"
 )
@@ -21,11 +22,10 @@ type Done struct {
 func NewDone(ctx context.Context, tx *store.Tx, action string, runs, releases, deliveries []string) (Done, error) {
 	done := Done{Runs: []Run{}, Releases: []Release{}, Deliveries: list(deliveries)}
 	if action != "" {
-		a, err := tx.Action(ctx, action)
+		noted, err := noted(ctx, tx, action, releases)
 		if err != nil {
 			return done, err
 		}
-		noted := NewAction(a)
 		done.Action = &noted
 	}
 	for _, id := range runs {
@@ -43,4 +43,29 @@ func NewDone(ctx context.Context, tx *store.Tx, action string, runs, releases, d
 		done.Releases = append(done.Releases, NewRelease(r))
 	}
 	return done, nil
+}
+
+// noted reads an action. What a person says of a held release is noted as an approval.
+func noted(ctx context.Context, tx *store.Tx, id string, releases []string) (Action, error) {
+	a, err := tx.Action(ctx, id)
+	if !errors.Is(err, store.ErrNotFound) {
+		return NewAction(a), err
+	}
+	for _, release := range releases {
+		approvals, err := tx.ApprovalsOf(ctx, release)
+		if err != nil {
+			return Action{}, err
+		}
+		for _, said := range approvals {
+			if said.ID != id {
+				continue
+			}
+			name := store.ActionApprove
+			if said.Refuses {
+				name = store.ActionRefuse
+			}
+			return Action{ID: id, RecordKind: store.RecordRelease, RecordID: release, Name: name, Actor: said.Person, Reason: said.Reason, At: said.At}, nil
+		}
+	}
+	return Action{}, err
 }

@@ -119,15 +119,13 @@ func operationID(r route) string {
 }
 
 func (s schemas) responses(r route) object {
-	kind, answer := "application/json", any(object{})
+	kind, answer := "application/json", any(object{"type": "object"})
 	switch {
 	case r.stream:
 		kind, answer = "text/event-stream", object{"type": "string", "description": "Events of the type change, whose data is of the schema Change, and reset: read again what you show"}
 		s.of(reflect.TypeOf(Change{}))
 	case r.result != nil:
 		answer = s.of(reflect.TypeOf(r.result))
-	default:
-		answer = object{"type": "object"}
 	}
 	ok := object{"description": "It was done", "content": object{kind: object{"schema": answer}}}
 	if r.method == http.MethodGet {

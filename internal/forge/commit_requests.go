@@ -84,12 +84,8 @@ func rank(r MergeRequestRef) int {
 	return slices.Index([]string{RequestMerged, RequestOpen, RequestClosed}, r.State)
 }
 
-const (
-	// mergedPages bounds how many pages of merged merge requests are looked through.
-	mergedPages = 3
-	// maxMerged is how many that are.
-	maxMerged = mergedPages * refsPerPage
-)
+// mergedPages bounds how many pages of merged merge requests are looked through.
+const mergedPages = 3
 
 // newestMerged looks through pages of merged merge requests, the newest first, for those that made a
 // commit.

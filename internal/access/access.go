@@ -168,8 +168,7 @@ type Order struct {
 	Task string
 	// As is succeeded or failed, for ActionResolve.
 	As string
-	// IfMatch is the version that the record must have: that of the store for a run or release, and the
-	// microsecond of its last change for a delivery (store.Tx.VersionOf); empty: any.
+	// IfMatch is the version that the record must have, as store.Tx.VersionOf gives it; empty: any.
 	IfMatch string
 }
 

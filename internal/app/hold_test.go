@@ -125,7 +125,7 @@ func TestDecideHeldByAPI(t *testing.T) {
 	opts := heldBy("approvals: {count: 2, groups: [leads]}")
 	people := opts.Server
 	opts.Server = func(text string) string {
-		return strings.Replace(people(text), "auth: none", "auth: {none: {person: ada}}", 1)
+		return strings.Replace(people(text), "auth: ${AUTH}", "auth: {none: {person: ada}}", 1)
 	}
 	apptest.Each(t, opts, func(t *testing.T, d apptest.Service) {
 		r := held(t, d).Releases[0]

@@ -133,7 +133,7 @@ func testOrders(t *testing.T, s apptest.Service) {
 	order("operators", access.Order{Action: access.ActionRerun, Kind: "delivery", ID: delivery, Reason: why}, 400, "nothing that can be done with a delivery")
 	order("operators", access.Order{Action: access.ActionResolve, Kind: "release", ID: rel, Reason: why, As: "fine"}, 400, "succeeded or failed")
 	order("viewers", access.Order{Action: access.ActionApproveHeld, Kind: "release", ID: rel, Reason: why}, 400, "which commit")
-	order("viewers", access.Order{Action: access.ActionApproveHeld, Kind: "release", ID: rel, Reason: why, Commit: s.World.Clean}, 409, "no rule holds")
+	order("viewers", access.Order{Action: access.ActionApproveHeld, Kind: "release", ID: rel, Reason: why, Commit: s.World.Clean}, 409, "it has ended as succeeded")
 	for _, kind := range []string{"run", "release"} {
 		order("operators", access.Order{Action: access.ActionRerun, Kind: kind, ID: "0", Reason: why}, 404, "no such record")
 	}

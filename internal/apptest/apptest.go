@@ -161,7 +161,7 @@ func (s Service) Until(t *testing.T, what string, holds func(demo.Records) bool)
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	ticker := time.NewTicker(10 * time.Millisecond)
+	ticker := time.NewTicker(50 * time.Millisecond) // reading everything takes longer than any other part of a test
 	defer ticker.Stop()
 	var last demo.Records
 	for {

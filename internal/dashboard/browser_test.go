@@ -322,7 +322,7 @@ func TestHeld(t *testing.T) {
 		t.Skip("it starts a browser and a service")
 	}
 	s := apptest.OnSQLiteWith(t, demo.Options{Rules: oneHeld, Server: func(text string) string {
-		return strings.Replace(text, "dashboard: {auth: none}", "people: [{name: ann, oidc: a}, {name: bob, oidc: b}]\ngroups: {leads: {people: [ann, bob]}}\ndashboard: {auth: {none: {person: ann}}}", 1)
+		return strings.Replace(text, "dashboard: {auth: ${AUTH}}", "people: [{name: ann, oidc: a}, {name: bob, oidc: b}]\ngroups: {leads: {people: [ann, bob]}}\ndashboard: {auth: {none: {person: ann}}}", 1)
 	}})
 	s.Push(t, event.GitHub, "first", demo.Change{Branch: "main", Before: s.World.Parent, SHA: s.World.Clean})
 	held := s.Until(t, "it is held", func(r demo.Records) bool { return len(r.Releases) == 1 && r.Releases[0].State == release.Held })

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"text/template"
 	"time"
@@ -54,12 +55,9 @@ func makeWorld(folder string) (*World, error) {
 		Tasks:         []standin.TaskSeed{{Name: "shop-main", RepoURL: "https://github.com/acme/shop.git", Branch: "main"}},
 		Repositories:  map[string]string{},
 	}
+	made := map[standin.RefStyle]standin.Repository{}
 	for _, host := range webhook.Hosts() {
-		style := standin.RefPull
-		if host == event.GitLab {
-			style = standin.RefMergeRequest
-		}
-		repository, err := standin.MakeRepository(filepath.Join(folder, string(host)), standin.RepositorySpec{Number: MergeRequest, RefStyle: style, Fork: ForkRequest})
+		repository, err := makeRepository(filepath.Join(folder, string(host)), host, made)
 		if err != nil {
 			return nil, fmt.Errorf("make repository: %w", err)
 		}
@@ -83,6 +81,22 @@ func makeWorld(folder string) (*World, error) {
 	w.options.Release = standin.ReleaseSettings{StopDelay: 400 * time.Millisecond, RestartDelay: 400 * time.Millisecond, RollbackDelay: 400 * time.Millisecond}
 	w.payloads, err = template.ParseFS(files, "files/*.json")
 	return w, err
+}
+
+// makeRepository makes the repository of a host, as a copy where one with the same refs is made.
+func makeRepository(path string, host event.Host, made map[standin.RefStyle]standin.Repository) (r standin.Repository, err error) {
+	style := standin.RefPull
+	if host == event.GitLab {
+		style = standin.RefMergeRequest
+	}
+	if r, found := made[style]; found {
+		err := os.CopyFS(path, os.DirFS(r.Path))
+		r.Path = path
+		return r, err
+	}
+	r, err = standin.MakeRepository(path, standin.RepositorySpec{Number: MergeRequest, RefStyle: style, Fork: ForkRequest})
+	made[style] = r
+	return r, err
 }
 
 // Repository is the repository of a host.

@@ -231,7 +231,7 @@ func (c *committer) commit(message string, files map[string]string) (string, err
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return "", fmt.Errorf("write %s: %w", name, err)
 		}
-		if _, err := c.tree.Add(name); err != nil {
+		if err := c.tree.AddWithOptions(&git.AddOptions{Path: name, SkipStatus: true}); err != nil {
 			return "", fmt.Errorf("add %s: %w", name, err)
 		}
 	}

@@ -2,13 +2,17 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/gatewright/gatewright/internal/audit"
+	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/release"
 )
 
 // Action is what a person did to a record, or what was learned of it after its end. It
@@ -119,22 +123,43 @@ func (tx *Tx) ActionsOf(ctx context.Context, recordID string) ([]Action, error) 
 		`SELECT `+actionColumns+` FROM actions WHERE record_id = $1 ORDER BY created_at, id`, recordID)
 }
 
-// VersionOf is the version of a record, which differs after each change of it. The error wraps
-// [ErrNotFound] when there is none.
-func (tx *Tx) VersionOf(ctx context.Context, kind RecordKind, id string) (string, error) {
-	query := `SELECT version FROM ` + string(kind) + `s WHERE id = $1`
-	if kind == RecordDelivery {
-		query = `SELECT updated_at FROM deliveries WHERE id = $1`
+// VersionOf is a text that differs once something has changed in a record on which a person decides. That the
+// service was looked at again changes nothing: nobody would be quick enough for a record that is under way. The error
+// wraps [ErrNotFound] when there is none.
+func (tx *Tx) VersionOf(ctx context.Context, kind RecordKind, id string) (version string, err error) {
+	var decisive any
+	switch kind {
+	case RecordRun:
+		r, rerunAs, e := recordAndRerun[codecheck.Run](ctx, tx, kind, id)
+		err, decisive = e, []any{r.State, r.ExecID, r.Verdict, rerunAs}
+	case RecordRelease:
+		r, rerunAs, e := recordAndRerun[release.Release](ctx, tx, kind, id)
+		err, decisive = e, []any{r.State, r.ExecutionID, r.Waiting, r.Operation, r.Actions, r.Hold, rerunAs}
+	default:
+		var updated int64
+		err = tx.queryRow(ctx, `SELECT updated_at FROM deliveries WHERE id = $1`, id).Scan(&updated)
+		decisive = updated
 	}
-	var version int64
-	err := tx.queryRow(ctx, query, id).Scan(&version)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
 	if err != nil {
 		return "", fmt.Errorf("read version of %s %q: %w", kind, id, err)
 	}
-	return strconv.FormatInt(version, 10), nil
+	text, err := json.Marshal(decisive)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8]), nil
+}
+
+func recordAndRerun[T any](ctx context.Context, tx *Tx, kind RecordKind, id string) (record T, rerunAs string, err error) {
+	var data string
+	if err = tx.queryRow(ctx, `SELECT data, rerun_as FROM `+string(kind)+`s WHERE id = $1`, id).Scan(&data, &rerunAs); err == nil {
+		err = json.Unmarshal([]byte(data), &record)
+	}
+	return record, rerunAs, err
 }
 
 // MarkRerun marks an ended record as repeated by the record with the id as, which makes

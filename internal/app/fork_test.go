@@ -196,6 +196,7 @@ func TestAuthors(t *testing.T) {
 		}
 
 		offer(t, d, event.GitHub, "own", "", d.World.Bad)
+		d.Until(t, "it is checked", func(r demo.Records) bool { return len(r.Runs) == 3 && r.Ended() })
 		mend(t, d, event.GitHub, "own mended")
 		d.Until(t, "what comes from no fork is released", func(r demo.Records) bool {
 			return len(r.Releases) == 1 && r.Releases[0].ExecutionID != ""

@@ -243,18 +243,10 @@ func (c *Client) send(ctx context.Context, call Call) (http.Header, []byte, erro
 	}
 	renewed := false
 	for try := 0; ; {
-		auth, observe := c.authenticator()
-		req, header, answer, failure := c.exchange(ctx, auth, call, target, body)
-		if failure != nil && failure.kind == kindCredentialsRefused && auth != nil {
-			if auth.Expired(ctx, req, failure) && !renewed {
-				renewed = true
-				continue
-			}
-			failure.retryAfter = max(failure.retryAfter, askAgain)
-		}
-		observe(auth, failure)
-		if w, ok := auth.(interface{ worked(context.Context) }); ok && failure.accepted() {
-			w.worked(ctx)
+		header, answer, again, failure := c.attempt(ctx, call, target, body, renewed)
+		if again {
+			renewed = true
+			continue
 		}
 		if failure == nil {
 			return header, answer, nil
@@ -275,6 +267,33 @@ func (c *Client) send(ctx context.Context, call Call) (http.Header, []byte, erro
 			return nil, nil, failure
 		}
 	}
+}
+
+// attempt exchanges once, and tells the credentials what came of it before a request that waits for that is sent with
+// them. again: they were refused and are new now; they are not made new twice.
+func (c *Client) attempt(ctx context.Context, call Call, target *url.URL, body []byte, renewed bool) (header http.Header, answer []byte, again bool, failure *Error) {
+	auth, observe := c.authenticator()
+	if e, ok := auth.(interface {
+		enter(ctx context.Context) (leave func(), err error)
+	}); ok {
+		leave, err := e.enter(ctx)
+		if err != nil {
+			return nil, nil, false, &Error{Operation: call.Operation, kind: kindNotSent, cause: err}
+		}
+		defer leave()
+	}
+	req, header, answer, failure := c.exchange(ctx, auth, call, target, body)
+	if failure != nil && failure.kind == kindCredentialsRefused && auth != nil {
+		if auth.Expired(ctx, req, failure) && !renewed {
+			return nil, nil, true, failure
+		}
+		failure.retryAfter = max(failure.retryAfter, askAgain)
+	}
+	observe(auth, failure)
+	if w, ok := auth.(interface{ worked(context.Context) }); ok && failure.accepted() {
+		w.worked(ctx)
+	}
+	return header, answer, false, failure
 }
 
 // authenticator returns what authorizes one exchange, and what is told how it ended.
@@ -320,15 +339,6 @@ func marshal(body any) ([]byte, error) {
 // exchange sends one request and reads its whole answer. The returned request
 // is the one that was sent, with its credentials.
 func (c *Client) exchange(ctx context.Context, auth Authenticator, call Call, target *url.URL, body []byte) (*http.Request, http.Header, []byte, *Error) {
-	if e, ok := auth.(interface {
-		enter(ctx context.Context) (leave func(), err error)
-	}); ok {
-		leave, err := e.enter(ctx)
-		if err != nil {
-			return nil, nil, nil, &Error{Operation: call.Operation, kind: kindNotSent, cause: err}
-		}
-		defer leave()
-	}
 	if err := c.limiter.acquire(ctx, call.Poll); err != nil {
 		return nil, nil, nil, &Error{Operation: call.Operation, kind: kindNotSent, cause: err}
 	}

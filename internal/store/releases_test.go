@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
@@ -81,4 +82,65 @@ func testOneUnansweredActionPerPipeline(t *testing.T, s *store.Store) {
 	if err := errors.Join(save(releases[0]), save(releases[1])); err != nil {
 		t.Errorf("the next in turn: %v", err)
 	}
+}
+
+// TestVersionOf: a version changes with what a person decides on, and not when a service was looked at again.
+func TestVersionOf(t *testing.T) { each(t, testVersionOf) }
+
+func testVersionOf(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	run := codecheck.Run{ID: "run", State: codecheck.Queued, CreatedAt: noon, Deadline: noon}
+	r := release.Release{ID: "release", RunID: "run", State: release.Starting, CreatedAt: noon, Deadline: noon}
+	var runVersion, releaseVersion store.Version
+	update(t, s, func(tx *store.Tx) error {
+		if _, _, err := tx.AddRun(ctx, run); err != nil {
+			return err
+		}
+		_, err := tx.AddRelease(ctx, r)
+		return err
+	})
+	seen := func() (versions [2]string) {
+		update(t, s, func(tx *store.Tx) (err error) {
+			for i, kind := range []store.RecordKind{store.RecordRun, store.RecordRelease} {
+				if versions[i], err = tx.VersionOf(ctx, kind, string(kind)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return versions
+	}
+	last := seen()
+	for _, step := range []struct {
+		name          string
+		run, release  bool // changes
+		changeRun     func(*codecheck.Run)
+		changeRelease func(*release.Release)
+	}{
+		{"they run", true, true, func(r *codecheck.Run) { r.State, r.ExecID = codecheck.Running, "e" }, func(r *release.Release) { r.State, r.ExecutionID = release.AwaitingApproval, "1" }},
+		{"they are looked at", false, false, func(r *codecheck.Run) { r.Polls, r.Reason = 1, "30 %" }, func(r *release.Release) { r.Polls, r.Reason, r.Status = 1, "waits", 5 }},
+		{"another checkpoint waits", false, true, func(*codecheck.Run) {}, func(r *release.Release) { r.Waiting = []string{"go live"} }},
+		{"somebody approves", false, true, func(*codecheck.Run) {}, func(r *release.Release) { r.Hold = &release.Hold{Approved: []string{"ann"}} }},
+		{"they end", true, true, func(r *codecheck.Run) { r.State = codecheck.Stopped }, func(r *release.Release) { r.State = release.Stopped }},
+	} {
+		step.changeRun(&run)
+		step.changeRelease(&r)
+		update(t, s, func(tx *store.Tx) error {
+			if err := tx.SaveRun(ctx, run, &runVersion); err != nil {
+				return err
+			}
+			return tx.SaveRelease(ctx, r, &releaseVersion)
+		})
+		now := seen()
+		if now[0] != last[0] != step.run || now[1] != last[1] != step.release {
+			t.Errorf("%s: versions %v after %v", step.name, now, last)
+		}
+		last = now
+	}
+	update(t, s, func(tx *store.Tx) error {
+		if _, err := tx.VersionOf(ctx, store.RecordRun, "none"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the version of no run: %v", err)
+		}
+		return nil
+	})
 }

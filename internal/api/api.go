@@ -235,8 +235,14 @@ func decode(text []byte, into any) error {
 		}
 		err = errors.New("more follows after the value")
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	var mistyped *json.UnmarshalTypeError
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		err = errors.New("it ends too soon")
+	case errors.As(err, &mistyped) && mistyped.Field != "":
+		err = fmt.Errorf("%s is a JSON %s", mistyped.Field, mistyped.Value)
+	case errors.As(err, &mistyped):
+		err = fmt.Errorf("it is a JSON %s: send an object", mistyped.Value)
 	}
 	return badRequest("the body is not what is wanted here: %s", strings.TrimPrefix(err.Error(), "json: "))
 }

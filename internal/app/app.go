@@ -189,6 +189,7 @@ func (a *App) newQueue(ctx context.Context, registry prometheus.Registerer) (*jo
 		Conversation:      a.reloads.hosts,
 		Commands:          a.reloads.hosts.commands,
 		Reporter:          a.reloads.hosts,
+		RefusedTokens:     a.reloads.hosts.RefusedTokens,
 		Report:            a.reloads.hosts.report,
 		Retention:         a.cfg.Store.Retention,
 		PayloadRetention:  a.cfg.Store.PayloadRetention,

@@ -72,6 +72,9 @@ func (h *hosts) MergeRequestsOf(ctx context.Context, connection, repository, sha
 	return h.current.Load().MergeRequestsOf(ctx, connection, repository, sha)
 }
 
+// RefusedTokens are those of the connections in force; see [forge.Forge.RefusedTokens].
+func (h *hosts) RefusedTokens() map[string]string { return h.current.Load().RefusedTokens() }
+
 // SetStatus implements [jobs.Reporter].
 func (h *hosts) SetStatus(ctx context.Context, t forge.Target, s forge.Status, handle string) (string, error) {
 	return h.current.Load().SetStatus(ctx, t, s, handle)

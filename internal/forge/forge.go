@@ -73,6 +73,19 @@ type Forge struct {
 	clients map[string]*connected
 }
 
+// RefusedTokens are the connections whose host answered 401 when it was asked last, with the error.
+func (f *Forge) RefusedTokens() map[string]string {
+	refused := map[string]string{}
+	for name, c := range f.clients {
+		c.transport.mu.Lock()
+		if c.transport.refusal != "" {
+			refused[name] = c.transport.refusal
+		}
+		c.transport.mu.Unlock()
+	}
+	return refused
+}
+
 // connected is one connection with its client.
 type connected struct {
 	client

@@ -326,6 +326,29 @@ func TestEndless(t *testing.T) {
 	}
 }
 
+// TestRefusedTokens: a token counts as refused from an answer of 401 until the host takes it. What else fails says
+// nothing of it.
+func TestRefusedTokens(t *testing.T) {
+	status := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(`{}`))
+	}))
+	defer server.Close()
+	f := newForge(t, forge.Options{Timeout: time.Minute, Connections: []forge.Connection{{Name: "c", Host: event.Gitee, APIURL: server.URL, Token: token}}})
+	for _, step := range []struct {
+		status  int
+		refused bool
+	}{{403, false}, {401, true}, {500, true}, {404, true}, {200, false}, {404, false}} {
+		status = step.status
+		_, _ = f.Head(t.Context(), pushToMain())
+		reason, refused := f.RefusedTokens()["c"]
+		if refused != step.refused || strings.Contains(reason, token) {
+			t.Errorf("after %d: refused %t, %q", step.status, refused, reason)
+		}
+	}
+}
+
 // TestMetrics: each request counts once, with the name of the read and its status.
 func TestMetrics(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())

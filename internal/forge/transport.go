@@ -38,6 +38,8 @@ type transport struct {
 
 	mu    sync.Mutex
 	limit limit
+	// refusal is how the host refused our token when it was asked last; empty when it took it.
+	refusal string
 }
 
 // limit is what a host said of its limit of requests.
@@ -106,7 +108,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.follows(resp) {
 		return resp, nil
 	}
-	if refusal := errorOf(resp, operationIn(req.Context()).right, t.now()); refusal != nil {
+	refusal := errorOf(resp, operationIn(req.Context()).right, t.now())
+	t.noteToken(resp.StatusCode, refusal)
+	if refusal != nil {
 		if refusal.retryAfter > 0 {
 			t.wait(refusal.retryAfter)
 		}
@@ -119,6 +123,18 @@ func (t *transport) told() limit {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.limit
+}
+
+// noteToken remembers whether the host takes our token.
+func (t *transport) noteToken(status int, refusal *Error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case status == http.StatusUnauthorized:
+		t.refusal = refusal.Error()
+	case status < http.StatusMultipleChoices:
+		t.refusal = ""
+	}
 }
 
 // note remembers what an answer tells of the host's limit.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -25,6 +26,8 @@ type Notifier interface {
 type announceArgs struct {
 	Event     notify.Event `json:"event"`
 	ReleaseID string       `json:"release_id"`
+	// Occasion tells apart what is told of one release more than once: the checkpoints that wait; empty otherwise.
+	Occasion string `json:"occasion,omitempty"`
 }
 
 // notifyArgs: send a notice.
@@ -66,12 +69,9 @@ func (q *Queue) announceRelease(tx *transaction, before, r release.Release) {
 	if q.opts.Targets != nil && len(q.opts.Targets()) == 0 {
 		return
 	}
-	waits := func(r release.Release) bool {
-		return r.State == release.Held || r.State.Followed() && !r.WaitsForPersonSince.IsZero()
-	}
-	var what notify.Event
+	what, occasion := notify.Event(""), waitsAt(r)
 	switch {
-	case waits(r) && !waits(before):
+	case occasion != "" && occasion != waitsAt(before):
 		what = notify.ApprovalWanted
 	case r.State == before.State:
 	case r.State == release.Failed:
@@ -82,8 +82,19 @@ func (q *Queue) announceRelease(tx *transaction, before, r release.Release) {
 		what = notify.Expired
 	}
 	if what != "" {
-		tx.enqueue(announceArgs{Event: what, ReleaseID: r.ID})
+		tx.enqueue(announceArgs{Event: what, ReleaseID: r.ID, Occasion: occasion})
 	}
+}
+
+// waitsAt says for what a release waits for a person; empty when it does not.
+func waitsAt(r release.Release) string {
+	switch {
+	case r.State == release.Held:
+		return "held"
+	case r.State.Followed() && !r.WaitsForPersonSince.IsZero():
+		return "waits " + strings.Join(r.Waiting, ", ")
+	}
+	return ""
 }
 
 // announce stores the notices about a release for the targets that want them.
@@ -99,6 +110,7 @@ func (q *Queue) announce(ctx context.Context, args announceArgs) (time.Duration,
 		return q.addNotices(ctx, tx, notify.Notice{
 			Event: args.Event, RecordKind: string(store.RecordRelease), RecordID: r.ID, Connection: r.Event.Connection, Repository: r.Event.Repository.FullName,
 			Branch: r.Event.Branch, Commit: r.Event.HeadSHA, Pipeline: pipelineName(r), Reason: r.Reason, Link: q.link("/releases/" + r.ID), At: q.now().UTC(),
+			Occasion: args.Occasion,
 		})
 	})
 }
@@ -130,7 +142,7 @@ func (q *Queue) addNotices(ctx context.Context, tx *transaction, notices ...noti
 			if !target.Wants(n) {
 				continue
 			}
-			stored := store.Notice{Target: target.Name, Event: string(n.Event), RecordID: n.RecordID, Data: string(data)}
+			stored := store.Notice{Target: target.Name, Event: string(n.Event), RecordID: strings.TrimSpace(n.RecordID + " " + n.Occasion), Data: string(data)}
 			added, err := tx.AddNotice(ctx, stored)
 			if err != nil {
 				return err
@@ -173,9 +185,15 @@ func (q *Queue) announceFound(ctx context.Context) error {
 		for _, p := range pauses {
 			if p.Refusals > 0 && q.now().Before(p.Until) {
 				found = append(found, notify.Notice{
-					Event: notify.CredentialFailing, RecordKind: "credential", RecordID: p.Key + " " + p.Since.UTC().Format(time.DateOnly), Reason: p.Reason, At: q.now().UTC(),
+					Event: notify.CredentialFailing, RecordKind: "credential", RecordID: p.Key, Occasion: p.Since.UTC().Format(time.DateOnly), Reason: p.Reason, At: q.now().UTC(),
 				})
 			}
+		}
+		for connection, reason := range q.opts.RefusedTokens() {
+			found = append(found, notify.Notice{
+				Event: notify.CredentialFailing, RecordKind: "credential", RecordID: "token of connection " + connection, Occasion: q.now().UTC().Format(time.DateOnly),
+				Connection: connection, Reason: reason, At: q.now().UTC(),
+			})
 		}
 	}
 	if len(found) == 0 {

@@ -146,6 +146,14 @@ func (e *ears) Send(_ context.Context, t notify.Target, m notify.Message) error 
 	return nil
 }
 
+// notices counts those of an event that its target has; the caller holds the lock.
+func (e *ears) notices(of notify.Event) (n int) {
+	for _, m := range e.messages[string(of)] {
+		n += len(m.Notices)
+	}
+	return n
+}
+
 // TestNotices tells each target what it wants once, in no more messages than it takes.
 func TestNotices(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p people) {
@@ -245,17 +253,21 @@ func TestNoticeOfEach(t *testing.T) {
 			targets = append(targets, notify.Target{Name: string(e), PerMinute: 60, Events: []notify.Event{e}})
 		}
 		heard := &ears{refuseNew: true}
-		p.start(t, jobs.Options{Notifier: heard, Targets: func() []notify.Target { return targets }, MissingAfter: time.Minute, ReconcileEvery: 100 * time.Millisecond})
+		p.start(t, jobs.Options{Notifier: heard, Targets: func() []notify.Target { return targets }, MissingAfter: time.Minute, ReconcileEvery: 100 * time.Millisecond,
+			RefusedTokens: func() map[string]string { return map[string]string{"gitlab": "the host refuses the token"} }})
 		eventually(t, "each target has its notice", func() bool {
 			heard.Lock()
 			defer heard.Unlock()
-			return len(heard.messages) == len(all)
+			return len(heard.messages) == len(all) && heard.notices(notify.CredentialFailing) == 2
 		})
 		heard.Lock()
 		defer heard.Unlock()
 		for _, e := range all {
-			messages := heard.messages[string(e)]
-			if len(messages) != 1 || len(messages[0].Notices) != 1 || messages[0].Notices[0].Event != e || messages[0].Notices[0].Reason == "" {
+			messages, want := heard.messages[string(e)], 1
+			if e == notify.CredentialFailing {
+				want = 2 // that of Huawei Cloud, and that of a git host
+			}
+			if heard.notices(e) != want || messages[0].Notices[0].Event != e || messages[0].Notices[0].Reason == "" {
 				t.Errorf("%s: messages %+v", e, messages)
 				continue
 			}

@@ -97,6 +97,9 @@ type Options struct {
 	Notifier     Notifier
 	Dashboard    string
 	MissingAfter time.Duration
+	// RefusedTokens returns the connections whose host did not take our token when it was asked last, with what it
+	// answered. Default: none.
+	RefusedTokens func() map[string]string
 	// MaxEventAge is how long before its receipt a change may have been made, by the
 	// host's own time; an older one starts nothing. Default 7 days.
 	MaxEventAge time.Duration
@@ -211,6 +214,9 @@ func New(ctx context.Context, opts Options) (*Queue, error) {
 	}
 	if opts.PayloadRetention == 0 {
 		opts.PayloadRetention = 7 * 24 * time.Hour
+	}
+	if opts.RefusedTokens == nil {
+		opts.RefusedTokens = func() map[string]string { return nil }
 	}
 	if opts.Targets == nil || opts.Notifier == nil {
 		opts.Targets = func() []notify.Target { return nil }

@@ -223,7 +223,7 @@ func (w *world) start(t *testing.T, extra jobs.Options) (q *jobs.Queue, stop fun
 	opts.Recovery = extra.Recovery
 	opts.ReconcileEvery, opts.ReconcileAfter = extra.ReconcileEvery, extra.ReconcileAfter
 	opts.Forge, opts.Confirm, opts.MaxRuns = extra.Forge, extra.Confirm, extra.MaxRuns
-	opts.EvidenceKey, opts.Targets, opts.Notifier, opts.MissingAfter = extra.EvidenceKey, extra.Targets, extra.Notifier, extra.MissingAfter
+	opts.EvidenceKey, opts.Targets, opts.Notifier, opts.MissingAfter, opts.RefusedTokens = extra.EvidenceKey, extra.Targets, extra.Notifier, extra.MissingAfter, extra.RefusedTokens
 	q, err = jobs.New(t.Context(), opts)
 	if err == nil {
 		err = q.Start(t.Context())

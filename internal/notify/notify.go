@@ -21,7 +21,7 @@ const (
 	Expired Event = "expired"
 	// MissingVerdict: a commit that a rule covers has had no verdict for recovery.missing_after.
 	MissingVerdict Event = "missing_verdict"
-	// CredentialFailing: Huawei Cloud refuses credentials, and calls pause.
+	// CredentialFailing: Huawei Cloud or a git host refuses credentials.
 	CredentialFailing Event = "credential_failing"
 )
 
@@ -48,6 +48,8 @@ type Notice struct {
 	// Link is the address of more; empty without dashboard.url.
 	Link string    `json:"link"`
 	At   time.Time `json:"at"`
+	// Occasion tells apart what is told of one record and event more than once; it is not sent.
+	Occasion string `json:"-"`
 }
 
 // Message is what is sent at once: one notice, or a summary of several.
@@ -80,7 +82,7 @@ func (l Lang) words(event Event) string {
 	case MissingVerdict:
 		return pick(zh, "提交没有检查结论", "Commit without a verdict")
 	case CredentialFailing:
-		return pick(zh, "华为云凭证被拒绝", "Huawei Cloud refuses credentials")
+		return pick(zh, "凭证被拒绝", "Credentials are refused")
 	}
 	return string(event)
 }

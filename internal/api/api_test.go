@@ -39,6 +39,9 @@ func FuzzEvaluate(f *testing.F) {
 		if p, known := err.(problem); err != nil && (!known || p.status != http.StatusBadRequest && p.status != http.StatusUnprocessableEntity) {
 			t.Errorf("error %v", err)
 		}
+		if err != nil && (strings.Contains(err.Error(), "Go ") || strings.Contains(err.Error(), "api.")) {
+			t.Errorf("the error names a type of ours: %v", err)
+		}
 		if _, err := json.Marshal(answer); err != nil {
 			t.Error(err)
 		}

@@ -13,6 +13,7 @@ func (a *App) newDashboard(version string) (*dashboard.Dashboard, error) {
 		Policy:       a.reloads.current,
 		Read:         parser(a.cfg.Connections),
 		Orders:       a.orders,
+		Groups:       people(a.reloads.hosts.config).Groups,
 		Service:      func(ctx context.Context) (dashboard.Service, error) { return a.service(ctx, version) },
 		FileURL:      a.reloads.hosts.FileURL,
 		MissingAfter: a.cfg.Recovery.MissingAfter,

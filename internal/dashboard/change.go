@@ -347,6 +347,21 @@ func (p *page) runOffers(r view.RunDetail, about changeAbout) []offer {
 	return p.offers(about, offer{action: access.ActionRerun, kind: "run", id: r.ID, text: p.T("Check again")})
 }
 
+// decides says what the groups of the user let them do with a hold. Whether they are the author, whom a rule may leave
+// out, is asked when they do it.
+func (p *page) decides(h *view.Hold) (approves, refuses, opens bool) {
+	if h == nil || p.d.opts.Groups == nil {
+		return false, false, false
+	}
+	groups := p.d.opts.Groups(p.user.Person, p.user.Claims)
+	in := func(names []string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(groups, name) })
+	}
+	mayOpen := in(p.d.opts.Policy().BreakGlass())
+	approves = in(h.Groups) && h.Missing > 0 && !slices.Contains(h.Approved, p.user.Person)
+	return approves, in(h.Groups) || mayOpen || h.Wanted == 0, mayOpen && h.Window+h.Freeze != ""
+}
+
 func (p *page) releaseOffers(r view.ReleaseDetail, about changeAbout) []offer {
 	var list []offer
 	of := func(action access.Action, text string) {
@@ -355,17 +370,20 @@ func (p *page) releaseOffers(r view.ReleaseDetail, about changeAbout) []offer {
 	ofHeld := func(action access.Action, text string) {
 		list = append(list, offer{action: action, kind: "release", id: r.ID, text: text, commit: r.Commit})
 	}
+	approves, refuses, opens := p.decides(r.Hold)
 	switch state := string(r.State); state {
 	case "held":
-		if h := r.Hold; h == nil || h.Missing > 0 && !slices.Contains(h.Approved, p.user.Person) {
+		if approves {
 			ofHeld(access.ActionApproveHeld, p.T("Approve"))
 		}
-		ofHeld(access.ActionRefuseHeld, p.T("Refuse"))
-		if h := r.Hold; h == nil || h.Window+h.Freeze != "" {
+		if refuses {
+			ofHeld(access.ActionRefuseHeld, p.T("Refuse"))
+		}
+		if opens {
 			ofHeld(access.ActionBreakGlass, p.T("Break the glass"))
 		}
 	case "starting":
-		if r.Hold != nil && len(r.Actions) == 0 {
+		if refuses && len(r.Actions) == 0 {
 			ofHeld(access.ActionRefuseHeld, p.T("Refuse"))
 		}
 	case "awaiting_approval":

@@ -33,6 +33,8 @@ type Options struct {
 	// Orders carries out what people ask for, and has refused what another site made a browser send; nil:
 	// nothing can be asked for.
 	Orders access.Orders
+	// Groups are those that a person is in, whose login or proxy named claims. Nil: none.
+	Groups func(person string, claims []string) []string
 	// Service says how the service itself is.
 	Service func(context.Context) (Service, error)
 	// FileURL is the address of a line of a file at a commit on its git host; empty where there is none.

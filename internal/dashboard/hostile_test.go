@@ -167,6 +167,7 @@ func serveTo(t *testing.T, done *orders, allow access.Options) *httptest.Server 
 				Connections: []dashboard.Connection{{Name: evil, Kind: evil}}, Remotes: []dashboard.Remote{{Name: evil, Address: evil}}}, nil
 		},
 		FileURL: func(string, string, string, string, int) string { return "javascript:alert(4)" },
+		Groups:  func(string, []string) []string { return []string{evil} },
 	})
 	if err != nil {
 		t.Fatal(err)

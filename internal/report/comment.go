@@ -81,7 +81,7 @@ func (w words) writeRun(b *strings.Builder, run codecheck.Run, c Commented, comm
 	fmt.Fprintf(b, "### %s\n\n%s\n\n%s %s, %s %s\n\n", title, Text(verdict, longestSentence), w.commit, run.Event.HeadSHA[:min(8, len(run.Event.HeadSHA))], w.rule, Text(run.Rule, longestCell))
 	if run.Verdict != nil {
 		if compared := strings.Join(append(slices.Clone(run.Verdict.Reasons), run.Verdict.Remarks...), ", "); compared != verdict {
-			fmt.Fprintf(b, "%s: %s\n\n", w.gate, Text(compared, longestSentence))
+			fmt.Fprintf(b, "%s%s%s\n\n", w.gate, w.colon, Text(compared, longestSentence))
 		}
 	}
 	w.writeFindings(b, run, c)
@@ -89,7 +89,7 @@ func (w words) writeRun(b *strings.Builder, run codecheck.Run, c Commented, comm
 	if commands != "" {
 		again = fmt.Sprintf(w.againComment, commands) + " " + again
 	}
-	fmt.Fprintf(b, "**%s.** %s\n\n%s: %s `gatewright rerun run %s --reason …`\n", w.next, next, w.again, again, run.ID)
+	fmt.Fprintf(b, "**%s** %s\n\n%s%s%s `gatewright rerun run %s --reason …`\n", w.next, next, w.again, w.colon, again, run.ID)
 }
 
 // writeFindings writes a table of the new findings of a run.
@@ -114,7 +114,7 @@ func (w words) writeFindings(b *strings.Builder, run codecheck.Run, c Commented)
 	if !compared {
 		title = w.allFindings
 	}
-	fmt.Fprintf(b, "**%s: %d**\n\n| %s | %s | %s | %s |\n|---|---|---|---|\n", title, len(list), w.severity, w.ruleColumn, w.where, w.message)
+	fmt.Fprintf(b, "**%s%s%d**\n\n| %s | %s | %s | %s |\n|---|---|---|---|\n", title, w.colon, len(list), w.severity, w.ruleColumn, w.where, w.message)
 	for _, f := range list[:min(len(list), MaxAnnotations)] {
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", Text(f.Severity, longestCell), Text(f.Rule, longestCell), where(f, run.Event.HeadSHA, c), Text(f.Message, longestSentence))
 	}

@@ -21,10 +21,10 @@ type words struct {
 	held, heldMissing, heldWindow, heldFreeze, heldUntil, heldSeparator, or                    string
 	releaseRefused, releaseStopped, releaseRolledBack, releaseExpired, releaseUnknown, atPoint string
 
-	titlePassed, titleFailed, titleErrored                     string
-	commit, rule, gate, severity, ruleColumn, where, message   string
-	newFindings, allFindings, more, nothingNew                 string
-	next, nextFailed, nextPassed, nextErrored, again, againRun string
+	titlePassed, titleFailed, titleErrored                          string
+	commit, rule, gate, colon, severity, ruleColumn, where, message string
+	newFindings, allFindings, more, nothingNew                      string
+	next, nextFailed, nextPassed, nextErrored, again, againRun      string
 	// againComment is how to check again by a comment.
 	againComment string
 }
@@ -50,9 +50,9 @@ func english() words {
 		releaseExpired: "nobody decided in time: ", releaseUnknown: "somebody must look: ", atPoint: " at ",
 
 		titlePassed: "Gatewright: passed", titleFailed: "Gatewright: failed", titleErrored: "Gatewright: no verdict",
-		commit: "Commit", rule: "rule", gate: "Gate", severity: "Severity", ruleColumn: "Rule", where: "Where", message: "Message",
+		commit: "Commit", rule: "rule", gate: "Gate", colon: ": ", severity: "Severity", ruleColumn: "Rule", where: "Where", message: "Message",
 		newFindings: "New findings", allFindings: "Findings (not compared with an earlier check)", more: "and %d more", nothingNew: "No new findings.",
-		next: "What happens next", nextFailed: "Push a mended commit; it is checked automatically.",
+		next: "What happens next.", nextFailed: "Push a mended commit; it is checked automatically.",
 		nextPassed:  "Nothing more is needed from this check.",
 		nextErrored: "The check did not come to a verdict. It can be repeated.",
 		again:       "To check this commit again", againRun: "an operator runs", againComment: "write `%srecheck` in a comment, or",
@@ -73,9 +73,9 @@ func chinese() words {
 		releaseExpired: "超时未审批：", releaseUnknown: "需要人工确认：", atPoint: "，位于 ",
 
 		titlePassed: "Gatewright：通过", titleFailed: "Gatewright：未通过", titleErrored: "Gatewright：没有结论",
-		commit: "提交", rule: "规则", gate: "门禁", severity: "级别", ruleColumn: "规则", where: "位置", message: "说明",
+		commit: "提交", rule: "规则", gate: "门禁", colon: "：", severity: "级别", ruleColumn: "规则", where: "位置", message: "说明",
 		newFindings: "新问题", allFindings: "问题（未与之前的检查比较）", more: "另有 %d 个", nothingNew: "没有新问题。",
-		next: "接下来", nextFailed: "推送修复后的提交，会自动重新检查。",
+		next: "接下来：", nextFailed: "推送修复后的提交，会自动重新检查。",
 		nextPassed:  "此检查不再需要任何操作。",
 		nextErrored: "检查没有得出结论，可以重新检查。",
 		again:       "重新检查此提交", againRun: "由运维人员执行", againComment: "在评论中写 `%srecheck`，或",

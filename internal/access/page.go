@@ -25,6 +25,8 @@ const (
 // loginView is what the login page shows.
 type loginView struct {
 	Language string
+	// Stylesheet and Icon are their paths; empty for none.
+	Stylesheet, Icon string
 	// Next is where a login leads to.
 	Next    string
 	Problem problem
@@ -44,7 +46,7 @@ func (v loginView) roles() string {
 
 var loginTexts = map[string]map[string]string{
 	"en": {
-		"title": "Log in", "login": "Log in", "again": "Try again", "logout": "Log out", "as": "You are logged in as", "roles": "Your roles:",
+		"title": "Log in", "login": "Log in", "again": "Try again", "overview": "Overview", "logout": "Log out", "as": "You are logged in as", "roles": "Your roles:",
 		"no_roles":    "You have no role here, so there is nothing that you may see. Ask whoever runs Gatewright to give a group of yours a role.",
 		"unavailable": "The login service does not answer at the moment. Whoever is logged in can go on working. Try again in a minute.",
 		"no_login":    "Nobody can log in here: dashboard.auth of the server file names no login service, or a proxy must send you here.",
@@ -53,7 +55,7 @@ var loginTexts = map[string]map[string]string{
 		"limited":     "Too many logins from your address failed. Wait a minute and try again.",
 	},
 	"zh": {
-		"title": "登录", "login": "登录", "again": "重试", "logout": "退出登录", "as": "您已登录为", "roles": "您的角色：",
+		"title": "登录", "login": "登录", "again": "重试", "overview": "概览", "logout": "退出登录", "as": "您已登录为", "roles": "您的角色：",
 		"no_roles":    "您在此没有任何角色，因此没有可以查看的内容。请联系 Gatewright 的管理员，为您所在的组分配角色。",
 		"unavailable": "登录服务暂时没有响应。已登录的用户可以继续工作。请稍后重试。",
 		"no_login":    "此处无法登录：服务器配置文件的 dashboard.auth 未指定登录服务，或者必须通过代理访问。",
@@ -68,13 +70,20 @@ var loginTexts = map[string]map[string]string{
 func (v loginView) html() string {
 	esc, text := html.EscapeString, func(key string) string { return html.EscapeString(loginTexts[v.Language][key]) }
 	link := func(path, label string) string {
-		return `<p><a href="` + path + "?next=" + esc(url.QueryEscape(v.Next)) + `">` + text(label) + "</a></p>\n"
+		return `<p><a class="button" href="` + path + "?next=" + esc(url.QueryEscape(v.Next)) + `">` + text(label) + "</a></p>\n"
 	}
 	var b strings.Builder
 	b.WriteString(`<!doctype html>
 <html lang="` + esc(v.Language) + `">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>` + text("title") + ` · Gatewright</title></head>
-<body><main><h1>Gatewright</h1>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>` + text("title") + ` · Gatewright</title>`)
+	if v.Stylesheet != "" {
+		b.WriteString(`<link rel="stylesheet" href="` + esc(v.Stylesheet) + `">`)
+	}
+	if v.Icon != "" {
+		b.WriteString(`<link rel="icon" href="` + esc(v.Icon) + `" type="image/svg+xml">`)
+	}
+	b.WriteString(`</head>
+<body><main class="login"><div class="card"><h1>Gatewright</h1>
 `)
 	if v.Problem != "" {
 		b.WriteString(`<p role="alert">` + text(string(v.Problem)) + "</p>\n")
@@ -83,7 +92,7 @@ func (v loginView) html() string {
 	case v.User != nil:
 		b.WriteString("<p>" + text("as") + " <strong>" + esc(v.User.Name) + "</strong></p>\n")
 		if roles := v.roles(); roles != "" {
-			b.WriteString("<p>" + text("roles") + " " + esc(roles) + "</p>\n")
+			b.WriteString("<p>" + text("roles") + " " + esc(roles) + "</p>\n" + `<p><a class="button" href="/">` + text("overview") + "</a></p>\n")
 		} else {
 			b.WriteString("<p>" + text("no_roles") + "</p>\n")
 		}
@@ -97,11 +106,12 @@ func (v loginView) html() string {
 	case v.Problem == problemUnavailable:
 		b.WriteString(link(loginPath, "again"))
 	}
-	b.WriteString("</main></body></html>\n")
+	b.WriteString("</div></main></body></html>\n")
 	return b.String()
 }
 
 func (s *Service) render(c echo.Context, status int, page loginView) error {
+	page.Stylesheet, page.Icon = s.opts.Stylesheet, s.opts.Icon
 	page.Language = language(c.Request().Header.Get("Accept-Language"))
 	h := c.Response().Header()
 	h.Set("Vary", "Accept-Language")

@@ -30,6 +30,8 @@ type Options struct {
 	Local *Local
 	// URL is the address of the pages, without a slash at its end; OIDC needs it.
 	URL string
+	// Stylesheet and Icon are the paths of those of the login page, which need no login; empty: it has none.
+	Stylesheet, Icon string
 	// Idle and Absolute are the limits of a login; default 8h and 24h.
 	Idle, Absolute time.Duration
 	// Clients says which address a request came from.

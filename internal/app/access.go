@@ -2,6 +2,7 @@ package app
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/access"
 	"github.com/gatewright/gatewright/internal/config"
+	"github.com/gatewright/gatewright/internal/dashboard"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/webhook"
 )
@@ -16,10 +18,11 @@ import (
 // newAccess makes what lets people and programs in, as dashboard of the server file says.
 func newAccess(cfg *config.Config, inForce func() *config.Config, s *store.Store, registry prometheus.Registerer, log *zap.Logger) (*access.Service, error) {
 	d := cfg.Dashboard
+	stylesheet, icon := dashboard.Look()
 	opts := access.Options{
 		Store: s, People: people(inForce), Settings: func() access.Settings { return accessSettings(inForce()) },
 		URL: d.URL, Idle: d.Session.Idle, Absolute: d.Session.Absolute,
-		Clients: privateClients(cfg.HTTP, d), Claims: s, Log: log, Metrics: access.NewMetrics(registry),
+		Clients: privateClients(cfg.HTTP, d), Claims: s, Log: log, Metrics: access.NewMetrics(registry), Stylesheet: stylesheet, Icon: icon,
 	}
 	if o := d.Auth.OIDC; o != nil {
 		opts.OIDC = &access.ProviderOptions{
@@ -62,5 +65,5 @@ func accessSettings(cfg *config.Config) access.Settings {
 // withoutLogin reports whether a request is for what probes and Prometheus read, which says nothing of
 // a repository.
 func withoutLogin(c echo.Context) bool {
-	return slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, c.Path())
+	return slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, c.Path()) || strings.HasPrefix(c.Path(), dashboard.AssetPath)
 }

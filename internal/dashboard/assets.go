@@ -21,6 +21,18 @@ type asset struct {
 	content   []byte
 }
 
+// AssetPath is below what the stylesheet, the script and the icon are served. They say nothing about anybody.
+const AssetPath = "/assets/"
+
+// Look gives the paths of the stylesheet and the icon of the pages.
+func Look() (stylesheet, icon string) {
+	assets, err := newAssets()
+	if err != nil {
+		panic(err) // they are in the program
+	}
+	return assets["style.css"].url, assets["icon.svg"].url
+}
+
 // newAssets reads the files by their names.
 func newAssets() (map[string]asset, error) {
 	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -37,7 +49,7 @@ func newAssets() (map[string]asset, error) {
 		sum := sha256.Sum256(content)
 		ext := path.Ext(entry.Name())
 		assets[entry.Name()] = asset{
-			url:     "/assets/" + strings.TrimSuffix(entry.Name(), ext) + "-" + hex.EncodeToString(sum[:6]) + ext,
+			url:     AssetPath + strings.TrimSuffix(entry.Name(), ext) + "-" + hex.EncodeToString(sum[:6]) + ext,
 			kind:    kinds[ext],
 			content: content,
 		}

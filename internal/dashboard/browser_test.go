@@ -152,7 +152,7 @@ func TestPages(t *testing.T) {
 		{"overview", "/"}, {"released", "/changes/" + push}, {"failed", "/changes/" + request}, {"payload", "/changes/" + push + "/payload"},
 		{"findings", "/changes/" + request + "?severity=critical&text=token"}, {"deliveries", "/deliveries"}, {"runs", "/runs?state=failed"}, {"releases", "/releases"},
 		{"missing", "/missing"}, {"none", "/runs?q=nobody/nothing"}, {"audit", "/audit"}, {"rules", "/rules?delivery=" + request},
-		{"chinese", "/changes/" + request + "?lang=zh"}, {"chinese-overview", "/"}, {"english", "/rules?lang=en"},
+		{"chinese", "/changes/" + request + "?lang=zh"}, {"chinese-overview", "/"}, {"english", "/rules?lang=en"}, {"login", "/login"},
 	})
 }
 

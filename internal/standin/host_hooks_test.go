@@ -275,11 +275,6 @@ func TestGitHubRedelivers(t *testing.T) {
 	if ping := r.last(t); ping.header.Get("X-GitHub-Event") != "ping" || !strings.Contains(ping.body, `"zen"`) {
 		t.Errorf("first delivery %+v", ping)
 	}
-	r.answer(http.StatusBadGateway)
-	failed := c.push("github", "acme/shop")[0]
-	if failed.Status != http.StatusBadGateway {
-		t.Errorf("delivered %+v", failed)
-	}
 	type row struct {
 		ID         int64
 		GUID       string
@@ -294,6 +289,12 @@ func TestGitHubRedelivers(t *testing.T) {
 			t.Fatalf("%v: %s", err, raw)
 		}
 		return rows, res.Header.Get("Link")
+	}
+	until(t, "the ping is noted", func() bool { rows, _ := list(""); return len(rows) == 1 })
+	r.answer(http.StatusBadGateway)
+	failed := c.push("github", "acme/shop")[0]
+	if failed.Status != http.StatusBadGateway {
+		t.Errorf("delivered %+v", failed)
 	}
 	want := row{failed.ID, failed.GUID, "Invalid HTTP Response: 502", 502, "push", false}
 	first, link := list("?per_page=1")

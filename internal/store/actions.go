@@ -127,21 +127,27 @@ func (tx *Tx) ActionsOf(ctx context.Context, recordID string) ([]Action, error) 
 // service was looked at again changes nothing: nobody would be quick enough for a record that is under way. The error
 // wraps [ErrNotFound] when there is none.
 func (tx *Tx) VersionOf(ctx context.Context, kind RecordKind, id string) (version string, err error) {
-	var decisive any
+	var decisive []any
 	switch kind {
 	case RecordRun:
-		r, rerunAs, e := recordAndRerun[codecheck.Run](ctx, tx, kind, id)
-		err, decisive = e, []any{r.State, r.ExecID, r.Verdict, rerunAs}
+		var r codecheck.Run
+		r, err = tx.Run(ctx, id)
+		decisive = []any{r.State, r.ExecID, r.Verdict}
 	case RecordRelease:
-		r, rerunAs, e := recordAndRerun[release.Release](ctx, tx, kind, id)
-		err, decisive = e, []any{r.State, r.ExecutionID, r.Waiting, r.Operation, r.Actions, r.Hold, rerunAs}
+		var r release.Release
+		r, err = tx.Release(ctx, id)
+		decisive = []any{r.State, r.ExecutionID, r.Waiting, r.Operation, r.Actions, r.Hold}
 	default:
 		var updated int64
-		err = tx.queryRow(ctx, `SELECT updated_at FROM deliveries WHERE id = $1`, id).Scan(&updated)
-		decisive = updated
+		if err = tx.queryRow(ctx, `SELECT updated_at FROM deliveries WHERE id = $1`, id).Scan(&updated); errors.Is(err, sql.ErrNoRows) {
+			err = ErrNotFound
+		}
+		decisive = []any{updated}
 	}
-	if errors.Is(err, sql.ErrNoRows) {
-		err = ErrNotFound
+	if err == nil && kind != RecordDelivery {
+		var as string
+		as, err = tx.RerunAs(ctx, kind, id)
+		decisive = append(decisive, as)
 	}
 	if err != nil {
 		return "", fmt.Errorf("read version of %s %q: %w", kind, id, err)
@@ -152,14 +158,6 @@ func (tx *Tx) VersionOf(ctx context.Context, kind RecordKind, id string) (versio
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8]), nil
-}
-
-func recordAndRerun[T any](ctx context.Context, tx *Tx, kind RecordKind, id string) (record T, rerunAs string, err error) {
-	var data string
-	if err = tx.queryRow(ctx, `SELECT data, rerun_as FROM `+string(kind)+`s WHERE id = $1`, id).Scan(&data, &rerunAs); err == nil {
-		err = json.Unmarshal([]byte(data), &record)
-	}
-	return record, rerunAs, err
 }
 
 // MarkRerun marks an ended record as repeated by the record with the id as, which makes

@@ -131,7 +131,7 @@ func (b basis) notAllowed() string {
 		wanted = codecheck.Failed
 	}
 	switch {
-	case b.refusedByPerson():
+	case b.refusedByPerson() || b.release.Withdrawn != "": // neither needs a verdict
 	case b.run.State != wanted || b.run.Verdict == nil || b.run.Verdict.Passed != (wanted == codecheck.Passed):
 		return "run " + b.run.ID + " has no " + string(wanted) + " verdict"
 	case b.runAgain != "" && b.release.Plan.Action != rules.ReleaseRefuse && b.release.Continues == "":

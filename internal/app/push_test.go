@@ -108,7 +108,7 @@ func testBurst(t *testing.T, d apptest.Service) {
 // TestDeletedBranchIsNotReleased holds that what a rule does not ask about ends a run
 // all the same.
 func TestDeletedBranchIsNotReleased(t *testing.T) {
-	apptest.Each(t, demo.Options{ScanDelay: apptest.LongScan}, testDeletedBranchIsNotReleased)
+	apptest.Each(t, demo.Options{ScanDelay: apptest.EndlessScan}, testDeletedBranchIsNotReleased)
 }
 
 func testDeletedBranchIsNotReleased(t *testing.T, d apptest.Service) {
@@ -146,7 +146,7 @@ func testAgain(t *testing.T, d apptest.Service) {
 // TestMovedBranchIsNotReleased holds that a verdict releases nothing once the
 // branch has a newer commit.
 func TestMovedBranchIsNotReleased(t *testing.T) {
-	apptest.Each(t, demo.Options{ScanDelay: apptest.LongScan}, testMovedBranchIsNotReleased)
+	apptest.Each(t, demo.Options{ScanDelay: apptest.EndlessScan}, testMovedBranchIsNotReleased)
 }
 
 func testMovedBranchIsNotReleased(t *testing.T, d apptest.Service) {
@@ -163,6 +163,7 @@ func testMovedBranchIsNotReleased(t *testing.T, d apptest.Service) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.Standin.EndScans()
 	r := d.Until(t, "the releases are there", apptest.Released)
 	for _, rel := range r.Releases {
 		if rel.State != release.Refused || !strings.Contains(rel.Reason, "has the newer commit") {

@@ -136,7 +136,7 @@ func (r reloading) ruleOf(t *testing.T, runs int) string {
 // what the rules said when it was decided.
 func TestReloadRules(t *testing.T) {
 	t.Parallel()
-	r := reloadingOf(apptest.Start(t, storetest.Database{Name: "sqlite"}, demo.Options{ScanDelay: 2 * time.Second}))
+	r := reloadingOf(apptest.Start(t, storetest.Database{Name: "sqlite"}, demo.Options{ScanDelay: apptest.EndlessScan}))
 	hash, number := r.hash(t), r.metric(t, "gatewright_config_hash")
 	r.pushed(t, "1")
 	r.Until(t, "it is scanned", apptest.Scanning)
@@ -148,6 +148,8 @@ func TestReloadRules(t *testing.T) {
 	if r.metric(t, "gatewright_config_hash") == number {
 		t.Error("the metric of the hash did not change")
 	}
+	r.Standin.SetScanDelay(apptest.ShortScan)
+	r.Standin.EndScans()
 	r.Push(t, event.GitHub, "2", demo.Change{Branch: "main", Before: r.World.Parent, SHA: r.World.Clean, Time: "2026-01-02T03:04:05Z"})
 	if records := r.Until(t, "the run of the old rules was released", apptest.Released); records.Runs[0].Rule != "release-main" {
 		t.Errorf("the run is of rule %q", records.Runs[0].Rule)

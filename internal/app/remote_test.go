@@ -86,7 +86,7 @@ func TestAuthorizes(t *testing.T) {
 			}
 			defer clients.close()
 			r := clients[""]
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			err = r.checker.ReadProject(ctx, options.Projects[0].ID)
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
@@ -199,7 +199,7 @@ func TestChangedCredentialFiles(t *testing.T) {
 			go func() { defer close(done); r.run(ctx) }()
 			put(test.right)
 			err = errors.New("no reload")
-			for end := time.After(20 * time.Second); err != nil; err = read() {
+			for end := time.After(time.Minute); err != nil; err = read() {
 				select {
 				case <-replaced:
 				case <-end:

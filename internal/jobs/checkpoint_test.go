@@ -299,7 +299,7 @@ func TestExpires(t *testing.T) {
 // untilPipeline waits until the newest execution of a pipeline has a status.
 func (p people) untilPipeline(t *testing.T, pipeline string, want release.Status) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		status, err := p.services.newestStatus(t.Context(), pipeline)
 		switch {

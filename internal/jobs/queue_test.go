@@ -113,7 +113,7 @@ func newBenchLogging(t *testing.T, db storetest.Database, parse func(id string) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := errors.Join(q.Stop(ctx), q.Close(), s.Close()); err != nil {
 			t.Error(err)

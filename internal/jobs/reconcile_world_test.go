@@ -232,7 +232,7 @@ func (w *world) start(t *testing.T, extra jobs.Options) (q *jobs.Queue, stop fun
 		t.Fatal(err)
 	}
 	stop = sync.OnceFunc(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := errors.Join(q.Stop(ctx), q.Close()); err != nil {
 			t.Error(err)

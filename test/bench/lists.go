@@ -13,8 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/audit"
 	"github.com/gatewright/gatewright/internal/codecheck"
 	"github.com/gatewright/gatewright/internal/event"
+	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/storetest"
@@ -23,7 +25,8 @@ import (
 )
 
 // lists measures the first page of each list, without a filter and with each one, among a million
-// deliveries and a million runs. The figure is that of the slowest.
+// deliveries, runs, releases, approvals and rows of the audit log: the figure is that of the slowest. And
+// the overview among them.
 func (m *measurer) lists(ctx context.Context) error {
 	for _, database := range m.databases {
 		if err := m.listsOn(ctx, database); err != nil {
@@ -58,20 +61,58 @@ func (m *measurer) listsOn(ctx context.Context, database string) (err error) {
 	}
 	var slowest time.Duration
 	var of string
-	for _, kind := range []string{"deliveries", "runs"} {
-		for _, filter := range listFilters() {
-			took, err := timePages(ctx, s, kind, filter)
-			if err != nil {
-				return err
-			}
-			if took > slowest {
-				slowest, of = took, fmt.Sprintf("%s by %+v", kind, filter)
-			}
+	for _, p := range firstPages() {
+		took, err := timePage(ctx, s, p.read)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		if took > slowest {
+			slowest, of = took, p.name
 		}
 	}
 	fmt.Fprintf(m.out, "# the slowest list on %s: %s\n", database, of)
 	m.addTime("list_ms_1m_"+database, slowest)
-	return nil
+	// The last hour is the last of those that were made, which is one delivery a second.
+	now := listedSince.Add(time.Duration(m.sizes.listed) * time.Second)
+	overview, err := timePage(ctx, s, func(ctx context.Context, tx *store.Tx) error {
+		_, err := view.NewOverview(ctx, tx, now, time.Hour)
+		return err
+	})
+	m.addTime("overview_ms_1m_"+database, overview)
+	return err
+}
+
+// firstPage reads the first page of a list.
+type firstPage struct {
+	name string
+	read func(context.Context, *store.Tx) error
+}
+
+// firstPages are those of each list with each filter.
+func firstPages() (all []firstPage) {
+	add := func(kind string, f any, read func(context.Context, *store.Tx) error) {
+		all = append(all, firstPage{fmt.Sprintf("%s by %+v", kind, f), read})
+	}
+	for _, f := range listFilters() {
+		f.Limit = 50
+		add("deliveries", f, func(ctx context.Context, tx *store.Tx) error { _, err := view.Deliveries(ctx, tx, f); return err })
+		add("runs", f, func(ctx context.Context, tx *store.Tx) error { _, err := view.Runs(ctx, tx, f); return err })
+		add("releases", f, func(ctx context.Context, tx *store.Tx) error { _, err := view.Releases(ctx, tx, f); return err })
+	}
+	for _, f := range []store.Filter{
+		{}, {Until: listedSince.Add(100 * time.Second)}, {Repository: "acme/big"}, {Repository: "acme/small-7"}, {Repository: "nobody/nothing"}, {Commit: "00ff"}, {Commit: "fffffffffff"},
+		{Actor: "ann"}, {Actor: "nobody"}, {States: []string{"approved"}}, {States: []string{"refused"}}, {Search: "nothing of this"},
+	} {
+		f.Limit = 50
+		add("approvals", f, func(ctx context.Context, tx *store.Tx) error { _, err := view.Approvals(ctx, tx, f); return err })
+	}
+	for _, f := range []store.AuditFilter{
+		{}, {Kind: audit.Configuration}, {Actor: "ann"}, {Actor: "nobody"}, {RecordID: "0"}, {Action: "approve"}, {Search: "nothing of this"}, {Since: listedSince}, {Until: listedSince.Add(100 * time.Second)},
+	} {
+		f.Limit = 50
+		add("the audit log", f, func(ctx context.Context, tx *store.Tx) error { _, err := view.NewAuditPage(ctx, tx, f); return err })
+	}
+	return all
 }
 
 // listFilters are each filter alone: with a value that many records have, with one that few have and
@@ -89,21 +130,12 @@ func listFilters() []store.Filter {
 	}
 }
 
-// timePages is the median time of a first page.
-func timePages(ctx context.Context, s *store.Store, kind string, f store.Filter) (time.Duration, error) {
-	f.Limit = 50
+// timePage is the median time of a page.
+func timePage(ctx context.Context, s *store.Store, read func(context.Context, *store.Tx) error) (time.Duration, error) {
 	var times []time.Duration
 	for range 5 {
 		began := time.Now()
-		err := s.View(ctx, func(tx *store.Tx) error {
-			if kind == "runs" {
-				_, err := view.Runs(ctx, tx, f)
-				return err
-			}
-			_, err := view.Deliveries(ctx, tx, f)
-			return err
-		})
-		if err != nil {
+		if err := s.View(ctx, func(tx *store.Tx) error { return read(ctx, tx) }); err != nil {
 			return 0, err
 		}
 		times = append(times, time.Since(began))
@@ -115,7 +147,8 @@ func timePages(ctx context.Context, s *store.Store, kind string, f store.Filter)
 // listedSince is when the first of the listed records was made; one follows each second.
 var listedSince = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// fillLists makes n deliveries and n runs, of which only what is searched differs.
+// fillLists makes n deliveries, runs, releases, approvals and rows of the audit log, of which only what is
+// searched differs. The rows of the audit log are no chain.
 func fillLists(ctx context.Context, s *store.Store, n int) error {
 	ev := event.Event{Connection: "github", Kind: event.Push, Branch: "main", HeadSHA: strings.Repeat("a", 40), Sender: "ann", Title: strings.Repeat("words ", 30),
 		Repository: event.Repository{Host: event.GitHub, ID: "1", FullName: "acme/big", HTTPSURL: "https://github.com/acme/big.git"}}
@@ -125,6 +158,14 @@ func fillLists(ctx context.Context, s *store.Store, n int) error {
 		return err
 	}
 	decision, err := json.Marshal(rules.Decision{Event: ev, Outcome: rules.Matched})
+	if err != nil {
+		return err
+	}
+	started, err := json.Marshal(release.Release{ID: "@", RunID: "@", Rule: "main", Event: ev, State: release.Succeeded, Plan: rules.Release{Pipeline: "p", Action: rules.ReleaseStart}, CreatedAt: listedSince})
+	if err != nil {
+		return err
+	}
+	approval, err := json.Marshal(store.Approval{ID: "@", ReleaseID: "@", Person: "ann", At: listedSince})
 	if err != nil {
 		return err
 	}
@@ -149,6 +190,12 @@ func fillLists(ctx context.Context, s *store.Store, n int) error {
 		`INSERT INTO runs (id, delivery_id, ref_key, task_key, state, connection, repository, kind, branch, number, sha, actor, rule, shares_run_id, occupied_task, baseline, waits_for, account,
 			priority, place, placed_at, starts_at, scan_took, rerun_as, version, deadline, created_at, updated_at, data) ` + numbers + `SELECT ` + id + `, ` + id + `, 'k' || (i % 5000), 't' || (i % 5000),
 			CASE WHEN i % 1000 = 0 THEN 'failed' ELSE 'passed' END, ` + columns + `, '', '', FALSE, '', '', 0, '', 0, 0, 0, '', 1, 0, ` + at + `, ` + at + `, ` + literal(run) + ` FROM numbers`,
+		`INSERT INTO releases (id, run_id, place, pipeline, state, connection, repository, kind, branch, number, sha, actor, rule, waits_for, rerun_as, version, unanswered, deadline, created_at, updated_at, data) ` +
+			numbers + `SELECT ` + id + `, ` + id + `, 0, 'p' || (i % 100), CASE WHEN i % 1000 = 0 THEN 'failed' WHEN i % 1000 = 1 THEN 'refused' ELSE 'succeeded' END, ` + columns + `, '', '', 1, FALSE, 0, ` + at + `, ` + at + `, ` + literal(started) + ` FROM numbers`,
+		`INSERT INTO approvals (id, release_id, state, connection, repository, branch, number, sha, person, rule, created_at, data) ` + numbers + `SELECT ` + id + `, ` + id + `, CASE WHEN i % 1000 = 0 THEN 'refused' ELSE 'approved' END, ` +
+			strings.Replace(columns, "'push', ", "", 1) + `, ` + at + `, ` + literal(approval) + ` FROM numbers`,
+		`INSERT INTO audit (seq, at, kind, actor, action, record_kind, record_id, reason, details, prev, hash) ` + numbers + `SELECT i + 1, ` + at + `, CASE WHEN i % 1000 = 0 THEN 'configuration' ELSE 'release' END,
+			CASE i % 7 WHEN 0 THEN 'ann' ELSE 'gatewright' END, 'created', 'release', ` + id + `, 'the rule asks for it', '{"state":"starting","run":"01a226fb-c5ea-78d5-a06d-0edb45a57a8d","rule":"main","repository":"github acme/big"}', i, i + 1 FROM numbers`,
 	}
 	const chunk = 20_000 // of one transaction
 	for from := 0; from < n; from += chunk {
@@ -166,7 +213,7 @@ func fillLists(ctx context.Context, s *store.Store, n int) error {
 	}
 	if s.SQLite() == nil {
 		// As autovacuum does before long.
-		for _, table := range []string{"deliveries", "runs"} {
+		for _, table := range []string{"deliveries", "runs", "releases", "approvals", "audit"} {
 			if _, err := s.Postgres().Exec(ctx, "VACUUM ANALYZE "+table); err != nil {
 				return err
 			}

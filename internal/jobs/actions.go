@@ -197,7 +197,7 @@ func (in *Inserter) RerunRelease(ctx context.Context, id string, o Order) (Done,
 		if err := in.addRepeated(ctx, tx, b.release, done); err != nil {
 			return "", err
 		}
-		// A rerun goes through all checkpoints again.
+		// A rerun goes through all checkpoints again. A decision that has not ended yet is still about the old execution.
 		return b.release.ID, in.repeatDecisions(ctx, tx, o, b, starters, done, func(release.Release) bool { return true })
 	})
 }
@@ -228,7 +228,7 @@ func (in *Inserter) repeatDecisions(ctx context.Context, tx *transaction, o Orde
 	}
 	for _, decision := range releases {
 		ofThem := slices.ContainsFunc(starters, func(r release.Release) bool { return r.ID == decision.After })
-		if !ofThem || decision.DecidedBy != "" || !decision.State.Ended() || !again(decision) {
+		if !ofThem || decision.DecidedBy != "" || !again(decision) {
 			continue
 		}
 		if as, err := tx.RerunAs(ctx, store.RecordRelease, decision.ID); err != nil {

@@ -69,6 +69,8 @@ func (in *Inserter) BreakGlass(ctx context.Context, releaseID, commit string, by
 			return refuse("%s is in none of the groups that may: %s", by.Person, strings.Join(may, ", "))
 		case b.release.Plan.Action == rules.ReleaseRefuse:
 			return refusal("nothing holds a refusal")
+		case b.release.Unanswered():
+			return refusal("it is being sent: nothing holds it")
 		}
 		if reason := b.notAllowed(); reason != "" {
 			return refusal(reason)

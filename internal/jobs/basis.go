@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -72,12 +73,8 @@ func readBasis(ctx context.Context, tx *store.Tx, id string, head func(context.C
 		}
 	}
 	if b.once() {
-		earlier, known, err := tx.Released(ctx, b.release)
-		if err != nil {
+		if b.earlier, err = earlierRelease(ctx, tx, b.release); err != nil {
 			return b, err
-		}
-		if known && earlier.ReleaseID != b.release.ID {
-			b.earlier = &earlier
 		}
 	}
 	if b.undecided, err = tx.Undecided(ctx, b.run.Event.Connection, b.run.StartedAt); err != nil {
@@ -85,6 +82,23 @@ func readBasis(ctx context.Context, tx *store.Tx, id string, head func(context.C
 	}
 	b.head, b.headKnown, err = head(ctx, b.run.Event.RefKey())
 	return b, err
+}
+
+// earlierRelease is what another release did for the same commit; nil for nothing. What has no
+// answer yet may turn out to have had no effect: the pipeline is taken until that is known.
+func earlierRelease(ctx context.Context, tx *store.Tx, r release.Release) (*store.Released, error) {
+	earlier, known, err := tx.Released(ctx, r)
+	if err != nil || !known || earlier.ReleaseID == r.ID {
+		return nil, err
+	}
+	switch other, err := tx.Release(ctx, earlier.ReleaseID); {
+	case errors.Is(err, store.ErrNotFound): // it was kept no longer
+	case err != nil:
+		return nil, err
+	case other.Unanswered():
+		return nil, nil
+	}
+	return &earlier, nil
 }
 
 // once reports whether the release must be the only one that takes its action for its
@@ -98,13 +112,18 @@ func (b basis) once() bool {
 
 // known is what the next step of the release must know.
 func (b basis) known() release.Known {
-	known := release.Known{Outdated: b.notAllowed(), LeftPaused: b.leftPaused}
-	head, ev := b.head, b.run.Event
-	if b.headKnown && !head.Ended && !head.Uncertain && head.Branch == ev.Branch && head.SHA != ev.HeadSHA {
-		known.Superseded = staleReason(ev, head)
-	}
+	known := release.Known{Outdated: b.notAllowed(), Superseded: b.superseded(), LeftPaused: b.leftPaused}
 	known.StarterGoesOn = b.starter != nil && !b.starter.State.Ended() && b.starter.Plan.Retries() > 0
 	return known
+}
+
+// superseded says which newer commit the branch or merge request certainly has; empty for none.
+func (b basis) superseded() string {
+	head, ev := b.head, b.run.Event
+	if b.headKnown && !head.Ended && !head.Uncertain && head.Branch == ev.Branch && head.SHA != ev.HeadSHA {
+		return staleReason(ev, head)
+	}
+	return ""
 }
 
 // needsDecision reports that the release must wait for a delivery to be decided.
@@ -149,11 +168,11 @@ func (b basis) notAllowed() string {
 
 // withdraw turns an approval that is not allowed any more into a refusal, when the
 // execution that waits is our own: left waiting, it would block the pipeline for the
-// newer commit until a person acts. Where the rule stops such an execution, nothing needs
-// to be refused.
+// newer commit until a person acts. Where the rule stops such an execution because of a
+// newer commit, nothing needs to be refused.
 func (b *basis) withdraw(reason string) bool {
 	ours := b.starter != nil && b.starter.ExecutionID != "" && !b.starter.State.Ended()
-	if !ours || b.release.Plan.Action != rules.ReleaseApprove || b.starter.Plan.OnSuperseded == rules.ReactionStop {
+	if !ours || b.release.Plan.Action != rules.ReleaseApprove || b.starter.Plan.OnSuperseded == rules.ReactionStop && b.superseded() != "" {
 		return false
 	}
 	b.release.Withdrawn, b.release.ExecutionID = reason, b.starter.ExecutionID

@@ -127,15 +127,14 @@ func (q *Queue) closed(ctx context.Context, tx *store.Tx, b basis) (h release.Ho
 	return h, err
 }
 
-// holdOperation lets a release wait whose operation a window or a freeze keeps from being sent.
-func (q *Queue) holdOperation(ctx context.Context, b basis) (time.Duration, error) {
+// holdOperation lets a release wait whose operation, that of next, a window or a freeze keeps from being sent.
+func (q *Queue) holdOperation(ctx context.Context, b basis, next release.Release) (time.Duration, error) {
 	var h release.Hold
 	if err := q.store.View(ctx, func(tx *store.Tx) (err error) { h, err = q.closed(ctx, tx, b); return err }); err != nil {
 		return 0, err
 	}
-	next := b.release
 	next.Reason = "the next action on its execution " + waitsFor(h)
-	h.Until = b.release.Deadline
+	h.Until = next.Deadline
 	return q.saveReleaseStep(ctx, b, next, min(nextLook(h).Sub(q.now()), askOriginEvery), nil)
 }
 

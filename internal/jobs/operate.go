@@ -67,8 +67,8 @@ func (in *Inserter) Operate(ctx context.Context, id string, action rules.Release
 			b.release = in.continued(r, action).Order(action, o.Actor, o.Reason, now)
 			err = in.addRepeated(ctx, tx, b.release, done)
 			if err == nil && action.Releases() {
-				// Checkpoints that were not decided come still.
-				err = in.repeatDecisions(ctx, tx, o, b, starters, done, func(d release.Release) bool { return d.State != release.Succeeded })
+				// Checkpoints that were not decided come still. A decision that has not ended goes on.
+				err = in.repeatDecisions(ctx, tx, o, b, starters, done, func(d release.Release) bool { return d.State.Ended() && d.State != release.Succeeded })
 			}
 			return b.release.ID, err
 		}

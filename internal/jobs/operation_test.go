@@ -641,6 +641,17 @@ func TestRerunOfARetry(t *testing.T) {
 	})
 }
 
+// TestRerunBesideADecision repeats a release whose decision has not noticed its end yet, with that decision.
+func TestRerunBesideADecision(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		p.leaveFailed(t, release.Starting)
+		done, err := p.RerunRelease(t.Context(), "starts", ann)
+		if err != nil || len(done.Releases) != 2 || done.Releases[1].RerunOf != "approves" || done.Releases[1].After != done.Releases[0].ID {
+			t.Fatalf("%+v, %v", done.Releases, err)
+		}
+	})
+}
+
 // TestRetryAfterRetryRepeatsDecisions repeats a decision that ended after the first retry was
 // ordered, with the second one.
 func TestRetryAfterRetryRepeatsDecisions(t *testing.T) {

@@ -155,6 +155,9 @@ const (
 	// off.
 	prepareTimeout = 20 * time.Second
 	sendTimeout    = 20 * time.Second
+	// answerTimeout is how long after the commit of an intent its answer may be saved by the
+	// step that sends it.
+	answerTimeout = sendTimeout + saveTimeout
 	// rescueAfter is how long a job of a dead replica stays as running before River
 	// makes it available to the others. It is longer than any step with its last save,
 	// so that no job is taken from a replica that lives. River looks every 30 seconds,

@@ -104,7 +104,7 @@ func (l *lost) newRelease(id string) release.Release { return l.newReleaseFor(id
 func (l *lost) newReleaseFor(id string, ev event.Event) release.Release {
 	run := l.newRun(id, ev)
 	return release.Release{ID: id, RunID: l.addRun(codecheck.Passed, &run, "passed").ID, Event: run.Event, CreatedAt: l.at, StartedAt: l.at,
-		Deadline: l.deadline, Plan: rules.Release{Pipeline: pipelineID(number(run.Event)), Action: rules.ReleaseStart, Timeout: time.Hour}}
+		Deadline: l.deadline, Plan: rules.Release{Pipeline: pipelineID(number(run.Event)), Action: rules.ReleaseStart, Timeout: l.deadline.Sub(l.at)}}
 }
 
 // addRelease adds the release of the same run that should have started an execution.

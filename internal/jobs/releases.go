@@ -36,12 +36,17 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 	case b.release.State != release.Starting:
 		return 0, nil
 	}
+	if b.release.JustSent(q.now(), answerTimeout) {
+		return staleWait, nil
+	}
 	if b.release.Intent == nil && b.release.Withdrawn == "" {
-		if reason := b.notAllowed(); reason != "" && !b.withdraw(reason) {
+		// Where its starter is sending, there may be an execution to refuse.
+		sending := b.needsStarter() && b.starter.Unanswered()
+		if reason := b.notAllowed(); reason != "" && !sending && !b.withdraw(reason) {
 			return q.endRelease(ctx, b, release.Refused, reason)
 		}
-		// After its deadline it waits for nothing more: Prepare ends it.
-		if (b.needsDecision() || b.needsStarter()) && q.now().Before(b.release.Deadline) {
+		// After its deadline it waits for no decision more: Prepare ends it.
+		if b.needsStarter() || b.needsDecision() && q.now().Before(b.release.Deadline) {
 			return q.waitForOthers(ctx, b)
 		}
 		if b.starter != nil {
@@ -55,6 +60,10 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 			if b.starter.State == release.Stopped {
 				// Its execution may look as if it had only paused.
 				return q.endRelease(ctx, b, release.Stopped, "release "+b.starter.ID+", whose execution it decides, was stopped: "+b.starter.Reason)
+			}
+			// Its time begins with the execution.
+			if until := b.starter.StartedAt.Add(b.release.Plan.Timeout); until.After(b.release.Deadline) {
+				b.release.Deadline = until
 			}
 			b.release.ExecutionID, b.release.OtherIDs = b.starter.ExecutionID, b.starter.OtherIDs
 		}
@@ -72,9 +81,9 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 	next, send, wait, err := q.prepareRelease(ctx, &b)
 	if err == nil && send {
 		if err = q.commitRelease(ctx, &b, next); err != nil {
-			return q.afterRefusedIntent(ctx, b, err)
+			return q.afterRefusedIntent(ctx, b, next, err)
 		}
-		next, wait, err = q.opts.Releaser.Send(ctx, b.release)
+		next, wait, err = q.send(ctx, b.release)
 	}
 	if next.Withdrawn != "" && next.State == release.Succeeded {
 		next.State, next.Reason = release.Refused, next.Withdrawn+"; its checkpoint was refused"
@@ -82,8 +91,24 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 	return q.saveReleaseStep(ctx, b, next, wait, err)
 }
 
-// waitForOthers marks a release as waiting for the record that it depends on.
+// send sends what the committed intent of a release announces. A release may have two jobs,
+// for instance because two people approved it: the other one waits for answerTimeout until
+// this step has saved the answer.
+func (q *Queue) send(ctx context.Context, r release.Release) (release.Release, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	return q.opts.Releaser.Send(ctx, r)
+}
+
+// waitForOthers marks a release as waiting for the record that it depends on. It waits for its
+// starter, which may be held for long, however long that takes.
 func (q *Queue) waitForOthers(ctx context.Context, b basis) (time.Duration, error) {
+	if b.needsStarter() && !q.now().Before(b.release.Deadline) {
+		next := b.release
+		if next.Deadline = b.starter.Deadline.Add(next.Plan.Timeout); q.now().Before(next.Deadline) {
+			return q.saveReleaseStep(ctx, b, next, soon, nil)
+		}
+	}
 	return q.waitFor(ctx, b, func(tx *transaction) (string, error) {
 		if b.needsDecision() {
 			return tx.LockOldestUndecided(ctx, b.run.Event.Connection, b.run.StartedAt)
@@ -120,9 +145,11 @@ const maxTaken = 50
 
 // commitRelease saves a release with its intent, before anything is sent, if it is still
 // allowed in that same transaction. No other release of the pipeline is without an
-// answer then, so that all that others have begun is known.
+// answer then.
 func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Release) error {
+	version := b.version
 	err := q.update(ctx, func(tx *transaction) error {
+		version = b.version
 		if next.Withdrawn == "" {
 			now, err := readBasis(ctx, tx.Tx, next.ID, tx.LockHead)
 			if err != nil {
@@ -139,7 +166,13 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 			} else if k.keeps {
 				return errHeld
 			}
-			if err := claimReleased(ctx, tx, now); err != nil {
+		}
+		// From here on no other release can act on the pipeline: what they have begun is known.
+		if err := tx.SaveRelease(ctx, next, &version); err != nil {
+			return err
+		}
+		if next.Withdrawn == "" {
+			if err := claimReleased(ctx, tx, *b); err != nil {
 				return err
 			}
 		}
@@ -149,10 +182,10 @@ func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Releas
 		}
 		intent := *next.Intent
 		intent.Taken, next.Intent = taken, &intent
-		return q.saveRelease(ctx, tx, b.release, next, &b.version)
+		return q.saveRelease(ctx, tx, b.release, next, &version)
 	})
 	if err == nil {
-		b.release = next
+		b.release, b.version = next, version
 	}
 	return err
 }
@@ -198,19 +231,24 @@ func claimReleased(ctx context.Context, tx *transaction, b basis) error {
 	return err
 }
 
-// afterRefusedIntent ends a step whose intent could not be committed. While another
-// release's action on the pipeline has no answer, this one waits for it.
-func (q *Queue) afterRefusedIntent(ctx context.Context, b basis, refusal error) (time.Duration, error) {
+// afterRefusedIntent ends a step whose intent, that of next, could not be committed. While
+// another release's action on the pipeline has no answer, this one waits for it. An action on
+// the execution that has to wait stays ordered, and has until its deadline.
+func (q *Queue) afterRefusedIntent(ctx context.Context, b basis, next release.Release, refusal error) (time.Duration, error) {
 	switch {
 	case errors.Is(refusal, errNotAllowed):
 		// The next step reads why and acts on it.
 		return soon, nil
 	case errors.Is(refusal, errHeld) && b.release.State.Followed():
-		return q.holdOperation(ctx, b)
+		return q.holdOperation(ctx, b, next.TakenBack())
 	case errors.Is(refusal, errHeld):
 		return q.hold(ctx, b)
 	case errors.Is(refusal, errUncertainHead):
-		next := b.release
+		if b.release.State.Followed() {
+			next = next.TakenBack()
+		} else {
+			next = b.release
+		}
 		next.Reason = fmt.Sprintf("waits until the newest commit of %q is known: a push went back to an earlier one, and may be an old push that was sent again", b.run.Event.Branch)
 		return q.saveReleaseStep(ctx, b, next, uncertainWait, nil)
 	case !errors.Is(refusal, store.ErrPipelineBusy):
@@ -228,9 +266,7 @@ func (q *Queue) followRelease(ctx context.Context, args followReleaseArgs) (time
 	if err != nil || !b.release.State.Followed() {
 		return 0, err
 	}
-	if b.release.JustSent(q.now(), remoteTimeout) {
-		// There may be two jobs of it, because a person ordered something. The other one
-		// has, or will have, the answer.
+	if b.release.JustSent(q.now(), answerTimeout) {
 		return staleWait, nil
 	}
 	b.release.Known = b.known()
@@ -240,9 +276,9 @@ func (q *Queue) followRelease(ctx context.Context, args followReleaseArgs) (time
 	}
 	if err == nil && send {
 		if err = q.commitOperation(ctx, &b, next); err != nil {
-			return q.afterRefusedIntent(ctx, b, err)
+			return q.afterRefusedIntent(ctx, b, next, err)
 		}
-		next, wait, err = q.opts.Releaser.Send(ctx, b.release)
+		next, wait, err = q.send(ctx, b.release)
 	}
 	return q.saveReleaseStep(ctx, b, next, wait, err)
 }

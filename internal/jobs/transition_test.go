@@ -194,51 +194,6 @@ func TestIntentNamesWhatOthersBegan(t *testing.T) {
 	}
 }
 
-// TestWithdrawnOnce: a held approval whose commit is no longer the newest refuses its checkpoint, also when two steps
-// find that out at the same moment.
-func TestWithdrawnOnce(t *testing.T) {
-	q, _ := quietQueue(t)
-	q.opts.Policy = func() *rules.Policy { return nil }
-	ctx := t.Context()
-	now := time.Now().UTC()
-	pushed := event.Event{Connection: "github", Repository: event.Repository{ID: "1"}, Branch: "main", HeadSHA: "a"}
-	run := codecheck.Run{ID: "run", Rule: "rule", State: codecheck.Passed, Verdict: &codecheck.Verdict{Passed: true}, CreatedAt: now, StartedAt: now, Event: pushed}
-	starter := release.Release{ID: "starter", RunID: "run", State: release.AwaitingApproval, ExecutionID: "286540", CreatedAt: now, Event: pushed, Deadline: now.Add(time.Hour),
-		Plan: rules.Release{Pipeline: "p", Action: rules.ReleaseStart}}
-	approval := release.Release{ID: "approval", RunID: "run", Index: 1, After: "starter", State: release.Held, CreatedAt: now, Event: pushed, Deadline: now.Add(time.Hour),
-		Plan: rules.Release{Pipeline: "p", Action: rules.ReleaseApprove, Hold: &rules.Hold{Expires: time.Hour}}}
-	if err := q.update(ctx, func(tx *transaction) error {
-		_, _, err := tx.AddRun(ctx, run)
-		errs := []error{err}
-		for _, r := range []release.Release{starter, approval} {
-			_, err := tx.AddRelease(ctx, r)
-			errs = append(errs, err)
-		}
-		newer := pushed
-		newer.HeadSHA = "b"
-		_, err = tx.AdvanceHead(ctx, newer, "delivery")
-		return errors.Join(append(errs, err)...)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	b, err := q.loadRelease(ctx, "approval")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if _, err := q.hold(ctx, b); err != nil {
-			t.Fatal(err)
-		}
-		now, err := q.loadRelease(ctx, "approval")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r := now.release; r.State != release.Starting || r.Plan.Action != rules.ReleaseRefuse || r.ExecutionID != "286540" || now.notAllowed() != "" {
-			t.Errorf("the release is %s to %s in execution %q: %s; %s", r.State, r.Plan.Action, r.ExecutionID, r.Reason, now.notAllowed())
-		}
-	}
-}
-
 func (q *Queue) run(ctx context.Context, t *testing.T, id string) codecheck.Run {
 	t.Helper()
 	v, err := q.loadRun(ctx, id)

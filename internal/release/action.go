@@ -84,10 +84,10 @@ func (r Release) operationUnanswered() bool {
 	return r.Operation != nil && !r.Operation.SentAt.IsZero() && !r.Operation.Answered
 }
 
-// JustSent reports whether the intent of an operation was committed less than d ago, and
-// neither an answer nor its loss was saved since: another step may be sending it.
+// JustSent reports whether an intent was committed less than d ago, and neither an answer nor
+// its loss was saved since: another step may be sending it.
 func (r Release) JustSent(now time.Time, d time.Duration) bool {
-	return r.operationUnanswered() && r.Polls == 0 && now.Sub(r.Operation.SentAt).Abs() < d
+	return r.Unanswered() && r.Polls == 0 && now.Sub(r.sentAt()).Abs() < d
 }
 
 // sentAt is when the action of an unanswered release was sent, or the operation that was

@@ -215,12 +215,12 @@ func (o *Operator) sendOperation(ctx context.Context, s service, r Release) (Rel
 	op := r.Operation
 	now, err := s.look(ctx, r)
 	if err != nil {
-		return o.waitAfter(takenBack(r), err)
+		return o.waitAfter(r.TakenBack(), err)
 	}
 	newest, _ := now.newest()
 	status := now.status(now.latest(r.executions()), true)
 	if !now.actsOn(r.executions()) || int(status) != op.Before {
-		r = takenBack(r)
+		r = r.TakenBack()
 		r.Reason = fmt.Sprintf("the pipeline moved before %s was sent: %s", op.Action, describe(newest))
 		return r, shortestWait, nil
 	}
@@ -233,7 +233,7 @@ func (o *Operator) sendOperation(ctx context.Context, s service, r Release) (Rel
 		r.Operation = &answered
 		return o.wait(r, fmt.Sprintf("%s of execution %s was accepted", op.Action, r.ExecutionID))
 	case notSent(err) && retryable(err):
-		return o.waitAfter(takenBack(r), err)
+		return o.waitAfter(r.TakenBack(), err)
 	case notSent(err):
 		r = withoutOperation(withOperationResult(r, ResultRefused, "", err.Error()))
 		if r.Continues != "" && r.Untouched() {
@@ -336,8 +336,8 @@ func withoutOperation(r Release) Release {
 	return r
 }
 
-// takenBack returns r with its operation not sent.
-func takenBack(r Release) Release {
+// TakenBack returns r, whose operation was about to be sent, with that ordered and not sent.
+func (r Release) TakenBack() Release {
 	op := *r.Operation
 	op.SentAt, op.Before = time.Time{}, 0
 	r.Operation = &op

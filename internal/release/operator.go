@@ -165,7 +165,7 @@ func (o *Operator) Send(ctx context.Context, r Release) (next Release, wait time
 	s, err := o.service(ctx, r, false)
 	switch {
 	case err != nil && r.operationUnanswered():
-		return o.waitAfter(takenBack(r), err)
+		return o.waitAfter(r.TakenBack(), err)
 	case err != nil:
 		return o.readFailedAfterRefusal(ctx, withoutIntent(r), err)
 	case r.operationUnanswered():

@@ -54,7 +54,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestJustSent holds when the answer to an operation is left to the step that sends it.
+// TestJustSent holds when an answer is left to the step that sends the request.
 func TestJustSent(t *testing.T) {
 	op := func(ago time.Duration, answered bool) Release {
 		return Release{State: Running, Operation: &Operation{Action: rules.ReleaseRetry, SentAt: epoch().Add(-ago), Answered: answered}}
@@ -72,7 +72,9 @@ func TestJustSent(t *testing.T) {
 		"in future":    {op(-time.Hour, false), false},
 		"answered":     {op(time.Second, true), false},
 		"lost":         {lost, false},
-		"a start":      {Release{State: Starting, Intent: &Intent{SentAt: epoch()}}, false},
+		"a start":      {Release{State: Starting, Intent: &Intent{SentAt: epoch()}}, true},
+		"an old start": {Release{State: Starting, Intent: &Intent{SentAt: epoch().Add(-time.Minute)}}, false},
+		"a lost start": {Release{State: Starting, Intent: &Intent{SentAt: epoch()}, Polls: 1}, false},
 	} {
 		if got := c.r.JustSent(epoch(), 40*time.Second); got != c.want {
 			t.Errorf("%s: %t, want %t", name, got, c.want)

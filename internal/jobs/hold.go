@@ -318,6 +318,10 @@ func (q *Queue) hold(ctx context.Context, b basis) (wait time.Duration, err erro
 	}
 	err = q.save(ctx, func(ctx context.Context, tx *transaction) error {
 		if b.starter != nil {
+			// The head first, as where an intent is committed.
+			if _, _, err := tx.LockHead(ctx, b.run.Event.RefKey()); err != nil {
+				return err
+			}
 			if _, err := tx.LockRelease(ctx, b.starter.ID); err != nil {
 				return err
 			}

@@ -418,6 +418,7 @@ var uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
 
 // TestRecoveryOfTwoReplicas: of two replicas one asks the host.
 func TestRecoveryOfTwoReplicas(t *testing.T) {
+	t.Parallel()
 	c := newRecoveryCase(t, storetest.Database{Postgres: storetest.Postgres(t)}, 0)
 	c.step(t, strings.Fields("host main=a"))
 	c.step(t, strings.Fields("webhook push main - a"))

@@ -76,6 +76,7 @@ func startReplica(t *testing.T, dsn, url string) (kill func()) {
 // replica when it has been running for rescueAfter, and its leadership when that was
 // not renewed; the test makes both old instead of waiting.
 func TestAnotherReplicaGoesOn(t *testing.T) {
+	t.Parallel()
 	dsn := storetest.Postgres(t)
 	w := newWorld(t, storetest.Database{Postgres: dsn})
 	// The request that starts the check is not answered while the replica lives.

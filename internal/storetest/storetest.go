@@ -55,11 +55,11 @@ func Each(t *testing.T, test func(t *testing.T, db Database)) {
 	})
 }
 
-// Main runs the tests of a package, twice as many at a time as there are processors, and
-// then stops the server that they started.
+// Main runs the tests of a package, four times as many at a time as there are processors, for they
+// wait more than they compute, and then stops the server that they started.
 func Main(m *testing.M) int {
 	// A -parallel on the command line, which is parsed later, has precedence.
-	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -179,3 +179,12 @@ func (b *basis) withdraw(reason string) bool {
 	b.release.Plan.Action, b.release.Plan.Message = rules.ReleaseRefuse, reason
 	return true
 }
+
+// takeExecution makes the release one of the execution that its starter started. Its time begins
+// with that, and again with each retry of it.
+func (b *basis) takeExecution() {
+	b.release.ExecutionID, b.release.OtherIDs = b.starter.ExecutionID, b.starter.OtherIDs
+	if until := b.starter.BegunAt().Add(b.release.Plan.Timeout); until.After(b.release.Deadline) {
+		b.release.Deadline = until
+	}
+}

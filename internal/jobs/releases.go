@@ -61,11 +61,7 @@ func (q *Queue) actRelease(ctx context.Context, args actReleaseArgs) (time.Durat
 				// Its execution may look as if it had only paused.
 				return q.endRelease(ctx, b, release.Stopped, "release "+b.starter.ID+", whose execution it decides, was stopped: "+b.starter.Reason)
 			}
-			// Its time begins with the execution.
-			if until := b.starter.StartedAt.Add(b.release.Plan.Timeout); until.After(b.release.Deadline) {
-				b.release.Deadline = until
-			}
-			b.release.ExecutionID, b.release.OtherIDs = b.starter.ExecutionID, b.starter.OtherIDs
+			b.takeExecution()
 		}
 		// A start is held before its pipeline is looked at, a decision once its checkpoint waits.
 		if b.release.Plan.Action == rules.ReleaseStart {

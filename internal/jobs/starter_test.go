@@ -174,6 +174,21 @@ func TestApprovalOutlivesAHeldStart(t *testing.T) {
 	}
 }
 
+// TestApprovalOutlivesARetry holds that the time of an approval begins again with a retry of the execution.
+func TestApprovalOutlivesARetry(t *testing.T) {
+	now := time.Now().UTC()
+	p := newPair(t, func(p *pair) {
+		p.starter.State, p.starter.StartedAt = release.Running, now.Add(-2*time.Hour)
+		p.starter.Actions = []release.Action{{Name: rules.ReleaseRetry, At: now.Add(-time.Minute), Result: release.ResultAccepted}, {Name: rules.ReleaseRetry, At: now, Result: release.ResultRefused}}
+		p.approval.State, p.approval.Plan.Hold, p.approval.Deadline = release.Starting, nil, now.Add(-time.Hour)
+	})
+	b := p.load("approval")
+	b.takeExecution()
+	if b.release.ExecutionID != "286540" || !b.release.Deadline.Equal(now.Add(59*time.Minute)) {
+		t.Errorf("execution %q, until %s", b.release.ExecutionID, b.release.Deadline)
+	}
+}
+
 // TestClaimWithoutAnswer holds that a release is not refused for what another one may not have done.
 func TestClaimWithoutAnswer(t *testing.T) {
 	p := newPair(t, func(p *pair) {

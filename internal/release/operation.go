@@ -287,6 +287,17 @@ func lastSent(r Release) (Action, bool) {
 	return Action{}, false
 }
 
+// BegunAt is when the execution of r was started, or retried last.
+func (r Release) BegunAt() time.Time {
+	at := r.StartedAt
+	for _, a := range r.Actions {
+		if a.Name == rules.ReleaseRetry && a.Result != ResultRefused && a.At.After(at) {
+			at = a.At
+		}
+	}
+	return at
+}
+
 // Untouched reports whether no action of r can have had an effect.
 func (r Release) Untouched() bool {
 	_, sent := lastSent(r)

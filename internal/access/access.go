@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 )
 
 // Role is a set of actions that a group of people, or a token, is given.
@@ -38,8 +39,9 @@ type User struct {
 	// Via is how the request came: page or api.
 	Via   string
 	Roles []Role
-	// Claims are the groups that the OpenID provider or the proxy named.
-	Claims []string
+	// Claims are the groups that the OpenID provider or the proxy named at ClaimsAt; zero where neither did.
+	Claims   []string
+	ClaimsAt time.Time
 	// Token is the name of the machine token, empty for a person.
 	Token string
 }
@@ -55,8 +57,10 @@ type Action string
 
 // The actions.
 const (
-	// ActionView reads records, lists, rules and the audit log.
+	// ActionView reads records, lists and rules.
 	ActionView Action = "view"
+	// ActionAudit reads the audit log, which names people and machines.
+	ActionAudit Action = "audit"
 	// ActionPayload reads the raw payload of a delivery.
 	ActionPayload Action = "payload"
 
@@ -87,8 +91,8 @@ const (
 type permission struct {
 	action Action
 	roles  []Role
-	// human: no machine may. person: only an entry of people may.
-	human, person bool
+	// human: no machine may. person: only an entry of people may. known: nobody who is not logged in may, whatever is public.
+	human, person, known bool
 }
 
 var (
@@ -100,6 +104,7 @@ var (
 // permissions is the table of actions and roles. What is not in it is denied.
 var permissions = []permission{
 	{action: ActionView, roles: everyone},
+	{action: ActionAudit, roles: everyone, known: true},
 	{action: ActionPayload, roles: operators},
 
 	{action: ActionReplay, roles: operators},
@@ -135,7 +140,7 @@ func (u User) May(action Action) bool {
 		return false
 	}
 	p := permissions[i]
-	if p.human && u.Token != "" || p.person && u.Person == "" {
+	if p.human && u.Token != "" || p.person && u.Person == "" || p.known && u.Identity == "" {
 		return false
 	}
 	return slices.ContainsFunc(u.Roles, func(r Role) bool { return slices.Contains(p.roles, r) })

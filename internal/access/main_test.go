@@ -145,6 +145,10 @@ func (a answer) user(t *testing.T) (u access.User) {
 	if err := json.Unmarshal([]byte(a.body), &u); err != nil {
 		t.Fatalf("status %d: %v: %s", a.status, err, a.body)
 	}
+	if (u.Claims == nil) != u.ClaimsAt.IsZero() {
+		t.Errorf("claims %q as of %s", u.Claims, u.ClaimsAt)
+	}
+	u.ClaimsAt = time.Time{}
 	return u
 }
 

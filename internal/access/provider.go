@@ -150,7 +150,8 @@ func (p *provider) endpoints(ctx context.Context) (*endpoints, error) {
 		if err == nil {
 			p.known, p.read = found, now
 		}
-		p.tried, p.err = now, err
+		// Those who waited meanwhile do not try at once again.
+		p.tried, p.err = p.now(), err
 	}
 	if p.known != nil {
 		return p.known, nil

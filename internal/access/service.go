@@ -186,10 +186,11 @@ func (s *Service) userOf(c echo.Context) (u User, known bool, err error) {
 	r := c.Request()
 	trusted := s.opts.Proxy.strip(r)
 	if token, found := bearer(r); found {
-		if !s.limiter.allows(s.opts.Clients.Of(r)) {
-			return User{}, false, errLimited
-		}
 		u, err := s.machine(r.Context(), token)
+		if errors.Is(err, errBadToken) && !s.limiter.allows(s.opts.Clients.Of(r)) {
+			// Others behind the same address have good ones.
+			err = errLimited
+		}
 		return u, err == nil, err
 	}
 	switch {
@@ -206,6 +207,7 @@ func (s *Service) userOf(c echo.Context) (u User, known bool, err error) {
 		if !found {
 			return User{}, false, nil
 		}
+		id.at = s.opts.Now().UTC()
 		return s.user("proxy:", id), true, nil
 	}
 	return s.sessionUser(c)
@@ -215,11 +217,12 @@ func (s *Service) userOf(c echo.Context) (u User, known bool, err error) {
 type identity struct {
 	subject, name string
 	claims        []string
+	at            time.Time
 }
 
 // user is the user that an identity stands for, with the roles of the moment.
 func (s *Service) user(prefix string, id identity) User {
-	u := User{Identity: prefix + id.subject, Name: cmp.Or(id.name, id.subject), Person: s.opts.People.PersonOf(id.subject), Claims: id.claims}
+	u := User{Identity: prefix + id.subject, Name: cmp.Or(id.name, id.subject), Person: s.opts.People.PersonOf(id.subject), Claims: id.claims, ClaimsAt: id.at}
 	u.Roles = s.opts.Settings().rolesOf(s.opts.People.GroupsOf(u.Person, id.claims))
 	return u
 }

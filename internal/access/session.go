@@ -66,10 +66,8 @@ func (s *Service) sessionUser(c echo.Context) (User, bool, error) {
 	}
 	session, err := s.session(c.Request().Context(), secret)
 	if errors.Is(err, errBadSession) {
-		if !s.limiter.allows(s.opts.Clients.Of(c.Request())) {
-			return User{}, false, errLimited
-		}
-		s.refused(c, "session", err)
+		// A browser keeps its cookie for longer than a session lasts: that is no attack.
+		s.opts.Metrics.refuse("session")
 		s.setCookie(c, sessionCookie, "", 0)
 		return User{}, false, nil
 	}
@@ -77,7 +75,7 @@ func (s *Service) sessionUser(c echo.Context) (User, bool, error) {
 		return User{}, false, err
 	}
 	subject := strings.TrimPrefix(session.Identity, "oidc:")
-	return s.user("oidc:", identity{subject: subject, name: session.Name, claims: session.Claims}), true, nil
+	return s.user("oidc:", identity{subject: subject, name: session.Name, claims: session.Claims, at: session.CreatedAt}), true, nil
 }
 
 // session is the session of a secret, whose use it notes.
@@ -111,6 +109,7 @@ func (s *Service) beginSession(c echo.Context, id identity) (User, error) {
 	if err := s.opts.Store.AddSession(ctx, session, hashOf(s.cookie(c, sessionCookie)), now.Add(-s.opts.Absolute), now.Add(-s.opts.Idle)); err != nil {
 		return User{}, err
 	}
+	id.at = now.UTC()
 	u := s.user("oidc:", id)
 	if u.Person != "" && s.opts.Claims != nil {
 		if err := s.opts.Claims.SavePersonClaims(ctx, u.Person, id.claims); err != nil {

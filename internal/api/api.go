@@ -63,10 +63,12 @@ type Options struct {
 
 // API answers requests. Run must run for its stream of changes.
 type API struct {
-	opts   Options
-	now    func() time.Time
-	heavy  chan struct{}
-	events *hub
+	opts Options
+	now  func() time.Time
+	// heavy are places for answers that take much to make, pasted for payloads that are sent: who sends one slowly
+	// keeps nobody from an answer.
+	heavy, pasted chan struct{}
+	events        *hub
 }
 
 // New makes the API.
@@ -74,7 +76,7 @@ func New(opts Options) (*API, error) {
 	if opts.Store == nil || opts.Orders == nil || opts.Policy == nil || opts.Parse == nil || opts.Health == nil || opts.Log == nil {
 		return nil, errors.New("new api: an option is missing")
 	}
-	return &API{opts: opts, now: time.Now, heavy: make(chan struct{}, atOnce), events: newHub(opts.Store, opts.Log)}, nil
+	return &API{opts: opts, now: time.Now, heavy: make(chan struct{}, atOnce), pasted: make(chan struct{}, atOnce), events: newHub(opts.Store, opts.Log)}, nil
 }
 
 // Run finds changes for the streams until ctx is done, and then ends them.
@@ -137,6 +139,9 @@ func notFound(format string, args ...any) error {
 }
 
 // answer calls the handler of a route and translates its error.
+func (a *API) readings() chan struct{}    { return a.heavy }
+func (a *API) evaluations() chan struct{} { return a.pasted }
+
 func (a *API) answer(r route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		header := c.Response().Header()
@@ -150,10 +155,11 @@ func (a *API) answer(r route) echo.HandlerFunc {
 		if err := r.parametersKnown(c); err != nil {
 			return a.send(c, err)
 		}
-		if r.heavy {
+		if r.places != nil {
+			places := r.places(a)
 			select {
-			case a.heavy <- struct{}{}:
-				defer func() { <-a.heavy }()
+			case places <- struct{}{}:
+				defer func() { <-places }()
 			default:
 				header.Set("Retry-After", "1")
 				return a.send(c, problem{http.StatusTooManyRequests, "too_many", "others ask for the same at this moment: ask again in a second"})

@@ -20,6 +20,10 @@ const (
 	pollEvery = time.Second
 	// heartbeatEvery is how often a comment is sent on a stream on which nothing happens.
 	heartbeatEvery = 15 * time.Second
+	// idBefore is how long before the begin of a stream a client asks again from, which got no event.
+	idBefore = 5 * time.Second
+	// streamLasts is how long a stream is open: a client that has lost its rights gets nothing for longer.
+	streamLasts = time.Minute
 	// writeTimeout ends the stream of a client that does not read.
 	writeTimeout = 10 * time.Second
 	// maxStreams bounds the streams of a process.
@@ -227,15 +231,24 @@ func (a *API) stream(c echo.Context) error {
 	if begun == nil && resumes {
 		begun = a.resume(c, &w, since)
 	}
+	if begun == nil {
+		// A client that comes back misses nothing, also when nothing had happened. Clocks of replicas differ a little.
+		begun = w.write(fmt.Sprintf("id: %d\n\n", a.now().Add(-idBefore).UnixMicro()))
+	}
 	if begun != nil {
 		return nil // The client has gone.
 	}
 	heartbeat := time.NewTicker(heartbeatEvery)
 	defer heartbeat.Stop()
+	// A client that comes back says who it is again.
+	end := time.NewTimer(streamLasts)
+	defer end.Stop()
 	for {
 		var err error
 		select {
 		case <-c.Request().Context().Done():
+			return nil
+		case <-end.C:
 			return nil
 		case <-heartbeat.C:
 			err = w.write(": heartbeat\n\n")

@@ -113,7 +113,7 @@ func (o *orders) table() map[access.Action]map[store.RecordKind]func(access.Orde
 	held := func(do func(context.Context, string, string, jobs.Approver, string) (jobs.Done, error)) kinds {
 		return kinds{store.RecordRelease: func(order access.Order) ordered {
 			return func(ctx context.Context, id string, by jobs.Order, u access.User) (jobs.Done, error) {
-				return do(ctx, id, order.Commit, jobs.Approver{Person: u.Person, Identity: u.Identity, Via: u.Via, Claims: u.Claims, Version: by.Version}, by.Reason)
+				return do(ctx, id, order.Commit, jobs.Approver{Person: u.Person, Identity: u.Identity, Via: u.Via, Claims: u.Claims, ClaimsAt: u.ClaimsAt, Version: by.Version}, by.Reason)
 			}
 		}}
 	}

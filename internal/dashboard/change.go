@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -43,7 +44,8 @@ func (d *Dashboard) find(c echo.Context) (delivery, record string, err error) {
 		delivery, record, err = view.FindDelivery(ctx, tx, c.Param("id"))
 		return err
 	})
-	if err != nil && !errorIs(err, store.ErrNotFound) && ctx.Err() == nil {
+	var ambiguous view.IDError
+	if errors.As(err, &ambiguous) {
 		// It says which ids begin so.
 		err = failure{http.StatusNotFound, err.Error()}
 	}

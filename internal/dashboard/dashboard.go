@@ -103,7 +103,7 @@ func (d *Dashboard) Register(e *echo.Echo) {
 	e.GET("/changes/:id", d.page(access.ActionView, d.change))
 	e.GET("/changes/:id/payload", d.page(access.ActionPayload, d.payload))
 	e.GET("/releases/:id/evidence", d.page(access.ActionView, d.evidence))
-	e.GET("/audit", d.page(access.ActionView, d.audit))
+	e.GET("/audit", d.page(access.ActionAudit, d.audit))
 	for _, kind := range listKinds() {
 		e.GET(kind.path(), d.page(access.ActionView, d.list(kind)))
 	}

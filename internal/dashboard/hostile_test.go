@@ -296,6 +296,26 @@ func TestOrders(t *testing.T) {
 	if status, _ := post("cross-site", form); status != http.StatusForbidden || len(done.got) != 1 {
 		t.Errorf("from another site: %d, %d orders", status, len(done.got))
 	}
+	for kind, body := range map[string]string{
+		"application/x-www-form-urlencoded":     form.Encode() + "&reason=" + strings.Repeat("x", 1<<20),
+		"multipart/form-data; boundary=B":       "--B\r\nContent-Disposition: form-data; name=\"action\"\r\n\r\nrerun\r\n--B--\r\n",
+		"multipart/form-data; boundary=longest": strings.Repeat("x", 1<<20),
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/orders", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", kind)
+		request.Header.Set("Sec-Fetch-Site", "same-origin")
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusBadRequest || len(done.got) != 1 {
+			t.Errorf("%s: %d, %d orders", kind, response.StatusCode, len(done.got))
+		}
+	}
 	for reason, want := range map[string]int{"": 422, "  ": 422, strings.Repeat("x", 2001): 422} {
 		form.Set("reason", reason)
 		if status, _ := post("same-origin", form); status != want || len(done.got) != 1 {
@@ -368,6 +388,9 @@ func TestStrangers(t *testing.T) {
 	}
 	if status, to, _ := get(public.URL + "/changes/delivery/payload"); status != http.StatusSeeOther || !strings.HasPrefix(to, "/login?") {
 		t.Errorf("the payload for a viewer: %d, to %q", status, to)
+	}
+	if status, to, _ := get(public.URL + "/audit"); status != http.StatusSeeOther || !strings.HasPrefix(to, "/login?") {
+		t.Errorf("the audit log for somebody who is not logged in: %d, to %q", status, to)
 	}
 	response, err = client.PostForm(public.URL+"/orders", url.Values{"action": {"rerun"}, "kind": {"run"}, "id": {"run"}, "reason": {"x"}})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
@@ -54,17 +55,46 @@ func (in *Inserter) order(ctx context.Context, o Order, name store.ActionName, k
 	return done, nil
 }
 
-// unchanged is ErrChanged when the record does not have the version that the order names. What an action needs
-// of its record it checks itself, under its locks.
+// unchanged is ErrChanged when the record does not have the version that the order names. Until the end of the
+// transaction nobody else changes it.
 func unchanged(ctx context.Context, tx *transaction, o Order, kind store.RecordKind, id string) error {
 	if o.Version == "" {
 		return nil
+	}
+	if err := lockRecord(ctx, tx, kind, id); err != nil {
+		return err
 	}
 	version, err := tx.VersionOf(ctx, kind, id)
 	if err == nil && version != o.Version {
 		err = ErrChanged
 	}
 	return err
+}
+
+// lockRecord locks a run or release after the head of its branch, as where an intent is committed.
+func lockRecord(ctx context.Context, tx *transaction, kind store.RecordKind, id string) error {
+	lockHead := func(ev event.Event) error { _, _, err := tx.LockHead(ctx, ev.RefKey()); return err }
+	switch kind {
+	case store.RecordRelease:
+		r, err := tx.Release(ctx, id)
+		if err == nil {
+			err = lockHead(r.Event)
+		}
+		if err == nil {
+			_, err = tx.LockRelease(ctx, id)
+		}
+		return err
+	case store.RecordRun:
+		run, err := tx.Run(ctx, id)
+		if err == nil {
+			err = lockHead(run.Event)
+		}
+		if err == nil {
+			_, err = tx.LockRun(ctx, id)
+		}
+		return err
+	}
+	return nil
 }
 
 // carryOut is order in a transaction that others end.
@@ -317,8 +347,8 @@ func (in *Inserter) decideCheckpoint(ctx context.Context, id string, decision ru
 		if err != nil {
 			return "", err
 		}
-		if decision == rules.ReleaseApprove && decider.Record.Plan.Hold != nil {
-			return "", refuse("its rule holds that checkpoint: release %s is %s, and goes on once enough people have approved it and its window is open", decider.Record.ID, decider.Record.State)
+		if decider.Record.Plan.Hold != nil {
+			return "", refuse("its rule holds that checkpoint: release %s is %s, and goes on once enough people have approved it and its window is open; approve or refuse that one", decider.Record.ID, decider.Record.State)
 		}
 		before := decider.Record
 		next := before

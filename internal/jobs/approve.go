@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
@@ -19,9 +20,10 @@ type Approver struct {
 	// Identity is what they were recognised by, such as oidc:SUBJECT, and Via how they speak: page, api, command or
 	// comment.
 	Identity, Via string
-	// Claims are the values of the groups claim, of somebody who has logged in. They count only where no login was
-	// kept by SavePersonClaims.
-	Claims []string
+	// Claims are the values of the groups claim, as of ClaimsAt, of somebody who has logged in. They count unless a
+	// later login was kept by SavePersonClaims. ClaimsAt is zero where there was no login.
+	Claims   []string
+	ClaimsAt time.Time
 	// Version is the one that the release must have; empty: any. See [Order].
 	Version string
 }
@@ -239,11 +241,10 @@ func (in *Inserter) heldRelease(ctx context.Context, tx *transaction, id, commit
 	return before, b, nil
 }
 
-// groupsNow are the groups that a person is in. What a login said is kept where none was.
-func (in *Inserter) groupsNow(ctx context.Context, tx *transaction, by Approver) ([]string, error) {
-	_, known, err := tx.PersonClaims(ctx, by.Person)
-	if err == nil && !known && by.Claims != nil {
-		err = tx.SavePersonClaims(ctx, by.Person, by.Claims)
+// groupsNow are the groups that a person is in. What their login says is kept, unless a later one is.
+func (in *Inserter) groupsNow(ctx context.Context, tx *transaction, by Approver) (groups []string, err error) {
+	if !by.ClaimsAt.IsZero() {
+		err = tx.SavePersonClaims(ctx, by.Person, by.Claims, by.ClaimsAt)
 	}
 	if err != nil {
 		return nil, err

@@ -212,6 +212,7 @@ func testHold(t *testing.T, db storetest.Database, file string) {
 //	approve|refuse|glass PERSON COMMIT [IDENTITY]
 //	approve-by FILE PERSON COMMIT    approves by a process that has these rules, which the others have not loaded yet
 //	both PERSON PERSON COMMIT    approve at the same moment, by two processes
+//	one PERSON PERSON COMMIT     approve what they both saw, at the same moment: one may
 //	groups NAME=PERSON,…     loads the server file with these groups
 //	claims PERSON VALUE      somebody logs in
 //	rules FILE               loads rules
@@ -281,6 +282,25 @@ func (c *holdCase) step(words []string) error {
 		}
 		wait.Wait()
 		return errors.Join(errs...)
+	case "one":
+		var version string
+		if err := c.world.store.View(t.Context(), func(tx *store.Tx) (err error) {
+			version, err = tx.VersionOf(t.Context(), store.RecordRelease, c.release)
+			return err
+		}); err != nil {
+			return err
+		}
+		errs := make([]error, 2)
+		var wait sync.WaitGroup
+		for i := range errs {
+			wait.Go(func() {
+				_, errs[i] = c.seconds[i].ApproveHeld(t.Context(), c.release, fullSHA(words[3]), jobs.Approver{Person: words[1+i], Identity: fmt.Sprint("page", i), Via: "page", Version: version}, "read it")
+			})
+		}
+		wait.Wait()
+		if errors.Is(errs[0], jobs.ErrChanged) == errors.Is(errs[1], jobs.ErrChanged) {
+			return fmt.Errorf("%w, %w", errs[0], errs[1])
+		}
 	case "groups":
 		groups := map[string][]string{}
 		for _, word := range words[1:] {

@@ -130,29 +130,33 @@ func (tx *Tx) ApprovalPage(ctx context.Context, f Filter) ([]Approval, Cursor, e
 	return page(ctx, tx, listedApprovals, f, scanRecord[Approval])
 }
 
-// SavePersonClaims keeps the values of the groups claim that the newest login of a person had.
+// ClaimsLast is for how long the groups claim of a login counts, once nothing newer is known.
+const ClaimsLast = 7 * 24 * time.Hour
+
+// SavePersonClaims keeps the values of the groups claim of a person, as of now.
 func (s *Store) SavePersonClaims(ctx context.Context, person string, claims []string) error {
-	return s.Update(ctx, func(tx *Tx) error { return tx.SavePersonClaims(ctx, person, claims) })
+	return s.Update(ctx, func(tx *Tx) error { return tx.SavePersonClaims(ctx, person, claims, fromMicros(tx.now())) })
 }
 
-// SavePersonClaims is that of the store, in a transaction.
-func (tx *Tx) SavePersonClaims(ctx context.Context, person string, claims []string) error {
+// SavePersonClaims keeps the values of the groups claim of a person, as of a time. What is known of a later one stays.
+func (tx *Tx) SavePersonClaims(ctx context.Context, person string, claims []string, at time.Time) error {
 	data, err := json.Marshal(claims)
 	if err != nil {
 		return fmt.Errorf("save claims of %q: %w", person, err)
 	}
 	if _, err := tx.exec(ctx, `INSERT INTO person_claims (person, claims, updated_at) VALUES ($1, $2, $3)
-		ON CONFLICT (person) DO UPDATE SET claims = excluded.claims, updated_at = excluded.updated_at`, person, string(data), tx.now()); err != nil {
+		ON CONFLICT (person) DO UPDATE SET claims = excluded.claims, updated_at = excluded.updated_at WHERE person_claims.updated_at <= excluded.updated_at`,
+		person, string(data), micros(at)); err != nil {
 		return fmt.Errorf("save claims of %q: %w", person, err)
 	}
 	return nil
 }
 
-// PersonClaims are the values of the groups claim that the newest login of a person had; known is false where they
-// have not logged in.
+// PersonClaims are the values of the groups claim of a person that were saved last; known is false where they have
+// not logged in for ClaimsLast.
 func (tx *Tx) PersonClaims(ctx context.Context, person string) (claims []string, known bool, err error) {
 	var data string
-	err = tx.queryRow(ctx, `SELECT claims FROM person_claims WHERE person = $1`, person).Scan(&data)
+	err = tx.queryRow(ctx, `SELECT claims FROM person_claims WHERE person = $1 AND updated_at > $2`, person, tx.now()-ClaimsLast.Microseconds()).Scan(&data)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, false, nil
 	}

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,16 +72,25 @@ const removed = "(removed)"
 var (
 	// secretName is what a member is called that may hold a secret. Gitee sends password and sign.
 	secretName = regexp.MustCompile(`(?i)passw|passphrase|secret|token|credential|authorization|signature|^sign$|(api|access|private|signing|deploy)[-_]?key`)
+	// valueName is the member with the value of an object that has the name of it in another, such as a variable of GitLab.
+	valueName = regexp.MustCompile(`(?i)^(secret_?)?value$`)
+	// variables hold values of which nobody knows whether they are secrets.
+	variables = regexp.MustCompile(`(?i)^(ci_)?variables$`)
 	// secretInText are secrets within a text: in an address, and tokens of known shapes.
-	secretInText = regexp.MustCompile(`://[^/\s:@"]*:[^/\s@"]+@|(?i)[?&][a-z_-]*(?:token|secret|passw(?:or)?d|key)=[^&\s"#]+|\b(?:gh[oprsu]_[A-Za-z0-9]{16,}|github_pat_\w{20,}|glpat-[\w-]{16,}|gwt_[\w-]{16,}|AKIA[A-Z0-9]{16})\b|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*-----END [A-Z ]*PRIVATE KEY-----`)
+	secretInText = regexp.MustCompile(`://[^/\s@"]+@|(?i)[?&][a-z_-]*(?:token|secret|passw(?:or)?d|key)=[^&\s"#]+|\b(?:gh[oprsu]_[A-Za-z0-9]{16,}|github_pat_\w{20,}|gl(?:pat|rt|dt|cbt|ptt)-[\w-]{16,}|npm_[A-Za-z0-9]{16,}|xox[abprs]-[\w-]{10,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+|gwt_[\w-]{16,}|AKIA[A-Z0-9]{16})\b|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*-----END [A-Z ]*PRIVATE KEY-----`)
 )
 
 // clean removes what may be a secret from a value that an object has under a name.
 func (p *Payload) clean(name string, value any) any {
 	switch value := value.(type) {
 	case map[string]any:
-		for name, below := range value {
-			value[name] = p.clean(name, below)
+		for member, below := range value {
+			if p.namedElsewhere(name, member, value) {
+				p.Removed++
+				value[member] = removed
+				continue
+			}
+			value[member] = p.clean(member, below)
 		}
 	case []any:
 		for i, below := range value {
@@ -101,8 +112,30 @@ func (p *Payload) clean(name string, value any) any {
 	return value
 }
 
+// namedElsewhere reports whether a member of an object, which has a name itself, holds a variable, or a value whose name
+// stands in another member and tells of a secret.
+func (p *Payload) namedElsewhere(name, member string, object map[string]any) bool {
+	if text, ok := object[member].(string); !ok || text == "" {
+		return false
+	}
+	pair := slices.ContainsFunc(slices.Collect(maps.Keys(object)), valueName.MatchString)
+	switch {
+	case variables.MatchString(name):
+		return !pair || valueName.MatchString(member)
+	case !valueName.MatchString(member):
+		return false
+	}
+	return slices.ContainsFunc([]string{"key", "name", "variable"}, func(other string) bool {
+		text, _ := object[other].(string)
+		return secretName.MatchString(text)
+	})
+}
+
 func (p *Payload) cleanText(text string) string {
-	return secretInText.ReplaceAllStringFunc(text, func(string) string {
+	return secretInText.ReplaceAllStringFunc(text, func(found string) string {
+		if found == "://git@" {
+			return found
+		}
 		p.Removed++
 		return removed
 	})

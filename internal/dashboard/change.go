@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatewright/gatewright/internal/access"
 	"github.com/gatewright/gatewright/internal/codecheck"
+	"github.com/gatewright/gatewright/internal/release"
 	"github.com/gatewright/gatewright/internal/rules"
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/view"
@@ -64,7 +65,7 @@ func (d *Dashboard) change(c echo.Context, p *page) ([]section, error) {
 	}
 	var change view.Change
 	var found []runFindings
-	about := changeAbout{versions: map[string]string{}, evidence: map[string]bool{}}
+	about := changeAbout{versions: map[string]string{}, evidence: map[string]bool{}, held: map[string][]string{}}
 	err = d.opts.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if change, err = view.NewChange(ctx, tx, delivery, p.now); err != nil {
 			return err
@@ -97,6 +98,9 @@ type changeAbout struct {
 	versions map[string]string
 	// evidence has the releases of which there is a bundle, or will be.
 	evidence map[string]bool
+	// held are the checkpoints that a rule holds, by the release that started their execution: people decide about the
+	// release that is held.
+	held map[string][]string
 }
 
 func (about changeAbout) read(ctx context.Context, tx *store.Tx, c view.Change) error {
@@ -115,6 +119,9 @@ func (about changeAbout) read(ctx context.Context, tx *store.Tx, c view.Change) 
 	for _, r := range c.Releases {
 		if err := version(store.RecordRelease, r.ID); err != nil {
 			return err
+		}
+		if h := r.Hold; r.State == release.Held && r.StartedBy != "" && (h.Wanted > 0 || h.Window != "") {
+			about.held[r.StartedBy] = append(about.held[r.StartedBy], r.Checkpoint)
 		}
 		if r.State.Ended() {
 			ids, err := tx.EvidenceIDs(ctx, r.ID, 1)
@@ -389,11 +396,15 @@ func (p *page) releaseOffers(r view.ReleaseDetail, about changeAbout) []offer {
 			ofHeld(access.ActionRefuseHeld, p.T("Refuse"))
 		}
 	case "awaiting_approval":
+		held := about.held[r.ID]
+		tasks := slices.DeleteFunc(slices.Clone(r.Waiting), func(task string) bool { return slices.Contains(held, task) })
 		for _, decision := range []struct {
 			action access.Action
 			text   string
 		}{{access.ActionApprove, p.T("Approve")}, {access.ActionRefuse, p.T("Refuse")}} {
-			list = append(list, offer{action: decision.action, kind: "release", id: r.ID, text: decision.text, tasks: r.Waiting})
+			if len(tasks) > 0 || len(held) == 0 {
+				list = append(list, offer{action: decision.action, kind: "release", id: r.ID, text: decision.text, tasks: tasks})
+			}
 		}
 		of(access.ActionPipelineStop, p.T("Stop the pipeline"))
 	case "paused":

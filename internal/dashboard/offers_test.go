@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -63,3 +64,28 @@ func TestHeldOffers(t *testing.T) {
 }
 
 type noOrders struct{ access.Orders }
+
+// TestHeldCheckpointIsNotOffered holds that a checkpoint which a rule holds is not offered beside the release that is held.
+func TestHeldCheckpointIsNotOffered(t *testing.T) {
+	p := &page{d: &Dashboard{opts: Options{Policy: func() *rules.Policy { return &rules.Policy{} }, Orders: noOrders{}}}}
+	p.user.Roles = access.Roles()
+	for name, c := range map[string]struct {
+		held []string
+		want string
+	}{
+		"none is held":   {nil, "approve [a b] refuse [a b] pipeline_stop []"},
+		"one is held":    {[]string{"a"}, "approve [b] refuse [b] pipeline_stop []"},
+		"both are held":  {[]string{"a", "b"}, "pipeline_stop []"},
+		"another's held": {[]string{"c"}, "approve [a b] refuse [a b] pipeline_stop []"},
+	} {
+		r := view.ReleaseDetail{}
+		r.ID, r.State, r.Waiting = "id", release.AwaitingApproval, []string{"a", "b"}
+		var got []string
+		for _, o := range p.releaseOffers(r, changeAbout{held: map[string][]string{"id": c.held}}) {
+			got = append(got, fmt.Sprint(o.action, " ", o.tasks))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

@@ -93,7 +93,8 @@ type AuditFilter struct {
 
 // AuditRows lists rows of the audit log, the newest first.
 func (tx *Tx) AuditRows(ctx context.Context, f AuditFilter) ([]audit.Entry, error) {
-	where, args := `seq > 0`, []any{}
+	// One lower bound: SQLite searches the index by the first one alone.
+	where, args := `seq >= $1`, []any{max(f.From, 1)}
 	add := func(condition string, value any) {
 		args = append(args, value)
 		where += fmt.Sprintf(" AND "+condition, len(args))
@@ -121,9 +122,6 @@ func (tx *Tx) AuditRows(ctx context.Context, f AuditFilter) ([]audit.Entry, erro
 	}
 	if f.Before > 0 {
 		add("seq < $%d", f.Before)
-	}
-	if f.From > 0 {
-		add("seq >= $%d", f.From)
 	}
 	query := `SELECT ` + auditColumns + ` FROM audit WHERE ` + where + ` ORDER BY seq DESC`
 	if f.Limit > 0 {

@@ -54,7 +54,7 @@ type AuditPage struct {
 }
 
 // auditWalk is how many rows are looked at for one page where a filter may leave out many.
-const auditWalk = 6_000
+const auditWalk = 20_000
 
 // NewAuditPage reads a page of at most f.Limit rows, which must be 1 or more.
 func NewAuditPage(ctx context.Context, tx *store.Tx, f store.AuditFilter) (AuditPage, error) {

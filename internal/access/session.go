@@ -66,7 +66,7 @@ func (s *Service) sessionUser(c echo.Context) (User, bool, error) {
 	}
 	session, err := s.session(c.Request().Context(), secret)
 	if errors.Is(err, errBadSession) {
-		// A browser keeps its cookie for longer than a session lasts: that is no attack.
+		// A browser keeps its cookie for longer than a session lasts: that is not an attack.
 		s.opts.Metrics.refuse("session")
 		s.setCookie(c, sessionCookie, "", 0)
 		return User{}, false, nil

@@ -139,9 +139,6 @@ func notFound(format string, args ...any) error {
 }
 
 // answer calls the handler of a route and translates its error.
-func (a *API) readings() chan struct{}    { return a.heavy }
-func (a *API) evaluations() chan struct{} { return a.pasted }
-
 func (a *API) answer(r route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		header := c.Response().Header()
@@ -155,8 +152,11 @@ func (a *API) answer(r route) echo.HandlerFunc {
 		if err := r.parametersKnown(c); err != nil {
 			return a.send(c, err)
 		}
-		if r.places != nil {
-			places := r.places(a)
+		if r.heavy {
+			places := a.heavy
+			if r.body != nil {
+				places = a.pasted
+			}
 			select {
 			case places <- struct{}{}:
 				defer func() { <-places }()

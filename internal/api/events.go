@@ -20,7 +20,7 @@ const (
 	pollEvery = time.Second
 	// heartbeatEvery is how often a comment is sent on a stream on which nothing happens.
 	heartbeatEvery = 15 * time.Second
-	// idBefore is how long before the begin of a stream a client asks again from, which got no event.
+	// idBefore is how long before the begin of a stream the changes begin that are sent again to a client that got none.
 	idBefore = 5 * time.Second
 	// streamLasts is how long a stream is open: a client that has lost its rights gets nothing for longer.
 	streamLasts = time.Minute

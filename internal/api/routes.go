@@ -24,11 +24,9 @@ type route struct {
 	problems []int
 	// versioned: the answer has an ETag. ordered: If-Match is mandatory.
 	versioned, ordered bool
-	// places are those of requests of which only some are answered at once; nil for others.
-	places func(*API) chan struct{}
-	// stream: it is a stream of events.
-	stream bool
-	handle func(*API, echo.Context) error
+	// heavy: only some are answered at once. stream: it is a stream of events.
+	heavy, stream bool
+	handle        func(*API, echo.Context) error
 }
 
 // parametersKnown refuses parameters that the route does not have, and those that are given twice.
@@ -73,17 +71,17 @@ func routes() []route {
 		get("/runs/:id", "One run, with its verdict, defects and releases", view.RunDetail{}, detail[view.RunDetail]("run")).versions(),
 		get("/releases/:id", "One release, with what was done to it", view.ReleaseDetail{}, detail[view.ReleaseDetail]("release")).versions(),
 		{method: http.MethodGet, path: "/releases/:id/evidence", action: access.ActionView, summary: "The evidence bundle of a release that has ended, byte for byte",
-			problems: []int{http.StatusNotFound, http.StatusConflict, http.StatusTooManyRequests}, places: (*API).readings, handle: (*API).evidence},
+			problems: []int{http.StatusNotFound, http.StatusConflict, http.StatusTooManyRequests}, heavy: true, handle: (*API).evidence},
 		{method: http.MethodGet, path: "/deliveries/:id/payload", action: access.ActionPayload, summary: "What the git host sent, with secrets removed", result: view.Payload{},
-			problems: []int{http.StatusNotFound, http.StatusConflict, http.StatusTooManyRequests}, places: (*API).readings, handle: (*API).payload},
+			problems: []int{http.StatusNotFound, http.StatusConflict, http.StatusTooManyRequests}, heavy: true, handle: (*API).payload},
 		{method: http.MethodGet, path: "/runs/:id/findings", action: access.ActionView, summary: "The findings of a run", query: findingParameters, result: FindingsPage{},
-			problems: []int{http.StatusNotFound, http.StatusTooManyRequests}, places: (*API).readings, handle: (*API).findings},
+			problems: []int{http.StatusNotFound, http.StatusTooManyRequests}, heavy: true, handle: (*API).findings},
 		{method: http.MethodGet, path: "/runs/:id/sarif", action: access.ActionView, summary: "The findings of a run as a SARIF 2.1.0 log",
-			problems: []int{http.StatusNotFound, http.StatusTooManyRequests}, places: (*API).readings, handle: (*API).sarif},
+			problems: []int{http.StatusNotFound, http.StatusTooManyRequests}, heavy: true, handle: (*API).sarif},
 		get("/rules", "The effective rules, in the order in which they are tried", Rules{}, (*API).rules),
 		{method: http.MethodPost, path: "/rules/evaluate", action: access.ActionView, summary: "What the rules say of a stored delivery or of a payload, with the trace; nothing is stored",
 			body: Evaluate{}, result: Evaluation{}, problems: []int{http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusTooManyRequests},
-			places: (*API).evaluations, handle: (*API).evaluate},
+			heavy: true, handle: (*API).evaluate},
 		{method: http.MethodGet, path: "/events", action: access.ActionView, summary: "A stream of server-sent events: which records have changed",
 			problems: []int{http.StatusServiceUnavailable}, stream: true, handle: (*API).stream},
 	}

@@ -242,12 +242,11 @@ func (in *Inserter) heldRelease(ctx context.Context, tx *transaction, id, commit
 }
 
 // groupsNow are the groups that a person is in. What their login says is kept, unless a later one is.
-func (in *Inserter) groupsNow(ctx context.Context, tx *transaction, by Approver) (groups []string, err error) {
+func (in *Inserter) groupsNow(ctx context.Context, tx *transaction, by Approver) ([]string, error) {
 	if !by.ClaimsAt.IsZero() {
-		err = tx.SavePersonClaims(ctx, by.Person, by.Claims, by.ClaimsAt)
-	}
-	if err != nil {
-		return nil, err
+		if err := tx.SavePersonClaims(ctx, by.Person, by.Claims, by.ClaimsAt); err != nil {
+			return nil, err
+		}
 	}
 	return in.queue.groupsOf(ctx, tx.Tx, by.Person)
 }

@@ -273,15 +273,7 @@ func (c *holdCase) step(words []string) error {
 		_, err := c.seconds[0].BreakGlass(t.Context(), c.release, fullSHA(words[2]), who(words[1]), "incident 7")
 		return err
 	case "both":
-		errs := make([]error, 2)
-		var wait sync.WaitGroup
-		for i := range errs {
-			wait.Go(func() {
-				_, errs[i] = c.seconds[i].ApproveHeld(t.Context(), c.release, fullSHA(words[3]), jobs.Approver{Person: words[1+i], Identity: fmt.Sprint("page", i), Via: "page"}, "read it")
-			})
-		}
-		wait.Wait()
-		return errors.Join(errs...)
+		return errors.Join(c.together(words, "")...)
 	case "one":
 		var version string
 		if err := c.world.store.View(t.Context(), func(tx *store.Tx) (err error) {
@@ -290,14 +282,7 @@ func (c *holdCase) step(words []string) error {
 		}); err != nil {
 			return err
 		}
-		errs := make([]error, 2)
-		var wait sync.WaitGroup
-		for i := range errs {
-			wait.Go(func() {
-				_, errs[i] = c.seconds[i].ApproveHeld(t.Context(), c.release, fullSHA(words[3]), jobs.Approver{Person: words[1+i], Identity: fmt.Sprint("page", i), Via: "page", Version: version}, "read it")
-			})
-		}
-		wait.Wait()
+		errs := c.together(words, version)
 		if errors.Is(errs[0], jobs.ErrChanged) == errors.Is(errs[1], jobs.ErrChanged) {
 			return fmt.Errorf("%w, %w", errs[0], errs[1])
 		}
@@ -409,4 +394,18 @@ func TestHeldReason(t *testing.T) {
 			t.Errorf("%+v: %q, want %q", h, got, want)
 		}
 	}
+}
+
+// together has two people approve a version of the release at the same moment, by two processes.
+func (c *holdCase) together(words []string, version string) []error {
+	errs := make([]error, 2)
+	var wait sync.WaitGroup
+	for i := range errs {
+		wait.Go(func() {
+			by := jobs.Approver{Person: words[1+i], Identity: fmt.Sprint("page", i), Via: "page", Version: version}
+			_, errs[i] = c.seconds[i].ApproveHeld(c.t.Context(), c.release, fullSHA(words[3]), by, "read it")
+		})
+	}
+	wait.Wait()
+	return errs
 }

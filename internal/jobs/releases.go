@@ -143,7 +143,7 @@ const maxTaken = 50
 // allowed in that same transaction. No other release of the pipeline is without an
 // answer then.
 func (q *Queue) commitRelease(ctx context.Context, b *basis, next release.Release) error {
-	version := b.version
+	var version store.Version
 	err := q.update(ctx, func(tx *transaction) error {
 		version = b.version
 		if next.Withdrawn == "" {
@@ -231,20 +231,21 @@ func claimReleased(ctx context.Context, tx *transaction, b basis) error {
 // another release's action on the pipeline has no answer, this one waits for it. An action on
 // the execution that has to wait stays ordered, and has until its deadline.
 func (q *Queue) afterRefusedIntent(ctx context.Context, b basis, next release.Release, refusal error) (time.Duration, error) {
+	followed := b.release.State.Followed()
+	if followed {
+		next = next.TakenBack()
+	} else {
+		next = b.release
+	}
 	switch {
 	case errors.Is(refusal, errNotAllowed):
 		// The next step reads why and acts on it.
 		return soon, nil
-	case errors.Is(refusal, errHeld) && b.release.State.Followed():
-		return q.holdOperation(ctx, b, next.TakenBack())
+	case errors.Is(refusal, errHeld) && followed:
+		return q.holdOperation(ctx, b, next)
 	case errors.Is(refusal, errHeld):
 		return q.hold(ctx, b)
 	case errors.Is(refusal, errUncertainHead):
-		if b.release.State.Followed() {
-			next = next.TakenBack()
-		} else {
-			next = b.release
-		}
 		next.Reason = fmt.Sprintf("waits until the newest commit of %q is known: a push went back to an earlier one, and may be an old push that was sent again", b.run.Event.Branch)
 		return q.saveReleaseStep(ctx, b, next, uncertainWait, nil)
 	case !errors.Is(refusal, store.ErrPipelineBusy):

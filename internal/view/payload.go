@@ -84,8 +84,9 @@ var (
 func (p *Payload) clean(name string, value any) any {
 	switch value := value.(type) {
 	case map[string]any:
+		secret := secretMembers(name, value)
 		for member, below := range value {
-			if p.namedElsewhere(name, member, value) {
+			if text, ok := below.(string); ok && text != "" && secret(member) {
 				p.Removed++
 				value[member] = removed
 				continue
@@ -112,23 +113,18 @@ func (p *Payload) clean(name string, value any) any {
 	return value
 }
 
-// namedElsewhere reports whether a member of an object, which has a name itself, holds a variable, or a value whose name
-// stands in another member and tells of a secret.
-func (p *Payload) namedElsewhere(name, member string, object map[string]any) bool {
-	if text, ok := object[member].(string); !ok || text == "" {
-		return false
+// secretMembers returns which texts of an object, which has a name itself, are the values of variables, or of what another
+// member names as a secret.
+func secretMembers(name string, object map[string]any) func(member string) bool {
+	if variables.MatchString(name) {
+		pair := slices.ContainsFunc(slices.Collect(maps.Keys(object)), valueName.MatchString)
+		return func(member string) bool { return !pair || valueName.MatchString(member) }
 	}
-	pair := slices.ContainsFunc(slices.Collect(maps.Keys(object)), valueName.MatchString)
-	switch {
-	case variables.MatchString(name):
-		return !pair || valueName.MatchString(member)
-	case !valueName.MatchString(member):
-		return false
-	}
-	return slices.ContainsFunc([]string{"key", "name", "variable"}, func(other string) bool {
+	named := slices.ContainsFunc([]string{"key", "name", "variable"}, func(other string) bool {
 		text, _ := object[other].(string)
 		return secretName.MatchString(text)
 	})
+	return func(member string) bool { return named && valueName.MatchString(member) }
 }
 
 func (p *Payload) cleanText(text string) string {

@@ -44,6 +44,8 @@ func testOldPushOnceMore(t *testing.T, db storetest.Database) {
 		t.Errorf("the head is %+v", head)
 	}
 
+	// The scan of d may not have begun yet.
+	w.services.SetScanDelay(-1)
 	w.services.EndScans()
 	run := b.runs(t, "d")[0]
 	w.until(t, run.ID, func(now record) bool { return now.ended })

@@ -151,13 +151,16 @@ func (in *Inserter) approveHeld(ctx context.Context, id, commit string, by Appro
 			return err
 		}
 		done.Action.ID = said.ID
-		next := r
-		held := *r.Hold
-		if held.Approved = slices.Clone(held.Approved); !slices.Contains(held.Approved, by.Person) {
-			held.Approved = append(held.Approved, by.Person)
+		k, err := in.queue.keeps(ctx, tx.Tx, b)
+		if err != nil {
+			return err
 		}
-		held.Missing = max(0, held.Wanted-len(held.Approved))
-		next.Hold, next.Reason = &held, heldReason(held)
+		next := r
+		next.Hold, next.Reason = &k.hold, heldReason(k.hold)
+		if k.keeps && len(k.voided) == 0 {
+			// There is nothing to do for its job yet.
+			return in.saveRelease(ctx, tx, before, next, done)
+		}
 		return in.saveHeld(ctx, tx, before, next, done)
 	}
 }
@@ -266,12 +269,13 @@ func (in *Inserter) addApproval(ctx context.Context, tx *transaction, r release.
 
 // saveHeld saves a release about which somebody decided, and has its job look at it.
 func (in *Inserter) saveHeld(ctx context.Context, tx *transaction, before store.Versioned[release.Release], next release.Release, done *Done) error {
-	if err := in.queue.saveRelease(ctx, tx, before.Record, next, &before.Version); err != nil {
-		return err
-	}
 	if job := releaseJob(next.ID, next.State); job != nil {
 		tx.enqueue(job)
 	}
+	return in.saveRelease(ctx, tx, before, next, done)
+}
+
+func (in *Inserter) saveRelease(ctx context.Context, tx *transaction, before store.Versioned[release.Release], next release.Release, done *Done) error {
 	done.Releases = []release.Release{next}
-	return nil
+	return in.queue.saveRelease(ctx, tx, before.Record, next, &before.Version)
 }

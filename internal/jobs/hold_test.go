@@ -220,6 +220,7 @@ func testHold(t *testing.T, db storetest.Database, file string) {
 //	rerun                    repeats the run; rejudge judges it again; again repeats the release
 //	decide approve|refuse    decides the checkpoint that waits
 //	starts N|any WORDS       the pipeline was started so often, or any number of times; its checkpoint was decided so
+//	jobs N                   so many jobs look at the release or wait for it
 //	said TEXT                what people said of the release, as "person state", with why where voided
 func (c *holdCase) step(words []string) error {
 	t := c.t
@@ -332,6 +333,10 @@ func (c *holdCase) step(words []string) error {
 	case "starts":
 		if starts, decisions := c.startsOf(); words[1] != "any" && fmt.Sprint(starts) != words[1] || !slices.Equal(decisions, words[2:]) && len(words) > 2 {
 			return fmt.Errorf("started %d times, decisions %q", starts, decisions)
+		}
+	case "jobs":
+		if n := c.world.count(t, fmt.Sprintf(`args->>'release_id' = '%s' AND finalized_at IS NULL`, c.release)); fmt.Sprint(n) != words[1] {
+			return fmt.Errorf("%d jobs", n)
 		}
 	case "said":
 		var said []string

@@ -221,8 +221,8 @@ func (l *loader) addWindows(d *decodedFile) {
 // window checks a window and compiles it, with the defaults filled in.
 func (l *loader) window(d *decodedFile, path, name string, spec *windowSpec) Window {
 	w := Window{Name: name, except: map[int]bool{}, also: map[int]bool{}}
-	if spec == nil {
-		return w
+	if spec == nil { // the key without a value
+		spec = &windowSpec{}
 	}
 	w.zone = l.zone(d, path+".time_zone", spec.TimeZone)
 	if spec.Weekdays == nil {

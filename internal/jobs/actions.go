@@ -257,8 +257,7 @@ func (in *Inserter) repeatDecisions(ctx context.Context, tx *transaction, o Orde
 		return err
 	}
 	for _, decision := range releases {
-		ofThem := slices.ContainsFunc(starters, func(r release.Release) bool { return r.ID == decision.After })
-		if !ofThem || decision.DecidedBy != "" || !again(decision) {
+		if !anyStarts(starters, decision) || decision.DecidedBy != "" || !again(decision) {
 			continue
 		}
 		if as, err := tx.RerunAs(ctx, store.RecordRelease, decision.ID); err != nil {
@@ -412,10 +411,14 @@ func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Ve
 		}
 	}
 	if decision == rules.ReleaseApprove {
+		starters, err := releasesOfExecution(ctx, tx, r)
+		if err != nil {
+			return decider, false, err
+		}
 		for _, other := range releases {
 			_, same := r.WaitsAt(other.Plan.Task)
-			if other.After == r.ID && other.Plan.Hold != nil && (other.Plan.Task == task || same) {
-				return decider, false, refuse("its rule holds that checkpoint, and release %s ended as %s: rerun that one, and have it approved", other.ID, other.State)
+			if anyStarts(starters, other) && other.Plan.Hold != nil && (other.Plan.Task == task || same) {
+				return decider, false, refuse("its rule holds that checkpoint, and release %s is %s: rerun that one, and have it approved", other.ID, other.State)
 			}
 		}
 	}

@@ -113,7 +113,7 @@ func (b basis) once() bool {
 // known is what the next step of the release must know.
 func (b basis) known() release.Known {
 	known := release.Known{Outdated: b.notAllowed(), Superseded: b.superseded(), LeftPaused: b.leftPaused}
-	known.StarterGoesOn = b.starter != nil && !b.starter.State.Ended() && b.starter.Plan.Retries() > 0
+	known.StarterGoesOn = b.starter != nil && !b.starter.State.Ended() && (b.starter.Plan.Retries() > 0 || b.starter.Continues != "")
 	return known
 }
 

@@ -65,9 +65,11 @@ func (in *Inserter) Operate(ctx context.Context, id string, action rules.Release
 				return "", err
 			}
 			b.release = in.continued(r, action).Order(action, o.Actor, o.Reason, now)
-			err = in.addRepeated(ctx, tx, b.release, done)
+			if err = in.addRepeated(ctx, tx, b.release, done); err == nil {
+				err = in.moveDecisions(ctx, tx, starters, b.release)
+			}
 			if err == nil && action.Releases() {
-				// Checkpoints that were not decided come still. A decision that has not ended goes on.
+				// Checkpoints that were not decided come still.
 				err = in.repeatDecisions(ctx, tx, o, b, starters, done, func(d release.Release) bool { return d.State.Ended() && d.State != release.Succeeded })
 			}
 			return b.release.ID, err
@@ -81,6 +83,40 @@ func (in *Inserter) Operate(ctx context.Context, id string, action rules.Release
 		done.Releases = []release.Release{next}
 		return next.ID, nil
 	})
+}
+
+// moveDecisions makes the decisions of the checkpoints of starters that have not ended those of r, which continues their
+// execution. One that may have been sent stays.
+func (in *Inserter) moveDecisions(ctx context.Context, tx *transaction, starters []release.Release, r release.Release) error {
+	releases, err := tx.ReleasesOf(ctx, r.RunID)
+	if err != nil {
+		return err
+	}
+	for _, decision := range releases {
+		if decision.State.Ended() || !anyStarts(starters, decision) {
+			continue
+		}
+		v, err := tx.LockRelease(ctx, decision.ID)
+		if err != nil {
+			return err
+		}
+		next := v.Record
+		if next.State.Ended() || next.Intent != nil {
+			continue
+		}
+		next.After = r.ID
+		if err := in.queue.saveRelease(ctx, tx, v.Record, next, &v.Version); err != nil {
+			return err
+		}
+		// It waits for the end of the one before.
+		tx.enqueue(releaseJob(next.ID, next.State))
+	}
+	return nil
+}
+
+// anyStarts reports whether a decision is about a checkpoint of the execution of starters.
+func anyStarts(starters []release.Release, decision release.Release) bool {
+	return slices.ContainsFunc(starters, func(r release.Release) bool { return r.ID == decision.After })
 }
 
 // mayOperate says why an action cannot be taken on the execution of a release; nil when it

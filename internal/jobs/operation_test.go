@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -668,6 +669,74 @@ func TestRetryAfterRetryRepeatsDecisions(t *testing.T) {
 		done, err = p.Operate(ctx, retried, rules.ReleaseRetry, ann)
 		if err != nil || len(done.Releases) != 2 || done.Releases[1].RerunOf != "approves" {
 			t.Fatalf("%+v, %v", done.Releases, err)
+		}
+	})
+}
+
+// TestRetryTakesThePendingDecision lets a person retry an execution before the rule's approval
+// has noticed that it failed: the approval is one of the retried execution.
+func TestRetryTakesThePendingDecision(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		p.leave(t, func(l *lost) {
+			r := l.newRelease("starts")
+			r.Plan.Pipeline = heldPipeline
+			l.check(l.services.ChangePipeline(heldPipeline, standin.PipelineChange{Fail: map[string]int{"before": 1}}))
+			var err error
+			r.ExecutionID, err = l.services.startPipeline(l.ctx, heldPipeline, release.StatusFailed)
+			l.check(err)
+			r.State = release.Failed
+			_, err = l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+			r.ID, r.Index, r.After, r.ExecutionID, r.State = "approves", 1, "starts", "", release.Starting
+			r.Plan.Action, r.Plan.Task = rules.ReleaseApprove, "gate"
+			_, err = l.tx.AddRelease(l.ctx, r)
+			l.check(err)
+		})
+		done, err := p.Operate(t.Context(), "starts", rules.ReleaseRetry, ann)
+		if err != nil || len(done.Releases) != 1 {
+			t.Fatalf("%+v, %v", done.Releases, err)
+		}
+		retried := done.Releases[0].ID
+		if r := p.release(t, "approves"); r.After != retried {
+			t.Errorf("it decides about the execution of %q, want %q", r.After, retried)
+		}
+		p.start(t, jobs.Options{})
+		p.untilState(t, "approves", "succeeded")
+		p.untilState(t, retried, "succeeded")
+	})
+}
+
+// TestRetryLeavesNoWayAroundAHold: after a person's retry nobody decides a checkpoint that the rule holds without the
+// approvals, whether the rule's own decision waits still or has ended.
+func TestRetryLeavesNoWayAroundAHold(t *testing.T) {
+	eachPeople(t, func(t *testing.T, p people) {
+		for _, state := range []release.State{release.Held, release.Succeeded, release.Refused} {
+			starts, approves := "starts "+string(state), "approves "+string(state)
+			p.leave(t, func(l *lost) {
+				r := l.newRelease(starts)
+				r.State, r.ExecutionID = release.Failed, "1"
+				_, err := l.tx.AddRelease(l.ctx, r)
+				l.check(err)
+				r.ID, r.Index, r.After, r.ExecutionID, r.State = approves, 1, starts, "", state
+				r.Plan.Action, r.Plan.Task, r.Plan.Hold = rules.ReleaseApprove, "gate", &rules.Hold{Expires: time.Hour}
+				r.Hold = &release.Hold{Until: time.Now().Add(time.Hour)}
+				_, err = l.tx.AddRelease(l.ctx, r)
+				l.check(err)
+			})
+			done, err := p.Operate(t.Context(), starts, rules.ReleaseRetry, ann)
+			if err != nil {
+				t.Fatal(err)
+			}
+			retried := done.Releases[0].ID
+			if err := p.store.Update(t.Context(), func(tx *store.Tx) error {
+				v, err := tx.LockRelease(t.Context(), retried)
+				v.Record.State, v.Record.Operation, v.Record.Waiting = release.AwaitingApproval, nil, []string{"gate"}
+				return errors.Join(err, tx.SaveRelease(t.Context(), v.Record, &v.Version))
+			}); err != nil {
+				t.Fatal(err)
+			}
+			_, err = p.Decide(t.Context(), retried, rules.ReleaseApprove, "gate", ann)
+			refused(t, string(state), err, "its rule holds that checkpoint")
 		}
 	})
 }

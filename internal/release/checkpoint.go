@@ -48,7 +48,7 @@ func (o *Operator) prepareDecision(ctx context.Context, s service, r Release) (R
 	}
 	if status := now.status(now.latest(r.executions()), false); status.Ended() {
 		if r.Known.StarterGoesOn {
-			return o.wait(r, fmt.Sprintf("waits for checkpoint %q: execution %s is %s, and release %s may retry it", r.Plan.Task, r.ExecutionID, status, r.After))
+			return o.wait(r, fmt.Sprintf("waits for checkpoint %q: execution %s is %s, and release %s may go on with it", r.Plan.Task, r.ExecutionID, status, r.After))
 		}
 		return o.end(r, Failed, fmt.Sprintf("execution %s ended before checkpoint %q was decided: %s", r.ExecutionID, r.Plan.Task, status))
 	}

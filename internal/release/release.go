@@ -161,7 +161,7 @@ type Known struct {
 	// LeftPaused are executions of the pipeline that releases of ours began and that none
 	// follows any more: a start does not wait for one of them that is paused.
 	LeftPaused []string `json:"left_paused,omitempty"`
-	// StarterGoesOn: the release that starts the execution may retry it, so that its
-	// failure does not yet end the decision of a checkpoint.
+	// StarterGoesOn: the release that starts the execution may retry it, or a person has ordered
+	// something, so that its failure does not yet end the decision of a checkpoint.
 	StarterGoesOn bool `json:"starter_goes_on,omitempty"`
 }

@@ -1,9 +1,12 @@
 package access
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/labstack/echo/v4"
 )
 
 // TestLimiterMemory: any number of clients that fail takes the memory of few, and one network counts as one.
@@ -50,4 +53,38 @@ func TestLoginTexts(t *testing.T) {
 	if len(loginTexts["en"]) != len(loginTexts["zh"]) {
 		t.Error("the languages differ in their texts")
 	}
+}
+
+// TestStreams: nobody takes the places of all, what is not logged in counts as one, and the end waits for those that are open.
+func TestStreams(t *testing.T) {
+	streams := NewStreams(5, 2)
+	open := func(identity string, want error) (done func()) {
+		t.Helper()
+		c := echo.New().NewContext(nil, nil)
+		c.Set(userKey, User{Identity: identity})
+		done, err := streams.Open(c)
+		if !errors.Is(err, want) {
+			t.Fatalf("%q: error %v, want %v", identity, err, want)
+		}
+		return done
+	}
+	all := []func(){open("", nil), open("", nil), open("token:a", nil), open("token:a", nil)}
+	open("", ErrTooManyOfUser)
+	open("token:a", ErrTooManyOfUser)
+	all = append(all, open("token:b", nil))
+	open("token:c", ErrTooManyStreams)
+	all[0]()
+	all[0] = open("", nil)
+	closed := make(chan struct{})
+	go func() { streams.Close(); close(closed) }()
+	for _, done := range all {
+		select {
+		case <-closed:
+			t.Fatal("it ended while a stream was open")
+		default:
+		}
+		done()
+	}
+	<-closed
+	open("", ErrTooManyStreams)
 }

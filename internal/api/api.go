@@ -69,6 +69,7 @@ type API struct {
 	// keeps nobody from an answer.
 	heavy, pasted chan struct{}
 	events        *hub
+	streams       *access.Streams
 }
 
 // New makes the API.
@@ -76,7 +77,7 @@ func New(opts Options) (*API, error) {
 	if opts.Store == nil || opts.Orders == nil || opts.Policy == nil || opts.Parse == nil || opts.Health == nil || opts.Log == nil {
 		return nil, errors.New("new api: an option is missing")
 	}
-	return &API{opts: opts, now: time.Now, heavy: make(chan struct{}, atOnce), pasted: make(chan struct{}, atOnce), events: newHub(opts.Store, opts.Log)}, nil
+	return &API{opts: opts, now: time.Now, heavy: make(chan struct{}, atOnce), pasted: make(chan struct{}, atOnce), events: newHub(opts.Store, opts.Log), streams: access.NewStreams(maxStreams, maxStreamsEach)}, nil
 }
 
 // Run finds changes for the streams until ctx is done, and then ends them.

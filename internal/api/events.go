@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
 
+	"github.com/gatewright/gatewright/internal/access"
 	"github.com/gatewright/gatewright/internal/store"
 )
 
@@ -26,8 +28,8 @@ const (
 	streamLasts = time.Minute
 	// writeTimeout ends the stream of a client that does not read.
 	writeTimeout = 10 * time.Second
-	// maxStreams bounds the streams of a process.
-	maxStreams = 32
+	// maxStreams bounds the streams of a process, maxStreamsEach those of one user.
+	maxStreams, maxStreamsEach = 32, 8
 	// maxChanges bounds what is read at once, maxWaiting the changes that wait for a slow client.
 	maxChanges, maxWaiting = 500, 1000
 	// overlap is how far a look goes back behind the newest change that is known: transactions commit
@@ -69,11 +71,11 @@ func newHub(s *store.Store, log *zap.Logger) *hub {
 	return &hub{store: s, log: log, streams: map[*clientStream]bool{}, joined: make(chan struct{}, 1)}
 }
 
-// join adds a stream; nil where there are too many, or the service stops.
+// join adds a stream; nil when the service stops.
 func (h *hub) join() *clientStream {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || len(h.streams) >= maxStreams {
+	if h.closed {
 		return nil
 	}
 	s := &clientStream{changes: make(chan Change, maxWaiting)}
@@ -212,9 +214,17 @@ func (a *API) stream(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	done, err := a.streams.Open(c)
+	switch {
+	case errors.Is(err, access.ErrTooManyOfUser):
+		return problem{http.StatusTooManyRequests, "too_many", err.Error()}
+	case err != nil:
+		return problem{http.StatusServiceUnavailable, "unavailable", err.Error()}
+	}
+	defer done()
 	s := a.events.join()
 	if s == nil {
-		return problem{http.StatusServiceUnavailable, "unavailable", fmt.Sprintf("%d clients listen already, or the service stops: ask again later", maxStreams)}
+		return problem{http.StatusServiceUnavailable, "unavailable", "the service stops: ask again later"}
 	}
 	defer a.events.leave(s)
 	w := eventWriter{answer: c.Response(), control: http.NewResponseController(c.Response())}

@@ -457,6 +457,14 @@ func testEvents(t *testing.T, d apptest.Service) {
 	if !seen {
 		t.Error("who comes back is not told what was changed since")
 	}
+	for range 6 {
+		listen("")
+	}
+	if status, _, answer := (&apiClient{service: d, token: text}).send(t, http.MethodGet, "/events", "", nil); status != http.StatusTooManyRequests {
+		t.Errorf("a ninth stream of one user: %d %s", status, answer)
+	}
+	text = token(t, d, access.Operator)
+	listen("")
 	if err := d.StopService(); err != nil {
 		t.Fatal(err)
 	}

@@ -76,8 +76,8 @@ type Remote struct{ Name, Address string }
 type Dashboard struct {
 	opts   Options
 	assets map[string]asset
-	// streams has a place for each live page; stopped is closed when there shall be none.
-	streams chan struct{}
+	// streams are the live pages; stopped is closed when there shall be none.
+	streams *access.Streams
 	stopped chan struct{}
 }
 
@@ -89,7 +89,7 @@ func New(opts Options) (*Dashboard, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	d := &Dashboard{opts: opts, streams: make(chan struct{}, maxStreams), stopped: make(chan struct{})}
+	d := &Dashboard{opts: opts, streams: access.NewStreams(maxStreams, maxStreamsEach), stopped: make(chan struct{})}
 	var err error
 	d.assets, err = newAssets()
 	return d, err

@@ -18,8 +18,8 @@ import (
 
 // What live pages may cost.
 const (
-	// maxStreams is how many there are at a time.
-	maxStreams = 24
+	// maxStreams is how many there are at a time, maxStreamsEach of one user.
+	maxStreams, maxStreamsEach = 24, 8
 	// streamEvery is how often a page is read again, streamFor how long one request is answered:
 	// the next one is asked again who it comes from.
 	streamEvery = 2 * time.Second
@@ -39,17 +39,11 @@ func (d *Dashboard) stream(c echo.Context, p *page, show show) error {
 	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Now().Add(writeWithin))); err != nil {
 		return fmt.Errorf("prepare live page: %w", err)
 	}
-	select {
-	case <-d.stopped:
-		return d.sendEvent(c, "end", "busy")
-	default:
-	}
-	select {
-	case d.streams <- struct{}{}:
-	default:
+	done, err := d.streams.Open(c)
+	if err != nil {
 		return d.sendEvent(c, "end", "busy")
 	}
-	defer func() { <-d.streams }()
+	defer done()
 	ctx, cancel := context.WithTimeout(c.Request().Context(), streamFor)
 	defer cancel()
 	c.SetRequest(c.Request().WithContext(ctx))
@@ -124,7 +118,5 @@ func (d *Dashboard) sendEvent(c echo.Context, name, data string) error {
 // Close ends the live pages and waits for them.
 func (d *Dashboard) Close() {
 	close(d.stopped)
-	for range maxStreams {
-		d.streams <- struct{}{}
-	}
+	d.streams.Close()
 }

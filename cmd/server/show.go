@@ -295,6 +295,7 @@ func showHold(w io.Writer, r view.ReleaseDetail) {
 			approvals = fmt.Sprintf("%d of %d of %s %s", h.Wanted-h.Missing, h.Wanted, strings.Join(h.Groups, " or "), bracketed(strings.Join(h.Approved, ", ")))
 		}
 		fields(w, "held since", stamped(h.Since), "held until", stamped(h.Until), "approvals", approvals, "not counted", strings.Join(h.NotCounted, "; "),
+			"left out", strings.Join(h.Excluded, ", "),
 			"not known", h.Unknown, "window", h.Window, "freeze", h.Freeze, "opens at", stamped(h.OpensAt))
 		if g := h.BreakGlass; g != nil {
 			fields(w, "break-glass", fmt.Sprintf("%s: by %s (%s): %s", stamp(g.At), g.Person, g.Identity, g.Reason))

@@ -356,8 +356,8 @@ func (p *page) runOffers(r view.RunDetail, about changeAbout) []offer {
 	return p.offers(about, offer{action: access.ActionRerun, kind: "run", id: r.ID, text: p.T("Check again")})
 }
 
-// decides says what the groups of the user let them do with a hold. Whether they are the author, whom a rule may leave
-// out, is asked when they do it.
+// decides says what the groups of the user let them do with a hold. Somebody without an account on the host of the
+// commit, of whom a rule must know it, is told when they do it.
 func (p *page) decides(h *view.Hold) (approves, refuses, opens bool) {
 	if h == nil || p.d.opts.Groups == nil {
 		return false, false, false
@@ -367,7 +367,7 @@ func (p *page) decides(h *view.Hold) (approves, refuses, opens bool) {
 		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(groups, name) })
 	}
 	mayOpen := in(p.d.opts.Policy().BreakGlass())
-	approves = in(h.Groups) && h.Missing > 0 && !slices.Contains(h.Approved, p.user.Person)
+	approves = in(h.Groups) && h.Missing > 0 && !slices.Contains(h.Approved, p.user.Person) && !slices.Contains(h.Excluded, p.user.Person)
 	return approves, in(h.Groups) || mayOpen || h.Wanted == 0, mayOpen && h.Window+h.Freeze != ""
 }
 

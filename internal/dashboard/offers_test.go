@@ -27,6 +27,8 @@ func TestHeldOffers(t *testing.T) {
 	frozen.Freeze = "f is in force"
 	half := asked
 	half.Missing, half.Approved = 1, []string{"lea"}
+	own := asked
+	own.Excluded = []string{"lea"}
 	for name, c := range map[string]struct {
 		policy *rules.Policy
 		person string
@@ -36,6 +38,7 @@ func TestHeldOffers(t *testing.T) {
 	}{
 		"a lead":                            {none, "lea", release.Held, asked, "approve_held refuse_held"},
 		"a lead, once they have approved":   {none, "lea", release.Held, half, "refuse_held"},
+		"a lead whose commit it is":         {none, "lea", release.Held, own, "refuse_held"},
 		"another lead":                      {none, "leo", release.Held, half, "approve_held refuse_held"},
 		"somebody of another group":         {none, "olga", release.Held, asked, ""},
 		"an owner, who may break the glass": {owners, "olga", release.Held, frozen, "refuse_held break_glass"},

@@ -221,6 +221,8 @@ var texts = map[string]string{
 	"Approved by":                                 "批准人",
 	"Nobody can approve":                          "无人可以批准",
 	"Does not count":                              "不计入",
+	"Left out":                                    "不得审批",
+	"whose own commit it is":                      "作者或推送者本人",
 	"Closed window":                               "关闭的窗口",
 	"Freeze":                                      "冻结期",
 	"Opens":                                       "开放时间",

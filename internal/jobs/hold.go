@@ -193,6 +193,7 @@ func (q *Queue) countApprovals(ctx context.Context, tx *store.Tx, b basis, k *ke
 		k.hold.Origin = unaskedOrigin()
 	}
 	k.hold.Unknown = unknownOrigin(*wanted, k.hold.Origin)
+	k.hold.Excluded = q.excluded(*wanted, b.release.Event.Connection, k.hold.Origin)
 	approvals, err := tx.ApprovalsOf(ctx, b.release.ID)
 	if err != nil {
 		return err
@@ -218,6 +219,23 @@ func (q *Queue) countApprovals(ctx context.Context, tx *store.Tx, b basis, k *ke
 	}
 	k.hold.Missing = max(0, wanted.Count-len(k.hold.Approved))
 	return nil
+}
+
+// excluded are the people whose own commit it is, as far as people has their accounts and what is wanted leaves them out.
+func (q *Queue) excluded(wanted rules.Approvals, connection string, o *release.Origin) (people []string) {
+	var accounts []string
+	if wanted.ExcludeAuthor {
+		accounts = append(accounts, o.Authors...)
+	}
+	if wanted.ExcludePusher {
+		accounts = append(accounts, o.Pusher)
+	}
+	for _, account := range accounts {
+		if person, known := q.opts.People.ByAccount(connection, account); known && !slices.Contains(people, person) {
+			people = append(people, person)
+		}
+	}
+	return people
 }
 
 func unaskedOrigin() *release.Origin {

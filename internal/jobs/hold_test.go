@@ -221,6 +221,7 @@ func testHold(t *testing.T, db storetest.Database, file string) {
 //	decide approve|refuse    decides the checkpoint that waits
 //	starts N|any WORDS       the pipeline was started so often, or any number of times; its checkpoint was decided so
 //	jobs N                   so many jobs look at the release or wait for it
+//	excluded PEOPLE          the record names those whose own commit it is
 //	said TEXT                what people said of the release, as "person state", with why where voided
 func (c *holdCase) step(words []string) error {
 	t := c.t
@@ -337,6 +338,12 @@ func (c *holdCase) step(words []string) error {
 	case "jobs":
 		if n := c.world.count(t, fmt.Sprintf(`args->>'release_id' = '%s' AND finalized_at IS NULL`, c.release)); fmt.Sprint(n) != words[1] {
 			return fmt.Errorf("%d jobs", n)
+		}
+	case "excluded":
+		for _, r := range c.releasesOf(c.run) {
+			if r.ID == c.release && !slices.Equal(r.Hold.Excluded, words[1:]) {
+				return fmt.Errorf("%q", r.Hold.Excluded)
+			}
 		}
 	case "said":
 		var said []string

@@ -16,6 +16,8 @@ type Hold struct {
 	Approved []string `json:"approved,omitempty"`
 	// NotCounted says of each other person with an approval why that does not count now.
 	NotCounted []string `json:"not_counted,omitempty"`
+	// Excluded are the people whose own commit it is, and whom the rule leaves out for that.
+	Excluded []string `json:"excluded,omitempty"`
 	// Unknown says what nobody can approve without: whose commit it is. Empty where that is known or of no importance.
 	Unknown string `json:"unknown,omitempty"`
 	// Window and Freeze say what is closed or frozen now; empty for nothing. OpensAt is when neither is any more, zero

@@ -20,6 +20,8 @@ type Hold struct {
 	Groups     []string `json:"groups"`
 	Approved   []string `json:"approved"`
 	NotCounted []string `json:"not_counted"`
+	// Excluded are people who may not approve because they are the author, or pushed the commit.
+	Excluded []string `json:"excluded"`
 	// Unknown says why nobody can approve; empty where somebody can.
 	Unknown string `json:"unknown"`
 	// Window and Freeze say what is closed or frozen; empty for nothing. OpensAt is when neither is any more, or null.
@@ -39,7 +41,7 @@ func newHold(h *release.Hold) *Hold {
 		return nil
 	}
 	view := &Hold{
-		Since: moment(h.Since), Until: moment(h.Until), Wanted: h.Wanted, Missing: h.Missing, Groups: list(h.Groups), Approved: list(h.Approved), NotCounted: list(h.NotCounted),
+		Since: moment(h.Since), Until: moment(h.Until), Wanted: h.Wanted, Missing: h.Missing, Groups: list(h.Groups), Approved: list(h.Approved), NotCounted: list(h.NotCounted), Excluded: list(h.Excluded),
 		Unknown: h.Unknown, Window: h.Window, Freeze: h.Freeze, OpensAt: moment(h.OpensAt), Basis: h.Basis, MergeRequests: []int{}, BreakGlass: h.BreakGlass,
 	}
 	if h.Origin != nil {

@@ -35,7 +35,7 @@ func testLogin(t *testing.T, db storetest.Database) {
 	if diff := cmp.Diff(want, got.user(t)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if claims, _ := s.claims.Load("ann"); !cmp.Equal(claims, []string{"operators", "leads"}) {
+	if claims, _ := s.claims.Load("id1"); !cmp.Equal(claims, []string{"operators", "leads"}) {
 		t.Errorf("claims kept: %v", claims)
 	}
 	site, _ := url.Parse(s.URL)

@@ -69,9 +69,9 @@ func (s *site) PersonOf(subject string) string {
 // GroupsOf implements access.People: groups are claims.
 func (s *site) GroupsOf(_ string, claims []string) []string { return claims }
 
-// SavePersonClaims implements access.PersonClaims.
-func (s *site) SavePersonClaims(_ context.Context, person string, claims []string) error {
-	s.claims.Store(person, claims)
+// SaveClaims implements access.Claims.
+func (s *site) SaveClaims(_ context.Context, subject string, claims []string) error {
+	s.claims.Store(subject, claims)
 	return nil
 }
 

@@ -37,7 +37,7 @@ type Options struct {
 	// Clients says which address a request came from.
 	Clients webhook.Clients
 	// Claims keeps the groups of a person as the newest login said; nil: nobody needs them.
-	Claims PersonClaims
+	Claims Claims
 	Log    *zap.Logger
 	// Metrics are made by NewMetrics.
 	Metrics *Metrics

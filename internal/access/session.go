@@ -16,9 +16,9 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 )
 
-// PersonClaims keeps the groups of people as their newest login said them.
-type PersonClaims interface {
-	SavePersonClaims(ctx context.Context, person string, claims []string) error
+// Claims keeps the groups of people as their newest login said them, by the subject that it proved.
+type Claims interface {
+	SaveClaims(ctx context.Context, subject string, claims []string) error
 }
 
 // secretPattern is the secret of a session: 256 random bits.
@@ -112,7 +112,7 @@ func (s *Service) beginSession(c echo.Context, id identity) (User, error) {
 	id.at = now.UTC()
 	u := s.user("oidc:", id)
 	if u.Person != "" && s.opts.Claims != nil {
-		if err := s.opts.Claims.SavePersonClaims(ctx, u.Person, id.claims); err != nil {
+		if err := s.opts.Claims.SaveClaims(ctx, id.subject, id.claims); err != nil {
 			return User{}, err
 		}
 	}

@@ -17,6 +17,11 @@ func People(cfg *config.Config) jobs.People {
 // people implements [jobs.People] and [access.People] by the server file in force.
 type people func() *config.Config
 
+func (p people) Subject(person string) string {
+	found, _ := p().PersonByName(person)
+	return found.OIDC
+}
+
 func (p people) Groups(person string, claims []string) []string {
 	return p().GroupsOfPerson(person, claims)
 }

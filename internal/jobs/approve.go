@@ -21,7 +21,7 @@ type Approver struct {
 	// comment.
 	Identity, Via string
 	// Claims are the values of the groups claim, as of ClaimsAt, of somebody who has logged in. They count unless a
-	// later login was kept by SavePersonClaims. ClaimsAt is zero where there was no login.
+	// later login was kept by [store.Tx.SaveClaims]. ClaimsAt is zero where there was no login.
 	Claims   []string
 	ClaimsAt time.Time
 	// Version is the one that the release must have; empty: any. See [Order].
@@ -247,7 +247,8 @@ func (in *Inserter) heldRelease(ctx context.Context, tx *transaction, id, commit
 // groupsNow are the groups that a person is in. What their login says is kept, unless a later one is.
 func (in *Inserter) groupsNow(ctx context.Context, tx *transaction, by Approver) ([]string, error) {
 	if !by.ClaimsAt.IsZero() {
-		if err := tx.SavePersonClaims(ctx, by.Person, by.Claims, by.ClaimsAt); err != nil {
+		_, subject, _ := strings.Cut(by.Identity, ":")
+		if err := tx.SaveClaims(ctx, subject, by.Claims, by.ClaimsAt); err != nil {
 			return nil, err
 		}
 	}

@@ -27,6 +27,8 @@ import (
 
 // People says who is who, by the server file.
 type People interface {
+	// Subject is what a person's logins prove; empty for somebody who does not log in.
+	Subject(person string) string
 	// Groups are those that a person is in, by the server file and by the values of their groups claim.
 	Groups(person string, claims []string) []string
 	// Account is the number of a person's account on a connection; known is false where people has none.
@@ -38,6 +40,7 @@ type People interface {
 // nobody is for a server file without people.
 type nobody struct{}
 
+func (nobody) Subject(string) string                   { return "" }
 func (nobody) Groups(string, []string) []string        { return nil }
 func (nobody) Account(string, string) (string, bool)   { return "", false }
 func (nobody) ByAccount(string, string) (string, bool) { return "", false }
@@ -294,10 +297,15 @@ func (q *Queue) mayNotApprove(ctx context.Context, tx *store.Tx, r release.Relea
 	return no, groups, nil
 }
 
-func (q *Queue) groupsOf(ctx context.Context, tx *store.Tx, person string) ([]string, error) {
-	claims, _, err := tx.PersonClaims(ctx, person)
-	if err != nil || person == "" {
-		return nil, err
+func (q *Queue) groupsOf(ctx context.Context, tx *store.Tx, person string) (groups []string, err error) {
+	if person == "" {
+		return nil, nil
+	}
+	var claims []string
+	if subject := q.opts.People.Subject(person); subject != "" {
+		if claims, err = tx.Claims(ctx, subject); err != nil {
+			return nil, err
+		}
 	}
 	return q.opts.People.Groups(person, claims), nil
 }

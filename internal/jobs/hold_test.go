@@ -30,6 +30,11 @@ import (
 // inForce are the people of a server file that can be loaded again.
 type inForce struct{ atomic.Pointer[config.Config] }
 
+func (f *inForce) Subject(person string) string {
+	found, _ := f.Load().PersonByName(person)
+	return found.OIDC
+}
+
 func (f *inForce) Groups(person string, claims []string) []string {
 	return f.Load().GroupsOfPerson(person, claims)
 }
@@ -215,6 +220,7 @@ func testHold(t *testing.T, db storetest.Database, file string) {
 //	one PERSON PERSON COMMIT     approve what they both saw, at the same moment: one may
 //	groups NAME=PERSON,…     loads the server file with these groups
 //	claims PERSON VALUE      somebody logs in
+//	subject PERSON SUBJECT   loads a server file that gives the name to somebody else
 //	rules FILE               loads rules
 //	clock DURATION           sets the clock ahead of the true one
 //	rerun                    repeats the run; rejudge judges it again; again repeats the release
@@ -295,8 +301,14 @@ func (c *holdCase) step(words []string) error {
 			groups[name] = strings.Split(people, ",")
 		}
 		c.people.Store(staff(groups))
+	case "subject":
+		next := *c.people.Load()
+		next.People = slices.Clone(next.People)
+		i := slices.IndexFunc(next.People, func(p config.Person) bool { return p.Name == words[1] })
+		next.People[i].OIDC = words[2]
+		c.people.Store(&next)
 	case "claims":
-		return c.world.store.SavePersonClaims(t.Context(), words[1], words[2:])
+		return c.world.store.SaveClaims(t.Context(), "subject-"+words[1], words[2:])
 	case "rules":
 		c.loadRules(words[1])
 	case "clock":

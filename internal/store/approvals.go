@@ -133,38 +133,39 @@ func (tx *Tx) ApprovalPage(ctx context.Context, f Filter) ([]Approval, Cursor, e
 // ClaimsLast is for how long the groups claim of a login counts, once nothing newer is known.
 const ClaimsLast = 7 * 24 * time.Hour
 
-// SavePersonClaims keeps the values of the groups claim of a person, as of now.
-func (s *Store) SavePersonClaims(ctx context.Context, person string, claims []string) error {
-	return s.Update(ctx, func(tx *Tx) error { return tx.SavePersonClaims(ctx, person, claims, fromMicros(tx.now())) })
+// SaveClaims keeps the values of the groups claim of a subject of the provider of logins, as of now.
+func (s *Store) SaveClaims(ctx context.Context, subject string, claims []string) error {
+	return s.Update(ctx, func(tx *Tx) error { return tx.SaveClaims(ctx, subject, claims, fromMicros(tx.now())) })
 }
 
-// SavePersonClaims keeps the values of the groups claim of a person, as of a time. What is known of a later one stays.
-func (tx *Tx) SavePersonClaims(ctx context.Context, person string, claims []string, at time.Time) error {
+// SaveClaims keeps the values of the groups claim of a subject of the provider of logins, as of a time. What is
+// known of a later one stays.
+func (tx *Tx) SaveClaims(ctx context.Context, subject string, claims []string, at time.Time) error {
 	data, err := json.Marshal(claims)
 	if err != nil {
-		return fmt.Errorf("save claims of %q: %w", person, err)
+		return fmt.Errorf("save claims of %q: %w", subject, err)
 	}
-	if _, err := tx.exec(ctx, `INSERT INTO person_claims (person, claims, updated_at) VALUES ($1, $2, $3)
-		ON CONFLICT (person) DO UPDATE SET claims = excluded.claims, updated_at = excluded.updated_at WHERE person_claims.updated_at <= excluded.updated_at`,
-		person, string(data), micros(at)); err != nil {
-		return fmt.Errorf("save claims of %q: %w", person, err)
+	if _, err := tx.exec(ctx, `INSERT INTO login_claims (subject, claims, updated_at) VALUES ($1, $2, $3)
+		ON CONFLICT (subject) DO UPDATE SET claims = excluded.claims, updated_at = excluded.updated_at WHERE login_claims.updated_at <= excluded.updated_at`,
+		subject, string(data), micros(at)); err != nil {
+		return fmt.Errorf("save claims of %q: %w", subject, err)
 	}
 	return nil
 }
 
-// PersonClaims are the values of the groups claim of a person that were saved last; known is false where they have
-// not logged in for ClaimsLast.
-func (tx *Tx) PersonClaims(ctx context.Context, person string) (claims []string, known bool, err error) {
+// Claims are the values of the groups claim of a subject of the provider of logins that were
+// saved last; none where they have not logged in for ClaimsLast.
+func (tx *Tx) Claims(ctx context.Context, subject string) (claims []string, err error) {
 	var data string
-	err = tx.queryRow(ctx, `SELECT claims FROM person_claims WHERE person = $1 AND updated_at > $2`, person, tx.now()-ClaimsLast.Microseconds()).Scan(&data)
+	err = tx.queryRow(ctx, `SELECT claims FROM login_claims WHERE subject = $1 AND updated_at > $2`, subject, tx.now()-ClaimsLast.Microseconds()).Scan(&data)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, false, nil
+		return nil, nil
 	}
 	if err == nil {
 		err = json.Unmarshal([]byte(data), &claims)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("read claims of %q: %w", person, err)
+		return nil, fmt.Errorf("read claims of %q: %w", subject, err)
 	}
-	return claims, true, nil
+	return claims, nil
 }

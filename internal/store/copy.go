@@ -10,7 +10,7 @@ import (
 // tables are all tables that hold what is worth keeping. The queue's are not among
 // them: its jobs are created again from these. Neither are the replicas, which are running processes.
 func tables() []string {
-	return []string{"deliveries", "event_keys", "heads", "former_heads", "runs", "findings", "releases", "released", "actions", "approvals", "person_claims", "trust", "tasks", "task_claims", "refs", "reports", "commands", "host_repositories", "host_refs", "expected_deliveries", "pauses", "webhook_secrets", "audit", "evidence", "notices", "notice_windows", "sessions", "tokens"}
+	return []string{"deliveries", "event_keys", "heads", "former_heads", "runs", "findings", "releases", "released", "actions", "approvals", "login_claims", "trust", "tasks", "task_claims", "refs", "reports", "commands", "host_repositories", "host_refs", "expected_deliveries", "pauses", "webhook_secrets", "audit", "evidence", "notices", "notice_windows", "sessions", "tokens"}
 }
 
 const (

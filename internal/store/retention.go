@@ -79,7 +79,7 @@ func (s *Store) Expire(ctx context.Context, now time.Time, payloadAge, age time.
 		{"deliveries", &removed.Deliveries, old, "deliveries", "id", "received_at", deliveryIsOld, `DELETE FROM deliveries AS t`, nil},
 		{"actions", &removed.Actions, old, "actions", "id", "created_at", actionIsOld, `DELETE FROM actions AS t`, nil},
 		{"approvals", &removed.Approvals, old, "approvals", "id", "created_at", approvalIsOld, `DELETE FROM approvals AS t`, nil},
-		{"claims of people", &removed.Approvals, micros(now.Add(-ClaimsLast)), "person_claims", "person", "updated_at", `t.updated_at < $1`, `DELETE FROM person_claims AS t`, nil},
+		{"claims of people", &removed.Approvals, micros(now.Add(-ClaimsLast)), "login_claims", "subject", "updated_at", `t.updated_at < $1`, `DELETE FROM login_claims AS t`, nil},
 		{"event keys", &removed.EventKeys, old, "event_keys", "key", "created_at", eventKeyIsOld, `DELETE FROM event_keys AS t`, nil},
 		{
 			"payloads", &removed.Payloads, oldPayload, "deliveries", "id", "received_at", payloadIsOld,

@@ -44,7 +44,7 @@ func Each(t *testing.T, test func(t *testing.T, db Database)) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		test(t, Database{Name: "sqlite", SQLite: filepath.Join(t.TempDir(), "test.db")})
+		test(t, Database{Name: "sqlite", SQLite: SQLite(t)})
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
@@ -53,6 +53,22 @@ func Each(t *testing.T, test func(t *testing.T, db Database)) {
 		}
 		test(t, Database{Name: "postgres", Postgres: Postgres(t)})
 	})
+}
+
+// SQLite returns the path of a file that is not there yet, in memory where that has room: a test does
+// not wait for a disk that others keep busy. It is removed after the test.
+func SQLite(tb testing.TB) string {
+	tb.Helper()
+	folder, err := os.MkdirTemp(memory(), "gatewright-sqlite-")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := os.RemoveAll(folder); err != nil {
+			tb.Error(err)
+		}
+	})
+	return filepath.Join(folder, "test.db")
 }
 
 // Main runs the tests of a package, four times as many at a time as there are processors, for they

@@ -518,9 +518,9 @@ CREATE INDEX approvals_by_release ON approvals (release_id, created_at, id);
 CREATE INDEX approvals_by_time ON approvals (created_at, id);
 CREATE INDEX approvals_by_sha ON approvals (sha);
 CREATE INDEX approvals_by_repository ON approvals (repository, created_at, id);
--- The values of the groups claim that the newest login of a person had, as a JSON list.
-CREATE TABLE person_claims (
-    person     TEXT PRIMARY KEY,
+-- The values of the groups claim that the newest login of a subject had, as a JSON list.
+CREATE TABLE login_claims (
+    subject    TEXT PRIMARY KEY,
     claims     TEXT NOT NULL,
     updated_at BIGINT NOT NULL
 );

@@ -87,7 +87,7 @@ func OnSQLiteWith(t *testing.T, opts demo.Options) Service {
 // always the one in its folder.
 func Start(t *testing.T, db storetest.Database, opts demo.Options) Service {
 	t.Helper()
-	opts.Folder = t.TempDir()
+	opts.Folder = storetest.Folder(t)
 	if db.Postgres != "" {
 		opts.Store = "{postgres: {dsn: {env: DEMO_DSN}}}"
 		opts.Secrets = map[string]string{"DEMO_DSN": db.Postgres}

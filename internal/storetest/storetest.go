@@ -55,9 +55,15 @@ func Each(t *testing.T, test func(t *testing.T, db Database)) {
 	})
 }
 
-// SQLite returns the path of a file that is not there yet, in memory where that has room: a test does
-// not wait for a disk that others keep busy. It is removed after the test.
+// SQLite returns the path of a file that is not there yet, in a [Folder].
 func SQLite(tb testing.TB) string {
+	tb.Helper()
+	return filepath.Join(Folder(tb), "test.db")
+}
+
+// Folder makes a folder in memory where that has room, so that no test waits for a disk that others
+// keep busy. It is removed after the test.
+func Folder(tb testing.TB) string {
 	tb.Helper()
 	folder, err := os.MkdirTemp(memory(), "gatewright-sqlite-")
 	if err != nil {
@@ -68,7 +74,7 @@ func SQLite(tb testing.TB) string {
 			tb.Error(err)
 		}
 	})
-	return filepath.Join(folder, "test.db")
+	return folder
 }
 
 // Main runs the tests of a package, four times as many at a time as there are processors, for they

@@ -34,8 +34,8 @@ func startStandin(t *testing.T, arguments ...string) (endpoint, printed string) 
 			t.Errorf("exit code %d\n%s", code, stderr)
 		}
 	})
-	apptest.WaitFor(t, "the stand-in prints its last pipeline", func() bool {
-		return strings.Contains(stdout.String(), "CodeArts pipeline") || strings.Contains(stderr.String(), "rror")
+	apptest.WaitFor(t, "the stand-in has started", func() bool {
+		return strings.Contains(stderr.String(), "stand-in started") || strings.Contains(stderr.String(), "rror")
 	})
 	if stdout.String() == "" {
 		t.Fatalf("it did not start: %s", stderr)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"github.com/gatewright/gatewright/internal/command"
 	"github.com/gatewright/gatewright/internal/standin"
 	"github.com/gatewright/gatewright/internal/view"
+	"github.com/gatewright/gatewright/test/harness"
 )
 
 // background runs a command until the test ends, and then wants it to have
@@ -60,16 +60,6 @@ func runCommand(t *testing.T, variables map[string]string, args ...string) (code
 	return code, out.String(), errs.String()
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // startStandin serves the stand-in with its sample repositories to one IAM user, and
 // returns its address; change changes its options.
 func startStandin(t *testing.T, user, password string, change ...func(*standin.Options)) string {
@@ -101,7 +91,11 @@ func TestServe(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	variables := map[string]string{"WEBHOOK_SECRET": "hush-hush", "TEAM_SECRET": "hush-team", "OTHER_SECRET": "hush-other", "IAM_PASSWORD": "a-password"}
-	remote, addr, private := startStandin(t, "ci", "a-password"), freeAddr(t), freeAddr(t)
+	addrs, err := harness.FreeAddrs(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote, addr, private := startStandin(t, "ci", "a-password"), addrs[0], addrs[1]
 	files := map[string]string{
 		"gatewright.yaml": `
 http: {addr: "` + addr + `", private_addr: "` + private + `", max_body: 1KiB}

@@ -162,11 +162,13 @@ func testOrders(t *testing.T, s apptest.Service) {
 		return len(r.Deliveries) == 1 && r.Deliveries[0].State != event.DeliveryReceived
 	})
 	order("operators", access.Order{Action: access.ActionReplay, Kind: "delivery", ID: delivery, Reason: why, IfMatch: seen}, 412, "has changed")
+	s.Standin.SetScanDelay(apptest.EndlessScan)
 	rerun := order("operators", access.Order{Action: access.ActionRerun, Kind: "run", ID: run, Reason: why, IfMatch: version(store.RecordRun, run)}, 200, "")
 	if len(rerun.Runs) != 1 || rerun.Runs[0] == run {
 		t.Fatalf("rerun: %+v", rerun)
 	}
 	order("operators", access.Order{Action: access.ActionStop, Kind: "run", ID: rerun.Runs[0], Reason: "enough"}, 200, rerun.Runs[0])
+	s.Standin.SetScanDelay(apptest.ShortScan)
 	rolledBack := order("operators", access.Order{Action: access.ActionPipelineRollback, Kind: "release", ID: rel, Reason: why, IfMatch: version(store.RecordRelease, rel)}, 200, "")
 	if len(rolledBack.Releases) == 0 {
 		t.Errorf("rolled back: %+v", rolledBack)

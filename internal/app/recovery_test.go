@@ -19,6 +19,7 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/storetest"
 	"github.com/gatewright/gatewright/internal/view"
+	"github.com/gatewright/gatewright/test/harness"
 )
 
 // recovering looks every second for what no webhook told.
@@ -168,8 +169,12 @@ func testRedelivery(t *testing.T, db storetest.Database) {
 	opts.Server = func(text string) string {
 		return strings.Replace(text, `private_addr:`, `public_url: "http://${ADDR}", private_addr:`, 1)
 	}
+	addrs, err := harness.FreeAddrs(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Addr = addrs[0]
 	s := apptest.Start(t, db, opts)
-	address := strings.TrimPrefix(s.Base(), "http://")
 	hosts := []event.Host{event.GitHub, event.GitLab}
 	f := forgeOf(t, s)
 	for _, host := range hosts {
@@ -188,7 +193,7 @@ func testRedelivery(t *testing.T, db storetest.Database) {
 			}
 		}
 	}
-	if err := s.StartService(t.Context(), address, ""); err != nil {
+	if err := s.StartService(t.Context(), addrs[0], ""); err != nil {
 		t.Fatal(err)
 	}
 	r := s.Until(t, "all is delivered again and checked", func(r demo.Records) bool {

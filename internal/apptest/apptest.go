@@ -157,7 +157,7 @@ func (s Service) Request(t *testing.T) {
 // it did.
 func (s Service) Until(t *testing.T, what string, holds func(demo.Records) bool) demo.Records {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(50 * time.Millisecond) // reading everything takes longer than any other part of a test
 	defer ticker.Stop()
@@ -204,7 +204,7 @@ func (s Service) ActedOnce(t *testing.T) {
 // WaitFor waits up to a minute until a condition holds.
 func WaitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(2 * time.Minute)
+	deadline := time.After(5 * time.Minute)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for !holds() {

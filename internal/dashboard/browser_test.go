@@ -48,7 +48,8 @@ func newBrowser(t *testing.T, home string) *browser {
 	if err != nil {
 		t.Skip("no Chromium: install it (Debian: chromium)")
 	}
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Flag("disable-component-update", true))
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Flag("disable-component-update", true),
+		chromedp.WSURLReadTimeout(2*time.Minute))
 	allocator, stop := chromedp.NewExecAllocator(t.Context(), opts...)
 	t.Cleanup(stop)
 	b := &browser{}
@@ -368,8 +369,15 @@ func (b *browser) order(t *testing.T, action, id string) {
 	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	form := fmt.Sprintf(`[id="do-%s-%s"]`, action, id)
-	err := chromedp.Do(ctx, chromedp.WaitVisible(form+" summary"), chromedp.Click(form+" summary"), chromedp.WaitVisible(form+" [name=reason]"),
-		chromedp.SendKeys(form+" [name=reason]", "seen by a test"), chromedp.Click(form+" button"), chromedp.WaitVisible("p.notice.good"))
+	// Live updates replace the section until the form is open: one that was found before may be gone when it is clicked.
+	err := chromedp.Do(ctx, chromedp.WaitVisible(form+" summary"))
+	if err == nil {
+		_, err = chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf("(document.querySelector(%q).click(), true)", form+" summary")))
+	}
+	if err == nil {
+		err = chromedp.Do(ctx, chromedp.WaitVisible(form+" [name=reason]"), chromedp.SendKeys(form+" [name=reason]", "seen by a test"),
+			chromedp.Click(form+" button"), chromedp.WaitVisible("p.notice.good"))
+	}
 	if err != nil {
 		said, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector("main").innerText.slice(0, 500)`))
 		t.Fatalf("%s: %v\n%s", action, err, said)

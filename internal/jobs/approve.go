@@ -83,7 +83,14 @@ func (in *Inserter) BreakGlass(ctx context.Context, releaseID, commit string, by
 			held = *next.Hold
 		}
 		held.BreakGlass = &release.BreakGlass{Person: by.Person, Identity: by.Identity, Reason: reason, Basis: b.digest(in.queue.opts.Policy()), At: in.queue.now().UTC()}
-		next.Hold = &held
+		b.release.Hold = &held
+		k, err := in.queue.keeps(ctx, tx.Tx, b)
+		if err != nil {
+			return err
+		}
+		if next.Hold = &k.hold; next.State == release.Held {
+			next.Reason = heldReason(k.hold)
+		}
 		done.Action, err = in.addAction(ctx, tx, Order{Actor: by.Person, Reason: reason}, store.ActionBreakGlass, store.RecordRelease, releaseID, b.release.Event.HeadSHA)
 		if err != nil {
 			return err

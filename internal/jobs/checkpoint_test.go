@@ -299,7 +299,7 @@ func TestExpires(t *testing.T) {
 // untilPipeline waits until the newest execution of a pipeline has a status.
 func (p people) untilPipeline(t *testing.T, pipeline string, want release.Status) {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		status, err := p.services.newestStatus(t.Context(), pipeline)
 		switch {
@@ -317,7 +317,7 @@ func (p people) untilPipeline(t *testing.T, pipeline string, want release.Status
 // untilCount waits until the queue has a number of jobs.
 func (p people) untilCount(t *testing.T, which string, want int) {
 	t.Helper()
-	deadline := time.After(2 * time.Minute)
+	deadline := time.After(5 * time.Minute)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for p.count(t, which) != want {

@@ -195,7 +195,7 @@ func testConfirmAtAHostThatLags(t *testing.T, db storetest.Database) {
 			ev := l.push(name)
 			ev.Before, ev.HeadSHA = another, announced
 			run := l.newRun(name, ev)
-			run.CreatedAt = run.CreatedAt.Add(10 * time.Minute)
+			run.CreatedAt = run.CreatedAt.Add(20 * time.Minute)
 			l.add(&run, codecheck.Queued)
 			connections = append(connections, name)
 			host.tips[ev.Repository.ID], host.late[ev.Repository.ID] = announced, late

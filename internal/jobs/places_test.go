@@ -317,7 +317,7 @@ func testHistoriesWithMaxRuns(t *testing.T, db storetest.Database) {
 			_, _ = in.StopRun(t.Context(), active[random.IntN(len(active))].ID, jobs.Order{Actor: "ann", Reason: "at random"})
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()

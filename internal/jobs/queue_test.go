@@ -134,7 +134,7 @@ func (b bench) decided(t *testing.T, id string) store.Delivery {
 
 func (b bench) ended(t *testing.T, id string) (d store.Delivery) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()

@@ -309,7 +309,7 @@ func (w *world) record(t *testing.T, id string) (found record) {
 // until waits until a record is as it should be.
 func (w *world) until(t *testing.T, id string, holds func(record) bool) record {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()

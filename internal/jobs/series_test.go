@@ -18,7 +18,7 @@ defaults:
   check: {project: {id: 41b8df4bf53f4d51b8e6c5b32e8d2a07, name: demo}}
 rules:
   - {name: slow, on: push, match: {repository: acme/1}, check: {debounce: {quiet: 20m, max: 30m}}}
-  - {name: quick, on: push, check: {debounce: {quiet: 6s, max: 60s}}}
+  - {name: quick, on: push, check: {debounce: {quiet: 20s, max: 60s}}}
 `
 
 // TestDebounce: of a quick series the last commit is checked, and the others cost no call. The
@@ -39,7 +39,7 @@ func testDebounce(t *testing.T, db storetest.Database) {
 		}
 	}
 	run := b.runs(t, "0 c d")[0]
-	if run.State != codecheck.Queued || !strings.HasSuffix(run.Reason, "UTC for a newer commit (debounce)") || !run.StartsAt.Equal(run.CreatedAt.Add(6*time.Second)) {
+	if run.State != codecheck.Queued || !strings.HasSuffix(run.Reason, "UTC for a newer commit (debounce)") || !run.StartsAt.Equal(run.CreatedAt.Add(20*time.Second)) {
 		t.Errorf("the last run is %s until %v for %q", run.State, run.StartsAt, run.Reason)
 	}
 	if n := w.gauge(t, "gatewright_waiting_runs", "quiet"); n != 1 {

@@ -85,7 +85,7 @@ func newServices(t *testing.T) *services {
 	}
 	held := []string{"sh", "-c", `while test -e "$0/$GATEWRIGHT_TASK"; do sleep 0.02; done`, s.held}
 	options.Pipelines = append(options.Pipelines, standin.Pipeline{ID: heldPipeline, Name: "held", Stages: []standin.Stage{
-		{Name: "one", Tasks: []standin.PipelineTask{{Name: "before", Command: held}, {Name: "gate", Kind: "approval"}, {Name: "after", Command: held}}},
+		{Name: "one", Tasks: []standin.PipelineTask{{Name: "before", Command: held, Seconds: new(600.0)}, {Name: "gate", Kind: "approval"}, {Name: "after", Command: held, Seconds: new(600.0)}}},
 	}})
 	options.CodePipelines = codePipelines()
 	if s.Server, err = standin.New(options); err != nil {

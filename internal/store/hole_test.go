@@ -32,13 +32,14 @@ func TestAnAnswerThatNeverComes(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	refused := errors.New("refused")
 	returned := make(chan error, 1)
 	go func() {
 		returned <- s.Update(ctx, func(*store.Tx) error {
 			hole.Store(true)
+			time.AfterFunc(time.Second, cancel)
 			return refused
 		})
 	}()

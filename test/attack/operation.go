@@ -64,16 +64,14 @@ func (t *target) readyShows(ctx context.Context, text string, want bool) (broken
 		if err = errors.Join(err, response.Body.Close()); err != nil {
 			return "", err
 		}
-		if response.StatusCode != http.StatusOK {
-			return fmt.Sprintf("/readyz answers %d: %s", response.StatusCode, answer), nil
-		}
-		if strings.Contains(string(answer), text) == want {
+		// Beside an attack the database may take longer for one answer than /readyz waits.
+		if response.StatusCode == http.StatusOK && strings.Contains(string(answer), text) == want {
 			return "", nil
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return fmt.Sprintf("/readyz never showed %s as %v: %s", text, want, answer), nil
+			return fmt.Sprintf("/readyz never showed %s as %v, and answers %d: %s", text, want, response.StatusCode, answer), nil
 		}
 	}
 }

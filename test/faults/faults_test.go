@@ -21,7 +21,7 @@ func TestProof(t *testing.T) {
 	}
 	o := options{
 		databases: []string{sqlite}, only: []string{"refused", "expired-tokens"},
-		seed: 1, rounds: 1, repositories: 3, on: 2 * time.Second, quiet: 4 * time.Second, settle: time.Minute,
+		seed: 1, rounds: 1, repositories: 3, on: 4 * time.Second, quiet: 4 * time.Second, settle: 5 * time.Minute,
 	}
 	var out strings.Builder
 	held, err := run(t.Context(), o, &out)

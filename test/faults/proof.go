@@ -22,6 +22,7 @@ import (
 	"github.com/gatewright/gatewright/internal/store"
 	"github.com/gatewright/gatewright/internal/storetest"
 	"github.com/gatewright/gatewright/internal/webhook"
+	"github.com/gatewright/gatewright/test/harness"
 )
 
 // proof is everything that runs on one database.
@@ -128,16 +129,12 @@ func (p *proof) prepare() error {
 	if err := os.WriteFile(filepath.Join(p.folder, "rules.yaml"), []byte(rulesFile(repositories)), 0o600); err != nil {
 		return fmt.Errorf("write rules: %w", err)
 	}
-	addr, err := freeAddress()
-	if err != nil {
-		return err
-	}
-	private, err := freeAddress()
+	addrs, err := harness.FreeAddrs(2)
 	if err != nil {
 		return err
 	}
 	p.server = &server{
-		binary: p.options.binary, folder: p.folder, addr: addr, private: private,
+		binary: p.options.binary, folder: p.folder, addr: addrs[0], private: addrs[1],
 		environment: []string{"PROOF_SECRET=" + secret, "PROOF_ACCESS_KEY=" + accessKey},
 	}
 	for _, host := range webhook.Hosts() {

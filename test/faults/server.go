@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -29,15 +28,6 @@ type server struct {
 	// ended is closed when the process is gone; err says how.
 	ended chan struct{}
 	err   error
-}
-
-// freeAddress is a loopback address that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find free port: %w", err)
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // readyTimeout bounds a start, stopTimeout a stop.

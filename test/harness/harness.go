@@ -149,7 +149,7 @@ func (b *Bench) open(ctx context.Context) (err error) {
 		return err
 	}
 	b.Journal = &Journal{endpoint: endpoint}
-	addrs, err := freeAddrs(2 * b.opts.Replicas)
+	addrs, err := FreeAddrs(2 * b.opts.Replicas)
 	if err != nil {
 		return err
 	}
@@ -370,9 +370,9 @@ func (b *Bench) Close() error {
 	return errors.Join(append(errs, os.RemoveAll(b.folder))...)
 }
 
-// freeAddrs finds loopback addresses with ports below the ephemeral ones, so that
+// FreeAddrs finds loopback addresses with ports below the ephemeral ones, so that
 // no client takes a port while its server is down.
-func freeAddrs(number int) (addrs []string, err error) {
+func FreeAddrs(number int) (addrs []string, err error) {
 	random := make([]byte, 2)
 	for range 100 * number {
 		_, _ = rand.Read(random)

@@ -77,11 +77,12 @@ func Folder(tb testing.TB) string {
 	return folder
 }
 
-// Main runs the tests of a package, four times as many at a time as there are processors, for they
-// wait more than they compute, and then stops the server that they started.
+// Main runs the tests of a package, eight times as many at a time as there are processors, for they
+// wait more than they compute, but no more than the server has connections for, and then stops the
+// server that they started.
 func Main(m *testing.M) int {
 	// A -parallel on the command line, which is parsed later, has precedence.
-	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(min(8*runtime.GOMAXPROCS(0), 24))); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -264,7 +265,7 @@ func (s *Server) Up() error {
 	}
 	defer log.Close()
 	args := []string{"-D", s.data(), "-p", strconv.Itoa(s.port)}
-	for _, setting := range append([]string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"}, s.settings...) {
+	for _, setting := range append([]string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=400"}, s.settings...) {
 		args = append(args, "-c", setting)
 	}
 	process := exec.Command(filepath.Join(s.bin, "postgres"), args...)

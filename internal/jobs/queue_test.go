@@ -32,10 +32,17 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(tests{m})
 }
 
-// tests runs the tests and stops the database server that they started.
+// tests runs the tests, and removes what they share.
 type tests struct{ m *testing.M }
 
-func (t tests) Run() int { return storetest.Main(t.m) }
+func (t tests) Run() int {
+	code := storetest.Main(t.m)
+	if err := removeRepository(); err != nil {
+		fmt.Fprintln(os.Stderr, "remove repository:", err)
+		return 1
+	}
+	return code
+}
 
 // each runs a test once on each database.
 func each(t *testing.T, test func(t *testing.T, b bench)) {

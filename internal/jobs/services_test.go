@@ -2,12 +2,14 @@ package jobs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,10 +55,25 @@ func gateID(repository int) string { return fmt.Sprintf("d5c06f2e-7a41-4b0f-9c1e
 // takes no time unless it is held.
 const heldPipeline = "9b1f6e03-52d8-4c7a-8e64-000000000000"
 
+// repository makes the repository that all tests check, and none changes.
+var repository = sync.OnceValues(func() (standin.Repository, error) {
+	folder, err := os.MkdirTemp("", "gatewright-repository-")
+	if err != nil {
+		return standin.Repository{}, err
+	}
+	return standin.MakeRepository(folder, standin.RepositorySpec{})
+})
+
+// removeRepository removes what repository made.
+func removeRepository() error {
+	made, err := repository()
+	return errors.Join(err, os.RemoveAll(made.Path))
+}
+
 func newServices(t *testing.T) *services {
 	t.Helper()
 	s := &services{clock: &jumpingClock{}, held: t.TempDir()}
-	repository, err := standin.MakeRepository(filepath.Join(t.TempDir(), "repository"), standin.RepositorySpec{})
+	repository, err := repository()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -292,7 +292,7 @@ func showHold(w io.Writer, r view.ReleaseDetail) {
 	if h := r.Hold; h != nil {
 		approvals := ""
 		if h.Wanted > 0 {
-			approvals = fmt.Sprintf("%d of %d of %s %s", h.Wanted-h.Missing, h.Wanted, strings.Join(h.Groups, " or "), bracketed(strings.Join(h.Approved, ", ")))
+			approvals = strings.TrimSpace(fmt.Sprintf("%d of %d of %s %s", h.Wanted-h.Missing, h.Wanted, strings.Join(h.Groups, " or "), bracketed(strings.Join(h.Approved, ", "))))
 		}
 		fields(w, "held since", stamped(h.Since), "held until", stamped(h.Until), "approvals", approvals, "not counted", strings.Join(h.NotCounted, "; "),
 			"left out", strings.Join(h.Excluded, ", "),

@@ -164,8 +164,8 @@ func (in *Inserter) approveHeld(ctx context.Context, id, commit string, by Appro
 		}
 		next := r
 		next.Hold, next.Reason = &k.hold, heldReason(k.hold)
-		if k.keeps && len(k.voided) == 0 {
-			// There is nothing to do for its job yet.
+		if k.keeps && len(k.voided) == 0 && nextLook(k.hold).Equal(nextLook(*r.Hold)) {
+			// There is nothing to do for its job, which looks again at the same time as before.
 			return in.saveRelease(ctx, tx, before, next, done)
 		}
 		return in.saveHeld(ctx, tx, before, next, done)

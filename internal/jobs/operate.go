@@ -85,15 +85,15 @@ func (in *Inserter) Operate(ctx context.Context, id string, action rules.Release
 	})
 }
 
-// moveDecisions makes the decisions of the checkpoints of starters that have not ended those of r, which continues their
-// execution. One that may have been sent stays.
+// moveDecisions makes the rule's decisions of the checkpoints of starters that have not ended those of r, which continues
+// their execution. One that may have been sent stays.
 func (in *Inserter) moveDecisions(ctx context.Context, tx *transaction, starters []release.Release, r release.Release) error {
 	releases, err := tx.ReleasesOf(ctx, r.RunID)
 	if err != nil {
 		return err
 	}
 	for _, decision := range releases {
-		if decision.State.Ended() || !anyStarts(starters, decision) {
+		if decision.State.Ended() || decision.DecidedBy != "" || !anyStarts(starters, decision) {
 			continue
 		}
 		v, err := tx.LockRelease(ctx, decision.ID)
@@ -101,7 +101,7 @@ func (in *Inserter) moveDecisions(ctx context.Context, tx *transaction, starters
 			return err
 		}
 		next := v.Record
-		if next.State.Ended() || next.Intent != nil {
+		if next.State.Ended() || next.DecidedBy != "" || next.Intent != nil {
 			continue
 		}
 		next.After = r.ID

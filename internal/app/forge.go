@@ -143,8 +143,13 @@ func (h *hosts) MergeRequests(ctx context.Context, connection, repository string
 }
 
 // Missed implements [jobs.Redeliverer].
-func (h *hosts) Missed(ctx context.Context, o forge.HookOwner, address string, since time.Time) ([]forge.MissedHook, error) {
+func (h *hosts) Missed(ctx context.Context, o forge.HookOwner, address string, since time.Time) (missed []forge.MissedHook, registered bool, err error) {
 	return h.current.Load().Missed(ctx, o, address, since)
+}
+
+// HookKind implements [jobs.Redeliverer].
+func (h *hosts) HookKind(connection string) forge.HookKind {
+	return h.current.Load().HookKind(connection)
 }
 
 // Redeliver implements [jobs.Redeliverer].

@@ -263,8 +263,11 @@ func files(f event.Files, err error) (string, error) {
 }
 
 // missed says what webhooks could not deliver.
-func missed(hooks []forge.MissedHook, err error) (string, error) {
+func missed(hooks []forge.MissedHook, registered bool, err error) (string, error) {
 	text := fmt.Sprintf("%d webhooks", len(hooks))
+	if !registered && err == nil {
+		text = "no webhook is registered"
+	}
 	for _, hook := range hooks {
 		text += fmt.Sprintf("\n%s stopped %q, %d a minute:", hook.ID, hook.Stopped, hook.PerMinute)
 		for _, d := range hook.Failed {

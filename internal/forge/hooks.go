@@ -200,6 +200,17 @@ type HookKind struct {
 	Organizations, Nested bool
 }
 
+// OrganizationsOf are the organisations whose webhooks are told of a repository, the nearest first.
+func (k HookKind) OrganizationsOf(repository string) (names []string) {
+	for name := parent(repository); k.Organizations && name != "" && (k.Nested || len(names) == 0); name = parent(name) {
+		names = append(names, name)
+	}
+	return names
+}
+
+// parent is a full name without its last part.
+func parent(name string) string { return name[:max(strings.LastIndex(name, "/"), 0)] }
+
 // HookKind is what the webhooks of a connection are; the zero value for one without a token or an App.
 func (f *Forge) HookKind(connection string) HookKind {
 	if c, known := f.clients[connection]; known {

@@ -49,28 +49,31 @@ const (
 	maxAttemptPages = 10
 )
 
-// Missed reads, of the webhooks of a repository that send to an address, those that the host has
+// Missed reads, of the webhooks of a repository or organisation that send to an address, those that the host has
 // switched off, or that could not deliver something since a time. A host that does not remember deliveries has
-// none. The errors are as those of Hooks.
-func (f *Forge) Missed(ctx context.Context, o HookOwner, address string, since time.Time) (missed []MissedHook, err error) {
+// none. registered: there is such a webhook, or the host remembers nothing of it. The errors are as those of Hooks.
+func (f *Forge) Missed(ctx context.Context, o HookOwner, address string, since time.Time) (missed []MissedHook, registered bool, err error) {
 	c, err := f.connected(o.Connection, readsDeliveries)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	keeper, keeps := c.client.(deliveryKeeper)
 	if !keeps {
-		return nil, nil
+		return nil, true, nil
 	}
 	all, err := f.Hooks(ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	age, perMinute := keeper.kept()
 	if oldest := f.now().Add(-age); since.Before(oldest) {
 		since = oldest
 	}
 	for _, hook := range all {
-		if hook.URL != address || !hook.Active {
+		if hook.URL != address {
+			continue
+		}
+		if registered = true; !hook.Active {
 			continue
 		}
 		found := MissedHook{ID: hook.ID, Stopped: hook.Stopped, PerMinute: perMinute}
@@ -79,13 +82,13 @@ func (f *Forge) Missed(ctx context.Context, o HookOwner, address string, since t
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, true, err
 		}
 		if found.Stopped != "" || len(found.Failed) > 0 {
 			missed = append(missed, found)
 		}
 	}
-	return missed, nil
+	return missed, registered, nil
 }
 
 // failedSince are the deliveries since a time of which no attempt had success.

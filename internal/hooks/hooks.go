@@ -141,13 +141,10 @@ func (k *Keeper) look(ctx context.Context, t Target) looked {
 // above is what the organisations of a repository have, as far as it can be read: a webhook there is told of the
 // repository too.
 func (k *Keeper) above(ctx context.Context, t Target) (of Target, best *forge.Hook) {
-	if !t.Connection.Kind.Organizations || t.Repository == "" {
-		return Target{}, nil
-	}
 	if k.organizations == nil {
 		k.organizations = map[[2]string]looked{}
 	}
-	for owner := parent(t.Repository); owner != ""; owner = parent(owner) {
+	for _, owner := range t.Connection.Kind.OrganizationsOf(t.Repository) {
 		of = Target{Connection: t.Connection, Organization: owner}
 		key := [2]string{t.Connection.Name, owner}
 		found, known := k.organizations[key]
@@ -158,15 +155,9 @@ func (k *Keeper) above(ctx context.Context, t Target) (of Target, best *forge.Ho
 		if len(found.ours) > 0 {
 			return of, &found.ours[0]
 		}
-		if !t.Connection.Kind.Nested {
-			break
-		}
 	}
 	return Target{}, nil
 }
-
-// parent is a full name without its last part.
-func parent(name string) string { return name[:max(strings.LastIndex(name, "/"), 0)] }
 
 // Check says how the webhooks of a target stand. It changes nothing.
 func (k *Keeper) Check(ctx context.Context, t Target) []Entry {

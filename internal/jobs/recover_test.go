@@ -57,6 +57,9 @@ type hostRefs struct {
 	// ids of the deliveries, and failedAt when they failed. It has webhooks when there are any.
 	failed   map[string]int
 	failedAt time.Time
+	// above: the webhook is that of the organisation, and askedAbove counts how often its webhooks were read. above is
+	// the status of the answer then.
+	above, askedAbove int
 	// slow: webhooks, or everything, is not told before the caller gives up.
 	slow string
 	// sentAgain are the deliveries that it was asked for.
@@ -85,6 +88,21 @@ func (h *hostRefs) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if path, hooks := strings.CutPrefix(r.URL.Path, "/repos/acme/api/hooks"); hooks {
+		if h.above != 0 {
+			_, _ = w.Write([]byte("[]"))
+			return
+		}
+		h.serveHooks(w, path)
+		return
+	}
+	if path, hooks := strings.CutPrefix(r.URL.Path, "/orgs/acme/hooks"); hooks && h.above != 0 {
+		if path == "" {
+			h.askedAbove++
+		}
+		if h.above != http.StatusOK {
+			w.WriteHeader(h.above)
+			return
+		}
 		h.serveHooks(w, path)
 		return
 	}
@@ -146,6 +164,7 @@ func (h *hostRefs) serveHooks(w http.ResponseWriter, path string) {
 //	test REF A              the host is asked for a test delivery, which is a push of this branch at this commit
 //	wait DURATION           time goes by
 //	failed ID=CODE…         the host could not deliver these, and answers CODE when it is asked to send one again
+//	above STATUS            the webhook is that of the organisation, and the host answers so when its webhooks are read
 //	slow hooks|all|nothing  the host does not answer in time about its webhooks, or at all
 //	look                    recovery asks the host, in a new round
 //	look on                 it does in the last round
@@ -167,9 +186,9 @@ func testRecoveryCase(t *testing.T, db storetest.Database, file string) {
 	if err != nil || len(archive.Files) != 2 {
 		t.Fatalf("%d parts, error %v", len(archive.Files), err)
 	}
-	oneFor := time.Duration(0)
+	oneFor := 10 * time.Minute
 	if strings.Contains(string(archive.Files[0].Data), "slow ") {
-		oneFor = 3 * time.Second
+		oneFor = 6 * time.Second
 	}
 	c := newRecoveryCase(t, db, oneFor)
 	for line := range strings.Lines(string(archive.Files[0].Data)) {
@@ -302,6 +321,8 @@ func (c *recoveryCase) step(t *testing.T, words []string) {
 			failed[id], _ = strconv.Atoi(status)
 		}
 		c.host.set(func() { c.host.failed, c.host.failedAt = failed, c.w.clock.now() })
+	case "above":
+		c.host.set(func() { c.host.above, _ = strconv.Atoi(words[1]) })
 	case "slow":
 		c.host.set(func() { c.host.slow = words[1] })
 	case "look":
@@ -322,6 +343,9 @@ func (c *recoveryCase) step(t *testing.T, words []string) {
 				fmt.Fprintf(&c.said, "  the host was asked to send again: %s\n", strings.Join(c.host.sentAgain, ", "))
 			}
 			c.host.sentAgain = nil
+			if c.host.above != 0 {
+				fmt.Fprintf(&c.said, "  the organisation was asked %d times\n", c.host.askedAbove)
+			}
 		})
 	default:
 		t.Fatalf("unknown step %q", words)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/gatewright/gatewright/internal/event"
 	"github.com/gatewright/gatewright/internal/forge"
@@ -17,7 +18,8 @@ import (
 
 // Redeliverer is what recovery asks of hosts that remember the deliveries of webhooks; see [forge.Forge].
 type Redeliverer interface {
-	Missed(ctx context.Context, o forge.HookOwner, address string, since time.Time) ([]forge.MissedHook, error)
+	Missed(ctx context.Context, o forge.HookOwner, address string, since time.Time) (missed []forge.MissedHook, registered bool, err error)
+	HookKind(connection string) forge.HookKind
 	Redeliver(ctx context.Context, o forge.HookOwner, hook, delivery string) error
 	TestHook(ctx context.Context, o forge.HookOwner, hook string) error
 }
@@ -33,11 +35,26 @@ const (
 )
 
 // redeliveries remember, by the keys of repositories, what was told of webhooks that cannot be read, so that it
-// is told once, and when there is more to be asked for again.
+// is told once, and when there is more to be asked for again; and when organisations were asked last.
 type redeliveries struct {
-	mu   sync.Mutex
-	told map[string]string
-	next map[string]time.Time
+	mu    sync.Mutex
+	told  map[string]string
+	next  map[string]time.Time
+	asked map[forge.HookOwner]time.Time
+}
+
+// turn reports whether an organisation is to be asked now: once a minute for all of its repositories.
+func (d *redeliveries) turn(o forge.HookOwner, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if last, asked := d.asked[o]; asked && now.Sub(last) < time.Minute && !now.Before(last) {
+		return false
+	}
+	if d.asked == nil {
+		d.asked = map[forge.HookOwner]time.Time{}
+	}
+	d.asked[o] = now
+	return true
 }
 
 // nextAsk is when a repository is to be asked about although its turn in this round is over; zero for not.
@@ -69,16 +86,9 @@ func (q *Queue) redeliver(ctx context.Context, r store.HostRepository, read read
 	if address == "" || r.Since.IsZero() {
 		return nil
 	}
-	owner := forge.HookOwner{Connection: r.Connection, Repository: r.FullName}
-	q.shares.use(r.Connection, 2)
-	more := false
-	hooks, err := q.opts.Recovery.Redeliverer.Missed(ctx, owner, address, r.Since)
-	for _, hook := range hooks {
-		again, failed := q.redeliverHook(ctx, owner, r, hook, read)
-		more = more || again
-		if err = cmp.Or(failed, err); failed != nil && !onlyThis(failed) {
-			break
-		}
+	more, registered, err := q.redeliverOf(ctx, forge.HookOwner{Connection: r.Connection, Repository: r.FullName}, address, r, read)
+	if err == nil && !registered {
+		more, err = q.redeliverAbove(ctx, address, r)
 	}
 	var asked failure
 	switch {
@@ -93,8 +103,42 @@ func (q *Queue) redeliver(ctx context.Context, r store.HostRepository, read read
 		next = q.now().Add(time.Minute)
 	}
 	q.redeliveries.setNext(r.Key, next)
-	q.tellRedelivery(r, err)
+	q.tellRedelivery(r.Key, zapcore.WarnLevel, forge.HookOwner{Connection: r.Connection, Repository: r.FullName}, err)
 	return nil
+}
+
+// redeliverOf asks for what the webhooks of a repository or organisation could not deliver.
+func (q *Queue) redeliverOf(ctx context.Context, owner forge.HookOwner, address string, r store.HostRepository, read readings) (more, registered bool, err error) {
+	q.shares.use(r.Connection, 2)
+	hooks, registered, err := q.opts.Recovery.Redeliverer.Missed(ctx, owner, address, r.Since)
+	for _, hook := range hooks {
+		again, failed := q.redeliverHook(ctx, owner, r, hook, read)
+		more = more || again
+		if err = cmp.Or(failed, err); failed != nil && !onlyThis(failed) {
+			break
+		}
+	}
+	return more, registered, err
+}
+
+// redeliverAbove asks for what the organisations of a repository that has no webhook itself could not deliver, of any of
+// their repositories. That an organisation's webhooks cannot be read is told once: there may be none.
+func (q *Queue) redeliverAbove(ctx context.Context, address string, r store.HostRepository) (more bool, err error) {
+	for _, name := range q.opts.Recovery.Redeliverer.HookKind(r.Connection).OrganizationsOf(r.FullName) {
+		owner := forge.HookOwner{Connection: r.Connection, Organization: name}
+		if !q.redeliveries.turn(owner, q.now()) {
+			continue
+		}
+		again, registered, err := q.redeliverOf(ctx, owner, address, r, readings{})
+		if err != nil && !final(err) {
+			return more, err
+		}
+		q.tellRedelivery(ownerKey(owner), zapcore.InfoLevel, owner, err)
+		if more = more || again; registered {
+			break
+		}
+	}
+	return more, nil
 }
 
 // onlyThis reports whether a host refused one request for good, and may take the next.
@@ -110,7 +154,12 @@ func (q *Queue) redeliverHook(ctx context.Context, owner forge.HookOwner, r stor
 	if hook.PerMinute > 0 {
 		left = hook.PerMinute
 	}
-	if hook.Stopped != "" {
+	if owner.Repository == "" {
+		// Of which repository its test delivery would be is not known, so that it could not be expected.
+		if q.redeliveries.news(ownerKey(owner)+" "+hook.ID, hook.Stopped) {
+			q.log.Warn("webhook switched off by its host: switch it on there, or run gatewright hooks install", zap.String(event.LogConnection, owner.Connection), zap.String(event.LogRepository, owner.String()), zap.String(event.LogReason, "switched off "+hook.Stopped))
+		}
+	} else if hook.Stopped != "" {
 		left--
 		if err = q.switchOn(ctx, owner, r, hook, read); err != nil && !onlyThis(err) {
 			return false, err
@@ -159,7 +208,7 @@ func (q *Queue) redeliverOne(ctx context.Context, owner forge.HookOwner, r store
 	if err := q.opts.Recovery.Redeliverer.Redeliver(ctx, owner, hook, failed.ID); err != nil {
 		return true, err
 	}
-	q.log.Info("delivery asked for again", zap.String(event.LogConnection, r.Connection), zap.String(event.LogRepository, r.FullName), zap.String(event.LogHostID, failed.GUID))
+	q.log.Info("delivery asked for again", zap.String(event.LogConnection, r.Connection), zap.String(event.LogRepository, owner.String()), zap.String(event.LogHostID, failed.GUID))
 	return true, nil
 }
 
@@ -215,22 +264,28 @@ func (q *Queue) noteTest(ctx context.Context, tx *transaction, e *evaluation) er
 	return tx.NoteRedelivered(ctx, e.delivery.ID)
 }
 
-// tellRedelivery logs once that the webhooks of a repository cannot be read or used, and why.
-func (q *Queue) tellRedelivery(r store.HostRepository, err error) {
+// tellRedelivery logs once that webhooks cannot be read or used, and why.
+func (q *Queue) tellRedelivery(key string, level zapcore.Level, owner forge.HookOwner, err error) {
 	text := ""
 	if err != nil {
 		text = shortened(err.Error())
 	}
-	q.redeliveries.mu.Lock()
-	defer q.redeliveries.mu.Unlock()
-	if q.redeliveries.told == nil {
-		q.redeliveries.told = map[string]string{}
+	if q.redeliveries.news(key, text) {
+		q.log.Log(level, "failed deliveries not asked for again, only heads are compared", zap.String(event.LogConnection, owner.Connection), zap.String(event.LogRepository, owner.String()), zap.String(event.LogReason, text))
 	}
-	if before := q.redeliveries.told[r.Key]; before == text {
-		return
+}
+
+// ownerKey is the key of an organisation among those of repositories.
+func ownerKey(o forge.HookOwner) string { return o.Connection + " " + o.Organization }
+
+// news notes what is to be told under a key, empty for nothing, and reports whether it was not told yet.
+func (d *redeliveries) news(key, text string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.told == nil {
+		d.told = map[string]string{}
 	}
-	q.redeliveries.told[r.Key] = text
-	if text != "" {
-		q.log.Warn("failed deliveries not asked for again, only heads are compared", zap.String(event.LogConnection, r.Connection), zap.String(event.LogRepository, r.FullName), zap.String(event.LogReason, text))
-	}
+	before := d.told[key]
+	d.told[key] = text
+	return text != "" && text != before
 }

@@ -416,9 +416,17 @@ func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Ve
 			return decider, false, err
 		}
 		for _, other := range releases {
-			_, same := r.WaitsAt(other.Plan.Task)
-			if anyStarts(starters, other) && other.Plan.Hold != nil && (other.Plan.Task == task || same) {
-				return decider, false, refuse("its rule holds that checkpoint, and release %s is %s: rerun that one, and have it approved", other.ID, other.State)
+			decides, _ := r.WaitsAt(other.Plan.Task)
+			switch {
+			case !anyStarts(starters, other) || other.Plan.Hold == nil:
+			case len(r.Waiting) == 0 && other.Plan.Task != task:
+				// The checkpoint may have that name too.
+				return decider, false, refuse("the service does not tell which checkpoint waits, and its rule holds checkpoint %q: try again when it does", other.Plan.Task)
+			case other.Plan.Task != task && decides != task:
+			case other.State.Ended():
+				return decider, false, refuse("its rule holds that checkpoint, and release %s has ended as %s: rerun the newest one for it, and have it approved", other.ID, other.State)
+			default:
+				return decider, false, refuse("its rule holds that checkpoint, and release %s is %s: have that one approved", other.ID, other.State)
 			}
 		}
 	}

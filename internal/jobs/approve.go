@@ -83,13 +83,15 @@ func (in *Inserter) BreakGlass(ctx context.Context, releaseID, commit string, by
 			held = *next.Hold
 		}
 		held.BreakGlass = &release.BreakGlass{Person: by.Person, Identity: by.Identity, Reason: reason, Basis: b.digest(in.queue.opts.Policy()), At: in.queue.now().UTC()}
-		b.release.Hold = &held
-		k, err := in.queue.keeps(ctx, tx.Tx, b)
-		if err != nil {
-			return err
-		}
-		if next.Hold = &k.hold; next.State == release.Held {
-			next.Reason = heldReason(k.hold)
+		next.Hold = &held
+		if next.State == release.Held {
+			// What holds it now is told at once.
+			b.release = next
+			k, err := in.queue.keeps(ctx, tx.Tx, b)
+			if err != nil {
+				return err
+			}
+			next.Hold, next.Reason = &k.hold, heldReason(k.hold)
 		}
 		done.Action, err = in.addAction(ctx, tx, Order{Actor: by.Person, Reason: reason}, store.ActionBreakGlass, store.RecordRelease, releaseID, b.release.Event.HeadSHA)
 		if err != nil {
@@ -164,8 +166,9 @@ func (in *Inserter) approveHeld(ctx context.Context, id, commit string, by Appro
 		}
 		next := r
 		next.Hold, next.Reason = &k.hold, heldReason(k.hold)
-		if k.keeps && len(k.voided) == 0 && nextLook(k.hold).Equal(nextLook(*r.Hold)) {
-			// There is nothing to do for its job, which looks again at the same time as before.
+		if k.keeps && len(k.voided) == 0 && b.starter == nil && nextLook(k.hold).Equal(nextLook(*r.Hold)) {
+			// There is nothing to do for its job, which looks again at the same time as before. One that decides a
+			// checkpoint must be noted again as waiting for its starter.
 			return in.saveRelease(ctx, tx, before, next, done)
 		}
 		return in.saveHeld(ctx, tx, before, next, done)

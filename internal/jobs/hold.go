@@ -97,7 +97,7 @@ func (q *Queue) keeps(ctx context.Context, tx *store.Tx, b basis) (k keeping, er
 		switch {
 		case r.Plan.Hold != nil:
 			k.hold.Until = k.hold.Since.Add(r.Plan.Hold.Expires)
-		default:
+		case !freezeEnds.IsZero():
 			k.hold.Until = freezeEnds.Add(afterFreeze)
 		}
 	}

@@ -105,6 +105,10 @@ func (in *Inserter) moveDecisions(ctx context.Context, tx *transaction, starters
 			continue
 		}
 		next.After = r.ID
+		// r may wait for a window for as long as it has time.
+		if until := r.Deadline.Add(next.Plan.Timeout); next.State == release.Starting && until.After(next.Deadline) {
+			next.Deadline = until
+		}
 		if err := in.queue.saveRelease(ctx, tx, v.Record, next, &v.Version); err != nil {
 			return err
 		}

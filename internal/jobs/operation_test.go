@@ -697,8 +697,8 @@ func TestRetryTakesThePendingDecision(t *testing.T) {
 			t.Fatalf("%+v, %v", done.Releases, err)
 		}
 		retried := done.Releases[0].ID
-		if r := p.release(t, "approves"); r.After != retried {
-			t.Errorf("it decides about the execution of %q, want %q", r.After, retried)
+		if r := p.release(t, "approves"); r.After != retried || r.Deadline.Before(done.Releases[0].Deadline) {
+			t.Errorf("it decides about the execution of %q until %s, want %q", r.After, r.Deadline, retried)
 		}
 		p.start(t, jobs.Options{})
 		p.untilState(t, "approves", "succeeded")
@@ -728,15 +728,28 @@ func TestRetryLeavesNoWayAroundAHold(t *testing.T) {
 				t.Fatal(err)
 			}
 			retried := done.Releases[0].ID
-			if err := p.store.Update(t.Context(), func(tx *store.Tx) error {
-				v, err := tx.LockRelease(t.Context(), retried)
-				v.Record.State, v.Record.Operation, v.Record.Waiting = release.AwaitingApproval, nil, []string{"gate"}
-				return errors.Join(err, tx.SaveRelease(t.Context(), v.Record, &v.Version))
-			}); err != nil {
-				t.Fatal(err)
+			waiting := func(at ...string) {
+				t.Helper()
+				if err := p.store.Update(t.Context(), func(tx *store.Tx) error {
+					v, err := tx.LockRelease(t.Context(), retried)
+					v.Record.State, v.Record.Operation, v.Record.Waiting = release.AwaitingApproval, nil, at
+					return errors.Join(err, tx.SaveRelease(t.Context(), v.Record, &v.Version))
+				}); err != nil {
+					t.Fatal(err)
+				}
 			}
+			waiting("gate")
 			_, err = p.Decide(t.Context(), retried, rules.ReleaseApprove, "gate", ann)
 			refused(t, string(state), err, "its rule holds that checkpoint")
+			// The service tells none, and the checkpoint may have another name.
+			waiting()
+			_, err = p.Decide(t.Context(), retried, rules.ReleaseApprove, "Gate", ann)
+			refused(t, string(state), err, "does not tell which checkpoint waits")
+			// Another one that waits beside it is not held.
+			waiting("gate", "smoke")
+			if _, err := p.Decide(t.Context(), retried, rules.ReleaseApprove, "smoke", ann); err != nil {
+				t.Errorf("%s: %v", state, err)
+			}
 		}
 	})
 }

@@ -251,3 +251,32 @@ rules: [{name: rule, on: push, check: {project: {id: 41b8df4bf53f4d51b8e6c5b32e8
 		t.Errorf("deadline %s, want %s", r.Deadline, deadline)
 	}
 }
+
+// oncall says that everybody is on call.
+type oncall struct{ nobody }
+
+func (oncall) Groups(string, []string) []string { return []string{"on-call"} }
+
+// TestBreakGlassBeforeItIsHeld holds that a release whose windows are opened before anything holds it has as much time for
+// its approvals as the others.
+func TestBreakGlassBeforeItIsHeld(t *testing.T) {
+	p := newPair(t, func(p *pair) { p.approval.State = release.Starting })
+	policy, complaints := rules.Load(rules.Source{Name: "rules.yaml", Data: []byte("version: 1\nbreak_glass: {groups: [on-call]}\nrules: [{name: rule, on: [push], ignore: true}]\n" +
+		`freezes: [{name: f, from: "2020-01-01T00:00:00Z", to: "2120-01-01T00:00:00Z", reason: r}]` + "\n")})
+	if complaints != nil {
+		t.Fatal(complaints)
+	}
+	in, err := NewInserter(p.store, p.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in = in.WithPeople(oncall{}, func() *rules.Policy { return policy })
+	for _, id := range []string{"approval", "starter"} {
+		if _, err := in.BreakGlass(t.Context(), id, "a", Approver{Person: "ann", Identity: "shell:ann"}, "incident 7"); err != nil {
+			t.Fatal(err)
+		}
+		if h := p.load(id).release.Hold; h == nil || h.BreakGlass == nil || !h.Since.IsZero() || !h.Until.IsZero() {
+			t.Errorf("%s: %+v", id, h)
+		}
+	}
+}

@@ -745,7 +745,7 @@ func TestRetryLeavesNoWayAroundAHold(t *testing.T) {
 			waiting()
 			_, err = p.Decide(t.Context(), retried, rules.ReleaseApprove, "Gate", ann)
 			refused(t, string(state), err, "does not tell which checkpoint waits")
-			// Another one that waits beside it is not held.
+			// Another one that waits at the same time is not held.
 			waiting("gate", "smoke")
 			if _, err := p.Decide(t.Context(), retried, rules.ReleaseApprove, "smoke", ann); err != nil {
 				t.Errorf("%s: %v", state, err)

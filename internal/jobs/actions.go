@@ -398,11 +398,14 @@ func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Ve
 	if err != nil {
 		return decider, false, err
 	}
+	decides := func(other release.Release) bool {
+		name, _ := r.WaitsAt(other.Plan.Task)
+		return other.Plan.Task == task || name == task
+	}
 	place := 0
 	for _, other := range releases {
 		place = max(place, other.Index+1)
-		decides, _ := r.WaitsAt(other.Plan.Task)
-		if other.After == r.ID && (other.Plan.Task == task || decides == task) && !other.State.Ended() {
+		if other.After == r.ID && decides(other) && !other.State.Ended() {
 			found, err := tx.LockRelease(ctx, other.ID)
 			if err == nil {
 				err = mayBeDecided(found.Record)
@@ -416,13 +419,12 @@ func (in *Inserter) decider(ctx context.Context, tx *transaction, asked store.Ve
 			return decider, false, err
 		}
 		for _, other := range releases {
-			decides, _ := r.WaitsAt(other.Plan.Task)
 			switch {
 			case !anyStarts(starters, other) || other.Plan.Hold == nil:
 			case len(r.Waiting) == 0 && other.Plan.Task != task:
 				// The checkpoint may have that name too.
 				return decider, false, refuse("the service does not tell which checkpoint waits, and its rule holds checkpoint %q: try again when it does", other.Plan.Task)
-			case other.Plan.Task != task && decides != task:
+			case !decides(other):
 			case other.State.Ended():
 				return decider, false, refuse("its rule holds that checkpoint, and release %s has ended as %s: rerun the newest one for it, and have it approved", other.ID, other.State)
 			default:

@@ -93,7 +93,7 @@ func (in *Inserter) moveDecisions(ctx context.Context, tx *transaction, starters
 		return err
 	}
 	for _, decision := range releases {
-		if decision.State.Ended() || decision.DecidedBy != "" || !anyStarts(starters, decision) {
+		if !anyStarts(starters, decision) {
 			continue
 		}
 		v, err := tx.LockRelease(ctx, decision.ID)
